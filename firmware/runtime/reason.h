@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace hallmark {
+
+// Why something was refused or failed. A program matches on this; a person reads Error::message.
+// The names that leave the process (ReasonName) are stable: relays and scripts depend on them.
+enum class Reason : std::uint8_t {
+  // The request or the message.
+  kInvalidArgument,
+  kMessageTooLarge,
+  kHeaderTooLarge,
+  kHeaderMalformed,
+  kFromMissing,
+  kFromRepeated,
+  kFromUnusable,
+  kBareLineEnding,
+  // Who asks, and for what.
+  kCallerUnknown,
+  kDomainNotAllowed,
+  kDomainNotConfigured,
+  kNoActiveKey,
+  // Things by name.
+  kNotFound,
+  kAlreadyExists,
+  kStateConflict,
+  // Room and time.
+  kOverloaded,
+  kDeadlineExceeded,
+  kCancelled,
+  kShuttingDown,
+  // The token.
+  kTokenDown,
+  kTokenRefused,
+  kPinRejected,
+  kKeyMissing,
+  kKeyMismatch,
+  kSignatureInvalid,
+  // The machine.
+  kConfigInvalid,
+  kStorageFailed,
+  kIoFailed,
+  kInternal,
+};
+
+// The stable name, in capitals ("DOMAIN_NOT_ALLOWED"). Any thread; never fails.
+std::string_view ReasonName(Reason reason);
+
+}  // namespace hallmark

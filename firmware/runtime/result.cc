@@ -1,0 +1,50 @@
+#include "firmware/runtime/result.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+namespace hallmark {
+
+void throw_exception_from_error(const Error& error, const boost::source_location& location) {
+  throw std::logic_error(std::string(ReasonName(error.reason)) + ": " + error.message + " (unchecked at " +
+                         location.file_name() + ":" + std::to_string(location.line()) + ")");
+}
+
+// No default: a new Reason does not compile until it has a name.
+std::string_view ReasonName(Reason reason) {
+  using enum Reason;
+  switch (reason) {
+    case kInvalidArgument: return "INVALID_ARGUMENT";
+    case kMessageTooLarge: return "MESSAGE_TOO_LARGE";
+    case kHeaderTooLarge: return "HEADER_TOO_LARGE";
+    case kHeaderMalformed: return "HEADER_MALFORMED";
+    case kFromMissing: return "FROM_MISSING";
+    case kFromRepeated: return "FROM_REPEATED";
+    case kFromUnusable: return "FROM_UNUSABLE";
+    case kBareLineEnding: return "BARE_LINE_ENDING";
+    case kCallerUnknown: return "CALLER_UNKNOWN";
+    case kDomainNotAllowed: return "DOMAIN_NOT_ALLOWED";
+    case kDomainNotConfigured: return "DOMAIN_NOT_CONFIGURED";
+    case kNoActiveKey: return "NO_ACTIVE_KEY";
+    case kNotFound: return "NOT_FOUND";
+    case kAlreadyExists: return "ALREADY_EXISTS";
+    case kStateConflict: return "STATE_CONFLICT";
+    case kOverloaded: return "OVERLOADED";
+    case kDeadlineExceeded: return "DEADLINE_EXCEEDED";
+    case kCancelled: return "CANCELLED";
+    case kShuttingDown: return "SHUTTING_DOWN";
+    case kTokenDown: return "TOKEN_DOWN";
+    case kTokenRefused: return "TOKEN_REFUSED";
+    case kPinRejected: return "PIN_REJECTED";
+    case kKeyMissing: return "KEY_MISSING";
+    case kKeyMismatch: return "KEY_MISMATCH";
+    case kSignatureInvalid: return "SIGNATURE_INVALID";
+    case kConfigInvalid: return "CONFIG_INVALID";
+    case kStorageFailed: return "STORAGE_FAILED";
+    case kIoFailed: return "IO_FAILED";
+    case kInternal: return "INTERNAL";
+  }
+  std::abort();  // Unreachable: Reason values come only from this program.
+}
+
+}  // namespace hallmark
