@@ -1,0 +1,206 @@
+#include "signerd/dns/txt_resolver.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "knot_server.h"
+
+namespace hallmark::dns {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::UnorderedElementsAre;
+
+std::string Quoted(const std::string& text) {
+  return "\"" + text + "\"";
+}
+
+// Eight records of 250 octets at one name: too large for any UDP answer that the resolver asks for.
+std::string LargeSet() {
+  std::string zone;
+  for (char c = 'a'; c < 'i'; ++c) zone += "large TXT " + Quoted(std::string(250, c)) + "\n";
+  return zone;
+}
+
+std::string Zone() {
+  return "short TXT \"v=DKIM1; k=ed25519; p=AA==\"\n"
+         "long TXT " +
+         Quoted(std::string(255, 'x')) + " " + Quoted(std::string(255, 'y')) + " " + Quoted("end") + "\n" +
+         "two TXT \"one\"\ntwo TXT \"two\"\n"
+         "empty TXT \"\"\n"
+         "odd TXT \"a\\\"b\\000c\"\n"
+         "address A 192.0.2.1\n"
+         "alias CNAME short\n"
+         "far CNAME target.other.test.\n"
+         "dangling CNAME nowhere\n"
+         "loop1 CNAME loop2\nloop2 CNAME loop1\n"
+         "*.wild TXT \"any\"\n" +
+         LargeSet();
+}
+
+class TxtResolverTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { server_ = KnotServer::Start(Zone()); }
+  static void TearDownTestSuite() { server_.reset(); }
+  void SetUp() override { ASSERT_NE(server_, nullptr) << "knotd does not start"; }
+
+  Result<std::vector<std::string>> Lookup(const std::string& name) {
+    ResolverOptions options;
+    options.nameserver = Nameserver{"127.0.0.1", server_->port()};
+    auto resolver = TxtResolver::Create(options);
+    if (!resolver) return resolver.error();
+    return resolver->LookupTxt(name);
+  }
+  static std::unique_ptr<KnotServer> server_;
+};
+std::unique_ptr<KnotServer> TxtResolverTest::server_;
+
+TEST_F(TxtResolverTest, FindsOneString) {
+  EXPECT_THAT(*Lookup("short.example.test"), ElementsAre("v=DKIM1; k=ed25519; p=AA=="));
+  EXPECT_THAT(*Lookup("short.example.test."), ElementsAre("v=DKIM1; k=ed25519; p=AA=="));
+  EXPECT_THAT(*Lookup("SHORT.Example.TEST"), ElementsAre("v=DKIM1; k=ed25519; p=AA=="));
+}
+
+TEST_F(TxtResolverTest, JoinsStringsWithoutAnythingBetween) {
+  EXPECT_THAT(*Lookup("long.example.test"), ElementsAre(std::string(255, 'x') + std::string(255, 'y') + "end"));
+}
+
+TEST_F(TxtResolverTest, KeepsEveryOctet) {
+  EXPECT_THAT(*Lookup("odd.example.test"), ElementsAre(std::string("a\"b\0c", 5)));
+  EXPECT_THAT(*Lookup("empty.example.test"), ElementsAre(""));
+}
+
+TEST_F(TxtResolverTest, GivesEveryRecord) {
+  EXPECT_THAT(*Lookup("two.example.test"), UnorderedElementsAre("one", "two"));
+}
+
+TEST_F(TxtResolverTest, AnswersFromAWildcard) {
+  EXPECT_THAT(*Lookup("a.b.wild.example.test"), ElementsAre("any"));
+}
+
+TEST_F(TxtResolverTest, FollowsAliases) {
+  EXPECT_THAT(*Lookup("alias.example.test"), ElementsAre("v=DKIM1; k=ed25519; p=AA=="));
+  EXPECT_THAT(*Lookup("far.example.test"), ElementsAre("elsewhere"));
+}
+
+TEST_F(TxtResolverTest, TruncatedAnswerComesOverTcp) {
+  const auto values = Lookup("large.example.test");
+  ASSERT_TRUE(values) << values.error().message;
+  EXPECT_EQ(values->size(), 8u);
+  for (const std::string& value : *values) EXPECT_EQ(value.size(), 250u);
+}
+
+TEST_F(TxtResolverTest, OneResolverAsksManyTimes) {
+  ResolverOptions options;
+  options.nameserver = Nameserver{"127.0.0.1", server_->port()};
+  auto resolver = TxtResolver::Create(options);
+  ASSERT_TRUE(resolver);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(resolver->LookupTxt("large.example.test")->size(), 8u);
+    EXPECT_EQ(resolver->LookupTxt("nothing.example.test").error().reason, Reason::kNotFound);
+    EXPECT_THAT(*resolver->LookupTxt("empty.example.test"), ElementsAre(""));
+  }
+}
+
+struct ErrorCase {
+  const char* name;
+  std::string query;
+  Reason reason;
+  const char* says;
+};
+const ErrorCase kErrors[] = {
+    {"NoSuchName", "nothing.example.test", Reason::kNotFound, "NXDOMAIN"},
+    {"NoSuchType", "address.example.test", Reason::kNotFound, "no TXT record"},
+    {"AliasToNothing", "dangling.example.test", Reason::kNotFound, "no TXT record"},
+    {"AliasesInACircle", "loop1.example.test", Reason::kIoFailed, "loop"},
+    {"ServerFails", "key.broken.test", Reason::kIoFailed, "SERVFAIL"},
+    {"ServerRefuses", "key.foreign.test", Reason::kIoFailed, "REFUSED"},
+    {"LabelTooLong", std::string(64, 'a') + ".example.test", Reason::kInvalidArgument, "no domain name"},
+    {"Empty", "", Reason::kInvalidArgument, "no domain name"},
+};
+class TxtResolverError : public TxtResolverTest, public testing::WithParamInterface<ErrorCase> {};
+TEST_P(TxtResolverError, IsNamed) {
+  const auto values = Lookup(GetParam().query);
+  ASSERT_FALSE(values);
+  EXPECT_EQ(values.error().reason, GetParam().reason) << values.error().message;
+  EXPECT_THAT(values.error().message, HasSubstr(GetParam().says));
+}
+INSTANTIATE_TEST_SUITE_P(Answers, TxtResolverError, testing::ValuesIn(kErrors),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+// A UDP socket on a free loopback port.
+class UdpSocket {
+ public:
+  UdpSocket() : fd_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(fd_, reinterpret_cast<sockaddr*>(&address), size) != 0) return;
+    if (::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0) port_ = ntohs(address.sin_port);
+  }
+  ~UdpSocket() { ::close(fd_); }
+  UdpSocket(const UdpSocket&) = delete;
+  UdpSocket& operator=(const UdpSocket&) = delete;
+  int fd() const { return fd_; }
+  std::uint16_t port() const { return port_; }
+
+ private:
+  int fd_;
+  std::uint16_t port_ = 0;
+};
+
+Result<std::vector<std::string>> LookupOnce(std::uint16_t port) {
+  ResolverOptions options;
+  options.nameserver = Nameserver{"127.0.0.1", port};
+  options.timeout = std::chrono::milliseconds(200);
+  options.attempts = 1;
+  auto resolver = TxtResolver::Create(options);
+  if (!resolver) return resolver.error();
+  return resolver->LookupTxt("short.example.test");
+}
+
+TEST(TxtResolver, GivesUpOnASilentServer) {
+  const UdpSocket silent;
+  const auto values = LookupOnce(silent.port());
+  ASSERT_FALSE(values);
+  EXPECT_EQ(values.error().reason, Reason::kIoFailed);
+  EXPECT_THAT(values.error().message, HasSubstr("no answer for short.example.test. TXT"));
+}
+
+TEST(TxtResolver, RefusesTheAnswerToAnotherQuestion) {
+  const UdpSocket liar;
+  std::thread answering([&] {
+    unsigned char packet[1500];
+    sockaddr_storage from{};
+    socklen_t size = sizeof from;
+    const ssize_t count = ::recvfrom(liar.fd(), packet, sizeof packet, 0, reinterpret_cast<sockaddr*>(&from), &size);
+    if (count < 3) return;
+    packet[0] ^= 0xff;  // another id
+    packet[2] |= 0x80;  // an answer
+    ::sendto(liar.fd(), packet, static_cast<std::size_t>(count), 0, reinterpret_cast<sockaddr*>(&from), size);
+  });
+  const auto values = LookupOnce(liar.port());
+  answering.join();
+  ASSERT_FALSE(values);
+  EXPECT_EQ(values.error().reason, Reason::kIoFailed);
+}
+
+TEST(TxtResolver, RefusesOptionsThatCannotWork) {
+  ResolverOptions options;
+  options.nameserver = Nameserver{"localhost", 53};
+  EXPECT_EQ(TxtResolver::Create(options).error().reason, Reason::kInvalidArgument);
+  options.nameserver = Nameserver{"127.0.0.1", 53};
+  options.attempts = 0;
+  EXPECT_EQ(TxtResolver::Create(options).error().reason, Reason::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace hallmark::dns
