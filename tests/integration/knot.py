@@ -1,0 +1,68 @@
+"""A real DNS server: Knot on a free loopback port, with one zone (the root) that holds the given records."""
+
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+import dns.exception
+import dns.message
+import dns.query
+
+import deployment
+
+
+class Knot:
+    """Serves `records` (lines of a zone file) until it is left. `port` is for UDP and TCP on 127.0.0.1."""
+
+    def __init__(self, records):
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="hallmark-knot-"))
+        self.port = _free_port()
+        (self._folder / "root.zone").write_text(
+            "$ORIGIN .\n$TTL 300\n. SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 60\n. NS ns.invalid.\n"
+            "ns.invalid. A 127.0.0.1\n" + "".join(record.rstrip("\n") + "\n" for record in records))
+        (self._folder / "knot.conf").write_text(
+            f"server:\n  listen: 127.0.0.1@{self.port}\n  rundir: {self._folder}\n  pidfile: {self._folder}/knot.pid\n"
+            f"  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"
+            f"log:\n  - target: {self._folder}/knot.log\n    any: info\n"
+            f"database:\n  storage: {self._folder}\n"
+            f"zone:\n  - domain: .\n    file: {self._folder}/root.zone\n    zonefile-sync: -1\n    journal-content: none\n")
+        self._process = subprocess.Popen(["knotd", "-c", self._folder / "knot.conf"], stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.STDOUT, preexec_fn=deployment.die_with_parent)
+        try:
+            self._wait()
+        except BaseException:
+            self.close()
+            raise
+
+    def _wait(self):
+        deadline = time.monotonic() + deployment.START_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                answer = dns.query.udp(dns.message.make_query(".", "SOA"), "127.0.0.1", port=self.port, timeout=0.5)
+                if answer.answer:
+                    return
+            except (dns.exception.DNSException, OSError):
+                pass
+            time.sleep(0.05)
+        log = self._folder / "knot.log"
+        raise AssertionError(f"knotd does not answer:\n{log.read_text() if log.exists() else ''}")
+
+    def close(self):
+        self._process.terminate()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
+        tcp.bind(("127.0.0.1", 0))
+        return tcp.getsockname()[1]
