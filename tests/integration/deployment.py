@@ -133,7 +133,7 @@ class Deployment:
         return run
 
     def dkimctl_json(self, *arguments, status=0):
-        return json.loads(self.dkimctl("--output", "json", *arguments, status=status).stdout)
+        return json.loads(self.dkimctl(*arguments, "--output", "json", status=status).stdout)
 
     def start(self, environment=None):
         """Starts signerd and waits until it serves."""

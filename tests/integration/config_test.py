@@ -1,0 +1,184 @@
+"""Broken configurations: `signerd --check` names the file, the line, the key, what is wrong and what was expected."""
+
+import re
+import subprocess
+import unittest
+
+import deployment
+
+LINE = re.compile(r"^(?P<file>\S+):(?P<line>\d+): (?P<key>\S+): (?P<problem>.+); expected (?P<expected>.+)$", re.MULTILINE)
+
+
+def sub(pattern, replacement):
+    """A change of the configuration's text."""
+    def change(text):
+        changed, count = re.subn(pattern, replacement, text, count=1, flags=re.MULTILINE)
+        if not count:
+            raise AssertionError(f"{pattern} does not occur in:\n{text}")
+        return changed
+    return change
+
+
+def section(name, key, value):
+    """Sets `key = value` in [name] or the first [[name]]; None removes it."""
+    def change(text):
+        start = re.search(rf"^\[+{name}\]+$", text, re.MULTILINE).end()
+        stop = re.search(r"^\[", text[start:], re.MULTILINE)
+        stop = start + stop.start() if stop else len(text)
+        body = re.sub(rf"^{key} *=.*\n", "", text[start:stop], flags=re.MULTILINE)
+        line = "" if value is None else f"\n{key} = {value}"
+        return text[:start] + line + body + text[stop:]
+    return change
+
+
+def add(extra):
+    return lambda text: text.rstrip("\n") + "\n" + extra + "\n"
+
+
+def token_uri(change):
+    def replace(text):
+        return re.sub(r'^uri = "(.*)"$', lambda match: f'uri = "{change(match.group(1))}"', text, flags=re.MULTILINE)
+    return replace
+
+
+TOKEN = '[[token]]\nname = "{}"\nmodule = "/usr/lib/softhsm/libsofthsm2.so"\nuri = "pkcs11:token=x?pin-source=file:/dev/null"\n'
+RELAY = '[[relay]]\nname = "{}"\nidentity = "{}"\ndomains = ["*"]\n'
+
+# name: (change, key that the error names, text that stands on that line of the file, what is in the error)
+BROKEN = {
+    "unknown table": (add("[sining]\nlisten = \"127.0.0.1:1\""), "sining", "[sining]", "unknown"),
+    "unknown key": (section("signing", "lisen", '"127.0.0.1:0"'), "signing.lisen", "lisen", "unknown"),
+    "unknown key in a list": (add(RELAY.format("r2", "dns:r2.example") + "domain = \"x\""), "relay[1].domain", "domain = \"x\"", "unknown"),
+    "missing key": (section("signing", "certificate", None), "signing.certificate", "[signing]", "missing"),
+    "missing table": (sub(r"^\[state\]\n.*\n", ""), "state", "", "missing"),
+    "no token": (lambda text: re.sub(r"\[\[token\]\]\n(?:[^\[\n].*\n|\n)*", "", text), "token", "", "missing"),
+    "no relay": (lambda text: re.sub(r"\[\[relay\]\]\n(?:[^\[\n].*\n?|\n)*", "", text), "relay", "", "missing"),
+    "number for a string": (section("signing", "listen", "8461"), "signing.listen", "listen = 8461", "whole number"),
+    "string for a number": (section("token", "sessions", '"4"'), "token[0].sessions", 'sessions = "4"', "string"),
+    "string for a list": (section("admin", "operators", '"uri:x"'), "admin.operators", "operators", "string"),
+    "empty list": (section("admin", "operators", "[]"), "admin.operators", "operators", "empty"),
+    "number in a list": (section("relay", "domains", "[1]"), "relay[0].domains", "domains", "whole number"),
+    "empty string": (section("signing", "certificate", '""'), "signing.certificate", "certificate", "empty"),
+    "single table for a list": (sub(r"^\[\[token\]\]$", "[token]"), "token", "[token]", "table"),
+    "listen without port": (section("signing", "listen", '"127.0.0.1"'), "signing.listen", "listen", "127.0.0.1"),
+    "listen on a port too high": (section("signing", "listen", '"127.0.0.1:70000"'), "signing.listen", "listen", "70000"),
+    "listen on no number": (section("admin", "listen", '"127.0.0.1:http"'), "admin.listen", "listen", "http"),
+    "listen on no address": (section("signing", "listen", '"nowhere:1"'), "signing.listen", "listen", "nowhere"),
+    "missing certificate file": (section("signing", "certificate", '"tls/none.pem"'), "signing.certificate", "certificate", "none.pem"),
+    "missing key file": (section("admin", "private_key", '"tls/none.key"'), "admin.private_key", "private_key", "none.key"),
+    "certificate that is none": (section("signing", "certificate", '"hallmark.toml"'), "signing.certificate", "certificate", "certificate"),
+    "key of another certificate": (section("signing", "private_key", '"tls/relay1.key"'), "signing.private_key", "private_key", ""),
+    "negative limit": (section("signing", "message_octets", "-1"), "signing.message_octets", "message_octets", "-1"),
+    "PIN in the URI": (token_uri(lambda uri: uri.split("?")[0] + "?pin-value=1234"), "token[0].uri", "uri", "pin-"),
+    "no pin-source": (token_uri(lambda uri: uri.split("?")[0]), "token[0].uri", "uri", "pin-source"),
+    "URI of another kind": (token_uri(lambda uri: "https://example.com/"), "token[0].uri", "uri", "pkcs11:"),
+    "URI with a broken escape": (token_uri(lambda uri: "pkcs11:token=%zz?pin-source=file:/dev/null"), "token[0].uri", "uri", ""),
+    "missing module": (section("token", "module", '"/usr/lib/none.so"'), "token[0].module", "module", "none.so"),
+    "no sessions": (section("token", "sessions", "0"), "token[0].sessions", "sessions", "found 0"),
+    "two tokens of a name": (add(TOKEN.format("softhsm")), "token[1].name", 'name = "softhsm"', "softhsm"),
+    "two relays of a name": (add(RELAY.format("relay1", "dns:r2.example")), "relay[1].name", 'name = "relay1"', "relay1"),
+    "two relays of an identity": (add(RELAY.format("r2", "dns:relay1.localdomain")), "relay[1].identity", "identity", ""),
+    "identity of no kind": (add(RELAY.format("r2", "r2.example")), "relay[1].identity", "identity", "dns:"),
+    "domain that is none": (section("relay", "domains", '["exa mple"]'), "relay[0].domains", "domains", "exa mple"),
+    "unknown level": (section("log", "level", '"loud"'), "log.level", "level", "loud"),
+    "environment of numbers": (section("token", "environment", "{ A = 1 }"), "token[0].environment", "environment", "whole number"),
+}
+
+# name: (change, line) for what is no TOML at all.
+NO_TOML = {
+    "open string": (add('[x]\ny = "z'), "y ="),
+    "no value": (add("[x]\ny ="), "y ="),
+    "key twice": (sub(r'^(listen = .*)$', r"\1\n\1"), "listen"),
+    "table twice": (add('[signing]\nlisten = "x"'), "[signing]"),
+    "YAML": (lambda text: "signing:\n  listen: x\n", "signing:"),
+}
+
+WORKS = {
+    "as it is": lambda text: text,
+    "BOM": lambda text: "\ufeff" + text,
+    "CRLF": lambda text: text.replace("\n", "\r\n"),
+    "tabs": lambda text: text.replace(" = ", "\t=\t"),
+    "trailing blanks": lambda text: text.replace("\n", " \t\n"),
+    "no final line end": lambda text: text.rstrip("\n"),
+    "comments": lambda text: "# first\n" + text.replace("\n", " # why\n"),
+}
+
+
+class ConfigTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.hallmark = deployment.Deployment(start=False)
+        cls.addClassCleanup(cls.hallmark.close)
+        cls.text = cls.hallmark.config.read_text()
+
+    def check(self, text, cwd="/"):
+        self.hallmark.config.write_bytes(text.encode())
+        return subprocess.run([deployment.BIN / "signerd", "--config", self.hallmark.config, "--check"], capture_output=True,
+                              text=True, timeout=60, check=False, cwd=cwd)
+
+    def test_table_is_large_enough(self):
+        self.assertGreaterEqual(len(BROKEN) + len(NO_TOML), 20)
+
+    def test_broken_configurations(self):
+        for name, (change, key, on_line, said) in BROKEN.items():
+            with self.subTest(name):
+                text = change(self.text)
+                self.assertNotEqual(text, self.text)
+                run = self.check(text)
+                output = run.stderr + run.stdout
+                self.assertEqual(run.returncode, 1, output)
+                found = [match for match in LINE.finditer(output) if match["key"] == key]
+                self.assertTrue(found, f"no line names {key}:\n{output}")
+                self.assertIn(str(self.hallmark.config), found[0]["file"])
+                self.assertIn(said, found[0].group())
+                line = text.splitlines()[int(found[0]["line"]) - 1]
+                self.assertIn(on_line, line, output)
+
+    def test_mistakes_in_the_form(self):
+        for name, (change, on_line) in NO_TOML.items():
+            with self.subTest(name):
+                text = change(self.text)
+                run = self.check(text)
+                output = run.stderr + run.stdout
+                self.assertEqual(run.returncode, 1, output)
+                match = re.search(re.escape(str(self.hallmark.config)) + r":(\d+): .*expected", output)
+                self.assertTrue(match, output)
+                near = text.splitlines()[max(0, int(match.group(1)) - 2):int(match.group(1))]
+                self.assertTrue(any(on_line in line for line in near), output)
+
+    def test_every_mistake_at_once(self):
+        text = section("signing", "listen", "1")(section("log", "level", '"loud"')(add("[more]\nx = 1")(self.text)))
+        output = self.check(text).stderr
+        self.assertLessEqual({"signing.listen", "log.level", "more"}, {match["key"] for match in LINE.finditer(output)}, output)
+
+    def test_secrets_are_not_repeated(self):
+        text = token_uri(lambda uri: uri.split("?")[0] + "?pin-value=73195042")(self.text)
+        run = self.check(text)
+        self.assertNotIn("73195042", run.stdout + run.stderr)
+
+    def test_odd_forms_work(self):
+        for name, change in WORKS.items():
+            with self.subTest(name):
+                run = self.check(change(self.text))
+                self.assertEqual(run.returncode, 0, run.stderr)
+
+    def test_relative_paths_are_relative_to_the_file(self):
+        for cwd in ("/", self.hallmark.folder, "/usr"):
+            with self.subTest(cwd):
+                self.assertEqual(self.check(self.text, cwd).returncode, 0)
+
+    def test_file_that_is_not_there(self):
+        run = subprocess.run([deployment.BIN / "signerd", "--config", "/nonexistent/hallmark.toml", "--check"],
+                             capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("/nonexistent/hallmark.toml", run.stderr)
+
+    def test_wrong_usage(self):
+        for arguments in ((), ("--config",), ("--nonsense",)):
+            with self.subTest(arguments):
+                run = subprocess.run([deployment.BIN / "signerd", *arguments], capture_output=True, text=True, timeout=60, check=False)
+                self.assertEqual(run.returncode, 2, run.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,165 @@
+"""No private key material outside the token, and none that could leave it; keys made elsewhere can be taken up."""
+
+import base64
+import os
+import pathlib
+import re
+import subprocess
+import unittest
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+import deployment
+import messages
+
+from hallmark.admin.v1 import admin_pb2
+
+
+def forms(secret):
+    """How a secret number may be written."""
+    return {secret, secret.hex().encode(), secret.hex().upper().encode(), base64.b64encode(secret)[:-4],
+            base64.b64encode(b"\0" + secret)[4:-4], base64.b64encode(b"\0\0" + secret)[4:-4], secret[::-1]}
+
+
+class KeysTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.hallmark = deployment.Deployment()
+        cls.addClassCleanup(cls.hallmark.close)
+        cls.keys = cls.hallmark.add_domain("example.com")
+        cls.secrets = cls.import_keys()
+        admin = cls.hallmark.admin()
+        admin.CreateDomain(admin_pb2.CreateDomainRequest(name="example.net"))
+        for selector, cka_id in (("ceremony-r", b"\xa1"), ("ceremony-e", b"\xa2")):
+            admin.AdoptKey(admin_pb2.AdoptKeyRequest(domain="example.net", selector=selector, cka_id=cka_id))
+            admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain="example.net", selector=selector))
+        for domain in (b"example.com", b"example.net"):
+            for _ in range(5):
+                answer = cls.hallmark.sign(messages.MESSAGE.replace(b"example.com", domain))
+                assert len(answer.signatures) == 2
+
+    @classmethod
+    def token_environment(cls):
+        return {**os.environ, "SOFTHSM2_CONF": str(cls.hallmark.folder / "softhsm/softhsm2.conf")}
+
+    @classmethod
+    def module(cls):
+        return re.search(r'^module = "(.*)"$', cls.hallmark.config.read_text(), re.MULTILINE).group(1)
+
+    @classmethod
+    def token_label(cls):
+        return re.search(r"token=([^;?\"]+)", cls.hallmark.config.read_text()).group(1)
+
+    @classmethod
+    def import_keys(cls):
+        """Puts an RSA and an Ed25519 key that this test knows into the token. Returns their secret numbers."""
+        rsa_key, ed_key = rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate()
+        folder = cls.hallmark.folder.with_name(cls.hallmark.folder.name + "-ceremony")
+        folder.mkdir()
+        try:
+            for key, cka_id in ((rsa_key, "a1"), (ed_key, "a2")):
+                path = folder / "key.pem"
+                path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                                   serialization.NoEncryption()))
+                subprocess.run(["softhsm2-util", "--import", path, "--token", cls.token_label(), "--label", "ceremony", "--id", cka_id,
+                                "--pin", cls.hallmark.pin_file().read_text().strip()], check=True, capture_output=True,
+                               env=cls.token_environment())
+                path.unlink()
+        finally:
+            folder.rmdir()
+        numbers = rsa_key.private_numbers()
+        length = {"d": 256, "p": 128, "q": 128}
+        secrets = {name: getattr(numbers, name).to_bytes(size, "big") for name, size in length.items()}
+        secrets["seed"] = ed_key.private_bytes(serialization.Encoding.Raw, serialization.PrivateFormat.Raw,
+                                               serialization.NoEncryption())
+        return secrets
+
+    def test_no_secret_in_any_file(self):
+        for root, _, files in os.walk(self.hallmark.folder):
+            for name in files:
+                content = pathlib.Path(root, name).read_bytes()
+                for what, secret in self.secrets.items():
+                    for form in forms(secret):
+                        self.assertNotIn(form, content, f"{what} is in {root}/{name}")
+
+    def test_no_private_key_file_but_those_of_tls(self):
+        for root, _, files in os.walk(self.hallmark.folder):
+            for name in files:
+                path = pathlib.Path(root, name)
+                if path.parent.name != "tls":
+                    self.assertNotRegex(path.read_bytes(), rb"PRIVATE KEY-----", str(path))
+                elif b"PRIVATE KEY-----" in path.read_bytes():
+                    self.assertEqual(path.stat().st_mode & 0o077, 0, f"others may read {path}")
+
+    def test_pin_is_for_the_owner_only_and_not_logged(self):
+        pin_file = self.hallmark.pin_file()
+        self.assertEqual(pin_file.stat().st_mode & 0o077, 0)
+        pin = pin_file.read_text().strip()
+        self.assertNotIn(pin, self.hallmark.log_text())
+        self.assertNotIn(pin, self.hallmark.config.read_text())
+        for pid in (self.hallmark.process.pid, *self.hallmark.tokend_pids()):
+            self.assertNotIn(pin.encode(), pathlib.Path(f"/proc/{pid}/cmdline").read_bytes())
+            self.assertNotIn(pin.encode(), pathlib.Path(f"/proc/{pid}/environ").read_bytes())
+
+    def test_signerd_never_holds_key_or_pin(self):
+        secrets = {**self.secrets, "PIN": self.hallmark.pin_file().read_bytes().strip()}
+        pid = self.hallmark.process.pid
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+            for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+                match = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
+                if not match:
+                    continue
+                start, stop = (int(text, 16) for text in match.groups())
+                if stop - start > 1 << 30:
+                    continue  # A sanitizer's shadow.
+                try:
+                    memory.seek(start)
+                    content = memory.read(stop - start)
+                except OSError:
+                    continue  # Not there any more, or no memory ([vvar]).
+                for what, secret in secrets.items():
+                    self.assertNotIn(secret, content, f"signerd holds {what}")
+
+    def test_signerd_does_not_load_the_module(self):
+        maps = pathlib.Path(f"/proc/{self.hallmark.process.pid}/maps").read_text()
+        self.assertNotIn("softhsm", maps)
+        [tokend] = self.hallmark.tokend_pids()
+        self.assertIn("softhsm", pathlib.Path(f"/proc/{tokend}/maps").read_text())
+
+    def test_generated_keys_cannot_leave_the_token(self):
+        run = subprocess.run(["pkcs11-tool", "--module", self.module(), "--token-label", self.token_label(), "--login", "--pin",
+                              self.hallmark.pin_file().read_text().strip(), "--list-objects", "--type", "privkey"],
+                             check=True, capture_output=True, text=True, env=self.token_environment())
+        objects = {}
+        for block in re.split(r"(?m)^Private Key Object", run.stdout)[1:]:
+            identifier = re.search(r"ID:\s+([0-9a-f]+)", block).group(1)
+            objects[bytes.fromhex(identifier)] = re.search(r"Access:\s+(.*)", block).group(1)
+        for key in self.keys:
+            with self.subTest(key.selector):
+                access = objects[key.cka_id]
+                for word in ("sensitive", "always sensitive", "never extractable", "local"):
+                    self.assertIn(word, access)
+        self.assertEqual(len({key.cka_id for key in self.keys}), len(self.keys))
+
+    def test_tokens_do_not_give_the_value(self):
+        for key in self.keys:
+            run = subprocess.run(["pkcs11-tool", "--module", self.module(), "--token-label", self.token_label(), "--login", "--pin",
+                                  self.hallmark.pin_file().read_text().strip(), "--read-object", "--type", "privkey", "--id",
+                                  key.cka_id.hex()], check=False, capture_output=True, env=self.token_environment())
+            self.assertNotEqual(run.returncode, 0)
+
+    def test_unknown_key_is_not_adopted(self):
+        error = self.hallmark.call_error(self.hallmark.admin().AdoptKey, admin_pb2.AdoptKeyRequest(
+            domain="example.net", selector="none", cka_id=b"\xff\xff"))
+        self.assertEqual(deployment.error_reason(error), "KEY_MISSING")
+
+    def test_selector_is_never_used_twice(self):
+        for selector in (self.keys[0].selector, self.keys[0].selector.upper()):
+            error = self.hallmark.call_error(self.hallmark.admin().GenerateKey, admin_pb2.GenerateKeyRequest(
+                domain="example.com", selector=selector, algorithm=admin_pb2.KEY_ALGORITHM_ED25519))
+            self.assertEqual(deployment.error_reason(error), "ALREADY_EXISTS")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,106 @@
+"""Starting and stopping: state outlives the daemon, SIGTERM lets calls finish, and a broken start says why."""
+
+import pathlib
+import signal
+import threading
+import unittest
+
+import grpc
+
+import deployment
+import messages
+
+from hallmark.admin.v1 import admin_pb2
+from hallmark.signing.v1 import signing_pb2
+
+
+class LifecycleTest(unittest.TestCase):
+    def test_state_outlives_the_daemon(self):
+        with deployment.Deployment() as hallmark:
+            keys = hallmark.add_domain("example.com")
+            self.assertEqual(hallmark.stop(), 0)
+            hallmark.start()
+            answer = hallmark.sign(messages.MESSAGE)
+            self.assertEqual({signature.selector for signature in answer.signatures}, {key.selector for key in keys})
+
+    def test_state_outlives_a_crash(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            hallmark.process.send_signal(signal.SIGKILL)
+            hallmark.process.wait()
+            hallmark.stop()
+            hallmark.start()
+            self.assertEqual(len(hallmark.sign(messages.MESSAGE).signatures), 2)
+
+    def test_stop_answers_what_is_in_flight(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            stub = hallmark.signing()
+            calls = [stub.Sign.future(signing_pb2.SignRequest(message=messages.MESSAGE), timeout=30) for _ in range(200)]
+            calls[0].result()
+            hallmark.process.terminate()
+            codes = {call.code() for call in calls}  # Waits for each.
+            self.assertLessEqual(codes, {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE})
+            self.assertEqual(hallmark.process.wait(30), 0)
+
+    def test_stop_with_an_idle_stream(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            done = threading.Event()
+
+            def requests():
+                yield signing_pb2.SignRequest(message=messages.MESSAGE, options=signing_pb2.SignOptions(request_id="1"))
+                done.wait(60)
+
+            stream = hallmark.signing().SignStream(requests(), timeout=60)
+            next(stream)
+            try:
+                self.assertEqual(hallmark.stop(), 0)
+            finally:
+                done.set()
+
+    def test_tokend_ends_with_the_daemon(self):
+        with deployment.Deployment() as hallmark:
+            [pid] = hallmark.tokend_pids()
+            process = pathlib.Path(f"/proc/{pid}/comm")
+            self.assertEqual(process.read_text().strip(), "tokend")
+            hallmark.stop()
+            self.assertFalse(process.exists())
+
+    def test_change_of_keys_while_messages_come(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            stop, outcomes = threading.Event(), []
+
+            def load():
+                stub = hallmark.signing()
+                while not stop.is_set():
+                    try:
+                        answer = stub.Sign(signing_pb2.SignRequest(message=messages.MESSAGE), timeout=30)
+                        outcomes.append(len(answer.signatures))
+                    except grpc.RpcError as error:
+                        outcomes.append(error.code())
+
+            threads = [threading.Thread(target=load) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            try:
+                admin = hallmark.admin()
+                for _ in range(3):
+                    old = [key for key in admin.ListKeys(admin_pb2.ListKeysRequest(domain="example.com")).keys
+                           if key.state == admin_pb2.KEY_STATE_ACTIVE]
+                    for key in old:
+                        new = admin.GenerateKey(admin_pb2.GenerateKeyRequest(domain="example.com", algorithm=key.algorithm))
+                        admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain="example.com", selector=new.selector))
+                    for key in old:
+                        admin.RetireKey(admin_pb2.RetireKeyRequest(domain="example.com", selector=key.selector))
+            finally:
+                stop.set()
+                for thread in threads:
+                    thread.join()
+            # Never refused, never without a signature; while both sets are active there are more.
+            self.assertLessEqual(set(outcomes), {2, 3, 4})
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,143 @@
+"""Sign, SignStream, SignLarge and SignDigest give the same body hashes, and signatures that verify."""
+
+import hashlib
+import pathlib
+import re
+import tempfile
+import unittest
+
+import deployment
+import messages
+import paths  # noqa: F401  (makes tests/verifiers importable)
+import verifiers
+
+from google.rpc import error_details_pb2
+from hallmark.admin.v1 import admin_pb2
+from hallmark.signing.v1 import signing_pb2
+
+HEAD = messages.MESSAGE[:messages.MESSAGE.index(b"\r\n\r\n") + 4]
+BODIES = {
+    "plain": b"At noon?\r\n", "empty": b"", "blank lines": b"one\r\n\r\n\r\n", "white space": b"a \t b \r\n \t\r\n\tc\r\n",
+    "bare LF": b"one\ntwo \nthree\n", "bare CR": b"one\rtwo\r\r\nthree", "no final CRLF": b"one\r\ntwo", "dots": b"..\r\n.\r\n",
+    "binary": bytes(range(256)) * 40, "long line": b"x" * 70_000 + b" \r\n", "only blank": b" \r\n\t\r\n\r\n",
+}
+FORMS = {"relaxed": signing_pb2.CANONICALIZATION_RELAXED, "simple": signing_pb2.CANONICALIZATION_SIMPLE}
+
+
+def canonical_body(body, form):
+    """RFC 6376, 3.4.3 and 3.4.4, over the body on the wire; shares no code with the daemon."""
+    body = messages.wire(body) if body else b""
+    if form == "relaxed":
+        body = re.sub(rb"[ \t]+", b" ", body)
+        body = re.sub(rb" (?=\r\n)", b"", body)
+    body = re.sub(rb"(\r\n)+\Z", b"\r\n", body)
+    if body in (b"", b"\r\n"):
+        return b"" if form == "relaxed" else b"\r\n"
+    return body
+
+
+class WaysTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.hallmark = deployment.Deployment()
+        cls.addClassCleanup(cls.hallmark.close)
+        cls.admin, cls.stub = cls.hallmark.admin(), cls.hallmark.signing()
+        for form in FORMS:
+            cls.admin.CreateSigningProfile(admin_pb2.CreateSigningProfileRequest(profile=admin_pb2.SigningProfile(
+                name=form, header_canonicalization=form, body_canonicalization=form)))
+        cls.hallmark.add_domain("example.com")
+
+    def use(self, form):
+        self.admin.UpdateDomain(admin_pb2.UpdateDomainRequest(name="example.com", profile=form))
+
+    def chunks(self, message, size):
+        yield signing_pb2.MessageChunk(options=signing_pb2.SignOptions(request_id="large"), data=message[:size])
+        for at in range(size, len(message), size):
+            yield signing_pb2.MessageChunk(data=message[at:at + size])
+
+    def stream(self, messages_by_id):
+        """SignStream's answers by request_id."""
+        requests = [signing_pb2.SignRequest(message=message, options=signing_pb2.SignOptions(request_id=name))
+                    for name, message in messages_by_id.items()]
+        answers = list(self.stub.SignStream(iter(requests), timeout=60))
+        self.assertEqual(sorted(answer.request_id for answer in answers), sorted(messages_by_id))
+        return {answer.request_id: answer for answer in answers}
+
+    def assert_hashes(self, response, digest, way):
+        self.assertEqual([signature.algorithm for signature in response.signatures], [deployment.RSA, deployment.ED25519], way)
+        for signature in response.signatures:
+            self.assertEqual(signature.body_hash, digest, way)
+
+    def test_same_body_hash_every_way(self):
+        for form, value in FORMS.items():
+            self.use(form)
+            streamed = self.stream({name: HEAD + body for name, body in BODIES.items()})
+            for name, body in BODIES.items():
+                digest = hashlib.sha256(canonical_body(body, form)).digest()
+                with self.subTest(form, body=name):
+                    self.assert_hashes(self.hallmark.sign(HEAD + body), digest, "Sign")
+                    self.assert_hashes(streamed[name].response, digest, "SignStream")
+                    for size in (1, 7, 65536):
+                        message = HEAD + body[:4096] if size == 1 else HEAD + body
+                        expected = hashlib.sha256(canonical_body(body[:4096], form)).digest() if size == 1 else digest
+                        answer = self.stub.SignLarge(self.chunks(message, size), timeout=120)
+                        self.assert_hashes(answer, expected, f"SignLarge by {size}")
+                        self.assertEqual(answer.request_id, "large")
+                    request = signing_pb2.SignDigestRequest(header=HEAD, body_hash=digest, body_canonicalization=value)
+                    self.assert_hashes(self.stub.SignDigest(request, timeout=30), digest, "SignDigest")
+
+    def test_every_way_verifies(self):
+        self.use("relaxed")
+        message = HEAD + BODIES["white space"]
+        digest = hashlib.sha256(canonical_body(BODIES["white space"], "relaxed")).digest()
+        answers = {
+            "sign": self.hallmark.sign(message), "stream": self.stream({"one": message})["one"].response,
+            "large": self.stub.SignLarge(self.chunks(message, 7), timeout=30),
+            "digest": self.stub.SignDigest(signing_pb2.SignDigestRequest(
+                header=HEAD, body_hash=digest, body_canonicalization=FORMS["relaxed"]), timeout=30),
+        }
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            (folder / "messages").mkdir()
+            for way, answer in answers.items():
+                (folder / "messages" / f"{way}.eml").write_bytes(messages.signed(message, answer))
+            (folder / "keys").write_text("".join(self.hallmark.key_lines(["example.com"])))
+            findings = verifiers.run("dkimpy", folder / "messages", folder / "keys")
+        self.assertEqual(sorted((finding["file"], finding["result"]) for finding in findings),
+                         sorted((f"{way}.eml", "pass") for way in answers for _ in range(2)))
+
+    def test_refused_message_does_not_end_the_stream(self):
+        answers = self.stream({"good": messages.MESSAGE, "bad": b"To: nobody\r\n\r\nx\r\n", "later": messages.MESSAGE})
+        self.assertEqual(len(answers["good"].response.signatures), 2)
+        self.assertEqual(len(answers["later"].response.signatures), 2)
+        info = deployment.status_detail(answers["bad"].error, error_details_pb2.ErrorInfo())
+        self.assertEqual((info.reason, info.domain), ("FROM_MISSING", "hallmark"))
+
+    def test_many_in_flight_on_one_stream(self):
+        many = {f"m{number}": HEAD + b"body %d\r\n" % number for number in range(300)}
+        for name, answer in self.stream(many).items():
+            body = many[name][len(HEAD):]
+            self.assert_hashes(answer.response, hashlib.sha256(canonical_body(body, "relaxed")).digest(), name)
+
+    def test_line_ends_of_the_field_are_those_of_the_message(self):
+        lf = messages.MESSAGE.replace(b"\r\n", b"\n")
+        for signature in self.hallmark.sign(lf).signatures:
+            self.assertNotIn(b"\r", signature.header_field)
+            self.assertTrue(signature.header_field.endswith(b"\n"))
+        for signature in self.hallmark.sign(messages.MESSAGE).signatures:
+            self.assertEqual(signature.header_field.count(b"\n"), signature.header_field.count(b"\r\n"))
+            self.assertTrue(signature.header_field.endswith(b"\r\n"))
+            self.assertNotIn(b"\r\n\r\n", signature.header_field)
+
+    def test_warnings(self):
+        cases = {"LONG_LINE": HEAD[:-2] + b"References: " + b"<a@example.com>" * 90 + b"\r\n\r\nx\r\n",
+                 "BARE_LF": HEAD + b"a\nb\r\n", "BARE_CR": HEAD + b"a\rb\r\n", "NO_FINAL_CRLF": HEAD + b"a",
+                 "TIGHT_ADDRESS_LIST": HEAD[:-2] + b"Cc: a@example.com,b@example.com\r\n\r\nx\r\n"}
+        for code, message in cases.items():
+            with self.subTest(code):
+                self.assertIn(code, [warning.code for warning in self.hallmark.sign(message).warnings])
+        self.assertEqual(list(self.hallmark.sign(messages.MESSAGE).warnings), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
