@@ -1,0 +1,25 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "signerd/dkim/types.h"
+
+// The one table of signing algorithms. A further one is a row here and a mechanism in hsm/pkcs11.
+namespace hallmark::dkim {
+
+struct AlgorithmInfo {
+  Algorithm algorithm;
+  std::string_view name;         // a=
+  std::string_view record_name;  // k= of the key record
+  unsigned minimum_signing_bits;    // RFC 8301 section 3.2: signers use at least 2048
+  unsigned minimum_verifying_bits;  // ... and verifiers refuse less than 1024
+};
+
+std::span<const AlgorithmInfo> Algorithms();
+const AlgorithmInfo& InfoOf(Algorithm algorithm);
+// Without regard to case.
+std::optional<Algorithm> AlgorithmByName(std::string_view name);
+
+}  // namespace hallmark::dkim

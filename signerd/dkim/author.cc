@@ -1,0 +1,227 @@
+#include "signerd/dkim/author.h"
+
+#include <idn2.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "signerd/dkim/ascii.h"
+
+namespace hallmark::dkim {
+namespace {
+
+constexpr std::size_t kMaxDomain = 253;
+constexpr std::size_t kMaxLabel = 63;
+constexpr std::size_t kMaxMailboxes = 1000;
+
+Error Unusable(const std::string& what) { return MakeError(Reason::kFromUnusable, "From: " + what); }
+
+// One mailbox of a list, taken apart: comments and folds are gone, quoted strings are whole.
+struct Mailbox {
+  std::string outside;  // display name, or an address without angle brackets
+  std::string angle;
+  bool has_angle = false;
+};
+
+// Splits a From value into mailboxes. Each call of Take works on one octet, so hostile nesting costs no stack.
+class MailboxList {
+ public:
+  Result<std::vector<Mailbox>> Split(std::string_view value) {
+    for (const char c : value) {
+      const Status taken = Take(c);
+      if (!taken) return taken.error();
+    }
+    if (in_quote_) return Unusable("a quoted string does not end");
+    if (comment_depth_ != 0) return Unusable("a comment does not end");
+    if (in_angle_) return Unusable("an angle bracket is not closed");
+    const Status last = EndMailbox();
+    if (!last) return last.error();
+    return std::move(mailboxes_);
+  }
+
+ private:
+  Status Take(char c) {
+    if (c == '\r' || c == '\n') return Ok();  // unfolded
+    if (escaped_) {
+      escaped_ = false;
+      if (comment_depth_ == 0) Text().push_back(c);
+      return Ok();
+    }
+    if (c == '\\' && (in_quote_ || comment_depth_ != 0)) {
+      escaped_ = true;
+      if (comment_depth_ == 0) Text().push_back(c);
+      return Ok();
+    }
+    if (comment_depth_ != 0) {
+      if (c == '(') ++comment_depth_;
+      if (c == ')' && --comment_depth_ == 0) Text().push_back(' ');
+      return Ok();
+    }
+    if (in_quote_) {
+      if (c == '"') in_quote_ = false;
+      Text().push_back(c);
+      return Ok();
+    }
+    return TakePlain(c);
+  }
+
+  Status TakePlain(char c) {
+    switch (c) {
+      case '"': in_quote_ = true; break;
+      case '(': ++comment_depth_; return Ok();
+      case '<':
+        if (in_angle_ || current_.has_angle) return Unusable("a mailbox has two angle brackets");
+        in_angle_ = current_.has_angle = true;
+        return Ok();
+      case '>':
+        if (!in_angle_) return Unusable("an angle bracket is closed that was not opened");
+        in_angle_ = false;
+        return Ok();
+      case ',':
+        if (in_angle_) break;  // an obsolete route: "<@a,@b:user@domain>"
+        return EndMailbox();
+      case ':':
+        if (in_angle_ || current_.outside.find('[') != std::string::npos) break;
+        current_ = {};  // what came before is the name of a group
+        return Ok();
+      case ';':
+        if (in_angle_) break;
+        return EndMailbox();
+      default: break;
+    }
+    Text().push_back(c);
+    return Ok();
+  }
+
+  std::string& Text() { return in_angle_ ? current_.angle : current_.outside; }
+
+  Status EndMailbox() {
+    const bool empty = !current_.has_angle && TrimFws(current_.outside).empty();
+    if (!empty) {
+      if (mailboxes_.size() == kMaxMailboxes) return Unusable("there are more than " + std::to_string(kMaxMailboxes) + " mailboxes");
+      mailboxes_.push_back(std::move(current_));
+    }
+    current_ = {};
+    return Ok();
+  }
+
+  std::vector<Mailbox> mailboxes_;
+  Mailbox current_;
+  std::size_t comment_depth_ = 0;
+  bool in_quote_ = false, in_angle_ = false, escaped_ = false;
+};
+
+// Where the domain begins: after the last "@" that is not within a quoted string.
+std::size_t FindDomain(std::string_view address) {
+  std::size_t at = std::string_view::npos;
+  bool quoted = false;
+  for (std::size_t i = 0; i < address.size(); ++i) {
+    if (address[i] == '\\' && quoted) {
+      ++i;
+    } else if (address[i] == '"') {
+      quoted = !quoted;
+    } else if (address[i] == '@' && !quoted) {
+      at = i;
+    }
+  }
+  return at;
+}
+
+Result<Author> AuthorOf(const Mailbox& mailbox) {
+  std::string_view address = TrimFws(mailbox.has_angle ? mailbox.angle : mailbox.outside);
+  if (mailbox.has_angle && address.starts_with('@')) {  // an obsolete route
+    const std::size_t colon = address.find(':');
+    address = colon == std::string_view::npos ? std::string_view() : TrimFws(address.substr(colon + 1));
+  }
+  if (address.empty()) return Unusable("the address is empty");
+  const std::size_t at = FindDomain(address);
+  if (at == std::string_view::npos) return Unusable("the address has no domain");
+  if (TrimFws(address.substr(0, at)).empty()) return Unusable("the address has no local part");
+  std::string domain(address.substr(at + 1));
+  if (TrimFws(domain).starts_with('[')) return Unusable("the address has a domain literal: there is no domain to sign for");
+  std::erase_if(domain, &IsFws);  // obsolete syntax allows white space around the dots
+  auto normal = NormalizeDomain(domain);
+  if (!normal) return Unusable("the address has no usable domain: " + normal.error().message);
+  return Author{std::string(address), std::move(*normal)};
+}
+
+bool IsLabel(std::string_view label) {
+  return !label.empty() && label.size() <= kMaxLabel && label.front() != '-' && label.back() != '-' &&
+         std::all_of(label.begin(), label.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || IsDigit(c) || c == '-' || c == '_';
+         });
+}
+
+bool AreLabels(std::string_view name) {
+  while (true) {
+    const std::size_t dot = name.find('.');
+    if (!IsLabel(name.substr(0, dot))) return false;
+    if (dot == std::string_view::npos) return true;
+    name.remove_prefix(dot + 1);
+  }
+}
+
+bool IsAscii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+// For an error: hostile octets must not reach a log as they are.
+std::string Printable(std::string_view text) {
+  std::string out;
+  for (const char c : text.substr(0, 80)) out.push_back(c > ' ' && c < '\x7f' ? c : '?');
+  return out;
+}
+
+}  // namespace
+
+Result<Author> FindAuthor(const Header& header) {
+  const Field* from = nullptr;
+  for (const Field& field : header.fields()) {
+    if (!EqualsIgnoringCase(field.name, "from")) continue;
+    if (from != nullptr) return MakeError(Reason::kFromRepeated, "the message has more than one From field");
+    from = &field;
+  }
+  if (from == nullptr) return MakeError(Reason::kFromMissing, "the message has no From field");
+  const auto mailboxes = MailboxList().Split(from->value);
+  if (!mailboxes) return mailboxes.error();
+  if (mailboxes->empty()) return Unusable("there is no mailbox");
+  Result<Author> author = AuthorOf(mailboxes->front());
+  for (const Mailbox& other : *mailboxes) {
+    if (!author) return author;
+    const auto another = AuthorOf(other);
+    if (!another) return another.error();
+    if (another->domain != author->domain) return Unusable("the mailboxes have different domains");
+  }
+  return author;
+}
+
+Result<std::string> NormalizeDomain(std::string_view name) {
+  const auto invalid = [&](const std::string& what) {
+    return MakeError(Reason::kInvalidArgument, "\"" + Printable(name) + "\" " + what);
+  };
+  if (name.ends_with('.')) name.remove_suffix(1);
+  if (name.empty()) return MakeError(Reason::kInvalidArgument, "an empty domain name");
+  std::string label;
+  if (IsAscii(name)) {
+    label = ToLower(name);
+  } else {
+    if (name.find('\0') != std::string_view::npos || name.size() > 4 * kMaxDomain) return invalid("is not a domain name");
+    char* converted = nullptr;
+    const int code = idn2_to_ascii_8z(std::string(name).c_str(), &converted, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+    const std::unique_ptr<char, decltype(&idn2_free)> owner(converted, &idn2_free);
+    if (code != IDN2_OK) return invalid(std::string("is not an internationalized domain name: ") + idn2_strerror(code));
+    label = ToLower(converted);
+  }
+  if (label.size() > kMaxDomain || !AreLabels(label)) return invalid("is not a domain name");
+  return label;
+}
+
+Status ValidateSelector(std::string_view selector) {
+  if (selector.size() <= kMaxDomain && AreLabels(selector)) return Ok();
+  return MakeError(Reason::kInvalidArgument, "\"" + Printable(selector) +
+                                                 "\" is not a selector: expected lower-case letters, digits, hyphens and "
+                                                 "underscores, with dots between labels");
+}
+
+}  // namespace hallmark::dkim

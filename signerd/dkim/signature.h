@@ -1,0 +1,41 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "firmware/runtime/result.h"
+#include "signerd/dkim/body_hasher.h"
+#include "signerd/dkim/header.h"
+#include "signerd/dkim/types.h"
+
+namespace hallmark::dkim {
+
+// What one signature is made of.
+struct SignatureSpec {
+  const Header& header;
+  const SigningProfile& profile;  // valid
+  std::string_view domain;        // d=, A-label
+  std::string_view selector;      // s=
+  Algorithm algorithm;
+  Canonicalization body_canonicalization;  // that of body_hash
+  const BodyHash& body_hash;
+  std::chrono::sys_seconds time;
+};
+
+// A DKIM-Signature field that lacks nothing but the signature.
+struct PreparedSignature {
+  std::string field;        // from "DKIM-Signature:" to "b="
+  std::string signed_data;  // the canonical header data (RFC 6376 section 3.7) that is hashed
+  Digest digest{};          // SHA-256 of signed_data
+};
+
+// Lays the field out for good and hashes the header with it: the octets that are hashed are the octets that will be
+// emitted, with an empty b=. Pure; any thread. kInvalidArgument (i= is not within d=), kHeaderTooLarge (h= would be longer
+// than kMaxSignedNames).
+Result<PreparedSignature> PrepareSignature(const SignatureSpec& spec);
+
+// The complete field, ASCII, folded to 78 columns where it can be, with one final CRLF.
+std::string AssembleField(const PreparedSignature& prepared, ByteView signature);
+
+}  // namespace hallmark::dkim
