@@ -1,0 +1,196 @@
+#include "signerd/config.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "firmware/runtime/config.h"
+#include "firmware/runtime/encoding.h"
+#include "signerd/dkim/author.h"
+
+namespace hallmark {
+namespace {
+
+constexpr std::string_view kAddress = "\"ADDRESS:PORT\", for example \"127.0.0.1:8461\" or \"[::1]:8461\"";
+constexpr std::string_view kIdentity = "\"dns:NAME\" or \"uri:URI\", as in the certificate's subject alternative name";
+constexpr std::string_view kTokenUri =
+    "a PKCS#11 URI with a token and a PIN file, for example \"pkcs11:token=hallmark?pin-source=file:/etc/hallmark/pin\"";
+
+bool IsAddress(std::string_view text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return false;
+  const std::string_view host = text.substr(0, colon);
+  const std::string_view port = text.substr(colon + 1);
+  if (host.find(':') != std::string_view::npos && (host.front() != '[' || host.back() != ']')) return false;
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  return error == std::errc() && end == port.data() + port.size() && number <= 65535;
+}
+
+service::ListenerConfig ReadListener(ConfigTable& table) {
+  service::ListenerConfig listener;
+  listener.listen = table.String("listen", kAddress);
+  if (!listener.listen.empty() && !IsAddress(listener.listen)) {
+    table.Reject("listen", "found \"" + listener.listen + "\"", kAddress);
+  }
+  listener.certificate = table.ReadableFile("certificate", "the server's PEM certificate chain");
+  listener.private_key = table.ReadableFile("private_key", "the certificate's PEM private key");
+  listener.client_ca = table.ReadableFile("client_ca", "the PEM certificate that signs the clients' certificates");
+  return listener;
+}
+
+bool IsIdentity(std::string_view text) {
+  return (text.starts_with("dns:") || text.starts_with("uri:")) && text.size() > 4;
+}
+
+std::optional<std::string> PercentDecode(std::string_view text) {
+  std::string decoded;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      decoded.push_back(text[i]);
+      continue;
+    }
+    const auto octet = HexDecode(text.substr(i + 1, 2));
+    if (!octet || octet->size() != 1) return std::nullopt;
+    decoded.push_back(static_cast<char>(octet->front()));
+    i += 2;
+  }
+  return decoded;
+}
+
+// RFC 7512: path attributes are separated by ';', query attributes by '&'. The file that holds the PIN; tokend checks the
+// rest of the URI with p11-kit.
+Result<std::filesystem::path> PinFileOf(const std::string& uri) {
+  const auto invalid = [](const std::string& what) { return MakeError(Reason::kConfigInvalid, what); };
+  if (!uri.starts_with("pkcs11:")) return invalid("does not begin with \"pkcs11:\"");
+  const std::size_t question = uri.find('?');
+  const std::string_view path = std::string_view(uri).substr(7, question == std::string::npos ? question : question - 7);
+  if (path.find("token=") == std::string_view::npos && path.find("serial=") == std::string_view::npos) {
+    return invalid("names no token");
+  }
+  std::string_view query = question == std::string::npos ? "" : std::string_view(uri).substr(question + 1);
+  std::optional<std::filesystem::path> file;
+  while (!query.empty()) {
+    const std::size_t end = std::min(query.find('&'), query.size());
+    const std::string_view attribute = query.substr(0, end);
+    query.remove_prefix(std::min(end + 1, query.size()));
+    if (attribute.starts_with("pin-value")) return invalid("pin-value would put the PIN into a configuration file");
+    if (!attribute.starts_with("pin-source=")) continue;
+    const auto source = PercentDecode(attribute.substr(11));
+    if (!source) return invalid("pin-source has a broken % escape");
+    std::string_view name = *source;
+    if (!name.starts_with("file:/")) return invalid("pin-source is not \"file:\" and an absolute path");
+    name.remove_prefix(5);
+    if (name.starts_with("//")) name.remove_prefix(2);
+    file = name;
+  }
+  if (!file) return invalid("has no pin-source");
+  return *file;
+}
+
+tokens::TokenConfig ReadToken(ConfigTable& table, const std::filesystem::path& folder) {
+  tokens::TokenConfig token;
+  token.name = table.String("name", "a name for the token");
+  token.module = table.ReadableFile("module", "the PKCS#11 library of the token");
+  token.uri = table.String("uri", kTokenUri);
+  if (!token.uri.empty()) {
+    const auto pin_file = PinFileOf(token.uri);
+    if (pin_file) {
+      token.pin_file = *pin_file;
+    } else {
+      table.Reject("uri", pin_file.error().message, kTokenUri);
+    }
+  }
+  token.sessions = static_cast<unsigned>(table.Integer("sessions", 4, 1, 256));
+  token.sign_timeout = std::chrono::milliseconds(table.Integer("sign_timeout_ms", 5000, 100, 600'000));
+  token.environment = table.StringMap("environment");
+  for (auto& [name, value] : token.environment) {
+    std::error_code ignored;
+    const std::filesystem::path path = folder / value;
+    if (!value.empty() && std::filesystem::exists(path, ignored)) value = path.string();
+  }
+  return token;
+}
+
+snapshot::Relay ReadRelay(ConfigTable& table) {
+  snapshot::Relay relay;
+  relay.name = table.String("name", "a name for the relay");
+  relay.identity = table.String("identity", kIdentity);
+  if (!relay.identity.empty() && !IsIdentity(relay.identity)) {
+    table.Reject("identity", "found \"" + relay.identity + "\"", kIdentity);
+  }
+  for (const std::string& entry : table.Strings("domains", "a list of signing domains, or [\"*\"] for all")) {
+    if (entry == "*") {
+      relay.all_domains = true;
+      continue;
+    }
+    const auto domain = dkim::NormalizeDomain(entry);
+    if (domain) {
+      relay.domains.insert(*domain);
+    } else {
+      table.Reject("domains", "found \"" + entry + "\"", "signing domains, for example \"example.com\"");
+    }
+  }
+  return relay;
+}
+
+template <class T, class Name>
+void RejectRepeated(std::vector<ConfigTable>& tables, const std::vector<T>& read, const char* key, Name name) {
+  std::set<std::string> seen;
+  for (std::size_t i = 0; i < read.size(); ++i) {
+    const std::string& value = name(read[i]);
+    if (!value.empty() && !seen.insert(value).second) {
+      tables[i].Reject(key, "\"" + value + "\" is used twice", "a different one for each");
+    }
+  }
+}
+
+}  // namespace
+
+Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
+  auto file = ConfigFile::Load(path);
+  if (!file) return file.error();
+  ConfigTable root = (*file)->root();
+  SignerdConfig config;
+
+  ConfigTable signing = root.Table("signing");
+  config.signing = ReadListener(signing);
+  config.message_octets = signing.Integer("message_octets", config.message_octets, 1 << 16, 1 << 30);
+
+  ConfigTable admin = root.Table("admin");
+  config.admin = ReadListener(admin);
+  for (const std::string& identity : admin.Strings("operators", "a list of operators' identities")) {
+    if (!IsIdentity(identity)) admin.Reject("operators", "found \"" + identity + "\"", kIdentity);
+    config.operators.insert(identity);
+  }
+
+  ConfigTable state = root.Table("state");
+  config.state_directory = state.Path("directory", "the folder that holds the daemon's state");
+
+  if (auto log = root.OptionalTable("log")) {
+    constexpr std::string_view kLevels = "debug, info, warn or error";
+    config.log_level = log->String("level", kLevels, config.log_level);
+    if (config.log_level != "debug" && config.log_level != "info" && config.log_level != "warn" && config.log_level != "error") {
+      log->Reject("level", "found \"" + config.log_level + "\"", kLevels);
+    }
+  }
+  if (auto pipeline = root.OptionalTable("pipeline")) {
+    config.pipeline.threads = static_cast<std::size_t>(pipeline->Integer("threads", 0, 0, 1024));
+    config.pipeline.in_flight = static_cast<std::size_t>(pipeline->Integer("in_flight", 1024, 1, 1 << 20));
+  }
+
+  std::vector<ConfigTable> tokens = root.Tables("token");
+  for (ConfigTable& table : tokens) config.tokens.push_back(ReadToken(table, (*file)->folder()));
+  RejectRepeated(tokens, config.tokens, "name", [](const auto& token) -> const std::string& { return token.name; });
+
+  std::vector<ConfigTable> relays = root.Tables("relay");
+  for (ConfigTable& table : relays) config.relays.push_back(ReadRelay(table));
+  RejectRepeated(relays, config.relays, "name", [](const auto& relay) -> const std::string& { return relay.name; });
+  RejectRepeated(relays, config.relays, "identity", [](const auto& relay) -> const std::string& { return relay.identity; });
+
+  const Status finished = (*file)->Finish();
+  if (!finished) return finished.error();
+  return config;
+}
+
+}  // namespace hallmark

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "firmware/runtime/result.h"
+#include "signerd/pipeline/pipeline.h"
+#include "signerd/service/listener.h"
+#include "signerd/snapshot/snapshot.h"
+#include "signerd/tokens/token_config.h"
+
+namespace hallmark {
+
+// hallmark.toml, checked. docs/operations.md lists every key.
+struct SignerdConfig {
+  service::ListenerConfig signing, admin;
+  std::int64_t message_octets = 64 << 20;
+  std::set<std::string> operators;
+  std::filesystem::path state_directory;
+  std::string log_level = "info";
+  pipeline::PipelineConfig pipeline;
+  std::vector<tokens::TokenConfig> tokens;  // at least one; the first is the default
+  std::vector<snapshot::Relay> relays;
+};
+
+// kConfigInvalid with a line for each mistake: "FILE:LINE: KEY: what is wrong; expected ...".
+Result<SignerdConfig> LoadConfig(const std::filesystem::path& path);
+
+}  // namespace hallmark

@@ -1,0 +1,159 @@
+#include "signerd/keys/key_manager.h"
+
+#include <openssl/rand.h>
+
+#include <ctime>
+
+#include "signerd/dkim/algorithm.h"
+#include "signerd/dkim/author.h"
+
+namespace hallmark::keys {
+namespace {
+
+constexpr std::size_t kIdOctets = 16;
+
+// "r20260131": the date says when it was made, and sorts.
+std::string DatedSelector(dkim::Algorithm algorithm, std::chrono::sys_seconds now) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+  std::tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  char date[16];
+  std::strftime(date, sizeof date, "%Y%m%d", &utc);
+  return (algorithm == dkim::Algorithm::kRsaSha256 ? "r" : "e") + std::string(date);
+}
+
+std::string KeyName(const std::string& domain, const std::string& selector) { return selector + "._domainkey." + domain; }
+
+}  // namespace
+
+Result<std::string> KeyManager::ChooseSelector(const std::string& domain, const std::string& wanted,
+                                               dkim::Algorithm algorithm) {
+  if (!wanted.empty()) {
+    const Status valid = dkim::ValidateSelector(wanted);
+    if (!valid) return valid.error();
+    const auto taken = store_.SelectorTaken(domain, wanted);
+    if (!taken) return taken.error();
+    if (*taken) return MakeError(Reason::kAlreadyExists, "the selector " + wanted + " was used before: choose another");
+    return wanted;
+  }
+  const std::string dated = DatedSelector(algorithm, clock_.Now());
+  for (char letter = 'a' - 1; letter <= 'z'; ++letter) {
+    const std::string selector = letter < 'a' ? dated : dated + letter;
+    const auto taken = store_.SelectorTaken(domain, selector);
+    if (!taken) return taken.error();
+    if (!*taken) return selector;
+  }
+  return MakeError(Reason::kAlreadyExists, "the selectors " + dated + " to " + dated + "z are used: name one");
+}
+
+Result<std::string> KeyManager::ChooseToken(const std::string& wanted) const {
+  const std::string token = wanted.empty() ? signer_.DefaultToken() : wanted;
+  if (!signer_.HasToken(token)) return MakeError(Reason::kNotFound, "the token " + token + " is not configured");
+  return token;
+}
+
+Result<snapshot::Key> KeyManager::Generate(const std::string& domain, const std::string& selector, const KeySpec& spec,
+                                           const std::string& token) {
+  const auto exists = store_.GetDomain(domain);
+  if (!exists) return exists.error();
+  const auto chosen = ChooseSelector(domain, selector, spec.algorithm);
+  if (!chosen) return chosen.error();
+  const auto where = ChooseToken(token);
+  if (!where) return where.error();
+
+  snapshot::Key key;
+  key.domain = domain;
+  key.selector = *chosen;
+  key.token = *where;
+  key.cka_id.resize(kIdOctets);
+  if (RAND_bytes(key.cka_id.data(), static_cast<int>(key.cka_id.size())) != 1) {
+    return MakeError(Reason::kInternal, "no random octets for the key's CKA_ID");
+  }
+  const auto described = signer_.Generate(*where, spec, key.cka_id, KeyName(domain, *chosen));
+  if (!described) return described.error();
+  return Record(std::move(key), *described);
+}
+
+Result<snapshot::Key> KeyManager::Adopt(const std::string& domain, const std::string& selector, const std::string& token,
+                                        const Bytes& cka_id) {
+  const auto exists = store_.GetDomain(domain);
+  if (!exists) return exists.error();
+  if (selector.empty()) return MakeError(Reason::kInvalidArgument, "name the selector of the key");
+  if (cka_id.empty()) return MakeError(Reason::kInvalidArgument, "name the CKA_ID of the key");
+  const auto chosen = ChooseSelector(domain, selector, dkim::Algorithm::kRsaSha256);
+  if (!chosen) return chosen.error();
+  const auto where = ChooseToken(token);
+  if (!where) return where.error();
+  const auto described = signer_.Find(*where, cka_id);
+  if (!described) return described.error();
+  snapshot::Key key;
+  key.domain = domain;
+  key.selector = *chosen;
+  key.token = *where;
+  key.cka_id = cka_id;
+  return Record(std::move(key), *described);
+}
+
+Result<snapshot::Key> KeyManager::Record(snapshot::Key key, const TokenKey& described) {
+  auto public_key = dkim::PublicKey::FromSpki(described.spki);
+  if (!public_key) return public_key.error();
+  const dkim::AlgorithmInfo& info = dkim::InfoOf(public_key->algorithm());
+  if (public_key->bits() < info.minimum_signing_bits) {
+    return MakeError(Reason::kInvalidArgument, std::string(info.name) + " needs a key of at least " +
+                                                   std::to_string(info.minimum_signing_bits) + " bits; this one has " +
+                                                   std::to_string(public_key->bits()));
+  }
+  if (described.extractable || !described.sensitive) {
+    return MakeError(Reason::kTokenRefused, "the private key can leave the token (CKA_EXTRACTABLE or not CKA_SENSITIVE): "
+                                            "make one that cannot");
+  }
+  key.public_key = std::make_shared<const dkim::PublicKey>(std::move(*public_key));
+  key.state = snapshot::KeyState::kGenerated;
+  key.created = key.state_since = clock_.Now();
+  const Status inserted = store_.InsertKey(key);
+  if (!inserted) return inserted.error();
+  return key;
+}
+
+Result<snapshot::Key> KeyManager::Activate(const std::string& domain, const std::string& selector) {
+  auto key = store_.GetKey(domain, selector);
+  if (!key) return key;
+  // A key that cannot sign here and now must not become one that mail depends on.
+  const dkim::Digest probe = {0x48, 0x61, 0x6c, 0x6c, 0x6d, 0x61, 0x72, 0x6b};
+  const auto signature = signer_.Sign(std::make_shared<const snapshot::Key>(*key), probe);
+  if (!signature) return signature.error();
+  return Change(domain, selector, Act::kActivate);
+}
+
+Result<snapshot::Key> KeyManager::Retire(const std::string& domain, const std::string& selector, bool allow_last) {
+  const auto row = store_.GetDomain(domain);
+  if (!row) return row.error();
+  const auto key = store_.GetKey(domain, selector);
+  if (!key) return key;
+  if (key->state == snapshot::KeyState::kActive && row->active_keys == 1 && !allow_last) {
+    return MakeError(Reason::kStateConflict, selector + " is the last active key of " + domain +
+                                                 ": its mail would be refused; activate another first, or say that it may");
+  }
+  return Change(domain, selector, Act::kRetire);
+}
+
+Result<snapshot::Key> KeyManager::Change(const std::string& domain, const std::string& selector, Act act) {
+  auto key = store_.GetKey(domain, selector);
+  if (!key) return key;
+  const auto next = Next(key->state, act);
+  if (!next) {
+    return MakeError(Reason::kStateConflict,
+                     KeyName(domain, selector) + " is " + std::string(StateName(key->state)) + " and cannot be " +
+                         (act == Act::kActivate ? "activated" : "retired"));
+  }
+  const auto now = clock_.Now();
+  const Status changed = store_.ChangeKeyState(domain, selector, key->state, *next, now);
+  if (!changed) return changed.error();
+  const Status published = publish_();
+  if (!published) return published.error();
+  key->state = *next;
+  key->state_since = now;
+  return key;
+}
+
+}  // namespace hallmark::keys

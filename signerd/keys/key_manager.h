@@ -1,0 +1,70 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "firmware/runtime/clock.h"
+#include "firmware/runtime/result.h"
+#include "signerd/keys/transitions.h"
+#include "signerd/snapshot/snapshot.h"
+#include "signerd/store/store.h"
+
+namespace hallmark::keys {
+
+struct KeySpec {
+  dkim::Algorithm algorithm = dkim::Algorithm::kRsaSha256;
+  unsigned bits = 2048;  // RSA only
+};
+
+// A pair in a token, as the token describes it.
+struct TokenKey {
+  Bytes spki;  // SubjectPublicKeyInfo, DER
+  bool sensitive = false;
+  bool extractable = true;
+};
+
+// What keys needs of the tokens; main.cc supplies it. Calls wait for the token; from the admin thread only.
+class Signer {
+ public:
+  virtual ~Signer() = default;
+  virtual bool HasToken(const std::string& token) const = 0;
+  // The name of the token that is used where none is named.
+  virtual std::string DefaultToken() const = 0;
+  virtual Result<TokenKey> Generate(const std::string& token, const KeySpec& spec, const Bytes& cka_id,
+                                    const std::string& label) = 0;
+  virtual Result<TokenKey> Find(const std::string& token, const Bytes& cka_id) = 0;
+  // The signature is verified with key.public_key before it is given.
+  virtual Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) = 0;
+};
+
+// The life of a key. Each call is persisted before it returns, and publishes a new snapshot. Called from the admin thread
+// only. Errors: kNotFound, kAlreadyExists, kStateConflict, kInvalidArgument, the token's and the store's.
+class KeyManager {
+ public:
+  // `publish` makes and swaps in a snapshot of the store.
+  KeyManager(store::Store& store, Signer& signer, const Clock& clock, std::function<Status()> publish)
+      : store_(store), signer_(signer), clock_(clock), publish_(std::move(publish)) {}
+
+  // An empty selector is made from the algorithm and the date; an empty token is the default one.
+  Result<snapshot::Key> Generate(const std::string& domain, const std::string& selector, const KeySpec& spec,
+                                 const std::string& token);
+  Result<snapshot::Key> Adopt(const std::string& domain, const std::string& selector, const std::string& token,
+                              const Bytes& cka_id);
+  Result<snapshot::Key> Activate(const std::string& domain, const std::string& selector);
+  // Refuses the last active key of the domain unless `allow_last`.
+  Result<snapshot::Key> Retire(const std::string& domain, const std::string& selector, bool allow_last);
+
+ private:
+  Result<std::string> ChooseSelector(const std::string& domain, const std::string& wanted, dkim::Algorithm algorithm);
+  Result<std::string> ChooseToken(const std::string& wanted) const;
+  Result<snapshot::Key> Record(snapshot::Key key, const TokenKey& described);
+  Result<snapshot::Key> Change(const std::string& domain, const std::string& selector, Act act);
+
+  store::Store& store_;
+  Signer& signer_;
+  const Clock& clock_;
+  std::function<Status()> publish_;
+};
+
+}  // namespace hallmark::keys

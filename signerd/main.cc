@@ -1,0 +1,152 @@
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+
+#include "firmware/runtime/clock.h"
+#include "firmware/runtime/log.h"
+#include "firmware/runtime/sd_notify.h"
+#include "firmware/runtime/tls13.h"
+#include "signerd/config.h"
+#include "signerd/keys/key_manager.h"
+#include "signerd/pipeline/pipeline.h"
+#include "signerd/service/admin_service.h"
+#include "signerd/service/listener.h"
+#include "signerd/service/signing_service.h"
+#include "signerd/store/store.h"
+#include "signerd/token_signer.h"
+#include "signerd/tokens/token_set.h"
+
+// The composition root: builds every part, starts them, and stops them in the opposite order.
+namespace hallmark {
+namespace {
+
+constexpr std::chrono::seconds kDrain{10};
+constexpr std::chrono::milliseconds kHealthInterval{250};
+constexpr std::int64_t kAdminMessageOctets = 1 << 20;
+
+// signerd holds no PIN and no DKIM key, but it holds TLS keys and mail: neither belongs in a core dump.
+void Harden() {
+  ::prctl(PR_SET_DUMPABLE, 0);
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+}
+
+// The signals that end the daemon. Blocked in every thread; WaitForEnd takes them.
+sigset_t EndSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+Result<std::shared_ptr<const snapshot::Snapshot>> Build(store::Store& store, const std::vector<snapshot::Relay>& relays) {
+  auto built = store.BuildSnapshot();
+  if (!built) return built.error();
+  for (const snapshot::Relay& relay : relays) (*built)->relays.emplace(relay.identity, relay);
+  return std::shared_ptr<const snapshot::Snapshot>(std::move(*built));
+}
+
+// Keeps the health service true until a signal asks the daemon to end.
+void ServeUntilSignal(const sigset_t& signals, tokens::TokenSet& tokens, service::Listener& signing, service::Listener& admin) {
+  admin.SetServing(true);
+  const timespec interval{0, std::chrono::nanoseconds(kHealthInterval).count()};
+  bool serving = false;
+  while (::sigtimedwait(&signals, nullptr, &interval) < 0) {
+    bool ready = false;
+    for (const auto& facts : tokens.Facts()) ready = ready || facts.status.state == link::TokenState::kReady;
+    if (ready != serving) signing.SetServing(ready);
+    serving = ready;
+  }
+}
+
+Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
+  const sigset_t signals = EndSignals();
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+
+  std::error_code failed;
+  std::filesystem::create_directories(config.state_directory, failed);
+  auto store = store::Store::Open(config.state_directory / "hallmark.db");
+  if (!store) return store.error();
+  auto first = Build(**store, config.relays);
+  if (!first) return first.error();
+  snapshot::Current current(std::move(*first));
+  const auto publish = [&]() -> Status {
+    auto next = Build(**store, config.relays);
+    if (!next) return next.error();
+    current.Set(std::move(*next));
+    return Ok();
+  };
+
+  const SystemClock clock;
+  tokens::TokenSet tokens(tokend, config.tokens);
+  pipeline::Pipeline pipeline(config.pipeline, tokens, clock);
+  TokenSigner signer(tokens);
+  keys::KeyManager keys(**store, signer, clock, publish);
+  service::SigningService signing_service({current, pipeline, static_cast<std::size_t>(config.message_octets)});
+  service::AdminService admin_service({**store, keys, current, pipeline, tokens, clock, publish, config.operators, HALLMARK_VERSION});
+
+  tokens.Start();
+  auto signing = service::Listener::Start(config.signing, &signing_service, "hallmark.signing.v1.SigningService", config.message_octets);
+  if (!signing) return signing.error();
+  auto admin = service::Listener::Start(config.admin, &admin_service, "hallmark.admin.v1.AdminService", kAdminMessageOctets);
+  if (!admin) return admin.error();
+  log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
+  NotifySystemd("READY=1");
+
+  ServeUntilSignal(signals, tokens, **signing, **admin);
+
+  log::info("stopping: waiting up to {} s for calls under way", kDrain.count());
+  NotifySystemd("STOPPING=1");
+  const auto deadline = std::chrono::system_clock::now() + kDrain;
+  (*signing)->Stop(deadline);
+  (*admin)->Stop(deadline);
+  tokens.Stop();
+  log::info("stopped");
+  return Ok();
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"Hallmark's signing daemon: takes messages over gRPC, and has them signed in a PKCS#11 token"};
+  app.set_version_flag("--version", HALLMARK_VERSION);
+  app.footer("Examples:\n  signerd --config /etc/hallmark/hallmark.toml\n  signerd --config hallmark.toml --check");
+  std::filesystem::path path = "/etc/hallmark/hallmark.toml";
+  app.add_option("--config", path, "The configuration file")->capture_default_str();
+  bool check = false;
+  app.add_flag("--check", check, "Only read and check the configuration file");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+
+  Harden();
+  log::Init("signerd", "info");
+  Status done = RequireTls13();
+  Result<SignerdConfig> config = done ? LoadConfig(path) : Result<SignerdConfig>(done.error());
+  if (!config) {
+    std::fprintf(stderr, "%s\n", config.error().message.c_str());
+    return 1;
+  }
+  if (check) {
+    std::printf("%s: OK\n", path.c_str());
+    return 0;
+  }
+  log::Init("signerd", config->log_level);
+  const auto tokend = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "tokend";
+  done = Run(*config, tokend);
+  if (!done) log::error("cannot start: {}", done.error().message);
+  return done ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace hallmark
+
+int main(int argc, char** argv) { return hallmark::Main(argc, argv); }

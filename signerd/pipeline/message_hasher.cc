@@ -1,0 +1,78 @@
+#include "signerd/pipeline/message_hasher.h"
+
+#include "signerd/admission/admission.h"
+
+namespace hallmark::pipeline {
+namespace {
+
+// The domain that a message with this header is signed for.
+Result<const snapshot::Domain*> DomainOf(const Origin& origin, const dkim::Header& header) {
+  const auto author = dkim::FindAuthor(header);
+  if (!author) return author.error();
+  return admission::ChooseDomain(*origin.snapshot, *origin.relay, author->domain, origin.requested_domain);
+}
+
+Status CheckLineEndings(const dkim::LineFacts& facts, const snapshot::Domain& domain, std::string_view where) {
+  if (domain.profile->line_endings == dkim::LineEndings::kNormalize) return Ok();
+  if (facts.bare_lf == 0 && facts.bare_cr == 0) return Ok();
+  return MakeError(Reason::kBareLineEnding, "the " + std::string(where) + " has " + std::to_string(facts.bare_lf) +
+                                                " bare LF and " + std::to_string(facts.bare_cr) +
+                                                " bare CR, and the signing profile " + domain.profile->name +
+                                                " refuses them: end every line with CRLF");
+}
+
+}  // namespace
+
+Status MessageHasher::Push(std::string_view chunk) {
+  if (!header_) {
+    const auto taken = reader_.Push(chunk);
+    if (!taken) return taken.error();
+    if (!reader_.done()) return Ok();
+    const Status ended = EndHeader();
+    if (!ended) return ended;
+    chunk.remove_prefix(*taken);
+  }
+  body_->Push(chunk);
+  return Ok();
+}
+
+Status MessageHasher::EndHeader() {
+  auto header = std::move(reader_).Finish();
+  if (!header) return header.error();
+  header_.emplace(std::move(*header));
+  const auto domain = DomainOf(origin_, *header_);
+  if (!domain) return domain.error();
+  domain_ = *domain;
+  body_.emplace(domain_->profile->body);
+  return CheckLineEndings(header_->line_facts(), *domain_, "header");
+}
+
+Result<HashedMessage> MessageHasher::Finish() {
+  if (!header_) {
+    const Status ended = EndHeader();
+    if (!ended) return ended.error();
+  }
+  const dkim::BodyHash hash = body_->Finish();
+  const dkim::BodyFacts facts = body_->facts();
+  const Status lines = CheckLineEndings(facts.lines, *domain_, "body");
+  if (!lines) return lines.error();
+  return HashedMessage{std::move(*header_), domain_, domain_->profile->body, hash, facts};
+}
+
+Result<HashedMessage> TakeDigest(const Origin& origin, const dkim::Limits& limits, std::string_view header_block,
+                                 dkim::Canonicalization body_canonicalization, const dkim::Digest& body_hash,
+                                 std::optional<std::uint64_t> body_length) {
+  auto header = dkim::Header::Parse(header_block, limits);
+  if (!header) return header.error();
+  const auto domain = DomainOf(origin, *header);
+  if (!domain) return domain.error();
+  const Status lines = CheckLineEndings(header->line_facts(), **domain, "header");
+  if (!lines) return lines.error();
+  if ((*domain)->profile->body_length && !body_length) {
+    return MakeError(Reason::kInvalidArgument,
+                     "body_length: the signing profile " + (*domain)->profile->name + " writes l=, which needs it");
+  }
+  return HashedMessage{std::move(*header), *domain, body_canonicalization, {body_hash, body_length.value_or(0)}, std::nullopt};
+}
+
+}  // namespace hallmark::pipeline

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "firmware/runtime/result.h"
+#include "signerd/dkim/author.h"
+#include "signerd/dkim/body_hasher.h"
+#include "signerd/dkim/header.h"
+#include "signerd/dkim/limits.h"
+#include "signerd/snapshot/snapshot.h"
+
+namespace hallmark::pipeline {
+
+// Who asks, and the view of the world that the whole message is judged by.
+struct Origin {
+  std::shared_ptr<const snapshot::Snapshot> snapshot;
+  const snapshot::Relay* relay = nullptr;  // within `snapshot`
+  std::string requested_domain;            // empty: from the author domain
+};
+
+// A message of which nothing but the header and the body hash is needed any more.
+struct HashedMessage {
+  dkim::Header header;
+  const snapshot::Domain* domain;  // the signing domain, within the origin's snapshot
+  dkim::Canonicalization body_canonicalization;
+  dkim::BodyHash body_hash;
+  std::optional<dkim::BodyFacts> body_facts;  // unknown where the relay hashed the body
+};
+
+// Takes one message in chunks of any size. The signing domain is chosen, and refused where the relay may not use it, as
+// soon as the header has ended; from there on the body is hashed as it comes, in constant memory.
+// Not thread-safe. After an error the object is spent.
+class MessageHasher {
+ public:
+  MessageHasher(const Origin& origin, const dkim::Limits& limits) : origin_(origin), reader_(limits) {}
+
+  Status Push(std::string_view chunk);
+  Result<HashedMessage> Finish();
+
+ private:
+  Status EndHeader();
+  const Origin& origin_;
+  dkim::HeaderReader reader_;
+  std::optional<dkim::Header> header_;
+  const snapshot::Domain* domain_ = nullptr;
+  std::optional<dkim::BodyHasher> body_;
+};
+
+// The same for a relay that has hashed the body itself.
+Result<HashedMessage> TakeDigest(const Origin& origin, const dkim::Limits& limits, std::string_view header_block,
+                                 dkim::Canonicalization body_canonicalization, const dkim::Digest& body_hash,
+                                 std::optional<std::uint64_t> body_length);
+
+}  // namespace hallmark::pipeline

@@ -1,0 +1,149 @@
+#include "signerd/pipeline/pipeline.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "firmware/runtime/log.h"
+
+namespace hallmark::pipeline {
+namespace {
+
+std::size_t ThreadCount(std::size_t configured) {
+  return configured != 0 ? configured : std::max<std::size_t>(2, std::thread::hardware_concurrency());
+}
+
+// RFC 5322 wants CRLF; a message that came with bare LF gets its new fields in kind, or its MTA would see the end of the
+// header between them.
+std::string WithLineEndsOf(const dkim::Header& header, std::string field) {
+  if (header.crlf()) return field;
+  std::erase(field, '\r');
+  return field;
+}
+
+}  // namespace
+
+// A job on its way. Its stages touch it one after the other; only `remaining` and a slot each are touched in between.
+struct Pipeline::Work {
+  struct Slot {
+    std::shared_ptr<const snapshot::Key> key;
+    dkim::PreparedSignature prepared;
+    Result<Bytes> signature = Bytes();
+  };
+  explicit Work(Job taken) : job(std::move(taken)) {}
+  Job job;
+  std::optional<HashedMessage> hashed;
+  std::vector<Slot> slots;
+  std::atomic<std::size_t> remaining{0};
+};
+
+Pipeline::Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock)
+    : credits_(config.in_flight),
+      limits_(config.limits),
+      tokens_(tokens),
+      clock_(clock),
+      pool_(ThreadCount(config.threads)),
+      prepare_(pool_, ThreadCount(config.threads), [this](std::vector<WorkPointer> batch) { Prepare(std::move(batch)); }),
+      finish_(pool_, ThreadCount(config.threads), [this](std::vector<WorkPointer> batch) { Finish(std::move(batch)); }) {}
+
+Pipeline::~Pipeline() { pool_.join(); }
+
+void Pipeline::Submit(Job job) {
+  const auto work = std::make_shared<Work>(std::move(job));
+  if (in_flight_.fetch_add(1) >= static_cast<std::int64_t>(credits_)) {
+    Answer(*work, MakeError(Reason::kOverloaded, "the signer has " + std::to_string(credits_) +
+                                                     " messages in flight already: try again shortly"));
+    return;
+  }
+  prepare_.Push(work);
+}
+
+void Pipeline::Prepare(std::vector<WorkPointer> batch) {
+  std::vector<tokens::Signing> signings;
+  for (const WorkPointer& work : batch) {
+    const Status prepared = PrepareOne(*work);
+    if (prepared) {
+      CollectSignings(work, signings);
+    } else {
+      Answer(*work, prepared.error());
+    }
+  }
+  if (!signings.empty()) tokens_.Sign(std::move(signings));
+}
+
+Status Pipeline::PrepareOne(Work& work) {
+  if (work.job.cancelled != nullptr && work.job.cancelled->load()) {
+    return MakeError(Reason::kCancelled, "the relay cancelled the call");
+  }
+  if (work.job.deadline <= std::chrono::steady_clock::now()) {
+    return MakeError(Reason::kDeadlineExceeded, "the deadline passed before the message was hashed");
+  }
+  if (const auto* whole = std::get_if<std::string_view>(&work.job.message)) {
+    MessageHasher hasher(work.job.origin, limits_);
+    const Status pushed = hasher.Push(*whole);
+    if (!pushed) return pushed;
+    auto hashed = hasher.Finish();
+    if (!hashed) return hashed.error();
+    work.hashed.emplace(std::move(*hashed));
+  } else {
+    work.hashed.emplace(std::move(std::get<HashedMessage>(work.job.message)));
+  }
+  const HashedMessage& message = *work.hashed;
+  for (const auto& key : message.domain->active_keys) {
+    auto prepared = dkim::PrepareSignature({.header = message.header,
+                                            .profile = *message.domain->profile,
+                                            .domain = message.domain->name,
+                                            .selector = key->selector,
+                                            .algorithm = key->public_key->algorithm(),
+                                            .body_canonicalization = message.body_canonicalization,
+                                            .body_hash = message.body_hash,
+                                            .time = clock_.Now()});
+    if (!prepared) return prepared.error();
+    work.slots.push_back({key, std::move(*prepared)});
+  }
+  return Ok();
+}
+
+void Pipeline::CollectSignings(const WorkPointer& work, std::vector<tokens::Signing>& signings) {
+  work->remaining = work->slots.size();
+  for (Work::Slot& slot : work->slots) {
+    signings.push_back({slot.key, slot.prepared.digest, &slot.prepared.signed_data, work->job.deadline,
+                        [this, work, &slot](Result<Bytes> signature) {
+                          slot.signature = std::move(signature);
+                          if (work->remaining.fetch_sub(1) == 1) finish_.Push(work);
+                        }});
+  }
+}
+
+void Pipeline::Finish(std::vector<WorkPointer> batch) {
+  for (const WorkPointer& work : batch) Answer(*work, FinishOne(*work));
+}
+
+Result<SignedMessage> Pipeline::FinishOne(Work& work) {
+  const HashedMessage& message = *work.hashed;
+  SignedMessage result;
+  result.signing_domain = message.domain->name;
+  for (const Work::Slot& slot : work.slots) {
+    if (!slot.signature) return slot.signature.error();
+    // A stale handle, a faulty token or a wrong mechanism must never reach the world.
+    if (!slot.key->public_key->Verify(slot.prepared.digest, *slot.signature)) {
+      return MakeError(Reason::kSignatureInvalid, "token " + slot.key->token + " made a signature with " + slot.key->selector +
+                                                      "._domainkey." + slot.key->domain + " that does not verify");
+    }
+    result.signatures.push_back({WithLineEndsOf(message.header, dkim::AssembleField(slot.prepared, *slot.signature)),
+                                 slot.key->selector, slot.key->public_key->algorithm(), message.body_hash.digest});
+  }
+  result.warnings = dkim::FindWarnings(message.header, message.body_facts ? &*message.body_facts : nullptr, *message.domain->profile);
+  return result;
+}
+
+void Pipeline::Answer(Work& work, Result<SignedMessage> result) {
+  ++(result ? signed_ : refused_);
+  if (!result && result.error().reason == Reason::kSignatureInvalid) log::error("{}", result.error().message);
+  const auto done = std::move(work.job.done);
+  --in_flight_;
+  done(std::move(result));
+}
+
+Counters Pipeline::counters() const { return {signed_.load(), refused_.load(), in_flight_.load()}; }
+
+}  // namespace hallmark::pipeline

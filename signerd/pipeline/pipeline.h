@@ -1,0 +1,94 @@
+#pragma once
+
+#include <atomic>
+#include <boost/asio/thread_pool.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "firmware/runtime/clock.h"
+#include "firmware/runtime/result.h"
+#include "signerd/dkim/signature.h"
+#include "signerd/dkim/warnings.h"
+#include "signerd/pipeline/message_hasher.h"
+#include "signerd/pipeline/stage.h"
+#include "signerd/tokens/token_set.h"
+
+namespace hallmark::pipeline {
+
+struct PipelineConfig {
+  std::size_t threads = 0;       // 0: as many as the machine has
+  std::size_t in_flight = 1024;  // messages taken in and not answered yet; more are refused
+  dkim::Limits limits;
+};
+
+struct MadeSignature {
+  std::string field;  // with its line end
+  std::string selector;
+  dkim::Algorithm algorithm;
+  dkim::Digest body_hash;
+};
+
+struct SignedMessage {
+  std::string signing_domain;
+  std::vector<MadeSignature> signatures;  // one for each active key
+  std::vector<dkim::Warning> warnings;
+};
+
+// One message to be signed.
+struct Job {
+  Origin origin;
+  // The whole message, owned by whoever waits for `done`; or one that is hashed already.
+  std::variant<std::string_view, HashedMessage> message;
+  tokens::Deadline deadline;
+  // Set by the caller when nobody waits any more; the job is then dropped at its next step. `done` is still called.
+  std::shared_ptr<const std::atomic<bool>> cancelled;
+  // Called once, on a thread of the pool or of the tokens; must not block.
+  std::function<void(Result<SignedMessage>)> done;
+};
+
+struct Counters {
+  std::int64_t signed_messages = 0, refused_messages = 0, in_flight = 0;
+};
+
+// The way of a message from the intake to the answer: parse, choose the domain, hash, sign in the token, verify, assemble.
+//
+// Only the intake refuses for want of room: a job holds one credit until it is answered, so nothing is refused after it
+// was signed. All signatures of a message are made or none is given.
+class Pipeline {
+ public:
+  Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock);
+  // The tokens must be stopped first, so that nothing is in flight.
+  ~Pipeline();
+
+  // Any thread. Always answers through job.done; kOverloaded at once when there is no credit.
+  void Submit(Job job);
+
+  Counters counters() const;
+  const dkim::Limits& limits() const { return limits_; }
+
+ private:
+  struct Work;
+  using WorkPointer = std::shared_ptr<Work>;
+
+  void Prepare(std::vector<WorkPointer> batch);
+  Status PrepareOne(Work& work);
+  void CollectSignings(const WorkPointer& work, std::vector<tokens::Signing>& signings);
+  void Finish(std::vector<WorkPointer> batch);
+  Result<SignedMessage> FinishOne(Work& work);
+  void Answer(Work& work, Result<SignedMessage> result);
+
+  const std::size_t credits_;
+  const dkim::Limits limits_;
+  tokens::TokenSet& tokens_;
+  const Clock& clock_;
+  std::atomic<std::int64_t> in_flight_{0}, signed_{0}, refused_{0};
+  boost::asio::thread_pool pool_;
+  Stage<WorkPointer> prepare_;
+  Stage<WorkPointer> finish_;
+};
+
+}  // namespace hallmark::pipeline

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace hallmark::pipeline {
+
+// One step of the way of a message. What is pushed is taken up by the pool in batches: as much as has queued, never
+// waiting for more, so that an idle system adds no delay and a busy one makes full batches. The queue has no limit of its
+// own: every job holds one of the intake's credits.
+template <class T>
+class Stage {
+ public:
+  static constexpr std::size_t kMaxBatch = 64;
+
+  // `run` is called on `pool`, by up to `runners` threads at once, and must not throw: a throw would stall the stage.
+  Stage(boost::asio::thread_pool& pool, std::size_t runners, std::function<void(std::vector<T>)> run)
+      : pool_(pool), runners_(runners), run_(std::move(run)) {}
+
+  // Any thread.
+  void Push(T item) {
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_.push_back(std::move(item));
+      if (running_ == runners_) return;
+      ++running_;
+    }
+    boost::asio::post(pool_, [this] { Run(); });
+  }
+
+ private:
+  void Run() noexcept {
+    std::vector<T> batch;
+    while (Take(batch)) run_(std::exchange(batch, {}));
+  }
+
+  // False when nothing waits: then this runner has ended.
+  bool Take(std::vector<T>& batch) {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.empty()) {
+      --running_;
+      return false;
+    }
+    // A fair share, so that the other runners find work too.
+    const std::size_t share = std::clamp<std::size_t>(waiting_.size() / runners_, 1, kMaxBatch);
+    for (std::size_t i = 0; i < share; ++i) {
+      batch.push_back(std::move(waiting_.front()));
+      waiting_.pop_front();
+    }
+    return true;
+  }
+
+  boost::asio::thread_pool& pool_;
+  const std::size_t runners_;
+  const std::function<void(std::vector<T>)> run_;
+  std::mutex mutex_;  // guards waiting_ and running_
+  std::deque<T> waiting_;
+  std::size_t running_ = 0;
+};
+
+}  // namespace hallmark::pipeline

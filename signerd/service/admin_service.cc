@@ -1,0 +1,277 @@
+#include "signerd/service/admin_service.h"
+
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+
+#include "firmware/runtime/log.h"
+#include "signerd/dkim/author.h"
+#include "signerd/dkim/key_record.h"
+#include "signerd/dkim/profile.h"
+#include "signerd/service/admin_convert.h"
+#include "signerd/service/errors.h"
+#include "signerd/service/identity.h"
+
+namespace hallmark::service {
+namespace {
+
+// How long resolvers may keep a key record: long enough to be cached, short enough to be corrected.
+constexpr int kRecordTtl = 3600;
+
+template <class T, class Message>
+Status Give(const Result<T>& result, Message* message) {
+  if (!result) return result.error();
+  *message = ToApi(*result);
+  return Ok();
+}
+
+// One row more than was asked for tells whether there is a next page.
+template <class Row, class Add, class Name>
+std::string FillPage(std::vector<Row>& rows, std::int64_t most, Add add, Name name) {
+  const bool more = static_cast<std::int64_t>(rows.size()) > most;
+  if (more) rows.pop_back();
+  for (const Row& row : rows) add(row);
+  return more ? name(rows.back()) : "";
+}
+
+}  // namespace
+
+AdminService::Reactor* AdminService::Run(Context* context, const char* what, std::function<Status()> work) {
+  Reactor* reactor = context->DefaultReactor();
+  const std::vector<std::string> identities = PeerIdentities(*context->auth_context());
+  const auto caller = std::find_if(identities.begin(), identities.end(),
+                                   [&](const std::string& identity) { return parts_.operators.contains(identity); });
+  if (caller == identities.end()) {
+    reactor->Finish(ToGrpcStatus(MakeError(Reason::kCallerUnknown, "the client certificate is not that of an operator"),
+                                 Audience::kOperator));
+    return reactor;
+  }
+  boost::asio::post(thread_, [reactor, what, caller = *caller, work = std::move(work)] {
+    const Status done = work();
+    if (done) {
+      log::info("admin: {} by {}", what, caller);
+      reactor->Finish(grpc::Status::OK);
+    } else {
+      log::warn("admin: {} by {} failed: {}: {}", what, caller, ReasonName(done.error().reason), done.error().message);
+      reactor->Finish(ToGrpcStatus(done.error(), Audience::kOperator));
+    }
+  });
+  return reactor;
+}
+
+Result<std::string> AdminService::KnownProfile(const std::string& name) {
+  if (name.empty() || name == "default") return std::string("default");
+  const auto profile = parts_.store.GetProfile(name);
+  if (!profile) return profile.error();
+  return name;
+}
+
+Status AdminService::ReadDomain(const std::string& name, admin::Domain* domain) {
+  const auto normal = dkim::NormalizeDomain(name);
+  if (!normal) return normal.error();
+  return Give(parts_.store.GetDomain(*normal), domain);
+}
+
+Status AdminService::PublishAndRead(const std::string& name, admin::Domain* domain) {
+  const Status published = parts_.publish();
+  return published ? ReadDomain(name, domain) : published;
+}
+
+AdminService::Reactor* AdminService::CreateDomain(Context* context, const admin::CreateDomainRequest* request,
+                                                  admin::Domain* response) {
+  return Run(context, "CreateDomain", [=, this]() -> Status {
+    const auto name = dkim::NormalizeDomain(request->name());
+    if (!name) return MakeError(name.error().reason, "name: " + name.error().message);
+    const auto profile = KnownProfile(request->profile());
+    if (!profile) return profile.error();
+    const Status inserted = parts_.store.InsertDomain({*name, *profile, parts_.clock.Now()});
+    return inserted ? PublishAndRead(*name, response) : inserted;
+  });
+}
+
+AdminService::Reactor* AdminService::GetDomain(Context* context, const admin::GetDomainRequest* request,
+                                               admin::Domain* response) {
+  return Run(context, "GetDomain", [=, this] { return ReadDomain(request->name(), response); });
+}
+
+AdminService::Reactor* AdminService::ListDomains(Context* context, const admin::ListDomainsRequest* request,
+                                                 admin::ListDomainsResponse* response) {
+  return Run(context, "ListDomains", [=, this]() -> Status {
+    auto page = PageFrom(request->page_size(), request->page_token());
+    if (!page) return page.error();
+    auto rows = parts_.store.ListDomains({page->after, page->most + 1});
+    if (!rows) return rows.error();
+    response->set_next_page_token(FillPage(
+        *rows, page->most, [&](const store::DomainRow& row) { *response->add_domains() = ToApi(row); },
+        [](const store::DomainRow& row) { return row.name; }));
+    return Ok();
+  });
+}
+
+AdminService::Reactor* AdminService::UpdateDomain(Context* context, const admin::UpdateDomainRequest* request,
+                                                  admin::Domain* response) {
+  return Run(context, "UpdateDomain", [=, this]() -> Status {
+    const auto name = dkim::NormalizeDomain(request->name());
+    if (!name) return MakeError(name.error().reason, "name: " + name.error().message);
+    const auto profile = KnownProfile(request->profile());
+    if (!profile) return profile.error();
+    const Status changed = parts_.store.SetDomainProfile(*name, *profile);
+    return changed ? PublishAndRead(*name, response) : changed;
+  });
+}
+
+AdminService::Reactor* AdminService::GenerateKey(Context* context, const admin::GenerateKeyRequest* request,
+                                                 admin::Key* response) {
+  return Run(context, "GenerateKey", [=, this]() -> Status {
+    const auto spec = FromApi(request->algorithm());
+    if (!spec) return spec.error();
+    const auto domain = dkim::NormalizeDomain(request->domain());
+    if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
+    return Give(parts_.keys.Generate(*domain, request->selector(), *spec, request->token()), response);
+  });
+}
+
+AdminService::Reactor* AdminService::AdoptKey(Context* context, const admin::AdoptKeyRequest* request, admin::Key* response) {
+  return Run(context, "AdoptKey", [=, this]() -> Status {
+    const auto domain = dkim::NormalizeDomain(request->domain());
+    if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
+    const ByteView id = AsBytes(request->cka_id());
+    return Give(parts_.keys.Adopt(*domain, request->selector(), request->token(), Bytes(id.begin(), id.end())), response);
+  });
+}
+
+AdminService::Reactor* AdminService::GetKey(Context* context, const admin::GetKeyRequest* request, admin::Key* response) {
+  return Run(context, "GetKey", [=, this]() -> Status {
+    const auto domain = dkim::NormalizeDomain(request->domain());
+    if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
+    return Give(parts_.store.GetKey(*domain, request->selector()), response);
+  });
+}
+
+AdminService::Reactor* AdminService::ListKeys(Context* context, const admin::ListKeysRequest* request,
+                                              admin::ListKeysResponse* response) {
+  return Run(context, "ListKeys", [=, this]() -> Status {
+    std::string domain;
+    if (!request->domain().empty()) {
+      admin::Domain known;
+      const Status exists = ReadDomain(request->domain(), &known);
+      if (!exists) return exists;
+      domain = known.name();
+    }
+    auto page = PageFrom(request->page_size(), request->page_token());
+    if (!page) return page.error();
+    auto rows = parts_.store.ListKeys(domain, {page->after, page->most + 1});
+    if (!rows) return rows.error();
+    response->set_next_page_token(FillPage(
+        *rows, page->most, [&](const snapshot::Key& key) { *response->add_keys() = ToApi(key); },
+        [](const snapshot::Key& key) { return key.domain + "/" + key.selector; }));
+    return Ok();
+  });
+}
+
+AdminService::Reactor* AdminService::ActivateKey(Context* context, const admin::ActivateKeyRequest* request,
+                                                 admin::Key* response) {
+  return Run(context, "ActivateKey", [=, this]() -> Status {
+    const auto domain = dkim::NormalizeDomain(request->domain());
+    if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
+    return Give(parts_.keys.Activate(*domain, request->selector()), response);
+  });
+}
+
+AdminService::Reactor* AdminService::RetireKey(Context* context, const admin::RetireKeyRequest* request,
+                                               admin::Key* response) {
+  return Run(context, "RetireKey", [=, this]() -> Status {
+    const auto domain = dkim::NormalizeDomain(request->domain());
+    if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
+    return Give(parts_.keys.Retire(*domain, request->selector(), request->allow_last()), response);
+  });
+}
+
+AdminService::Reactor* AdminService::CreateSigningProfile(Context* context, const admin::CreateSigningProfileRequest* request,
+                                                          admin::SigningProfile* response) {
+  return Run(context, "CreateSigningProfile", [=, this]() -> Status {
+    const auto profile = FromApi(request->profile());
+    if (!profile) return profile.error();
+    const Status inserted = parts_.store.InsertProfile(*profile);
+    if (!inserted) return inserted;
+    return Give(parts_.store.GetProfile(profile->name), response);
+  });
+}
+
+AdminService::Reactor* AdminService::GetSigningProfile(Context* context, const admin::GetSigningProfileRequest* request,
+                                                       admin::SigningProfile* response) {
+  return Run(context, "GetSigningProfile", [=, this]() -> Status {
+    if (request->name() == "default") return Give(Result<dkim::SigningProfile>(dkim::DefaultProfile()), response);
+    return Give(parts_.store.GetProfile(request->name()), response);
+  });
+}
+
+AdminService::Reactor* AdminService::ListSigningProfiles(Context* context, const admin::ListSigningProfilesRequest*,
+                                                         admin::ListSigningProfilesResponse* response) {
+  return Run(context, "ListSigningProfiles", [=, this]() -> Status {
+    auto profiles = parts_.store.ListProfiles();
+    if (!profiles) return profiles.error();
+    profiles->push_back(dkim::DefaultProfile());
+    std::sort(profiles->begin(), profiles->end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    for (const auto& profile : *profiles) *response->add_profiles() = ToApi(profile);
+    return Ok();
+  });
+}
+
+AdminService::Reactor* AdminService::UpdateSigningProfile(Context* context, const admin::UpdateSigningProfileRequest* request,
+                                                          admin::SigningProfile* response) {
+  return Run(context, "UpdateSigningProfile", [=, this]() -> Status {
+    const auto profile = FromApi(request->profile());
+    if (!profile) return profile.error();
+    Status done = parts_.store.UpdateProfile(*profile);
+    if (done) done = parts_.publish();
+    return done ? Give(parts_.store.GetProfile(profile->name), response) : done;
+  });
+}
+
+AdminService::Reactor* AdminService::GetDnsRecords(Context* context, const admin::GetDnsRecordsRequest* request,
+                                                   admin::GetDnsRecordsResponse* response) {
+  return Run(context, "GetDnsRecords", [=, this]() -> Status {
+    admin::Domain domain;
+    const Status exists = ReadDomain(request->domain(), &domain);
+    if (!exists) return exists;
+    constexpr std::int64_t kAll = -1;  // SQLite: no limit
+    const auto keys = parts_.store.ListKeys(domain.name(), {"", kAll});
+    if (!keys) return keys.error();
+    for (const snapshot::Key& key : *keys) {
+      admin::DnsRecord& record = *response->add_records();
+      record.set_name(key.selector + "._domainkey." + key.domain);
+      record.set_type("TXT");
+      record.set_value(dkim::KeyRecordValue(*key.public_key));
+      record.set_zone_file_line(record.name() + ". " + std::to_string(kRecordTtl) + " IN TXT " +
+                                dkim::ZoneFileTxt(record.value()));
+      record.set_selector(key.selector);
+      record.set_state(ToApi(key.state));
+    }
+    return Ok();
+  });
+}
+
+AdminService::Reactor* AdminService::GetStatus(Context* context, const admin::GetStatusRequest*,
+                                               admin::GetStatusResponse* response) {
+  return Run(context, "GetStatus", [=, this]() -> Status {
+    const auto view = parts_.snapshot.Get();
+    response->set_version(parts_.version);
+    response->mutable_start_time()->set_seconds(started_.time_since_epoch().count());
+    for (const auto& facts : parts_.tokens.Facts()) *response->add_tokens() = ToApi(facts);
+    for (const auto& [identity, relay] : view->relays) *response->add_relays() = ToApi(relay);
+    std::sort(response->mutable_relays()->begin(), response->mutable_relays()->end(),
+              [](const auto& a, const auto& b) { return a.name() < b.name(); });
+    response->set_domain_count(static_cast<std::int64_t>(view->domains.size()));
+    std::int64_t active = 0;
+    for (const auto& [name, domain] : view->domains) active += static_cast<std::int64_t>(domain.active_keys.size());
+    response->set_active_key_count(active);
+    const pipeline::Counters counters = parts_.pipeline.counters();
+    response->set_signed_message_count(counters.signed_messages);
+    response->set_refused_message_count(counters.refused_messages);
+    response->set_messages_in_flight(counters.in_flight);
+    return Ok();
+  });
+}
+
+}  // namespace hallmark::service

@@ -1,0 +1,93 @@
+#include "signerd/service/errors.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "google/rpc/error_details.pb.h"
+
+namespace hallmark::service {
+namespace {
+
+constexpr std::int64_t kNever = 0;
+
+struct Answer {
+  grpc::StatusCode code;
+  std::int64_t retry_after_ms;  // kNever: trying again as it is does not help
+  // Said to a relay instead of the error's own sentence, which is about the inside. Null: the sentence is for everyone.
+  const char* relay_message;
+};
+
+// No default: a new Reason does not compile until its answer is chosen. UNAVAILABLE is the only code worth a retry as it
+// stands; RESOURCE_EXHAUSTED asks for less.
+Answer ToAnswer(Reason reason) {
+  constexpr const char* kTokenTrouble = "the signing token is not available";
+  constexpr const char* kInside = "the signer could not make this signature; its operator finds the cause in the log";
+  using enum Reason;
+  switch (reason) {
+    case kInvalidArgument:
+    case kMessageTooLarge:
+    case kHeaderTooLarge:
+    case kHeaderMalformed:
+    case kFromMissing:
+    case kFromRepeated:
+    case kFromUnusable:
+    case kBareLineEnding: return {grpc::StatusCode::INVALID_ARGUMENT, kNever, nullptr};
+    case kCallerUnknown:
+    case kDomainNotAllowed: return {grpc::StatusCode::PERMISSION_DENIED, kNever, nullptr};
+    case kDomainNotConfigured:
+    case kNoActiveKey:
+    case kStateConflict: return {grpc::StatusCode::FAILED_PRECONDITION, kNever, nullptr};
+    case kNotFound: return {grpc::StatusCode::NOT_FOUND, kNever, nullptr};
+    case kAlreadyExists: return {grpc::StatusCode::ALREADY_EXISTS, kNever, nullptr};
+    case kOverloaded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 200, nullptr};
+    case kDeadlineExceeded: return {grpc::StatusCode::DEADLINE_EXCEEDED, kNever, "the deadline passed before the message was signed"};
+    case kCancelled: return {grpc::StatusCode::CANCELLED, kNever, nullptr};
+    case kShuttingDown: return {grpc::StatusCode::UNAVAILABLE, 2000, nullptr};
+    case kTokenDown: return {grpc::StatusCode::UNAVAILABLE, 1000, kTokenTrouble};
+    case kPinRejected: return {grpc::StatusCode::UNAVAILABLE, 60000, kTokenTrouble};
+    case kKeyMissing:
+    case kKeyMismatch:
+    case kTokenRefused: return {grpc::StatusCode::FAILED_PRECONDITION, kNever, "the token cannot use a key of the signing domain"};
+    case kSignatureInvalid:
+    case kConfigInvalid:
+    case kStorageFailed:
+    case kIoFailed:
+    case kInternal: return {grpc::StatusCode::INTERNAL, kNever, kInside};
+  }
+  std::abort();  // Unreachable: Reason values come only from this program.
+}
+
+std::string Hex(std::uint64_t number) {
+  char text[24];
+  std::snprintf(text, sizeof text, "0x%08llx", static_cast<unsigned long long>(number));
+  return text;
+}
+
+}  // namespace
+
+google::rpc::Status ToRpcStatus(const Error& error, Audience audience) {
+  const Answer answer = ToAnswer(error.reason);
+  const bool hide = audience == Audience::kRelay && answer.relay_message != nullptr;
+  google::rpc::Status status;
+  status.set_code(answer.code);
+  status.set_message(hide ? answer.relay_message : error.message);
+  google::rpc::ErrorInfo info;
+  info.set_reason(std::string(ReasonName(error.reason)));
+  info.set_domain("hallmark");
+  if (audience == Audience::kOperator && error.token_code != 0) (*info.mutable_metadata())["ck_rv"] = Hex(error.token_code);
+  status.add_details()->PackFrom(info);
+  if (answer.retry_after_ms != kNever) {
+    google::rpc::RetryInfo retry;
+    retry.mutable_retry_delay()->set_seconds(answer.retry_after_ms / 1000);
+    retry.mutable_retry_delay()->set_nanos(static_cast<std::int32_t>(answer.retry_after_ms % 1000 * 1'000'000));
+    status.add_details()->PackFrom(retry);
+  }
+  return status;
+}
+
+grpc::Status ToGrpcStatus(const Error& error, Audience audience) {
+  const google::rpc::Status status = ToRpcStatus(error, audience);
+  return {static_cast<grpc::StatusCode>(status.code()), status.message(), status.SerializeAsString()};
+}
+
+}  // namespace hallmark::service

@@ -1,0 +1,67 @@
+#include "signerd/service/listener.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
+
+#include "firmware/runtime/certificate.h"
+
+namespace hallmark::service {
+namespace {
+
+constexpr unsigned kCertificateRefreshSeconds = 5;
+constexpr std::int64_t kMessageOverhead = 1 << 20;  // envelope and options beside the message
+constexpr int kStreamsPerConnection = 2048;
+
+std::shared_ptr<grpc::ServerCredentials> MutualTls(const ListenerConfig& config) {
+  const auto provider = std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+      config.private_key.string(), config.certificate.string(), config.client_ca.string(), kCertificateRefreshSeconds);
+  grpc::experimental::TlsServerCredentialsOptions options(provider);
+  options.watch_identity_key_cert_pairs();
+  options.watch_root_certs();
+  options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  return grpc::experimental::TlsServerCredentials(options);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Listener>> Listener::Start(const ListenerConfig& config, grpc::Service* service,
+                                                  const std::string& service_name, std::int64_t message_octets) {
+  // gRPC would take unusable files without a word and refuse every handshake later.
+  const Status usable = CheckServerCertificate(config.certificate, config.private_key, config.client_ca);
+  if (!usable) return usable.error();
+
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(config.listen, MutualTls(config), &port);
+  builder.RegisterService(service);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(message_octets + kMessageOverhead));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);
+  // Two daemons on one port would share its connections without a word.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || port == 0) {
+    return MakeError(Reason::kConfigInvalid, "cannot listen on " + config.listen + ": is it in use, or not an address of this machine?");
+  }
+  const std::string address = config.listen.substr(0, config.listen.rfind(':') + 1) + std::to_string(port);
+  std::unique_ptr<Listener> listener(new Listener(std::move(server), address, service_name));
+  listener->SetServing(false);
+  return listener;
+}
+
+void Listener::SetServing(bool serving) {
+  server_->GetHealthCheckService()->SetServingStatus(serving);
+  server_->GetHealthCheckService()->SetServingStatus(service_name_, serving);
+}
+
+void Listener::Stop(std::chrono::system_clock::time_point deadline) {
+  SetServing(false);
+  server_->Shutdown(deadline);
+  server_->Wait();
+}
+
+}  // namespace hallmark::service

@@ -1,0 +1,141 @@
+#include "signerd/service/signing_service.h"
+
+#include <algorithm>
+
+#include "signerd/admission/admission.h"
+#include "signerd/service/identity.h"
+#include "signerd/service/signing_call.h"
+
+namespace hallmark::service {
+namespace {
+
+constexpr std::chrono::seconds kLongestWait{30};
+constexpr std::size_t kMaxRequestId = 128;
+constexpr int kMaxRecipients = 10'000;
+
+using UnaryCall = SigningCall<grpc::ServerUnaryReactor>;
+
+Status CheckOptions(const api::SignOptions& options) {
+  const std::string& id = options.request_id();
+  if (id.size() > kMaxRequestId || !std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < '\x7f'; })) {
+    return MakeError(Reason::kInvalidArgument, "request_id: expected at most 128 printable ASCII characters without spaces");
+  }
+  if (options.envelope_recipients_size() > kMaxRecipients) {
+    return MakeError(Reason::kInvalidArgument, "envelope_recipients: expected at most 10000");
+  }
+  if (!options.partner().empty() && options.partner() != "own") {
+    return MakeError(Reason::kInvalidArgument, "partner: no such partner is configured; leave it empty for the organisation itself");
+  }
+  return Ok();
+}
+
+api::Algorithm ToApi(dkim::Algorithm algorithm) {
+  return algorithm == dkim::Algorithm::kRsaSha256 ? api::ALGORITHM_RSA_SHA256 : api::ALGORITHM_ED25519_SHA256;
+}
+
+Result<dkim::Canonicalization> FromApi(api::Canonicalization canonicalization) {
+  if (canonicalization == api::CANONICALIZATION_SIMPLE) return dkim::Canonicalization::kSimple;
+  if (canonicalization == api::CANONICALIZATION_RELAXED) return dkim::Canonicalization::kRelaxed;
+  return MakeError(Reason::kInvalidArgument, "body_canonicalization: expected SIMPLE or RELAXED");
+}
+
+std::string_view WarningName(dkim::WarningCode code) {
+  using enum dkim::WarningCode;
+  switch (code) {
+    case kLongLine: return "LONG_LINE";
+    case kBareLf: return "BARE_LF";
+    case kBareCr: return "BARE_CR";
+    case kNoFinalCrlf: return "NO_FINAL_CRLF";
+    case kBodyLengthTag: return "BODY_LENGTH_TAG";
+    case kTightAddressList: return "TIGHT_ADDRESS_LIST";
+  }
+  std::abort();  // Unreachable: codes come only from this program.
+}
+
+Result<pipeline::HashedMessage> HashedFrom(const api::SignDigestRequest& request, const pipeline::Origin& origin,
+                                           const dkim::Limits& limits) {
+  const auto canonicalization = FromApi(request.body_canonicalization());
+  if (!canonicalization) return canonicalization.error();
+  dkim::Digest digest;
+  if (request.body_hash().size() != digest.size()) {
+    return MakeError(Reason::kInvalidArgument, "body_hash: expected 32 octets, found " + std::to_string(request.body_hash().size()));
+  }
+  std::copy(request.body_hash().begin(), request.body_hash().end(), digest.begin());
+  return pipeline::TakeDigest(origin, limits, request.header(), *canonicalization, digest,
+                              request.has_body_length() ? std::optional(request.body_length()) : std::nullopt);
+}
+
+}  // namespace
+
+Result<pipeline::Origin> AdmitCall(const snapshot::Current& snapshot, const grpc::CallbackServerContext& context,
+                                   const api::SignOptions& options) {
+  const Status valid = CheckOptions(options);
+  if (!valid) return valid.error();
+  pipeline::Origin origin{snapshot.Get(), nullptr, options.signing_domain()};
+  const auto relay = admission::AdmitCaller(*origin.snapshot, PeerIdentities(*context.auth_context()));
+  if (!relay) return relay.error();
+  origin.relay = *relay;
+  return origin;
+}
+
+tokens::Deadline DeadlineOf(const grpc::CallbackServerContext& context) {
+  const auto now = std::chrono::system_clock::now();
+  const auto wait = context.deadline() > now + kLongestWait ? kLongestWait : context.deadline() - now;
+  return std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(wait);
+}
+
+Status CheckSize(std::size_t octets, std::size_t most) {
+  if (octets <= most) return Ok();
+  return MakeError(Reason::kMessageTooLarge, "the message has " + std::to_string(octets) + " octets, the limit is " +
+                                                 std::to_string(most) + ": use SignLarge or SignDigest");
+}
+
+void FillResponse(const pipeline::SignedMessage& made, const std::string& request_id, api::SignResponse& response) {
+  response.set_signing_domain(made.signing_domain);
+  response.set_request_id(request_id);
+  for (const pipeline::MadeSignature& signature : made.signatures) {
+    api::Signature& entry = *response.add_signatures();
+    entry.set_header_field(signature.field);
+    entry.set_selector(signature.selector);
+    entry.set_algorithm(ToApi(signature.algorithm));
+    entry.set_body_hash(signature.body_hash.data(), signature.body_hash.size());
+  }
+  for (const dkim::Warning& warning : made.warnings) {
+    api::Warning& entry = *response.add_warnings();
+    entry.set_code(std::string(WarningName(warning.code)));
+    entry.set_message(warning.message);
+  }
+}
+
+grpc::ServerUnaryReactor* SigningService::Sign(grpc::CallbackServerContext* context, const api::SignRequest* request,
+                                               api::SignResponse* response) {
+  auto* call = UnaryCall::Make<UnaryCall>(response);
+  const Status size = CheckSize(request->message().size(), parts_.message_octets);
+  auto origin = AdmitCall(parts_.snapshot, *context, request->options());
+  if (!origin || !size) {
+    call->Refuse(origin ? size.error() : origin.error());
+  } else {
+    call->Submit(parts_.pipeline, std::move(*origin), std::string_view(request->message()), DeadlineOf(*context),
+                 request->options().request_id());
+  }
+  return call;
+}
+
+grpc::ServerUnaryReactor* SigningService::SignDigest(grpc::CallbackServerContext* context,
+                                                     const api::SignDigestRequest* request, api::SignResponse* response) {
+  auto* call = UnaryCall::Make<UnaryCall>(response);
+  auto origin = AdmitCall(parts_.snapshot, *context, request->options());
+  if (!origin) {
+    call->Refuse(origin.error());
+    return call;
+  }
+  auto hashed = HashedFrom(*request, *origin, parts_.pipeline.limits());
+  if (!hashed) {
+    call->Refuse(hashed.error());
+  } else {
+    call->Submit(parts_.pipeline, std::move(*origin), std::move(*hashed), DeadlineOf(*context), request->options().request_id());
+  }
+  return call;
+}
+
+}  // namespace hallmark::service

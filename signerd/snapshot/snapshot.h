@@ -1,0 +1,87 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "firmware/runtime/result.h"
+#include "signerd/dkim/public_key.h"
+#include "signerd/dkim/types.h"
+
+// The immutable view that the hot path reads. It is built whole from the store, never changed afterwards, and swapped as
+// one pointer; so a message sees the domains, keys and relays of one instant.
+namespace hallmark::snapshot {
+
+// Where a key is in its life. A key is only ever in one state; keys/transitions.h says which changes are allowed.
+enum class KeyState : std::uint8_t {
+  kGenerated,  // in the token, signs nothing
+  kActive,     // signs
+  kRetiring,   // signs no longer; its record must stay in DNS while mail is under way
+};
+
+// What is recorded about a pair of key objects in a token.
+struct Key {
+  std::string domain;    // signing domain, A-label
+  std::string selector;  // unique in its domain for ever
+  std::string token;     // by its name in the configuration
+  Bytes cka_id;
+  KeyState state = KeyState::kGenerated;
+  std::chrono::sys_seconds created, state_since;
+  // The recorded public part: a token's object must match it before use, and every signature must verify with it.
+  std::shared_ptr<const dkim::PublicKey> public_key;
+};
+
+struct Domain {
+  std::string name;  // A-label
+  std::shared_ptr<const dkim::SigningProfile> profile;
+  std::vector<std::shared_ptr<const Key>> active_keys;  // RSA before Ed25519, then by selector
+};
+
+// A relay of the configuration.
+struct Relay {
+  std::string name;
+  std::string identity;  // "dns:NAME" or "uri:URI", as its certificate's SAN says
+  bool all_domains = false;
+  std::set<std::string, std::less<>> domains;  // signing domains it may use
+
+  bool MayUse(std::string_view domain) const { return all_domains || domains.contains(domain); }
+};
+
+struct StringHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+template <class T>
+using NameMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
+
+struct Snapshot {
+  NameMap<Domain> domains;  // by name
+  NameMap<Relay> relays;    // by identity
+
+  const Domain* FindDomain(std::string_view name) const;
+  // The longest configured domain that is `author_domain` or a parent of it; null when there is none.
+  const Domain* FindDomainFor(std::string_view author_domain) const;
+  const Relay* FindRelay(std::string_view identity) const;
+};
+
+// Whether `name` is `parent` or below it. Both are A-labels in lower case.
+bool IsWithin(std::string_view name, std::string_view parent);
+
+// The current snapshot. Get from any thread, without waiting; Set from the thread that changes the store.
+class Current {
+ public:
+  explicit Current(std::shared_ptr<const Snapshot> first) : pointer_(std::move(first)) {}
+  std::shared_ptr<const Snapshot> Get() const { return pointer_.load(); }
+  void Set(std::shared_ptr<const Snapshot> next) { pointer_.store(std::move(next)); }
+
+ private:
+  std::atomic<std::shared_ptr<const Snapshot>> pointer_;
+};
+
+}  // namespace hallmark::snapshot

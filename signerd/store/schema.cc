@@ -1,0 +1,68 @@
+#include "signerd/store/store.h"
+
+namespace hallmark::store {
+namespace {
+
+// Each entry brings the schema from the version of its index to the next. Entries are only ever added.
+constexpr const char* kMigrations[] = {
+    // Lists are kept as text with a line for each entry. Times are seconds since 1970, UTC.
+    R"(
+CREATE TABLE profile (
+  name TEXT PRIMARY KEY,
+  header_canonicalization INTEGER NOT NULL,
+  body_canonicalization INTEGER NOT NULL,
+  signed_fields TEXT NOT NULL,
+  oversigned_fields TEXT NOT NULL,
+  excluded_fields TEXT NOT NULL,
+  line_endings INTEGER NOT NULL,
+  auid TEXT NOT NULL,
+  expires_after INTEGER NOT NULL,
+  timestamp INTEGER NOT NULL,
+  query_method INTEGER NOT NULL,
+  copied_fields INTEGER NOT NULL,
+  body_length INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE domain (
+  name TEXT PRIMARY KEY,
+  profile TEXT NOT NULL,
+  created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE key (
+  domain TEXT NOT NULL REFERENCES domain(name),
+  selector TEXT NOT NULL,
+  token TEXT NOT NULL,
+  cka_id BLOB NOT NULL,
+  public_key BLOB NOT NULL,
+  state INTEGER NOT NULL,
+  created INTEGER NOT NULL,
+  state_since INTEGER NOT NULL,
+  PRIMARY KEY (domain, selector),
+  UNIQUE (token, cka_id, domain)
+) STRICT, WITHOUT ROWID;
+)",
+};
+
+}  // namespace
+
+Status Store::Migrate() {
+  auto statement = database_.Prepare("PRAGMA user_version");
+  if (!statement) return statement.error();
+  const auto row = statement->Step();
+  if (!row) return row.error();
+  const auto version = static_cast<std::size_t>(statement->Integer(0));
+  if (version > std::size(kMigrations)) {
+    return MakeError(Reason::kStorageFailed, "the state database was written by a newer Hallmark (schema " +
+                                                 std::to_string(version) + "): install that version");
+  }
+  for (std::size_t i = version; i < std::size(kMigrations); ++i) {
+    auto transaction = Transaction::Begin(database_);
+    if (!transaction) return transaction.error();
+    Status done = database_.Execute(kMigrations[i]);
+    if (done) done = database_.Execute("PRAGMA user_version = " + std::to_string(i + 1));
+    if (done) done = transaction->Commit();
+    if (!done) return done;
+  }
+  return Ok();
+}
+
+}  // namespace hallmark::store

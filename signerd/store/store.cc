@@ -1,0 +1,214 @@
+#include "signerd/store/store.h"
+
+#include "signerd/store/rows.h"
+
+namespace hallmark::store {
+namespace {
+
+constexpr char kSelectDomain[] =
+    "SELECT name, profile, created, (SELECT count(*) FROM key WHERE key.domain = domain.name AND state = ?1) FROM domain ";
+
+DomainRow ReadDomain(const Statement& row) {
+  return {row.Text(0), row.Text(1), ReadTime(row, 2), row.Integer(3)};
+}
+
+Status RequireChange(const Database& database, const std::string& what) {
+  if (database.changes() == 1) return Ok();
+  return MakeError(Reason::kNotFound, what + " does not exist");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& path) {
+  auto database = Database::Open(path);
+  if (!database) return database.error();
+  std::unique_ptr<Store> store(new Store(std::move(*database)));
+  const Status migrated = store->Migrate();
+  if (!migrated) return migrated.error();
+  return store;
+}
+
+Status Store::InsertDomain(const DomainRow& domain) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare("INSERT INTO domain (name, profile, created) VALUES (?, ?, ?)");
+  if (!statement) return statement.error();
+  const Status done = statement->Bind(1, domain.name).Bind(2, domain.profile).Bind(3, WriteTime(domain.created)).Run();
+  if (!done && done.error().reason == Reason::kAlreadyExists) {
+    return MakeError(Reason::kAlreadyExists, "the domain " + domain.name + " exists already");
+  }
+  return done;
+}
+
+Result<DomainRow> Store::GetDomain(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(std::string(kSelectDomain) + "WHERE name = ?2");
+  if (!statement) return statement.error();
+  const auto row = statement->Bind(1, WriteState(snapshot::KeyState::kActive)).Bind(2, name).Step();
+  if (!row) return row.error();
+  if (!*row) return MakeError(Reason::kNotFound, "the domain " + name + " does not exist");
+  return ReadDomain(*statement);
+}
+
+Result<std::vector<DomainRow>> Store::ListDomains(const Page& page) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(std::string(kSelectDomain) + "WHERE name > ?2 ORDER BY name LIMIT ?3");
+  if (!statement) return statement.error();
+  statement->Bind(1, WriteState(snapshot::KeyState::kActive)).Bind(2, page.after).Bind(3, page.most);
+  return Collect<DomainRow>(*statement, [](const Statement& row) -> Result<DomainRow> { return ReadDomain(row); });
+}
+
+Status Store::SetDomainProfile(const std::string& name, const std::string& profile) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare("UPDATE domain SET profile = ? WHERE name = ?");
+  if (!statement) return statement.error();
+  const Status done = statement->Bind(1, profile).Bind(2, name).Run();
+  return done ? RequireChange(database_, "the domain " + name) : done;
+}
+
+Status Store::InsertProfile(const dkim::SigningProfile& profile) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare("INSERT INTO profile VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  if (!statement) return statement.error();
+  const Status done = BindProfile(*statement, profile).Run();
+  if (!done && done.error().reason == Reason::kAlreadyExists) {
+    return MakeError(Reason::kAlreadyExists, "the signing profile " + profile.name + " exists already");
+  }
+  return done;
+}
+
+Status Store::UpdateProfile(const dkim::SigningProfile& profile) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(
+      "UPDATE profile SET header_canonicalization = ?2, body_canonicalization = ?3, signed_fields = ?4, "
+      "oversigned_fields = ?5, excluded_fields = ?6, line_endings = ?7, auid = ?8, expires_after = ?9, timestamp = ?10, "
+      "query_method = ?11, copied_fields = ?12, body_length = ?13 WHERE name = ?1");
+  if (!statement) return statement.error();
+  const Status done = BindProfile(*statement, profile).Run();
+  return done ? RequireChange(database_, "the signing profile " + profile.name) : done;
+}
+
+Result<dkim::SigningProfile> Store::GetProfile(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare("SELECT * FROM profile WHERE name = ?");
+  if (!statement) return statement.error();
+  const auto row = statement->Bind(1, name).Step();
+  if (!row) return row.error();
+  if (!*row) return MakeError(Reason::kNotFound, "the signing profile " + name + " does not exist");
+  return ReadProfile(*statement);
+}
+
+Result<std::vector<dkim::SigningProfile>> Store::ListProfiles() {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare("SELECT * FROM profile ORDER BY name");
+  if (!statement) return statement.error();
+  return Collect<dkim::SigningProfile>(
+      *statement, [](const Statement& row) -> Result<dkim::SigningProfile> { return ReadProfile(row); });
+}
+
+Status Store::InsertKey(const snapshot::Key& key) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(
+      "INSERT INTO key (domain, selector, token, cka_id, public_key, state, created, state_since) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+  if (!statement) return statement.error();
+  const Bytes spki = key.public_key->Spki();
+  const Status done = statement->Bind(1, key.domain)
+                          .Bind(2, key.selector)
+                          .Bind(3, key.token)
+                          .Bind(4, ByteView(key.cka_id))
+                          .Bind(5, ByteView(spki))
+                          .Bind(6, WriteState(key.state))
+                          .Bind(7, WriteTime(key.created))
+                          .Bind(8, WriteTime(key.state_since))
+                          .Run();
+  if (!done && done.error().reason == Reason::kAlreadyExists) {
+    return MakeError(Reason::kAlreadyExists,
+                     "the selector " + key.selector + " or this key of the token is already in use for " + key.domain);
+  }
+  return done;
+}
+
+Result<bool> Store::SelectorTaken(const std::string& domain, const std::string& selector) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare("SELECT 1 FROM key WHERE domain = ? AND selector = ?");
+  if (!statement) return statement.error();
+  return statement->Bind(1, domain).Bind(2, selector).Step();
+}
+
+Result<snapshot::Key> Store::GetKey(const std::string& domain, const std::string& selector) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(std::string(kSelectKey) + "WHERE domain = ? AND selector = ?");
+  if (!statement) return statement.error();
+  const auto row = statement->Bind(1, domain).Bind(2, selector).Step();
+  if (!row) return row.error();
+  if (!*row) return MakeError(Reason::kNotFound, "the domain " + domain + " has no key with selector " + selector);
+  return ReadKey(*statement);
+}
+
+Result<std::vector<snapshot::Key>> Store::ListKeys(const std::string& domain, const Page& page) {
+  const std::size_t slash = page.after.find('/');
+  const std::string after_domain = page.after.substr(0, slash);
+  const std::string after_selector = slash == std::string::npos ? "" : page.after.substr(slash + 1);
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(std::string(kSelectKey) +
+                                     "WHERE (?1 = '' OR domain = ?1) AND (domain, selector) > (?2, ?3) "
+                                     "ORDER BY domain, selector LIMIT ?4");
+  if (!statement) return statement.error();
+  statement->Bind(1, domain).Bind(2, after_domain).Bind(3, after_selector).Bind(4, page.most);
+  return Collect<snapshot::Key>(*statement, &ReadKey);
+}
+
+Status Store::ChangeKeyState(const std::string& domain, const std::string& selector, snapshot::KeyState from,
+                             snapshot::KeyState to, std::chrono::sys_seconds now) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(
+      "UPDATE key SET state = ?, state_since = ? WHERE domain = ? AND selector = ? AND state = ?");
+  if (!statement) return statement.error();
+  const Status done = statement->Bind(1, WriteState(to))
+                          .Bind(2, WriteTime(now))
+                          .Bind(3, domain)
+                          .Bind(4, selector)
+                          .Bind(5, WriteState(from))
+                          .Run();
+  if (done && database_.changes() != 1) {
+    return MakeError(Reason::kStateConflict, "the key " + selector + " of " + domain + " was changed meanwhile: look again");
+  }
+  return done;
+}
+
+Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot() {
+  auto profiles = ListProfiles();
+  if (!profiles) return profiles.error();
+  auto built = std::make_shared<snapshot::Snapshot>();
+  std::map<std::string, std::shared_ptr<const dkim::SigningProfile>> by_name;
+  for (auto& profile : *profiles) {
+    const std::string name = profile.name;
+    by_name[name] = std::make_shared<const dkim::SigningProfile>(std::move(profile));
+  }
+  by_name["default"] = std::make_shared<const dkim::SigningProfile>(dkim::DefaultProfile());
+
+  constexpr std::int64_t kAll = -1;  // SQLite: no limit
+  auto domains = ListDomains({"", kAll});
+  if (!domains) return domains.error();
+  for (const DomainRow& row : *domains) {
+    const auto profile = by_name.find(row.profile);
+    if (profile == by_name.end()) {
+      return MakeError(Reason::kStorageFailed, "the domain " + row.name + " has the unknown profile " + row.profile);
+    }
+    built->domains.emplace(row.name, snapshot::Domain{row.name, profile->second, {}});
+  }
+  auto keys = ListKeys("", {"", kAll});
+  if (!keys) return keys.error();
+  for (snapshot::Key& key : *keys) {
+    if (key.state != snapshot::KeyState::kActive) continue;
+    auto& active = built->domains.at(key.domain).active_keys;
+    // RSA first: a verifier that stops at the first signature knows it.
+    const auto place = std::find_if(active.begin(), active.end(), [&](const auto& other) {
+      return key.public_key->algorithm() < other->public_key->algorithm();
+    });
+    active.insert(place, std::make_shared<const snapshot::Key>(std::move(key)));
+  }
+  return built;
+}
+
+}  // namespace hallmark::store

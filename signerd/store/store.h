@@ -1,0 +1,66 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "firmware/runtime/result.h"
+#include "signerd/snapshot/snapshot.h"
+#include "signerd/store/sqlite.h"
+
+namespace hallmark::store {
+
+struct DomainRow {
+  std::string name;
+  std::string profile;
+  std::chrono::sys_seconds created;
+  std::int64_t active_keys = 0;
+};
+
+// Where a listing goes on: rows after this name, at most so many.
+struct Page {
+  std::string after;
+  std::int64_t most = 1000;
+};
+
+// The daemon's state: domains, signing profiles and key records. Every call is one transaction that is durable when it
+// returns. Any thread; callers take turns. Errors: kNotFound, kAlreadyExists, kStateConflict, kStorageFailed.
+class Store {
+ public:
+  // Opens or creates the database and brings its schema up to date. Refuses one that a newer Hallmark wrote.
+  static Result<std::unique_ptr<Store>> Open(const std::filesystem::path& path);
+
+  Status InsertDomain(const DomainRow& domain);
+  Result<DomainRow> GetDomain(const std::string& name);
+  Result<std::vector<DomainRow>> ListDomains(const Page& page);
+  Status SetDomainProfile(const std::string& name, const std::string& profile);
+
+  Status InsertProfile(const dkim::SigningProfile& profile);
+  Status UpdateProfile(const dkim::SigningProfile& profile);
+  Result<dkim::SigningProfile> GetProfile(const std::string& name);
+  Result<std::vector<dkim::SigningProfile>> ListProfiles();
+
+  Status InsertKey(const snapshot::Key& key);
+  // Whether the selector was ever used in the domain.
+  Result<bool> SelectorTaken(const std::string& domain, const std::string& selector);
+  Result<snapshot::Key> GetKey(const std::string& domain, const std::string& selector);
+  // Of all domains where `domain` is empty. page.after is "domain/selector".
+  Result<std::vector<snapshot::Key>> ListKeys(const std::string& domain, const Page& page);
+  // kStateConflict when the key is no longer in state `from`.
+  Status ChangeKeyState(const std::string& domain, const std::string& selector, snapshot::KeyState from,
+                        snapshot::KeyState to, std::chrono::sys_seconds now);
+
+  // Everything the hot path needs, but the relays, which come from the configuration.
+  Result<std::shared_ptr<snapshot::Snapshot>> BuildSnapshot();
+
+ private:
+  explicit Store(Database database) : database_(std::move(database)) {}
+  Status Migrate();
+  std::mutex mutex_;  // guards database_: one statement at a time
+  Database database_;
+};
+
+}  // namespace hallmark::store

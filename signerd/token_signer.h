@@ -1,0 +1,24 @@
+#pragma once
+
+#include "signerd/keys/key_manager.h"
+#include "signerd/tokens/token_set.h"
+
+namespace hallmark {
+
+// What keys/ asks of a token, answered by tokens/. Calls wait; from the admin thread only.
+class TokenSigner final : public keys::Signer {
+ public:
+  explicit TokenSigner(tokens::TokenSet& tokens) : tokens_(tokens) {}
+
+  bool HasToken(const std::string& token) const override { return tokens_.Has(token); }
+  std::string DefaultToken() const override { return tokens_.first(); }
+  Result<keys::TokenKey> Generate(const std::string& token, const keys::KeySpec& spec, const Bytes& cka_id,
+                                  const std::string& label) override;
+  Result<keys::TokenKey> Find(const std::string& token, const Bytes& cka_id) override;
+  Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) override;
+
+ private:
+  tokens::TokenSet& tokens_;
+};
+
+}  // namespace hallmark

@@ -1,0 +1,383 @@
+#include "signerd/tokens/token.h"
+
+#include <boost/asio/local/stream_protocol.hpp>
+
+#include <algorithm>
+
+#include "firmware/runtime/log.h"
+
+namespace hallmark::tokens {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kTick{100};
+constexpr milliseconds kFirstPause{50};
+constexpr milliseconds kLongestPause{5000};
+// Generation of RSA-4096 takes seconds on a small token.
+constexpr std::chrono::seconds kKeyCallTimeout{120};
+constexpr int kMaxAttempts = 2;
+constexpr int kDeathsUntilDown = 4;
+
+Error ErrorOf(link::Outcome outcome, const std::string& token, std::uint64_t code, std::string detail = "") {
+  const auto error = [&](Reason reason, const std::string& text) {
+    return Error{reason, "token " + token + ": " + text + (detail.empty() ? "" : ": " + detail), code};
+  };
+  using enum link::Outcome;
+  switch (outcome) {
+    case kOk: break;
+    case kKeyUndefined: return error(Reason::kInternal, "tokend does not know the key it was asked to use");
+    case kKeyMissing: return error(Reason::kKeyMissing, "the token has no such key");
+    case kKeyMismatch: return error(Reason::kKeyMismatch, "the token's key is not the recorded one");
+    case kTokenDown: return error(Reason::kTokenDown, "the token did not answer");
+    case kPinRejected: return error(Reason::kPinRejected, "the PIN was refused");
+    case kTokenRefused: return error(Reason::kTokenRefused, "the token refused");
+    case kExpired: return error(Reason::kDeadlineExceeded, "the deadline passed before the token was free");
+    case kInvalid: return error(Reason::kInternal, "tokend did not take the request");
+  }
+  return error(Reason::kInternal, "tokend gave an outcome that does not exist");
+}
+
+link::KeyType TypeOf(const snapshot::Key& key) {
+  return key.public_key->algorithm() == dkim::Algorithm::kRsaSha256 ? link::KeyType::kRsa : link::KeyType::kEd25519;
+}
+
+// When the file last changed; the epoch when it cannot be told.
+std::filesystem::file_time_type AgeOf(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto time = std::filesystem::last_write_time(file, error);
+  return error ? std::filesystem::file_time_type() : time;
+}
+
+}  // namespace
+
+Token::Token(boost::asio::io_context& io, std::filesystem::path tokend, TokenConfig config)
+    : io_(io), program_(std::move(tokend)), config_(std::move(config)), tick_(io), respawn_(io) {
+  status_.state = link::TokenState::kStarting;
+}
+
+Token::~Token() = default;
+
+void Token::Start() {
+  Spawn();
+  ScheduleTick();
+}
+
+void Token::Stop() {
+  stopped_ = true;
+  ++connection_;
+  tick_.cancel();
+  respawn_.cancel();
+  if (channel_ != nullptr) channel_->Close();
+  channel_.reset();
+  process_.reset();
+  const Error error = MakeError(Reason::kShuttingDown, "the daemon is stopping");
+  for (auto& [id, attempt] : in_flight_) waiting_.push_back(std::move(attempt));
+  in_flight_.clear();
+  FailWaiting(error);
+  for (auto& [id, call] : key_calls_) call.done(error);
+  key_calls_.clear();
+}
+
+void Token::Spawn() {
+  status_ = {};
+  status_.state = link::TokenState::kStarting;
+  key_refs_.clear();
+  ++starts_;
+  spawned_ = steady_clock::now();
+  auto process = TokendProcess::Spawn(program_, config_);
+  if (!process) {
+    Replace(process.error().message);
+    return;
+  }
+  boost::asio::local::stream_protocol::socket socket(io_);
+  boost::system::error_code failed;
+  FileDescriptor link = process->TakeLink();
+  socket.assign(boost::asio::local::stream_protocol(), link.Release(), failed);
+  process_.emplace(std::move(*process));
+  if (failed) {
+    Replace("cannot use the link to tokend: " + failed.message());
+    return;
+  }
+  channel_ = link::Channel::Create(std::move(socket));
+  const std::uint64_t connection = ++connection_;
+  channel_->Start(
+      [this, connection](link::Frame frame) {
+        if (connection == connection_) OnFrame(std::move(frame));
+      },
+      [this, connection](Error error) {
+        if (connection == connection_) Replace("tokend is gone: " + error.message);
+      });
+}
+
+void Token::Replace(const std::string& why) {
+  if (stopped_) return;
+  ++connection_;
+  if (channel_ != nullptr) channel_->Close();
+  channel_.reset();
+  process_.reset();
+  const bool pin_rejected = status_.state == link::TokenState::kPinRejected;
+  const bool was_ready = status_.state == link::TokenState::kReady;
+  early_deaths_ = was_ready ? 0 : early_deaths_ + 1;
+  if (early_deaths_ <= kDeathsUntilDown) log::warn("token {}: {}", config_.name, why);
+  if (early_deaths_ == kDeathsUntilDown) {
+    log::error("token {}: tokend keeps ending; trying every {} s", config_.name, kLongestPause.count() / 1000);
+  }
+
+  // What was in flight goes first, once more.
+  std::vector<std::pair<std::uint64_t, Attempt>> again;
+  for (auto& entry : in_flight_) again.emplace_back(entry.first, std::move(entry.second));
+  in_flight_.clear();
+  std::sort(again.begin(), again.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  const Error error = MakeError(Reason::kTokenDown, "token " + config_.name + ": " + why);
+  for (auto& [id, attempt] : again) {
+    if (attempt.signing.done == nullptr) continue;
+    if (attempt.attempts < kMaxAttempts) {
+      waiting_.push_front(std::move(attempt));
+    } else {
+      attempt.signing.done(error);
+    }
+  }
+  for (auto& [id, call] : key_calls_) call.done(error);
+  key_calls_.clear();
+
+  milliseconds pause = kFirstPause;
+  for (int i = 1; i < early_deaths_ && pause < kLongestPause; ++i) pause *= 2;
+  pause = std::min(pause, kLongestPause);
+  status_.state = early_deaths_ >= kDeathsUntilDown ? link::TokenState::kDown : link::TokenState::kStarting;
+  status_.message = why;
+  if (pin_rejected) {
+    // A new tokend would try the PIN again, and tokens lock after a few tries: only a new PIN file makes it worth one.
+    status_.state = link::TokenState::kPinRejected;
+    status_.message = "the PIN was refused; tokend starts again when its file changes";
+  }
+  respawn_.expires_after(pause);
+  const auto age = AgeOf(config_.pin_file);
+  const std::uint64_t connection = connection_;
+  std::function<void(boost::system::error_code)> retry = [this, pin_rejected, age, connection](boost::system::error_code stopped) {
+    if (stopped || stopped_ || connection != connection_) return;
+    if (pin_rejected && AgeOf(config_.pin_file) == age) {
+      pin_file_age_ = age;
+      return;  // OnTick looks again.
+    }
+    Spawn();
+  };
+  respawn_.async_wait(std::move(retry));
+  if (const auto refusal = Refusal()) FailWaiting(*refusal);
+}
+
+std::optional<Error> Token::Refusal() const {
+  const auto error = [&](Reason reason, const std::string& text) {
+    return Error{reason, "token " + config_.name + ": " + text + (status_.message.empty() ? "" : ": " + status_.message),
+                 status_.token_code};
+  };
+  using enum link::TokenState;
+  switch (status_.state) {
+    case kStarting:
+    case kReady: return std::nullopt;
+    case kAbsent: return error(Reason::kTokenDown, "the token is not there");
+    case kPinRejected: return error(Reason::kPinRejected, "the PIN was refused");
+    case kDown: return error(Reason::kTokenDown, "the token is down");
+  }
+  return error(Reason::kInternal, "the token's state does not exist");
+}
+
+void Token::OnFrame(link::Frame frame) {
+  if (const auto* hello = std::get_if<link::Hello>(&frame)) {
+    if (hello->version != link::kVersion) Replace("tokend speaks another version of the link: install matching programs");
+  } else if (const auto* status = std::get_if<link::TokenStatus>(&frame)) {
+    OnStatus(*status);
+  } else if (const auto* results = std::get_if<link::SignResults>(&frame)) {
+    OnResults(*results);
+  } else if (const auto* reply = std::get_if<link::KeyReply>(&frame)) {
+    OnKeyReply(*reply);
+  } else if (!std::holds_alternative<link::Pong>(frame)) {
+    Replace("tokend sent a frame that only signerd sends");
+  }
+}
+
+void Token::OnStatus(const link::TokenStatus& status) {
+  if (status.state != status_.state) {
+    if (status.state == link::TokenState::kReady) {
+      log::info("token {}: ready ({} {}, serial {}, {} sessions)", config_.name, status.manufacturer, status.model,
+                status.serial, status.sessions);
+    } else {
+      log::warn("token {}: {} (CK_RV 0x{:x})", config_.name, status.message, status.token_code);
+    }
+  }
+  status_ = status;
+  if (status_.state == link::TokenState::kReady) early_deaths_ = 0;
+  if (const auto refusal = Refusal()) {
+    FailWaiting(*refusal);
+  } else {
+    Pump();
+  }
+}
+
+void Token::OnResults(const link::SignResults& results) {
+  for (const link::SignOutcome& outcome : results.outcomes) {
+    const auto found = in_flight_.find(outcome.id);
+    if (found == in_flight_.end()) continue;  // answered before: its deadline had passed
+    Attempt attempt = std::move(found->second);
+    in_flight_.erase(found);
+    if (attempt.signing.done == nullptr) continue;
+    if (outcome.outcome == link::Outcome::kOk) {
+      attempt.signing.done(outcome.signature);
+    } else {
+      attempt.signing.done(ErrorOf(outcome.outcome, config_.name, outcome.token_code));
+    }
+  }
+  Pump();
+}
+
+void Token::OnKeyReply(const link::KeyReply& reply) {
+  const auto found = key_calls_.find(reply.id);
+  if (found == key_calls_.end()) return;
+  const KeyDone done = std::move(found->second.done);
+  key_calls_.erase(found);
+  if (reply.outcome == link::Outcome::kOk) {
+    done(reply);
+  } else {
+    done(ErrorOf(reply.outcome, config_.name, reply.token_code, reply.message));
+  }
+}
+
+void Token::Sign(std::vector<Signing> batch) {
+  const auto refusal = stopped_ ? MakeError(Reason::kShuttingDown, "the daemon is stopping") : Refusal();
+  for (Signing& signing : batch) {
+    if (refusal) {
+      signing.done(*refusal);
+    } else {
+      waiting_.push_back(Attempt{std::move(signing), {}, 0});
+    }
+  }
+  Pump();
+}
+
+std::uint32_t Token::RefOf(const snapshot::Key& key) {
+  const Bytes spki = key.public_key->Spki();
+  const std::string name = std::string(AsText(key.cka_id)) + '/' + std::string(AsText(spki));
+  const auto [place, fresh] = key_refs_.emplace(name, static_cast<std::uint32_t>(key_refs_.size() + 1));
+  if (fresh) channel_->Send(link::DefineKey{place->second, TypeOf(key), key.cka_id, spki});
+  return place->second;
+}
+
+void Token::Pump() {
+  if (status_.state != link::TokenState::kReady || channel_ == nullptr) return;
+  const std::size_t room = std::max<std::size_t>(1, status_.sessions) * 2;
+  const auto now = steady_clock::now();
+  link::SignBatch batch;
+  auto latest = now;
+  while (!waiting_.empty() && in_flight_.size() < room && batch.items.size() < link::kMaxBatch) {
+    Attempt attempt = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (attempt.signing.deadline <= now) {
+      attempt.signing.done(ErrorOf(link::Outcome::kExpired, config_.name, 0));
+      continue;
+    }
+    const link::KeyType type = TypeOf(*attempt.signing.key);
+    const bool wants_data = type == link::KeyType::kRsa && (status_.wants_data & 1) != 0 && attempt.signing.signed_data != nullptr;
+    link::SignItem item;
+    item.id = next_id_++;
+    item.key_ref = RefOf(*attempt.signing.key);
+    item.kind = wants_data ? link::InputKind::kData : link::InputKind::kDigest;
+    const ByteView input = wants_data ? AsBytes(*attempt.signing.signed_data) : ByteView(attempt.signing.digest);
+    item.input.assign(input.begin(), input.end());
+    latest = std::max(latest, attempt.signing.deadline);
+    ++attempt.attempts;
+    attempt.sent = now;
+    in_flight_.emplace(item.id, std::move(attempt));
+    batch.items.push_back(std::move(item));
+  }
+  if (batch.items.empty()) return;
+  const auto left = std::chrono::ceil<milliseconds>(latest - now).count();
+  batch.timeout_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 1, 3'600'000));
+  channel_->Send(std::move(batch));
+}
+
+void Token::FailWaiting(const Error& error) {
+  std::deque<Attempt> failed;
+  failed.swap(waiting_);
+  for (Attempt& attempt : failed) {
+    if (attempt.signing.done != nullptr) attempt.signing.done(error);
+  }
+}
+
+void Token::ScheduleTick() {
+  tick_.expires_after(kTick);
+  tick_.async_wait([this](boost::system::error_code stopped) {
+    if (stopped || stopped_) return;
+    OnTick();
+    ScheduleTick();
+  });
+}
+
+void Token::OnTick() {
+  const auto now = steady_clock::now();
+  const Error expired = ErrorOf(link::Outcome::kExpired, config_.name, 0);
+  // Every waiting entry may have a deadline of its own, so each is looked at; those that go keep no place.
+  std::deque<Attempt> keep;
+  for (Attempt& attempt : waiting_) {
+    if (attempt.signing.deadline <= now) {
+      attempt.signing.done(expired);
+    } else {
+      keep.push_back(std::move(attempt));
+    }
+  }
+  waiting_.swap(keep);
+
+  bool hung = false;
+  for (auto& [id, attempt] : in_flight_) {
+    hung = hung || now - attempt.sent > config_.sign_timeout;
+    if (attempt.signing.done != nullptr && attempt.signing.deadline <= now) {
+      // It keeps its place until tokend answers: the session is busy all the same.
+      std::exchange(attempt.signing.done, nullptr)(expired);
+    }
+  }
+  for (auto call = key_calls_.begin(); call != key_calls_.end();) {
+    if (call->second.expires > now) {
+      ++call;
+      continue;
+    }
+    const KeyDone done = std::move(call->second.done);
+    call = key_calls_.erase(call);
+    done(MakeError(Reason::kTokenDown, "token " + config_.name + ": the token did not answer in time"));
+  }
+  if (hung) Replace("a signature took longer than " + std::to_string(config_.sign_timeout.count()) + " ms: tokend is replaced");
+  if (pin_file_age_ && AgeOf(config_.pin_file) != *pin_file_age_) {
+    pin_file_age_.reset();
+    Spawn();
+  }
+}
+
+void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
+  if (stopped_) {
+    done(MakeError(Reason::kShuttingDown, "the daemon is stopping"));
+    return;
+  }
+  if (const auto refusal = Refusal()) {
+    done(*refusal);
+    return;
+  }
+  if (status_.state != link::TokenState::kReady || channel_ == nullptr) {
+    done(MakeError(Reason::kTokenDown, "token " + config_.name + ": the token is starting; try again"));
+    return;
+  }
+  key_calls_.emplace(id, KeyCall{std::move(done), steady_clock::now() + kKeyCallTimeout});
+  channel_->Send(std::move(frame));
+}
+
+void Token::Generate(link::KeyType type, unsigned bits, const Bytes& cka_id, const std::string& label, KeyDone done) {
+  const std::uint64_t id = next_id_++;
+  SendKeyCall(link::GenerateKey{id, type, bits, cka_id, label}, id, std::move(done));
+}
+
+void Token::Find(const Bytes& cka_id, KeyDone done) {
+  const std::uint64_t id = next_id_++;
+  SendKeyCall(link::FindKey{id, cka_id}, id, std::move(done));
+}
+
+TokenFacts Token::Facts() const { return {config_.name, status_, starts_}; }
+
+}  // namespace hallmark::tokens

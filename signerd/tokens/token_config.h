@@ -1,0 +1,22 @@
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace hallmark::tokens {
+
+// One [[token]] of the configuration.
+struct TokenConfig {
+  std::string name;
+  std::filesystem::path module;  // the PKCS#11 library
+  std::string uri;               // RFC 7512, with pin-source
+  std::filesystem::path pin_file;  // that of the pin-source; only tokend reads it, signerd looks at its age
+  unsigned sessions = 4;
+  // A C_Sign that takes longer counts as hung: its process is replaced.
+  std::chrono::milliseconds sign_timeout{5000};
+  std::map<std::string, std::string> environment;  // for tokend and the module
+};
+
+}  // namespace hallmark::tokens

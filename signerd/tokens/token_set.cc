@@ -1,0 +1,77 @@
+#include "signerd/tokens/token_set.h"
+
+#include <boost/asio/post.hpp>
+
+#include <future>
+
+namespace hallmark::tokens {
+
+TokenSet::TokenSet(const std::filesystem::path& tokend, const std::vector<TokenConfig>& configs)
+    : work_(boost::asio::make_work_guard(io_)), first_(configs.front().name) {
+  for (const TokenConfig& config : configs) by_name_.emplace(config.name, std::make_unique<Token>(io_, tokend, config));
+}
+
+TokenSet::~TokenSet() { Stop(); }
+
+void TokenSet::Start() {
+  boost::asio::post(io_, [this] {
+    for (auto& [name, token] : by_name_) token->Start();
+  });
+  thread_ = std::thread([this] { io_.run(); });
+}
+
+void TokenSet::Stop() {
+  if (!thread_.joinable()) return;
+  boost::asio::post(io_, [this] {
+    for (auto& [name, token] : by_name_) token->Stop();
+    work_.reset();
+  });
+  thread_.join();
+}
+
+void TokenSet::Sign(std::vector<Signing> batch) {
+  boost::asio::post(io_, [this, batch = std::move(batch)]() mutable {
+    std::map<Token*, std::vector<Signing>> by_token;
+    for (Signing& signing : batch) {
+      const auto found = by_name_.find(signing.key->token);
+      if (found == by_name_.end()) {
+        signing.done(MakeError(Reason::kTokenDown, "token " + signing.key->token + ": not in the configuration"));
+      } else {
+        by_token[found->second.get()].push_back(std::move(signing));
+      }
+    }
+    for (auto& [token, signings] : by_token) token->Sign(std::move(signings));
+  });
+}
+
+Result<link::KeyReply> TokenSet::Call(const std::string& token, std::function<void(Token&, KeyDone)> call) {
+  const auto found = by_name_.find(token);
+  if (found == by_name_.end()) return MakeError(Reason::kNotFound, "the token " + token + " is not configured");
+  auto promise = std::make_shared<std::promise<Result<link::KeyReply>>>();
+  auto answer = promise->get_future();
+  boost::asio::post(io_, [&target = *found->second, call = std::move(call), promise] {
+    call(target, [promise](Result<link::KeyReply> reply) { promise->set_value(std::move(reply)); });
+  });
+  return answer.get();
+}
+
+Result<link::KeyReply> TokenSet::Generate(const std::string& token, link::KeyType type, unsigned bits,
+                                          const Bytes& cka_id, const std::string& label) {
+  return Call(token, [=](Token& target, KeyDone done) { target.Generate(type, bits, cka_id, label, std::move(done)); });
+}
+
+Result<link::KeyReply> TokenSet::Find(const std::string& token, const Bytes& cka_id) {
+  return Call(token, [=](Token& target, KeyDone done) { target.Find(cka_id, std::move(done)); });
+}
+
+std::vector<TokenFacts> TokenSet::Facts() {
+  std::promise<std::vector<TokenFacts>> promise;
+  boost::asio::post(io_, [&] {
+    std::vector<TokenFacts> facts;
+    for (const auto& [name, token] : by_name_) facts.push_back(token->Facts());
+    promise.set_value(std::move(facts));
+  });
+  return promise.get_future().get();
+}
+
+}  // namespace hallmark::tokens

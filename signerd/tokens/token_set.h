@@ -1,0 +1,51 @@
+#pragma once
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "firmware/runtime/result.h"
+#include "signerd/tokens/token.h"
+
+namespace hallmark::tokens {
+
+// All tokens, and the one I/O thread that serves their links. Any thread may call; answers come on the I/O thread.
+class TokenSet {
+ public:
+  // `tokend` is the program. Nothing is started yet.
+  TokenSet(const std::filesystem::path& tokend, const std::vector<TokenConfig>& configs);
+  ~TokenSet();
+
+  void Start();
+  // Ends every tokend, fails what waits with kShuttingDown, joins the I/O thread. Safe to repeat.
+  void Stop();
+
+  // Each goes to the token that its key names. A key of a token that is not configured fails with kTokenDown.
+  void Sign(std::vector<Signing> batch);
+
+  // These wait for the answer. Never call them on the I/O thread.
+  Result<link::KeyReply> Generate(const std::string& token, link::KeyType type, unsigned bits, const Bytes& cka_id,
+                                  const std::string& label);
+  Result<link::KeyReply> Find(const std::string& token, const Bytes& cka_id);
+  std::vector<TokenFacts> Facts();
+
+  bool Has(const std::string& token) const { return by_name_.contains(token); }
+  const std::string& first() const { return first_; }
+
+ private:
+  Result<link::KeyReply> Call(const std::string& token, std::function<void(Token&, KeyDone)> call);
+
+  boost::asio::io_context io_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  std::string first_;
+  // Fixed after construction; the tokens themselves are touched on the I/O thread only.
+  std::map<std::string, std::unique_ptr<Token>> by_name_;
+  std::thread thread_;
+};
+
+}  // namespace hallmark::tokens
