@@ -48,6 +48,10 @@ Result<Packet> Ask(ldns_resolver* resolver, const ldns_rdf* name) {
   // An answer that was truncated leaves the resolver on TCP and with a larger buffer; each question starts afresh.
   ldns_resolver_set_usevc(resolver, false);
   ldns_resolver_set_edns_udp_size(resolver, kUdpOctets);
+  // A server that did not answer once would never be asked again.
+  for (std::size_t i = 0; i < ldns_resolver_nameserver_count(resolver); ++i) {
+    ldns_resolver_set_nameserver_rtt(resolver, i, LDNS_RESOLV_RTT_MIN);
+  }
   ldns_pkt* raw = nullptr;
   ldns_status status =
       ldns_resolver_prepare_query_pkt(&raw, resolver, name, LDNS_RR_TYPE_TXT, LDNS_RR_CLASS_IN, LDNS_RD);

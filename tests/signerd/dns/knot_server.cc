@@ -73,7 +73,7 @@ bool KnotServer::Write(const std::string& zone) const {
   conf << "server:\n    rundir: " << folder_ << "\n    listen: 127.0.0.1@" << port_
        << "\n    udp-workers: 1\n    tcp-workers: 1\n    background-workers: 1\n"
        << "database:\n    storage: " << folder_ << "\n"
-       << "log:\n  - target: stderr\n    any: warning\n"
+       << "log:\n  - target: stderr\n    any: critical\n"
        << "template:\n  - id: default\n    storage: " << folder_ << "\n    file: \"%s.zone\"\n"
        << "zone:\n  - domain: example.test\n  - domain: other.test\n  - domain: broken.test\n";
   return conf.good();

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <functional>
 #include <thread>
 
 #include "knot_server.h"
@@ -157,6 +158,18 @@ class UdpSocket {
   std::uint16_t port_ = 0;
 };
 
+// Waits for one question and sends it back as an answer, changed by `change`.
+void AnswerOne(int fd, const std::function<void(unsigned char*)>& change) {
+  unsigned char packet[1500];
+  sockaddr_storage from{};
+  socklen_t size = sizeof from;
+  const ssize_t count = ::recvfrom(fd, packet, sizeof packet, 0, reinterpret_cast<sockaddr*>(&from), &size);
+  if (count < 12) return;
+  packet[2] |= 0x80;  // an answer
+  change(packet);
+  ::sendto(fd, packet, static_cast<std::size_t>(count), 0, reinterpret_cast<sockaddr*>(&from), size);
+}
+
 Result<std::vector<std::string>> LookupOnce(std::uint16_t port) {
   ResolverOptions options;
   options.nameserver = Nameserver{"127.0.0.1", port};
@@ -175,18 +188,27 @@ TEST(TxtResolver, GivesUpOnASilentServer) {
   EXPECT_THAT(values.error().message, HasSubstr("no answer for short.example.test. TXT"));
 }
 
+TEST(TxtResolver, AsksAgainAfterAServerWasSilent) {
+  const UdpSocket server;
+  ResolverOptions options;
+  options.nameserver = Nameserver{"127.0.0.1", server.port()};
+  options.timeout = std::chrono::milliseconds(200);
+  options.attempts = 1;
+  auto resolver = TxtResolver::Create(options);
+  ASSERT_TRUE(resolver);
+  EXPECT_EQ(resolver->LookupTxt("short.example.test").error().reason, Reason::kIoFailed);
+  std::thread answering([&] {  // the question that went unanswered, then the next one
+    for (int question = 0; question < 2; ++question)
+      AnswerOne(server.fd(), [](unsigned char* packet) { packet[3] |= 3; });
+  });
+  const auto values = resolver->LookupTxt("short.example.test");
+  answering.join();
+  EXPECT_EQ(values.error().reason, Reason::kNotFound) << values.error().message;
+}
+
 TEST(TxtResolver, RefusesTheAnswerToAnotherQuestion) {
   const UdpSocket liar;
-  std::thread answering([&] {
-    unsigned char packet[1500];
-    sockaddr_storage from{};
-    socklen_t size = sizeof from;
-    const ssize_t count = ::recvfrom(liar.fd(), packet, sizeof packet, 0, reinterpret_cast<sockaddr*>(&from), &size);
-    if (count < 3) return;
-    packet[0] ^= 0xff;  // another id
-    packet[2] |= 0x80;  // an answer
-    ::sendto(liar.fd(), packet, static_cast<std::size_t>(count), 0, reinterpret_cast<sockaddr*>(&from), size);
-  });
+  std::thread answering([&] { AnswerOne(liar.fd(), [](unsigned char* packet) { packet[0] ^= 0xff; }); });
   const auto values = LookupOnce(liar.port());
   answering.join();
   ASSERT_FALSE(values);

@@ -1,0 +1,115 @@
+#include "tools/dkimctl/json.h"
+
+#include <google/protobuf/util/json_util.h>
+
+namespace hallmark::ctl {
+namespace {
+
+// Octets of the UTF-8 character at the start of `text`, 0 when there is none.
+std::size_t CharacterSize(std::string_view text) {
+  const auto octet = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = octet(0);
+  if (first < 0x80) return 1;
+  const std::size_t size = first >= 0xf0 && first <= 0xf4 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 0;
+  if (size == 0 || first > 0xf4 || text.size() < size) return 0;
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((octet(i) & 0xc0) != 0x80) return 0;
+  }
+  // Overlong forms, surrogates, and what lies beyond U+10FFFF.
+  if (first == 0xe0 && octet(1) < 0xa0) return 0;
+  if (first == 0xed && octet(1) > 0x9f) return 0;
+  if (first == 0xf0 && octet(1) < 0x90) return 0;
+  if (first == 0xf4 && octet(1) > 0x8f) return 0;
+  return size;
+}
+
+std::string Quote(std::string_view text) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string out = "\"";
+  while (!text.empty()) {
+    const std::size_t size = CharacterSize(text);
+    const char c = text.front();
+    if (size == 0) {
+      out += "\\ufffd";
+    } else if (c == '"' || c == '\\') {
+      out += {'\\', c};
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if ((static_cast<unsigned char>(c) < 0x20) || c == 0x7f) {
+      out += "\\u00";
+      out += {kHex[static_cast<unsigned char>(c) >> 4], kHex[c & 0x0f]};
+    } else {
+      out += text.substr(0, size);
+    }
+    text.remove_prefix(size == 0 ? 1 : size);
+  }
+  return out + "\"";
+}
+
+}  // namespace
+
+Json Json::Text(std::string_view text) {
+  Json json(Kind::kText);
+  json.text_ = Quote(text);
+  return json;
+}
+
+Json Json::Number(std::int64_t number) {
+  Json json(Kind::kText);
+  json.text_ = std::to_string(number);
+  return json;
+}
+
+Json Json::Bool(bool value) {
+  Json json(Kind::kText);
+  json.text_ = value ? "true" : "false";
+  return json;
+}
+
+Json Json::Message(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  Json json(Kind::kText);
+  if (!google::protobuf::util::MessageToJsonString(message, &json.text_, options).ok()) json.text_ = "null";
+  while (json.text_.ends_with('\n')) json.text_.pop_back();
+  return json;
+}
+
+void Json::Write(std::string& out, std::size_t depth) const {
+  const std::string line_end = "\n" + std::string(depth, ' ');
+  if (kind_ == Kind::kText) {
+    for (const char c : text_) {
+      if (c == '\n') {
+        out += line_end;
+      } else {
+        out += c;
+      }
+    }
+    return;
+  }
+  const bool object = kind_ == Kind::kObject;
+  out += object ? '{' : '[';
+  bool first = true;
+  for (const auto& [key, value] : members_) {
+    out += (first ? "" : ",") + line_end + " ";
+    first = false;
+    if (object) out += Quote(key) + ": ";
+    value.Write(out, depth + 1);
+  }
+  if (!first) out += line_end;
+  out += object ? '}' : ']';
+}
+
+std::string Json::Dump() const {
+  std::string out;
+  Write(out, 0);
+  return out + "\n";
+}
+
+}  // namespace hallmark::ctl

@@ -1,0 +1,268 @@
+#include <algorithm>
+
+#include "firmware/runtime/encoding.h"
+#include "tools/dkimctl/client.h"
+#include "tools/dkimctl/names.h"
+#include "tools/dkimctl/table.h"
+
+namespace hallmark::ctl {
+namespace {
+
+using Stub = AdminClient::Stub;
+using admin::v1::Key;
+
+struct Options {
+  std::string domain, selector, token, cka_id;
+  std::string algorithm = "rsa2048";
+  bool activate = false, dry_run = false, yes = false;
+};
+
+std::string KeyFacts(const Key& key) {
+  Table table;
+  table.Add({"domain:", key.domain()});
+  table.Add({"selector:", key.selector()});
+  table.Add({"algorithm:", NameOf(key.algorithm())});
+  table.Add({"state:", NameOf(key.state()) + " since " + TimeText(key.state_time())});
+  table.Add({"token:", key.token()});
+  table.Add({"CKA_ID:", HexEncode(AsBytes(key.cka_id()))});
+  table.Add({"created:", TimeText(key.create_time())});
+  return table.Render();
+}
+
+std::string NextStep(const Key& key) {
+  const std::string names = key.domain() + " " + key.selector();
+  switch (key.state()) {
+    case admin::v1::KEY_STATE_GENERATED:
+      return "\nNext: publish its record (dkimctl dns show " + key.domain() + "), then: dkimctl key activate " + names +
+             "\n";
+    case admin::v1::KEY_STATE_RETIRING:
+      return "\nKeep its DNS record for a week: mail that it signed is still under way.\n";
+    default:
+      return "";
+  }
+}
+
+Outcome PrintKey(const Context& context, const Key& key) {
+  Print(context, KeyFacts(key) + NextStep(key), Json::Message(key));
+  return ExitCode::kDone;
+}
+
+Outcome PrintDryRun(const Context& context, const std::string& what) {
+  Print(context, "would " + what + "\n",
+        Json::Object().Set("dry_run", Json::Bool(true)).Set("would", Json::Text(what)));
+  return ExitCode::kDone;
+}
+
+template <class Request>
+Request ForKey(const std::string& domain, const std::string& selector) {
+  Request request;
+  request.set_domain(domain);
+  request.set_selector(selector);
+  return request;
+}
+
+Answer<Key> GetKey(AdminClient& client, const Options& options) {
+  return client.Call(&Stub::GetKey, ForKey<admin::v1::GetKeyRequest>(options.domain, options.selector));
+}
+
+Outcome TryGenerate(const Context& context, AdminClient& client, const Options& options) {
+  admin::v1::GetDomainRequest request;
+  request.set_name(options.domain);
+  const auto domain = client.Call(&Stub::GetDomain, request);
+  if (!domain) return domain.error();
+  if (!options.selector.empty()) {
+    const auto key = GetKey(client, options);
+    if (key)
+      return Failed("ALREADY_EXISTS: the selector " + options.selector + " was used already; choose another one");
+    if (key.error().reason != "NOT_FOUND") return key.error();
+  }
+  return PrintDryRun(context, "generate an " + options.algorithm + " key for " + domain->name() +
+                                  (options.selector.empty() ? "" : " at the selector " + options.selector) +
+                                  " in the token " +
+                                  (options.token.empty() ? "that is first in the configuration" : options.token));
+}
+
+Outcome Generate(const Context& context, const Options& options) {
+  auto client = AdminClient::Open(context);
+  if (!client) return client.error();
+  if (options.dry_run) return TryGenerate(context, *client, options);
+  auto request = ForKey<admin::v1::GenerateKeyRequest>(options.domain, options.selector);
+  request.set_algorithm(*KeyAlgorithmByName(options.algorithm));  // checked when the command line was read
+  request.set_token(options.token);
+  auto key = client->Call(&Stub::GenerateKey, request);
+  if (!key) return key.error();
+  if (options.activate) {
+    auto active =
+        client->Call(&Stub::ActivateKey, ForKey<admin::v1::ActivateKeyRequest>(key->domain(), key->selector()));
+    if (!active) {
+      Failure failure = active.error();
+      failure.message += "; the key " + key->selector() + " was generated: activate it with: dkimctl key activate " +
+                         key->domain() + " " + key->selector();
+      return failure;
+    }
+    key = std::move(active);
+  }
+  return PrintKey(context, *key);
+}
+
+Outcome Adopt(const Context& context, const Options& options) {
+  const auto id = HexDecode(options.cka_id);
+  if (!id) return WrongUsage("--cka-id: " + id.error().message);
+  auto client = AdminClient::Open(context);
+  if (!client) return client.error();
+  auto request = ForKey<admin::v1::AdoptKeyRequest>(options.domain, options.selector);
+  request.set_token(options.token);
+  request.set_cka_id(std::string(AsText(*id)));
+  const auto key = client->Call(&Stub::AdoptKey, request);
+  if (!key) return key.error();
+  return PrintKey(context, *key);
+}
+
+Outcome List(const Context& context, const Options& options) {
+  auto client = AdminClient::Open(context);
+  if (!client) return client.error();
+  const auto answer = client->ListKeys(options.domain);
+  if (!answer) return answer.error();
+  Table table({"DOMAIN", "SELECTOR", "ALGORITHM", "STATE", "TOKEN", "SINCE"});
+  for (const Key& key : answer->keys()) {
+    table.Add({key.domain(), key.selector(), NameOf(key.algorithm()), NameOf(key.state()), key.token(),
+               TimeText(key.state_time())});
+  }
+  Print(context, table.empty() ? "no keys; make one with: dkimctl key generate DOMAIN\n" : table.Render(),
+        Json::Message(*answer));
+  return ExitCode::kDone;
+}
+
+Outcome Show(const Context& context, const Options& options) {
+  auto client = AdminClient::Open(context);
+  if (!client) return client.error();
+  const auto key = GetKey(*client, options);
+  if (!key) return key.error();
+  return PrintKey(context, *key);
+}
+
+Outcome Activate(const Context& context, const Options& options) {
+  auto client = AdminClient::Open(context);
+  if (!client) return client.error();
+  if (options.dry_run) {
+    const auto key = GetKey(*client, options);
+    if (!key) return key.error();
+    if (key->state() == admin::v1::KEY_STATE_ACTIVE) {
+      return PrintDryRun(context, "change nothing: " + key->selector() + " is active already");
+    }
+    return PrintDryRun(context, "make a test signature with " + key->selector() + ", then sign " + key->domain() +
+                                    " with it too (now " + NameOf(key->state()) + ")");
+  }
+  const auto key =
+      client->Call(&Stub::ActivateKey, ForKey<admin::v1::ActivateKeyRequest>(options.domain, options.selector));
+  if (!key) return key.error();
+  return PrintKey(context, *key);
+}
+
+// Whether `key` is the one that its domain is signed with, and no other.
+Answer<bool> IsLastActive(AdminClient& client, const Key& key) {
+  if (key.state() != admin::v1::KEY_STATE_ACTIVE) return false;
+  const auto keys = client.ListKeys(key.domain());
+  if (!keys) return keys.error();
+  return std::count_if(keys->keys().begin(), keys->keys().end(),
+                       [](const Key& other) { return other.state() == admin::v1::KEY_STATE_ACTIVE; }) == 1;
+}
+
+Outcome Retire(const Context& context, const Options& options) {
+  auto client = AdminClient::Open(context);
+  if (!client) return client.error();
+  const auto found = GetKey(*client, options);
+  if (!found) return found.error();
+  const auto last = IsLastActive(*client, *found);
+  if (!last) return last.error();
+  const std::string warning = found->selector() + " is the last active key of " + found->domain() +
+                              ": without it all mail of the domain is refused";
+  if (options.dry_run) {
+    return PrintDryRun(context, "retire " + found->selector() + " of " + found->domain() + " (now " +
+                                    NameOf(found->state()) + ")" + (*last ? "; " + warning : ""));
+  }
+  if (*last && !options.yes && !Confirm(warning + ". Retire it?")) {
+    return Failed(warning + "; activate another key first, or say --yes");
+  }
+  auto request = ForKey<admin::v1::RetireKeyRequest>(options.domain, options.selector);
+  request.set_allow_last(*last);
+  const auto key = client->Call(&Stub::RetireKey, request);
+  if (!key) return key.error();
+  return PrintKey(context, *key);
+}
+
+std::string CheckAlgorithm(const std::string& name) {
+  if (KeyAlgorithmByName(name)) return "";
+  return "\"" + name + "\" is no algorithm; expected rsa2048, rsa3072, rsa4096 or ed25519";
+}
+
+void AddNames(CLI::App& command, Context& context, Options& options) {
+  command.add_option("DOMAIN", options.domain, "The signing domain")->required()->type_name("");
+  command.add_option("SELECTOR", options.selector, "The key's selector (s=)")->required()->type_name("");
+  AddTimeout(command, context);
+}
+
+using Shared = std::shared_ptr<Options>;
+
+void AddMakingCommands(CLI::App& group, Context& context, const Shared& options) {
+  CLI::App* generate = AddCommand(group, context, "generate", "Make a key pair in a token",
+                                  "dkimctl key generate example.com\n"
+                                  "dkimctl key generate example.com --algorithm ed25519 --activate\n"
+                                  "dkimctl key generate example.com --selector s2026 --token hsm2",
+                                  [&context, options] { return Generate(context, *options); });
+  generate->add_option("DOMAIN", options->domain, "The signing domain")->required()->type_name("");
+  generate->add_option("--algorithm", options->algorithm, "rsa2048 (default), rsa3072, rsa4096, ed25519")
+      ->type_name("NAME")
+      ->check(CheckAlgorithm);
+  generate->add_option("--selector", options->selector, "The selector [from algorithm and date]")->type_name("NAME");
+  generate->add_option("--token", options->token, "The token [first of the configuration]")->type_name("NAME");
+  generate->add_flag("--activate", options->activate, "Also activate it (record published later)");
+  generate->add_flag("--dry-run", options->dry_run, "Say what would be done, and do nothing");
+  AddTimeout(*generate, context);
+
+  CLI::App* adopt = AddCommand(group, context, "adopt", "Take up a key pair that is in a token already",
+                               "dkimctl key adopt example.com s2026 --cka-id 0a1b2c",
+                               [&context, options] { return Adopt(context, *options); });
+  AddNames(*adopt, context, *options);
+  adopt->add_option("--cka-id", options->cka_id, "CKA_ID of its objects, hexadecimal")->required()->type_name("HEX");
+  adopt->add_option("--token", options->token, "The token [first of the configuration]")->type_name("NAME");
+}
+
+void AddStateCommands(CLI::App& group, Context& context, const Shared& options) {
+  CLI::App* activate = AddCommand(group, context, "activate", "Sign with a key from the next message on",
+                                  "dkimctl key activate example.com r20260131",
+                                  [&context, options] { return Activate(context, *options); });
+  AddNames(*activate, context, *options);
+  activate->add_flag("--dry-run", options->dry_run, "Say what would be done, and do nothing");
+
+  CLI::App* retire = AddCommand(group, context, "retire", "Sign with a key no longer",
+                                "dkimctl key retire example.com r20260131\n"
+                                "dkimctl key retire example.com r20260131 --yes",
+                                [&context, options] { return Retire(context, *options); });
+  AddNames(*retire, context, *options);
+  retire->add_flag("--yes", options->yes, "Also when it is the last active one");
+  retire->add_flag("--dry-run", options->dry_run, "Say what would be done, and do nothing");
+}
+
+}  // namespace
+
+void AddKeyCommands(CLI::App& app, Context& context) {
+  CLI::App* group =
+      AddGroup(app, "key", "Keys: made, activated and retired",
+               "dkimctl key generate example.com\ndkimctl key list\ndkimctl key activate example.com r20260131");
+  const auto options = std::make_shared<Options>();
+  AddMakingCommands(*group, context, options);
+
+  CLI::App* list = AddCommand(*group, context, "list", "List the keys of a domain, or of all",
+                              "dkimctl key list\ndkimctl key list example.com --output json",
+                              [&context, options] { return List(context, *options); });
+  list->add_option("DOMAIN", options->domain, "The signing domain [all]")->type_name("");
+  AddTimeout(*list, context);
+
+  CLI::App* show = AddCommand(*group, context, "show", "Show one key", "dkimctl key show example.com r20260131",
+                              [&context, options] { return Show(context, *options); });
+  AddNames(*show, context, *options);
+  AddStateCommands(*group, context, options);
+}
+
+}  // namespace hallmark::ctl

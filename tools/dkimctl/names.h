@@ -1,0 +1,25 @@
+#pragma once
+
+#include <google/protobuf/timestamp.pb.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "hallmark/admin/v1/admin.pb.h"
+
+// How the API's enumerators and times are written on the command line and in tables.
+namespace hallmark::ctl {
+
+std::string NameOf(admin::v1::KeyAlgorithm algorithm);  // "rsa2048", "ed25519"
+std::string NameOf(admin::v1::KeyState state);          // "active"
+std::string NameOf(admin::v1::TokenState state);        // "pin rejected"
+std::string NameOf(admin::v1::LineEndings endings);     // "refuse"
+
+// nullopt when there is no such algorithm.
+std::optional<admin::v1::KeyAlgorithm> KeyAlgorithmByName(std::string_view name);
+
+// "2026-01-31 12:00:00Z"; "" when it is not set.
+std::string TimeText(const google::protobuf::Timestamp& time);
+
+}  // namespace hallmark::ctl

@@ -1,0 +1,68 @@
+#include "tools/dkimctl/client.h"
+#include "tools/dkimctl/names.h"
+#include "tools/dkimctl/table.h"
+
+namespace hallmark::ctl {
+namespace {
+
+std::string Facts(const admin::v1::GetStatusResponse& status) {
+  Table table;
+  table.Add({"version:", status.version()});
+  table.Add({"running since:", TimeText(status.start_time())});
+  table.Add({"domains:", std::to_string(status.domain_count())});
+  table.Add({"active keys:", std::to_string(status.active_key_count())});
+  table.Add({"signed:", std::to_string(status.signed_message_count())});
+  table.Add({"refused:", std::to_string(status.refused_message_count())});
+  table.Add({"in flight:", std::to_string(status.messages_in_flight())});
+  return table.Render();
+}
+
+std::string Code(std::uint64_t token_code) {
+  char text[32];
+  std::snprintf(text, sizeof text, " (CK_RV 0x%llx)", static_cast<unsigned long long>(token_code));
+  return token_code == 0 ? "" : text;
+}
+
+std::string Tokens(const admin::v1::GetStatusResponse& status) {
+  Table table({"TOKEN", "STATE", "SESSIONS", "STARTS", "LABEL", "SERIAL", "MODEL"});
+  std::string problems;
+  for (const auto& token : status.tokens()) {
+    table.Add({token.name(), NameOf(token.state()), std::to_string(token.sessions()), std::to_string(token.starts()),
+               token.label(), token.serial(), token.manufacturer() + " " + token.model()});
+    if (token.message().empty() && token.token_code() == 0) continue;
+    for (const std::string& line :
+         Wrap(OneLine(token.name() + ": " + token.message() + Code(token.token_code())), Table::kColumns)) {
+      problems += line + "\n";
+    }
+  }
+  return table.Render() + problems;
+}
+
+std::string Relays(const admin::v1::GetStatusResponse& status) {
+  Table table({"RELAY", "IDENTITY", "DOMAINS"});
+  for (const auto& relay : status.relays()) {
+    std::string domains;
+    for (const std::string& domain : relay.domains()) domains += (domains.empty() ? "" : ", ") + domain;
+    table.Add({relay.name(), relay.identity(), domains});
+  }
+  return table.Render();
+}
+
+Outcome Show(const Context& context) {
+  auto client = AdminClient::Open(context);
+  if (!client) return client.error();
+  const auto status = client->Call(&AdminClient::Stub::GetStatus, admin::v1::GetStatusRequest());
+  if (!status) return status.error();
+  Print(context, Facts(*status) + "\n" + Tokens(*status) + "\n" + Relays(*status), Json::Message(*status));
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void AddStatusCommand(CLI::App& app, Context& context) {
+  CLI::App* status = AddCommand(app, context, "status", "How the daemon, its tokens and relays are",
+                                "dkimctl status\ndkimctl status --output json", [&context] { return Show(context); });
+  AddTimeout(*status, context);
+}
+
+}  // namespace hallmark::ctl

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tools/dkimctl/failure.h"
+
+namespace hallmark::ctl {
+
+// What a program left behind.
+struct ProgramResult {
+  int exit_code = -1;  // -1: ended by a signal
+  std::string out, err;
+};
+
+// Runs `program` to its end, with `environment` on top of this process's own, and standard input at /dev/null. One that
+// takes longer than a minute is killed. Fails when it cannot be started or was killed.
+Answer<ProgramResult> RunProgram(const std::filesystem::path& program, const std::vector<std::string>& arguments,
+                                 const std::map<std::string, std::string>& environment);
+
+// A program that stands beside this one's executable.
+std::filesystem::path ProgramBeside(const std::string& name);
+
+}  // namespace hallmark::ctl
