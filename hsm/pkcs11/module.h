@@ -1,0 +1,54 @@
+#pragma once
+
+#include <p11-kit/pkcs11.h>
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "firmware/runtime/result.h"
+#include "hsm/pkcs11/token_uri.h"
+
+namespace hallmark::pkcs11 {
+
+struct TokenInfo {
+  CK_SLOT_ID slot = 0;
+  std::string label, serial, manufacturer, model;
+  CK_FLAGS flags = 0;  // CKF_*
+  unsigned long max_sessions = 0;  // 0: no limit is known
+  bool rsa_pkcs = false;           // CKM_RSA_PKCS can sign
+};
+
+// A PKCS#11 library, loaded by p11-kit. Initialize() and Finalize() must not run while any other thread calls the module;
+// all else may be called from any thread.
+class Module {
+ public:
+  static Result<std::unique_ptr<Module>> Load(const std::filesystem::path& path);
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+  ~Module();
+
+  // With CKF_OS_LOCKING_OK: the module must be safe for threads.
+  Status Initialize();
+  void Finalize();
+
+  // The token that the URI names, wherever it is now: slot numbers move. kNotFound when it is not there.
+  Result<TokenInfo> FindToken(const TokenUri& uri) const;
+  // The first slot whose token is not initialized. kNotFound.
+  Result<CK_SLOT_ID> FindEmptySlot() const;
+  Result<TokenInfo> Describe(CK_SLOT_ID slot) const;
+
+  CK_FUNCTION_LIST* operator->() const { return functions_; }
+  // True until Finalize(): handles of before mean nothing afterwards, or something else.
+  std::shared_ptr<const std::atomic<bool>> alive() const { return alive_; }
+
+ private:
+  explicit Module(CK_FUNCTION_LIST* functions) : functions_(functions) {}
+  Result<std::vector<CK_SLOT_ID>> SlotsWithToken() const;
+  CK_FUNCTION_LIST* const functions_;
+  std::shared_ptr<std::atomic<bool>> alive_;
+};
+
+}  // namespace hallmark::pkcs11

@@ -1,0 +1,169 @@
+#include "hsm/pkcs11/session.h"
+
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "hsm/pkcs11/public_part.h"
+#include "hsm/pkcs11/return_value.h"
+
+namespace hallmark::pkcs11 {
+namespace {
+
+// Large enough for RSA-16384: asking for the length first would be a second round trip to the token.
+constexpr std::size_t kLargestSignature = 2048;
+
+// DigestInfo of SHA-256 (RFC 8017 section 9.2, note 1), to be followed by the digest.
+constexpr std::array<std::uint8_t, 19> kSha256Prefix = {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
+                                                        0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20};
+constexpr std::size_t kDigestOctets = 32;
+
+// PKCS#11 takes its input through pointers that are not const.
+CK_BYTE_PTR Octets(ByteView view) { return const_cast<CK_BYTE_PTR>(view.data()); }
+
+}  // namespace
+
+Result<Session> Session::Open(const Module& module, CK_SLOT_ID slot, Access access) {
+  CK_SESSION_HANDLE handle = CK_INVALID_HANDLE;
+  const CK_FLAGS flags = CKF_SERIAL_SESSION | (access == Access::kWrite ? CKF_RW_SESSION : 0);
+  CK_RV value = module->C_OpenSession(slot, flags, nullptr, nullptr, &handle);
+  // Some tokens know read-write sessions only.
+  if (!IsOk(value) && access == Access::kRead) {
+    value = module->C_OpenSession(slot, flags | CKF_RW_SESSION, nullptr, nullptr, &handle);
+  }
+  if (!IsOk(value)) return MakeTokenError(value, "C_OpenSession");
+  return Session(module, handle);
+}
+
+Session::Session(Session&& other) noexcept
+    : module_(other.module_),
+      alive_(std::move(other.alive_)),
+      handle_(std::exchange(other.handle_, CK_INVALID_HANDLE)),
+      usable_(other.usable_) {}
+
+Session::~Session() {
+  // After C_Finalize the number may be that of another session.
+  if (handle_ != CK_INVALID_HANDLE && alive_->load()) (*module_)->C_CloseSession(handle_);
+}
+
+Error Session::Fail(CK_RV value, const char* function) {
+  Error error = MakeTokenError(value, function);
+  if (RecoveryFor(error) != Recovery::kNone) usable_ = false;
+  return error;
+}
+
+Status Session::Login(CK_USER_TYPE user, std::string_view pin) {
+  const CK_RV value = (*module_)->C_Login(handle_, user, Octets(AsBytes(pin)), pin.size());
+  if (IsOk(value) || IsAlreadyLoggedIn(value)) return Ok();
+  return Fail(value, "C_Login");
+}
+
+Status Session::InitializePin(std::string_view pin) {
+  const CK_RV value = (*module_)->C_InitPIN(handle_, Octets(AsBytes(pin)), pin.size());
+  return IsOk(value) ? Ok() : Status(Fail(value, "C_InitPIN"));
+}
+
+Result<Bytes> Session::SignDigest(const KeyPair& key, ByteView digest) {
+  if (digest.size() != kDigestOctets) return MakeError(Reason::kInvalidArgument, "a digest that is not 32 octets");
+  if (key.type == KeyType::kEd25519) return Sign(key, {CKM_EDDSA, nullptr, 0}, digest);
+  std::array<std::uint8_t, kSha256Prefix.size() + kDigestOctets> info{};
+  std::memcpy(info.data(), kSha256Prefix.data(), kSha256Prefix.size());
+  std::memcpy(info.data() + kSha256Prefix.size(), digest.data(), digest.size());
+  return Sign(key, {CKM_RSA_PKCS, nullptr, 0}, info);
+}
+
+Result<Bytes> Session::SignData(const KeyPair& key, ByteView data) {
+  if (key.type != KeyType::kRsa) return MakeError(Reason::kInvalidArgument, "only RSA keys sign data that the token hashes");
+  return Sign(key, {CKM_SHA256_RSA_PKCS, nullptr, 0}, data);
+}
+
+Result<Bytes> Session::Sign(const KeyPair& key, CK_MECHANISM mechanism, ByteView input) {
+  CK_RV value = (*module_)->C_SignInit(handle_, &mechanism, key.private_key);
+  if (!IsOk(value)) return Fail(value, "C_SignInit");
+  Bytes signature(kLargestSignature);
+  CK_ULONG size = signature.size();
+  value = (*module_)->C_Sign(handle_, Octets(input), input.size(), signature.data(), &size);
+  if (!IsOk(value)) {
+    usable_ = false;  // whatever was said: the operation may still be active
+    return MakeTokenError(value, "C_Sign");
+  }
+  signature.resize(size);
+  return signature;
+}
+
+Result<std::vector<CK_OBJECT_HANDLE>> Session::FindObjects(CK_OBJECT_CLASS object_class, ByteView cka_id) {
+  CK_ATTRIBUTE wanted[] = {{CKA_CLASS, &object_class, sizeof object_class}, {CKA_ID, Octets(cka_id), cka_id.size()}};
+  CK_RV value = (*module_)->C_FindObjectsInit(handle_, wanted, std::size(wanted));
+  if (!IsOk(value)) return Fail(value, "C_FindObjectsInit");
+  std::vector<CK_OBJECT_HANDLE> found(2);  // one is wanted; two are too many
+  CK_ULONG count = 0;
+  value = (*module_)->C_FindObjects(handle_, found.data(), found.size(), &count);
+  const CK_RV ended = (*module_)->C_FindObjectsFinal(handle_);
+  if (!IsOk(value)) return Fail(value, "C_FindObjects");
+  if (!IsOk(ended)) return Fail(ended, "C_FindObjectsFinal");
+  found.resize(count);
+  return found;
+}
+
+Result<Bytes> Session::Attribute(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type) {
+  CK_ATTRIBUTE attribute{type, nullptr, 0};
+  CK_RV value = (*module_)->C_GetAttributeValue(handle_, object, &attribute, 1);
+  if (!IsOk(value)) return Fail(value, "C_GetAttributeValue");
+  if (attribute.ulValueLen == CK_UNAVAILABLE_INFORMATION) return MakeTokenError(CKR_ATTRIBUTE_TYPE_INVALID, "C_GetAttributeValue");
+  Bytes octets(attribute.ulValueLen);
+  attribute.pValue = octets.data();
+  value = (*module_)->C_GetAttributeValue(handle_, object, &attribute, 1);
+  if (!IsOk(value)) return Fail(value, "C_GetAttributeValue");
+  octets.resize(attribute.ulValueLen);
+  return octets;
+}
+
+bool Session::Flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, bool fallback) {
+  const auto value = Attribute(object, type);
+  return value && value->size() == 1 ? value->front() != 0 : fallback;
+}
+
+Result<Bytes> Session::PublicPart(KeyType type, CK_OBJECT_HANDLE object) {
+  if (type == KeyType::kEd25519) {
+    const auto point = Attribute(object, CKA_EC_POINT);
+    return point ? Ed25519Spki(*point) : point;
+  }
+  const auto modulus = Attribute(object, CKA_MODULUS);
+  if (!modulus) return modulus;
+  const auto exponent = Attribute(object, CKA_PUBLIC_EXPONENT);
+  return exponent ? RsaSpki(*modulus, *exponent) : exponent;
+}
+
+Result<KeyPair> Session::Find(ByteView cka_id) {
+  const auto private_keys = FindObjects(CKO_PRIVATE_KEY, cka_id);
+  if (!private_keys) return private_keys.error();
+  if (private_keys->empty()) return MakeError(Reason::kKeyMissing, "the token has no private key with this CKA_ID");
+  if (private_keys->size() > 1) return MakeError(Reason::kTokenRefused, "the token has several private keys with this CKA_ID");
+  KeyPair key;
+  key.private_key = private_keys->front();
+  const auto key_type = Attribute(key.private_key, CKA_KEY_TYPE);
+  if (!key_type) return key_type.error();
+  CK_KEY_TYPE number = 0;
+  if (key_type->size() == sizeof number) std::memcpy(&number, key_type->data(), sizeof number);
+  if (number != CKK_RSA && number != CKK_EC_EDWARDS) {
+    return MakeError(Reason::kTokenRefused, "the key is neither RSA nor Ed25519");
+  }
+  key.type = number == CKK_RSA ? KeyType::kRsa : KeyType::kEd25519;
+  if (Flag(key.private_key, CKA_ALWAYS_AUTHENTICATE, false)) {
+    return MakeError(Reason::kTokenRefused, "the key wants the PIN for each signature (CKA_ALWAYS_AUTHENTICATE)");
+  }
+  key.sensitive = Flag(key.private_key, CKA_SENSITIVE, false);
+  key.extractable = Flag(key.private_key, CKA_EXTRACTABLE, true);
+  key.never_extractable = Flag(key.private_key, CKA_NEVER_EXTRACTABLE, false);
+
+  const auto public_keys = FindObjects(CKO_PUBLIC_KEY, cka_id);
+  if (!public_keys) return public_keys.error();
+  // An RSA private key knows its public part; an Ed25519 one need not.
+  auto spki = PublicPart(key.type, public_keys->empty() ? key.private_key : public_keys->front());
+  if (!spki) return MakeError(Reason::kTokenRefused, "the public part of the key cannot be read: " + spki.error().message);
+  key.spki = std::move(*spki);
+  key.bits = BitsOf(key.spki);
+  return key;
+}
+
+}  // namespace hallmark::pkcs11

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <p11-kit/pkcs11.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "firmware/runtime/result.h"
+#include "hsm/pkcs11/module.h"
+
+namespace hallmark::pkcs11 {
+
+enum class KeyType : std::uint8_t { kRsa, kEd25519 };
+
+// A pair of key objects. Handles are good for one login; they are found again after it.
+struct KeyPair {
+  CK_OBJECT_HANDLE private_key = 0;
+  KeyType type = KeyType::kRsa;
+  Bytes spki;  // the public part, SubjectPublicKeyInfo, DER
+  unsigned bits = 0;
+  bool sensitive = false, extractable = true, never_extractable = false;
+};
+
+enum class Access : std::uint8_t { kRead, kWrite };
+
+// One C_OpenSession. One thread at a time. After any failure but a plain refusal usable() is false: an operation may still
+// be active on the token, so the session is closed and another one opened. Must not outlive `module`.
+class Session {
+ public:
+  static Result<Session> Open(const Module& module, CK_SLOT_ID slot, Access access);
+  Session(Session&& other) noexcept;
+  Session& operator=(Session&&) = delete;
+  ~Session();
+
+  // For the whole process; being logged in already counts as success. kPinRejected: never try this PIN again.
+  Status Login(CK_USER_TYPE user, std::string_view pin);
+  Status InitializePin(std::string_view pin);
+
+  // The pair with this CKA_ID. kKeyMissing; kTokenRefused where it cannot be used unattended (CKA_ALWAYS_AUTHENTICATE) or
+  // the CKA_ID names several.
+  Result<KeyPair> Find(ByteView cka_id);
+  // RSA of 2048, 3072 or 4096 bits, or Ed25519: private, sensitive, never extractable, for signing only.
+  Result<KeyPair> Generate(KeyType type, unsigned bits, ByteView cka_id, const std::string& label);
+
+  // RSA: PKCS#1 v1.5 over SHA-256, from the 32-octet digest. Ed25519: PureEdDSA over those octets (RFC 8463 section 3).
+  Result<Bytes> SignDigest(const KeyPair& key, ByteView digest);
+  // RSA on a token that insists on hashing itself.
+  Result<Bytes> SignData(const KeyPair& key, ByteView data);
+
+  bool usable() const { return usable_; }
+
+ private:
+  Session(const Module& module, CK_SESSION_HANDLE handle) : module_(&module), alive_(module.alive()), handle_(handle) {}
+  Result<Bytes> Sign(const KeyPair& key, CK_MECHANISM mechanism, ByteView input);
+  Result<std::vector<CK_OBJECT_HANDLE>> FindObjects(CK_OBJECT_CLASS object_class, ByteView cka_id);
+  Result<Bytes> Attribute(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type);
+  bool Flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, bool fallback);
+  Result<Bytes> PublicPart(KeyType type, CK_OBJECT_HANDLE object);
+  Error Fail(CK_RV value, const char* function);
+
+  const Module* module_;
+  std::shared_ptr<const std::atomic<bool>> alive_;
+  CK_SESSION_HANDLE handle_;
+  bool usable_ = true;
+};
+
+}  // namespace hallmark::pkcs11

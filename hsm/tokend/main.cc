@@ -1,0 +1,74 @@
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "firmware/runtime/log.h"
+#include "hsm/tokend/init_token.h"
+#include "hsm/tokend/serve.h"
+
+namespace hallmark::tokend {
+namespace {
+
+// This process holds a PIN: it leaves no core, cannot be traced or gain privileges, and ends with signerd.
+void Harden(bool serving) {
+  ::prctl(PR_SET_DUMPABLE, 0);
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+  if (serving) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  ::signal(SIGPIPE, SIG_IGN);
+}
+
+int Fail(const Error& error) {
+  std::fprintf(stderr, "tokend: %s\n", error.message.c_str());
+  return 1;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"Holds the PIN of one PKCS#11 token and signs for signerd"};
+  app.set_version_flag("--version", HALLMARK_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Example:\n"
+      "  tokend init-token --module /usr/lib/softhsm/libsofthsm2.so --token-label hallmark \\\n"
+      "    --pin-source pin --so-pin-source so-pin");
+
+  Keeper::Config keeper;
+  int fd = -1;
+  CLI::App* serve = app.add_subcommand("serve", "Serve the link that signerd hands over (started by signerd)");
+  serve->add_option("--fd", fd, "The link: a connected socket")->required();
+  serve->add_option("--module", keeper.module, "The PKCS#11 library")->required();
+  serve->add_option("--token-uri", keeper.uri, "The token and its PIN file (RFC 7512)")->required();
+  serve->add_option("--sessions", keeper.sessions, "Signatures at once")->check(CLI::Range(1, 256))->required();
+
+  InitTokenConfig init;
+  CLI::App* init_token = app.add_subcommand("init-token", "Initialize the first empty token; prints its label and serial as JSON");
+  init_token->add_option("--module", init.module, "The PKCS#11 library")->required();
+  init_token->add_option("--token-label", init.label, "The label to give")->required();
+  init_token->add_option("--pin-source", init.pin_file, "File with the user PIN")->required();
+  init_token->add_option("--so-pin-source", init.so_pin_file, "File with the security officer's PIN")->required();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+
+  Harden(serve->parsed());
+  log::Init("tokend", "info");
+  if (serve->parsed()) {
+    const Status done = Serve(keeper, FileDescriptor(fd));
+    return done ? 0 : Fail(done.error());
+  }
+  const auto serial = InitToken(init);
+  if (!serial) return Fail(serial.error());
+  std::printf("{\"label\":\"%s\",\"serial\":\"%s\"}\n", init.label.c_str(), serial->c_str());
+  return 0;
+}
+
+}  // namespace
+}  // namespace hallmark::tokend
+
+int main(int argc, char** argv) { return hallmark::tokend::Main(argc, argv); }

@@ -1,0 +1,117 @@
+#include "hsm/tokend/serve.h"
+
+#include <unistd.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <mutex>
+#include <thread>
+
+#include "firmware/runtime/log.h"
+#include "hsm/link/channel.h"
+#include "hsm/tokend/signer.h"
+
+namespace hallmark::tokend {
+namespace {
+
+// What a module call may take once nobody waits for it.
+constexpr std::chrono::milliseconds kGrace{700};
+
+// Joins results that finish while an earlier frame is on its way into one frame.
+class ResultSink {
+ public:
+  ResultSink(boost::asio::io_context& io, std::shared_ptr<link::Channel> channel) : io_(io), channel_(std::move(channel)) {}
+
+  void Add(std::vector<link::SignOutcome> outcomes) {
+    const std::lock_guard lock(mutex_);
+    const bool first = waiting_.outcomes.empty();
+    for (link::SignOutcome& outcome : outcomes) waiting_.outcomes.push_back(std::move(outcome));
+    if (first) boost::asio::post(io_, [this] { Flush(); });
+  }
+
+ private:
+  void Flush() {
+    link::SignResults results;
+    {
+      const std::lock_guard lock(mutex_);
+      std::swap(results, waiting_);
+    }
+    for (std::size_t start = 0; start < results.outcomes.size(); start += link::kMaxBatch) {
+      const std::size_t end = std::min(start + link::kMaxBatch, results.outcomes.size());
+      channel_->Send(link::SignResults{{std::make_move_iterator(results.outcomes.begin() + static_cast<std::ptrdiff_t>(start)),
+                                        std::make_move_iterator(results.outcomes.begin() + static_cast<std::ptrdiff_t>(end))}});
+    }
+  }
+  boost::asio::io_context& io_;
+  const std::shared_ptr<link::Channel> channel_;
+  std::mutex mutex_;  // guards waiting_
+  link::SignResults waiting_;
+};
+
+void Dispatch(link::Frame& frame, Signer& signer, link::Channel& channel) {
+  if (auto* key = std::get_if<link::DefineKey>(&frame)) {
+    signer.Define(*key);
+  } else if (auto* batch = std::get_if<link::SignBatch>(&frame)) {
+    signer.Sign(std::move(*batch));
+  } else if (auto* generate = std::get_if<link::GenerateKey>(&frame)) {
+    signer.Manage(std::move(*generate));
+  } else if (auto* find = std::get_if<link::FindKey>(&frame)) {
+    signer.Manage(std::move(*find));
+  } else if (auto* ping = std::get_if<link::Ping>(&frame)) {
+    channel.Send(link::Pong{ping->id});
+  } else {
+    log::error("a frame that only tokend sends: ignored");
+  }
+}
+
+}  // namespace
+
+Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
+  auto uri = pkcs11::TokenUri::Parse(config.uri);
+  if (!uri) return uri.error();
+  boost::asio::io_context io(1);
+  link::Channel::Socket socket(io);
+  boost::system::error_code failed;
+  socket.assign(boost::asio::local::stream_protocol(), descriptor.get(), failed);
+  if (failed) return MakeError(Reason::kInvalidArgument, "the link is not a socket: tokend is started by signerd");
+  static_cast<void>(descriptor.Release());  // the socket owns it now
+
+  const auto channel = link::Channel::Create(std::move(socket));
+  ResultSink sink(io, channel);
+  Keeper keeper(config, std::move(*uri), [&](const link::TokenStatus& status) { channel->Send(status); });
+  Signer signer(
+      keeper, config.sessions, [&](std::vector<link::SignOutcome> outcomes) { sink.Add(std::move(outcomes)); },
+      [&](link::KeyReply reply) { channel->Send(std::move(reply)); });
+
+  auto work = boost::asio::make_work_guard(io);
+  boost::asio::steady_timer grace(io);
+  std::thread stopper;
+  channel->Start([&](link::Frame frame) { Dispatch(frame, signer, *channel); },
+                 [&](const Error& error) {
+                   log::info("ending: {}", error.message);
+                   grace.expires_after(kGrace);
+                   grace.async_wait([](boost::system::error_code stopped) {
+                     if (!stopped) ::_exit(0);  // a call of the module hangs, and cannot be cancelled
+                   });
+                   stopper = std::thread([&] {
+                     signer.Stop();
+                     keeper.Stop();
+                     boost::asio::post(io, [&] {
+                       grace.cancel();
+                       work.reset();
+                     });
+                   });
+                 });
+  channel->Send(link::Hello{link::kVersion, static_cast<std::uint32_t>(::getpid())});
+  channel->Send(link::TokenStatus{});
+  keeper.Start();
+  signer.Start();
+  io.run();
+  stopper.join();
+  return Ok();
+}
+
+}  // namespace hallmark::tokend
