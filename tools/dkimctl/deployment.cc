@@ -201,6 +201,10 @@ fs::path FindSoftHsm() {
 
 Answer<void> CheckPlan(const DeploymentPlan& plan) {
   std::error_code error;
+  // softhsm2.conf has no way to write these.
+  if (plan.directory.string().find_first_of("#\r\n") != std::string::npos) {
+    return Failed(plan.directory.string() + ": the name of the folder can hold no '#' and no line end");
+  }
   if (fs::exists(plan.directory, error)) {
     if (fs::exists(plan.directory / "hallmark.toml", error)) {
       return Failed(plan.directory.string() +

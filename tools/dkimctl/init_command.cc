@@ -106,13 +106,13 @@ Outcome Init(const Context& context, Options options) {
 
 void AddInitCommand(CLI::App& app, Context& context) {
   const auto options = std::make_shared<Options>();
-  CLI::App* init = AddCommand(app, context, "init", "Make a trial set-up: token, certificates, configuration",
+  CLI::App* init = AddCommand(app, context, "init", "Make a trial set-up, with a token of its own",
                               "dkimctl init --dir /srv/hallmark\n"
                               "dkimctl init --dir /srv/hallmark --signing-listen 127.0.0.1:9461 \\\n"
                               "    --admin-listen 127.0.0.1:9462\n"
                               "dkimctl init --dir /srv/hallmark --dry-run",
                               [&context, options] { return Init(context, *options); });
-  init->add_option("--signing-listen", options->plan.signing_listen, "For relays [127.0.0.1:8461]; port 0: a free one")
+  init->add_option("--signing-listen", options->plan.signing_listen, "For relays [127.0.0.1:8461]; 0: a free port")
       ->type_name("ADDR:PORT");
   init->add_option("--admin-listen", options->plan.admin_listen, "For operators [127.0.0.1:8462]")
       ->type_name("ADDR:PORT");

@@ -20,15 +20,17 @@ constexpr char kFooter[] =
     "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 signerd cannot be\n"
     "reached, 4 (verify) a signature did not verify or there is none.";
 
-// "dkimctl key generate": how far the command line was understood.
-std::string CommandName(const CLI::App& app) {
-  std::string name = "dkimctl";
+// What is wrong with the command line, and where to read more.
+std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
+  std::string name = "dkimctl";  // as far as the command line was understood: "dkimctl key generate"
   const CLI::App* at = &app;
   while (!at->get_subcommands().empty()) {
     at = at->get_subcommands().back();
     name += " " + at->get_name();
   }
-  return name;
+  const std::vector<std::string> rest = at->remaining();
+  const bool unknown = !rest.empty() && !rest.front().starts_with('-') && at->get_require_subcommand_min() > 0;
+  return (unknown ? "\"" + rest.front() + "\" is no command" : std::string(error.what())) + "; see " + name + " --help";
 }
 
 int End(ExitCode code) {
@@ -65,7 +67,7 @@ int Run(int argc, char** argv) {
     app.exit(wanted);
     return End(ExitCode::kDone);
   } catch (const CLI::ParseError& error) {
-    hallmark::ctl::Complain(std::string(error.what()) + "; see " + CommandName(app) + " --help");
+    hallmark::ctl::Complain(Explain(app, error));
     return static_cast<int>(ExitCode::kUsage);
   }
   const auto outcome = context.run();

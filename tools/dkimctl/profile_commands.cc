@@ -227,7 +227,7 @@ void AddProfileCommands(CLI::App& app, Context& context) {
   show->add_option("NAME", options->name, "The profile")->required()->type_name("");
   AddTimeout(*show, context);
 
-  CLI::App* set = AddCommand(*group, context, "set", "Create a profile, or change what is named of one",
+  CLI::App* set = AddCommand(*group, context, "set", "Create a profile, or change one",
                              "dkimctl profile set strict --body-canonicalization simple --query-method\n"
                              "dkimctl profile set strict --excluded-fields Received,Return-Path\n"
                              "dkimctl profile set strict --signed-fields default --no-query-method",

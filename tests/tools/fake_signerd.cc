@@ -1,0 +1,142 @@
+#include "fake_signerd.h"
+
+#include <chrono>
+#include <thread>
+
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "tools/dkimctl/certificates.h"
+
+namespace {
+
+using hallmark::ctl::Identity;
+using hallmark::ctl::Subject;
+using hallmark::ctl::Usage;
+
+// One CA stands for all three here.
+struct Pem {
+  std::string ca, certificate, key;
+};
+
+Pem Issue(const Identity& authority, const Subject& subject) {
+  const auto identity = hallmark::ctl::IssueCertificate(authority, subject);
+  return {*hallmark::ctl::CertificatePem(authority), *hallmark::ctl::CertificatePem(*identity),
+          *hallmark::ctl::PrivateKeyPem(*identity)};
+}
+
+std::string Section(const std::string& name, int port) {
+  return "[" + name + "]\nserver = \"127.0.0.1:" + std::to_string(port) +
+         "\"\nserver_name = \"localhost\"\nca = \"ca.pem\"\ncertificate = \"client.pem\"\nprivate_key = "
+         "\"client.key\"\n";
+}
+
+}  // namespace
+
+grpc::Status Refusal(grpc::StatusCode code, const std::string& reason, const std::string& message) {
+  google::rpc::ErrorInfo info;
+  info.set_reason(reason);
+  info.set_domain("hallmark");
+  google::rpc::Status status;
+  status.set_code(code);
+  status.set_message(message);
+  status.add_details()->PackFrom(info);
+  return {code, message, status.SerializeAsString()};
+}
+
+FakeSigning::Seen FakeSigning::seen() {
+  const std::lock_guard lock(mutex_);
+  return seen_;
+}
+
+void FakeSigning::Fill(Response* response) const {
+  auto* signature = response->add_signatures();
+  signature->set_header_field(field);
+  signature->set_selector("s1");
+  signature->set_algorithm(hallmark::signing::v1::ALGORITHM_RSA_SHA256);
+  signature->set_body_hash(std::string(32, '\0'));
+  response->set_signing_domain("example.com");
+}
+
+grpc::Status FakeSigning::Answer(const Request& request, Response* response) {
+  {
+    const std::lock_guard lock(mutex_);
+    seen_.messages.push_back(request.message());
+    seen_.options.push_back(request.options());
+  }
+  const grpc::Status status = refuse(request.message());
+  if (!status.ok()) return status;
+  Fill(response);
+  response->set_request_id(request.options().request_id());
+  return status;
+}
+
+grpc::Status FakeSigning::Sign(grpc::ServerContext*, const Request* request, Response* response) {
+  const int now = ++now_;
+  for (int most = most_; now > most && !most_.compare_exchange_weak(most, now);) {
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));  // so that calls overlap
+  const grpc::Status status = Answer(*request, response);
+  --now_;
+  return status;
+}
+
+grpc::Status FakeSigning::SignStream(grpc::ServerContext*, grpc::ServerReaderWriter<StreamResponse, Request>* stream) {
+  Request request;
+  while (stream->Read(&request)) {
+    StreamResponse answer;
+    answer.set_request_id(request.options().request_id());
+    Response response;
+    const grpc::Status status = Answer(request, &response);
+    if (status.ok()) {
+      *answer.mutable_response() = response;
+    } else {
+      answer.mutable_error()->ParseFromString(status.error_details());
+    }
+    stream->Write(answer);
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeSigning::SignLarge(grpc::ServerContext*, grpc::ServerReader<Chunk>* reader, Response* response) {
+  Chunk chunk;
+  while (reader->Read(&chunk)) {
+    const std::lock_guard lock(mutex_);
+    if (chunk.has_options()) seen_.options.push_back(chunk.options());
+    seen_.chunks.push_back(chunk.data().size());
+    seen_.large_octets += chunk.data().size();
+  }
+  Fill(response);
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeSigning::SignDigest(grpc::ServerContext*, const Digest* request, Response* response) {
+  const std::lock_guard lock(mutex_);
+  seen_.digests.push_back(*request);
+  Fill(response);
+  return grpc::Status::OK;
+}
+
+FakeSignerd::FakeSignerd(hallmark::admin::v1::AdminService::Service* admin,
+                         hallmark::signing::v1::SigningService::Service* signing) {
+  const auto authority = hallmark::ctl::MakeAuthority("test");
+  const Pem server = Issue(*authority, {"server", {"localhost"}, {}, {}, Usage::kServer});
+  const Pem client = Issue(*authority, {"client", {"client.test"}, {}, {}, Usage::kClient});
+  grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_root_certs = server.ca;
+  options.pem_key_cert_pairs.push_back({server.key, server.certificate});
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(options), &port);
+  builder.SetMaxReceiveMessageSize(-1);
+  if (admin != nullptr) builder.RegisterService(admin);
+  if (signing != nullptr) builder.RegisterService(signing);
+  server_ = builder.BuildAndStart();
+  WriteText(folder_ / "ca.pem", client.ca);
+  WriteText(folder_ / "client.pem", client.certificate);
+  WriteText(folder_ / "client.key", client.key);
+  WriteText(folder_ / "dkimctl.toml", Section("admin", port) + Section("signing", port));
+}
+
+FakeSignerd::~FakeSignerd() {
+  if (server_) server_->Shutdown();
+}

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "dkimctl_run.h"
+#include "hallmark/admin/v1/admin.grpc.pb.h"
+#include "hallmark/signing/v1/signing.grpc.pb.h"
+
+// A status as signerd gives it: with an ErrorInfo of this reason.
+grpc::Status Refusal(grpc::StatusCode code, const std::string& reason, const std::string& message);
+
+// What a test asks of the Signing API: answers every message with one header field, and keeps what came.
+class FakeSigning final : public hallmark::signing::v1::SigningService::Service {
+ public:
+  using Request = hallmark::signing::v1::SignRequest;
+  using Response = hallmark::signing::v1::SignResponse;
+  using Digest = hallmark::signing::v1::SignDigestRequest;
+
+  // What is put before every message.
+  std::string field = "DKIM-Signature: v=1;\r\n b=AA==\r\n";
+  // Answers in place of the above when it gives something else than OK.
+  std::function<grpc::Status(const std::string& message)> refuse = [](const std::string&) { return grpc::Status::OK; };
+
+  struct Seen {
+    std::vector<std::string> messages;  // Sign and SignStream
+    std::vector<hallmark::signing::v1::SignOptions> options;
+    std::vector<std::size_t> chunks;  // sizes, SignLarge
+    std::uint64_t large_octets = 0;
+    std::vector<Digest> digests;
+  };
+  Seen seen();
+  int most_at_once() const { return most_; }
+
+ private:
+  using Chunk = hallmark::signing::v1::MessageChunk;
+  using StreamResponse = hallmark::signing::v1::SignStreamResponse;
+  grpc::Status Sign(grpc::ServerContext*, const Request* request, Response* response) override;
+  grpc::Status SignStream(grpc::ServerContext*, grpc::ServerReaderWriter<StreamResponse, Request>* stream) override;
+  grpc::Status SignLarge(grpc::ServerContext*, grpc::ServerReader<Chunk>* reader, Response* response) override;
+  grpc::Status SignDigest(grpc::ServerContext*, const Digest* request, Response* response) override;
+  grpc::Status Answer(const Request& request, Response* response);
+  void Fill(Response* response) const;
+  std::mutex mutex_;
+  Seen seen_;
+  std::atomic<int> now_{0}, most_{0};
+};
+
+// Serves an Admin and a Signing API on a loopback port with mutual TLS, and a set-up of dkimctl that knows it.
+class FakeSignerd {
+ public:
+  // Either may be null. Both outlive this.
+  FakeSignerd(hallmark::admin::v1::AdminService::Service* admin,
+              hallmark::signing::v1::SigningService::Service* signing);
+  ~FakeSignerd();
+  FakeSignerd(const FakeSignerd&) = delete;
+  FakeSignerd& operator=(const FakeSignerd&) = delete;
+
+  // The set-up, for --dir.
+  std::string directory() const { return folder_.path().string(); }
+
+ private:
+  TemporaryFolder folder_;
+  std::unique_ptr<grpc::Server> server_;
+};

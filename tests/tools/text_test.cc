@@ -1,0 +1,117 @@
+#include <gmock/gmock.h>
+#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/util/json_util.h>
+#include <gtest/gtest.h>
+
+#include "hallmark/admin/v1/admin.pb.h"
+#include "tools/dkimctl/failure.h"
+#include "tools/dkimctl/json.h"
+#include "tools/dkimctl/names.h"
+#include "tools/dkimctl/table.h"
+
+namespace hallmark::ctl {
+namespace {
+
+using testing::ElementsAre;
+
+TEST(Table, AlignsColumns) {
+  Table table({"NAME", "STATE"});
+  table.Add({"a", "active"});
+  table.Add({"longer", "off"});
+  EXPECT_EQ(table.Render(), "NAME    STATE\na       active\nlonger  off\n");
+}
+
+TEST(Table, SaysNothingWithoutRows) {
+  EXPECT_EQ(Table({"NAME"}).Render(), "");
+}
+
+TEST(Table, CountsCharactersNotOctets) {
+  Table table;
+  table.Add({"b\u00fccher", "x"});
+  table.Add({"bucher", "x"});
+  EXPECT_EQ(table.Render(), "b\u00fccher  x\nbucher  x\n");
+}
+
+TEST(Table, ShowsNoControlCharacters) {
+  Table table;
+  table.Add({"a\033[31mb\nc\x7f", "x"});
+  EXPECT_EQ(table.Render(), "a?[31mb?c?  x\n");
+}
+
+TEST(Table, NeverPassesEightyColumnsAndLosesNothing) {
+  for (std::size_t columns = 1; columns <= 7; ++columns) {
+    for (const std::size_t size : {0u, 1u, 30u, 79u, 80u, 81u, 253u}) {
+      Table table(std::vector<std::string>(columns, "HEADING"));
+      table.Add(std::vector<std::string>(columns, std::string(size, 'x')));
+      const std::string text = table.Render();
+      EXPECT_EQ(std::count(text.begin(), text.end(), 'x'), static_cast<std::ptrdiff_t>(columns * size));
+      std::size_t start = 0;
+      for (std::size_t end; (end = text.find('\n', start)) != std::string::npos; start = end + 1) {
+        EXPECT_LE(end - start, Table::kColumns);
+      }
+    }
+  }
+}
+
+TEST(Wrap, CutsAtMarks) {
+  EXPECT_THAT(Wrap("", 5), ElementsAre(""));
+  EXPECT_THAT(Wrap("short", 5), ElementsAre("short"));
+  EXPECT_THAT(Wrap("two words", 5), ElementsAre("two", "words"));
+  EXPECT_THAT(Wrap("mail.example.com", 12), ElementsAre("mail.", "example.com"));
+  EXPECT_THAT(Wrap("abcdefghij", 4), ElementsAre("abcd", "efgh", "ij"));
+}
+
+TEST(Json, WritesInOrderAndEscapes) {
+  Json json = Json::Object();
+  json.Set("z", Json::Text("a\"\\\n\t\x01")).Set("a", Json::Array().Add(Json::Number(-1)).Add(Json::Bool(true)));
+  json.Set("empty", Json::Array()).Set("none", Json::Object());
+  EXPECT_EQ(
+      json.Dump(),
+      "{\n \"z\": \"a\\\"\\\\\\n\\t\\u0001\",\n \"a\": [\n  -1,\n  true\n ],\n \"empty\": [],\n \"none\": {}\n}\n");
+}
+
+TEST(Json, ReplacesWhatIsNotUtf8) {
+  EXPECT_EQ(Json::Text("b\u00fc\U0001F4E7").Dump(), "\"b\u00fc\U0001F4E7\"\n");
+  EXPECT_EQ(Json::Text("\xff"
+                       "a\xc3")
+                .Dump(),
+            "\"\\ufffda\\ufffd\"\n");
+  EXPECT_EQ(Json::Text("\xc0\xaf").Dump(), "\"\\ufffd\\ufffd\"\n");             // overlong
+  EXPECT_EQ(Json::Text("\xed\xa0\x80").Dump(), "\"\\ufffd\\ufffd\\ufffd\"\n");  // surrogate
+}
+
+TEST(Json, TakesMessagesAsTheyAre) {
+  admin::v1::Domain domain;
+  domain.set_name("example.com");
+  const std::string text = Json::Object().Set("domain", Json::Message(domain)).Dump();
+  google::protobuf::Struct parsed;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(text, &parsed).ok()) << text;
+  const auto& fields = parsed.fields().at("domain").struct_value().fields();
+  EXPECT_EQ(fields.at("name").string_value(), "example.com");
+  EXPECT_EQ(fields.at("active_key_count").number_value(), 0);  // also what has its default
+}
+
+TEST(Names, OfKeyAlgorithmsLeadBack) {
+  for (const char* name : {"rsa2048", "rsa3072", "rsa4096", "ed25519"}) {
+    const auto algorithm = KeyAlgorithmByName(name);
+    ASSERT_TRUE(algorithm) << name;
+    EXPECT_EQ(NameOf(*algorithm), name);
+  }
+  EXPECT_FALSE(KeyAlgorithmByName("rsa1024"));
+  EXPECT_FALSE(KeyAlgorithmByName(""));
+  EXPECT_FALSE(KeyAlgorithmByName("unspecified"));
+}
+
+TEST(Names, OfTimesAreUtc) {
+  google::protobuf::Timestamp time;
+  EXPECT_EQ(TimeText(time), "");
+  time.set_seconds(1769860800);
+  EXPECT_EQ(TimeText(time), "2026-01-31 12:00:00Z");
+}
+
+TEST(Failure, IsOneLine) {
+  EXPECT_EQ(Failed("a\r\nb\tc").message, "a  b c");
+}
+
+}  // namespace
+}  // namespace hallmark::ctl

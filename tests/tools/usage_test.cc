@@ -1,0 +1,140 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "dkimctl_run.h"
+
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+using Words = std::vector<std::string>;
+
+const Words kCommands[] = {{"init"},
+                           {"domain", "add"},
+                           {"domain", "list"},
+                           {"domain", "show"},
+                           {"domain", "set-profile"},
+                           {"profile", "list"},
+                           {"profile", "show"},
+                           {"profile", "set"},
+                           {"key", "generate"},
+                           {"key", "adopt"},
+                           {"key", "list"},
+                           {"key", "show"},
+                           {"key", "activate"},
+                           {"key", "retire"},
+                           {"dns", "show"},
+                           {"sign"},
+                           {"verify"},
+                           {"status"}};
+
+std::string Join(const Words& words) {
+  std::string text = "dkimctl";
+  for (const std::string& word : words) text += " " + word;
+  return text;
+}
+
+class Help : public testing::TestWithParam<Words> {};
+TEST_P(Help, HasExamplesAndCommonOptions) {
+  Words words = GetParam();
+  const std::string example = "\n  " + Join(words);
+  words.push_back("--help");
+  const auto run = Dkimctl(words);
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_EQ(run.err, "");
+  EXPECT_THAT(run.out, HasSubstr("Examples:"));
+  EXPECT_THAT(run.out, HasSubstr(example));
+  EXPECT_THAT(run.out, HasSubstr("--dir DIR"));
+  EXPECT_THAT(run.out, HasSubstr("--output FORMAT"));
+  EXPECT_LE(LongestLine(run.out), 80u) << run.out;
+}
+INSTANTIATE_TEST_SUITE_P(OfEvery, Help, testing::ValuesIn(kCommands));
+
+TEST(Help, OfGroupsHasExamples) {
+  for (const Words& words : {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}}) {
+    Words line = words;
+    line.push_back("--help");
+    const auto run = Dkimctl(line);
+    EXPECT_EQ(run.exit_code, 0);
+    EXPECT_THAT(run.out, HasSubstr("Examples:\n  " + Join(words)));
+    EXPECT_LE(LongestLine(run.out), 80u) << run.out;
+  }
+}
+
+TEST(Version, IsPrinted) {
+  const auto run = Dkimctl({"--version"});
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_THAT(run.out, StartsWith("dkimctl "));
+}
+
+struct WrongCase {
+  const char* name;
+  Words words;
+  const char* says;
+};
+const WrongCase kWrong[] = {
+    {"NoCommand", {}, "subcommand is required"},
+    {"UnknownCommand", {"frobnicate"}, "frobnicate"},
+    {"GroupAlone", {"key"}, "see dkimctl key --help"},
+    {"MissingDomain", {"domain", "add"}, "DOMAIN is required"},
+    {"MissingSelector", {"key", "show", "example.com"}, "SELECTOR is required"},
+    {"MissingFile", {"sign"}, "FILE is required"},
+    {"MissingValue", {"sign", "m.eml", "--out"}, "--out"},
+    {"UnknownOption", {"status", "--frobnicate"}, "--frobnicate"},
+    {"UnknownFormat", {"status", "--output", "xml"}, "expected table or json"},
+    {"UnknownAlgorithm", {"key", "generate", "example.com", "--algorithm", "rsa1024"}, "expected rsa2048, rsa3072"},
+    {"UnknownMode", {"sign", "m.eml", "--mode", "fast"}, "expected sign, stream, large or digest"},
+    {"UnknownDnsFormat", {"dns", "show", "example.com", "--format", "bind"}, "expected zone or keyfile"},
+    {"UnknownCanonicalization",
+     {"profile", "set", "x", "--body-canonicalization", "nowsp"},
+     "expected simple or relaxed"},
+    {"UnknownLineEndings", {"profile", "set", "x", "--line-endings", "keep"}, "expected normalize or refuse"},
+    {"NoConcurrency", {"sign", "m.eml", "--concurrency", "0"}, "--concurrency"},
+    {"EndlessConcurrency", {"sign", "m.eml", "--concurrency", "100000"}, "--concurrency"},
+    {"NoChunk", {"sign", "m.eml", "--chunk", "0"}, "--chunk"},
+    {"ChunkTooLarge", {"sign", "m.eml", "--chunk", "100000000"}, "--chunk"},
+    {"NegativeTimeout", {"status", "--timeout", "-1"}, "--timeout"},
+    {"BadCkaId", {"key", "adopt", "example.com", "s", "--cka-id", "0g"}, "--cka-id: not valid hexadecimal"},
+    {"BadNameserver", {"verify", "/dev/null", "--nameserver", "dns.example.com"}, "ADDRESS:PORT"},
+    {"TwoSourcesOfKeys", {"verify", "m.eml", "--key-file", "k", "--nameserver", "127.0.0.1"}, "excludes"},
+    {"BadListen", {"init", "--dir", "/nonexistent/x", "--signing-listen", "localhost:1"}, "expected ADDRESS:PORT"},
+    {"SameListen", {"init", "--dir", "/nonexistent/x", "--signing-listen", "127.0.0.1:8462"}, "ports of their own"},
+    {"NoSessions", {"init", "--dir", "/nonexistent/x", "--sessions", "0"}, "--sessions"},
+    {"LongLabel", {"init", "--dir", "/nonexistent/x", "--token-label", std::string(33, 'x')}, "1 to 32 octets"},
+};
+
+class WrongUsage : public testing::TestWithParam<WrongCase> {};
+TEST_P(WrongUsage, EndsWithTwoAndOneLine) {
+  const auto run = Dkimctl(GetParam().words);
+  EXPECT_EQ(run.exit_code, 2) << run.err;
+  EXPECT_EQ(run.out, "");
+  EXPECT_THAT(run.err, StartsWith("dkimctl: "));
+  EXPECT_THAT(run.err, HasSubstr(GetParam().says));
+  EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+}
+INSTANTIATE_TEST_SUITE_P(Lines, WrongUsage, testing::ValuesIn(kWrong),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST(SetUp, ThatIsMissingIsNamed) {
+  const auto run = Dkimctl({"status", "--dir", "/nonexistent/hallmark"});
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.err, HasSubstr("/nonexistent/hallmark/dkimctl.toml does not exist"));
+  EXPECT_THAT(run.err, HasSubstr("dkimctl init"));
+}
+
+TEST(SetUp, WithAMistakeIsRefusedWithItsLine) {
+  const TemporaryFolder folder;
+  WriteText(folder / "dkimctl.toml", "[admin]\nserver = 1\n");
+  const auto run = Dkimctl({"--dir", folder.path().string(), "status"});
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.err, HasSubstr("dkimctl.toml:2: admin.server"));
+  EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+}
+
+TEST(SetUp, IsFoundByTheEnvironment) {
+  const auto run = Program(HALLMARK_BIN_DIR "/dkimctl", {"status"}, {{"HALLMARK_DIR", "/nonexistent/env"}});
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.err, HasSubstr("/nonexistent/env/dkimctl.toml"));
+}
+
+}  // namespace
