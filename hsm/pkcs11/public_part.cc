@@ -38,7 +38,8 @@ Result<Bytes> RsaSpki(ByteView modulus, ByteView exponent) {
   const auto n = number(modulus);
   const auto e = number(exponent);
   const std::unique_ptr<OSSL_PARAM_BLD, decltype(&OSSL_PARAM_BLD_free)> builder(OSSL_PARAM_BLD_new(), &OSSL_PARAM_BLD_free);
-  if (n == nullptr || e == nullptr || builder == nullptr || OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, n.get()) != 1 ||
+  if (n == nullptr || e == nullptr || BN_is_zero(n.get()) || BN_is_zero(e.get()) || builder == nullptr ||
+      OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, n.get()) != 1 ||
       OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, e.get()) != 1) {
     return Unusable();
   }

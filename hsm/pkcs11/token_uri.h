@@ -16,10 +16,11 @@ namespace hallmark::pkcs11 {
 // A PKCS#11 URI (RFC 7512) that names a token and the file of its PIN.
 class TokenUri {
  public:
-  // kConfigInvalid: no URI, pin-value in it, names no token, or no pin-source with "file:" and an absolute path.
+  // kConfigInvalid for what is no such URI: also for pin-value (a PIN does not belong into a configuration), a slot
+  // number (they move), attributes of objects or libraries, unknown ones, and one that names no token or no file.
   static Result<TokenUri> Parse(const std::string& text);
 
-  bool Matches(CK_TOKEN_INFO& token) const;
+  bool Matches(const CK_TOKEN_INFO& token) const;
   const std::filesystem::path& pin_file() const { return pin_file_; }
   // The URI without its query.
   const std::string& name() const { return name_; }

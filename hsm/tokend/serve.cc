@@ -1,5 +1,6 @@
 #include "hsm/tokend/serve.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -75,8 +76,11 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
   boost::asio::io_context io(1);
   link::Channel::Socket socket(io);
   boost::system::error_code failed;
-  socket.assign(boost::asio::local::stream_protocol(), descriptor.get(), failed);
-  if (failed) return MakeError(Reason::kInvalidArgument, "the link is not a socket: tokend is started by signerd");
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  const bool is_socket = ::getsockopt(descriptor.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+  if (is_socket) socket.assign(boost::asio::local::stream_protocol(), descriptor.get(), failed);
+  if (failed || !is_socket) return MakeError(Reason::kInvalidArgument, "the link is not a socket: tokend is started by signerd");
   static_cast<void>(descriptor.Release());  // the socket owns it now
 
   const auto channel = link::Channel::Create(std::move(socket));

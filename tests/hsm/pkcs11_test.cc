@@ -1,0 +1,170 @@
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "hsm/pkcs11/module.h"
+#include "hsm/pkcs11/public_part.h"
+#include "hsm/pkcs11/return_value.h"
+#include "hsm/pkcs11/session.h"
+#include "tests/hsm/support/environment.h"
+#include "tests/hsm/support/verify.h"
+
+namespace hallmark::pkcs11 {
+namespace {
+
+TEST(ReturnValue, SaysWhatHasToBeDone) {
+  struct Row {
+    CK_RV value;
+    Reason reason;
+    Recovery recovery;
+  };
+  const Row rows[] = {
+      {CKR_MECHANISM_INVALID, Reason::kTokenRefused, Recovery::kNone},
+      {CKR_KEY_FUNCTION_NOT_PERMITTED, Reason::kTokenRefused, Recovery::kNone},
+      {CKR_OPERATION_ACTIVE, Reason::kTokenDown, Recovery::kSession},
+      {CKR_FUNCTION_FAILED, Reason::kTokenDown, Recovery::kSession},
+      {CKR_VENDOR_DEFINED + 7, Reason::kTokenDown, Recovery::kSession},
+      {CKR_USER_NOT_LOGGED_IN, Reason::kTokenDown, Recovery::kLogin},
+      {CKR_SESSION_HANDLE_INVALID, Reason::kTokenDown, Recovery::kLogin},
+      {CKR_SESSION_CLOSED, Reason::kTokenDown, Recovery::kLogin},
+      {CKR_OBJECT_HANDLE_INVALID, Reason::kTokenDown, Recovery::kLogin},
+      {CKR_KEY_HANDLE_INVALID, Reason::kTokenDown, Recovery::kLogin},
+      {CKR_GENERAL_ERROR, Reason::kTokenDown, Recovery::kModule},
+      {CKR_DEVICE_ERROR, Reason::kTokenDown, Recovery::kModule},
+      {CKR_DEVICE_REMOVED, Reason::kTokenDown, Recovery::kModule},
+      {CKR_TOKEN_NOT_PRESENT, Reason::kTokenDown, Recovery::kModule},
+      {CKR_CRYPTOKI_NOT_INITIALIZED, Reason::kTokenDown, Recovery::kModule},
+      {CKR_PIN_INCORRECT, Reason::kPinRejected, Recovery::kPin},
+      {CKR_PIN_LOCKED, Reason::kPinRejected, Recovery::kPin},
+  };
+  for (const Row& row : rows) {
+    const Error error = MakeTokenError(row.value, "C_Sign");
+    EXPECT_EQ(error.reason, row.reason) << error.message;
+    EXPECT_EQ(RecoveryFor(error), row.recovery) << error.message;
+    EXPECT_EQ(error.token_code, row.value);
+  }
+  EXPECT_EQ(MakeTokenError(CKR_DEVICE_ERROR, "C_Sign").message, "C_Sign: CKR_DEVICE_ERROR");
+  EXPECT_EQ(RecoveryFor(MakeError(Reason::kKeyMissing, "no code")), Recovery::kNone);
+}
+
+TEST(PublicPart, TakesAnEd25519PointInEverySpelling) {
+  const Bytes raw(32, 0x42);
+  const auto plain = Ed25519Spki(raw);
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->size(), 44u);
+  for (const Bytes& prefix : {Bytes{0x04, 0x20}, Bytes{0x03, 0x21, 0x00}}) {
+    Bytes wrapped = prefix;
+    wrapped.insert(wrapped.end(), raw.begin(), raw.end());
+    EXPECT_EQ(*Ed25519Spki(wrapped), *plain);
+  }
+  for (const std::size_t size : {0u, 31u, 33u, 34u, 35u, 57u}) EXPECT_FALSE(Ed25519Spki(Bytes(size, 0x42))) << size;
+}
+
+TEST(PublicPart, RefusesAnRsaKeyThatIsNone) {
+  EXPECT_FALSE(RsaSpki({}, {}));
+  EXPECT_FALSE(RsaSpki(Bytes(256, 0), Bytes{1, 0, 1}));
+  EXPECT_TRUE(RsaSpki(Bytes(256, 0xff), Bytes{1, 0, 1}));
+}
+
+// In this process, where sanitizers see all of it.
+class InProcess : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const std::string& variable : environment_.Variables()) {
+      const std::size_t equals = variable.find('=');
+      ASSERT_EQ(::setenv(variable.substr(0, equals).c_str(), variable.substr(equals + 1).c_str(), 1), 0);
+    }
+    auto module = Module::Load(environment_.softhsm_module());
+    ASSERT_TRUE(module) << module.error().message;
+    module_ = std::move(*module);
+    ASSERT_TRUE(module_->Initialize());
+    const auto uri = TokenUri::Parse(environment_.uri());
+    ASSERT_TRUE(uri);
+    const auto token = module_->FindToken(*uri);
+    ASSERT_TRUE(token) << token.error().message;
+    slot_ = token->slot;
+  }
+  Result<Session> OpenLoggedIn() {
+    auto session = Session::Open(*module_, slot_, Access::kWrite);
+    if (!session) return session;
+    const Status done = session->Login(CKU_USER, test::kPin);
+    if (!done) return done.error();
+    return session;
+  }
+  test::HsmEnvironment environment_;
+  std::unique_ptr<Module> module_;
+  CK_SLOT_ID slot_ = 0;
+};
+
+TEST_F(InProcess, MakesFindsAndSigns) {
+  auto session = OpenLoggedIn();
+  ASSERT_TRUE(session);
+  const Bytes digest = test::Sha256("x");
+  for (const KeyType type : {KeyType::kRsa, KeyType::kEd25519}) {
+    const Bytes id = {0x10, static_cast<std::uint8_t>(type)};
+    const auto made = session->Generate(type, 2048, id, "key");
+    ASSERT_TRUE(made) << made.error().message;
+    EXPECT_TRUE(made->sensitive);
+    EXPECT_FALSE(made->extractable);
+    const auto found = session->Find(id);
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->spki, made->spki);
+    const auto signature = session->SignDigest(*found, digest);
+    ASSERT_TRUE(signature);
+    EXPECT_TRUE(test::Verifies(made->spki, digest, *signature));
+  }
+  EXPECT_TRUE(session->usable());
+}
+
+// CKA_VALUE and CKA_PRIVATE_EXPONENT, asked for as any program could.
+TEST_F(InProcess, NeverShowsAPrivateKey) {
+  auto session = OpenLoggedIn();
+  ASSERT_TRUE(session);
+  const auto key = session->Generate(KeyType::kRsa, 2048, Bytes{1}, "key");
+  ASSERT_TRUE(key);
+  CK_SESSION_HANDLE handle = CK_INVALID_HANDLE;
+  ASSERT_TRUE(IsOk((*module_)->C_OpenSession(slot_, CKF_SERIAL_SESSION, nullptr, nullptr, &handle)));
+  for (const CK_ATTRIBUTE_TYPE type : {CKA_PRIVATE_EXPONENT, CKA_PRIME_1, CKA_PRIME_2}) {
+    Bytes room(4096);
+    CK_ATTRIBUTE attribute{type, room.data(), room.size()};
+    EXPECT_FALSE(IsOk((*module_)->C_GetAttributeValue(handle, key->private_key, &attribute, 1)));
+    EXPECT_EQ(room, Bytes(4096));
+  }
+  EXPECT_TRUE(IsOk((*module_)->C_CloseSession(handle)));
+}
+
+TEST_F(InProcess, SessionIsNotUsableAfterAFailure) {
+  auto session = OpenLoggedIn();
+  ASSERT_TRUE(session);
+  KeyPair none;
+  none.private_key = 4711;
+  EXPECT_FALSE(session->SignDigest(none, Bytes(32)));
+  EXPECT_FALSE(session->usable());
+}
+
+TEST_F(InProcess, SessionOutlivesFinalizationWithoutTouchingTheModule) {
+  auto session = OpenLoggedIn();
+  ASSERT_TRUE(session);
+  module_->Finalize();
+  ASSERT_TRUE(module_->Initialize());
+}
+
+TEST_F(InProcess, WrongPinIsToldApart) {
+  auto session = Session::Open(*module_, slot_, Access::kRead);
+  ASSERT_TRUE(session);
+  const Status done = session->Login(CKU_USER, "000000");
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().reason, Reason::kPinRejected);
+  EXPECT_EQ(done.error().message.find("000000"), std::string::npos);
+}
+
+TEST(ModuleFile, ThatIsNoneIsAnError) {
+  for (const char* path : {"/nonexistent.so", "/etc/passwd"}) {
+    const auto module = Module::Load(path);
+    ASSERT_FALSE(module);
+    EXPECT_EQ(module.error().reason, Reason::kTokenDown);
+  }
+}
+
+}  // namespace
+}  // namespace hallmark::pkcs11
