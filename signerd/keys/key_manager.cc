@@ -4,6 +4,7 @@
 
 #include <ctime>
 
+#include "firmware/runtime/encoding.h"
 #include "signerd/dkim/algorithm.h"
 #include "signerd/dkim/author.h"
 
@@ -71,7 +72,12 @@ Result<snapshot::Key> KeyManager::Generate(const std::string& domain, const std:
   }
   const auto described = signer_.Generate(*where, spec, key.cka_id, KeyName(domain, *chosen));
   if (!described) return described.error();
-  return Record(std::move(key), *described);
+  auto recorded = Record(key, *described);
+  if (recorded) return recorded;
+  // The pair is in the token all the same; whoever cleans up must be able to find it.
+  Error error = recorded.error();
+  error.message += "; the pair was made and is left in token " + key.token + " with CKA_ID " + HexEncode(key.cka_id);
+  return error;
 }
 
 Result<snapshot::Key> KeyManager::Adopt(const std::string& domain, const std::string& selector, const std::string& token,

@@ -1,5 +1,6 @@
 #include "signerd/service/listener.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
@@ -7,6 +8,7 @@
 #include <grpcpp/security/tls_credentials_options.h>
 
 #include "firmware/runtime/certificate.h"
+#include "firmware/runtime/log.h"
 
 namespace hallmark::service {
 namespace {
@@ -25,6 +27,9 @@ std::shared_ptr<grpc::ServerCredentials> MutualTls(const ListenerConfig& config)
   return grpc::experimental::TlsServerCredentials(options);
 }
 
+// gRPC's own log: a client that fails its handshake is no error of ours, and a storm of them must not fill a disk.
+void LogForGrpc(gpr_log_func_args* entry) { log::debug("grpc: {}", entry->message); }
+
 }  // namespace
 
 Result<std::unique_ptr<Listener>> Listener::Start(const ListenerConfig& config, grpc::Service* service,
@@ -33,6 +38,7 @@ Result<std::unique_ptr<Listener>> Listener::Start(const ListenerConfig& config, 
   const Status usable = CheckServerCertificate(config.certificate, config.private_key, config.client_ca);
   if (!usable) return usable.error();
 
+  gpr_set_log_function(&LogForGrpc);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;

@@ -1,0 +1,155 @@
+#include "signerd/keys/key_manager.h"
+
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+#include <gtest/gtest.h>
+
+#include "sample.h"
+
+namespace hallmark::keys {
+namespace {
+
+using snapshot::KeyState;
+
+// 2026-01-31 12:00 UTC.
+constexpr std::chrono::sys_seconds kNow{std::chrono::seconds(1'769'860'800)};
+
+// A token that gives what the test asks for.
+class ScriptedSigner final : public Signer {
+ public:
+  bool HasToken(const std::string& token) const override { return token == "softhsm"; }
+  std::string DefaultToken() const override { return "softhsm"; }
+  Result<TokenKey> Generate(const std::string&, const KeySpec&, const Bytes& cka_id, const std::string& label) override {
+    ids.push_back(cka_id);
+    last_label = label;
+    if (failure) return *failure;
+    return TokenKey{test::FreshPublicKey()->Spki(), sensitive, extractable};
+  }
+  Result<TokenKey> Find(const std::string&, const Bytes& cka_id) override {
+    if (failure) return *failure;
+    ids.push_back(cka_id);
+    return TokenKey{spki.empty() ? test::FreshPublicKey()->Spki() : spki, sensitive, extractable};
+  }
+  Result<Bytes> Sign(std::shared_ptr<const snapshot::Key>, const dkim::Digest&) override {
+    if (failure) return *failure;
+    return Bytes{1};
+  }
+  std::vector<Bytes> ids;
+  std::string last_label;
+  Bytes spki;
+  bool sensitive = true, extractable = false;
+  std::optional<Error> failure;
+};
+
+class Keys : public testing::Test {
+ protected:
+  Keys() {
+    EXPECT_TRUE(store_->InsertDomain({"example.com", "default", kNow}));
+  }
+  Result<snapshot::Key> Generate(const std::string& selector = "", dkim::Algorithm algorithm = dkim::Algorithm::kEd25519Sha256) {
+    return manager_.Generate("example.com", selector, {algorithm, 2048}, "");
+  }
+  test::TemporaryFolder folder_;
+  std::unique_ptr<store::Store> store_ = std::move(*store::Store::Open(folder_.path() / "hallmark.db"));
+  ScriptedSigner signer_;
+  ManualClock clock_{kNow};
+  int published_ = 0;
+  KeyManager manager_{*store_, signer_, clock_, [this]() -> Status {
+                        ++published_;
+                        return Ok();
+                      }};
+};
+
+TEST(Transitions, OnlyTheRowsOfTheTable) {
+  EXPECT_EQ(Next(KeyState::kGenerated, Act::kActivate), KeyState::kActive);
+  EXPECT_EQ(Next(KeyState::kRetiring, Act::kActivate), KeyState::kActive);
+  EXPECT_EQ(Next(KeyState::kActive, Act::kRetire), KeyState::kRetiring);
+  EXPECT_EQ(Next(KeyState::kActive, Act::kActivate), std::nullopt);
+  EXPECT_EQ(Next(KeyState::kGenerated, Act::kRetire), std::nullopt);
+  EXPECT_EQ(Next(KeyState::kRetiring, Act::kRetire), std::nullopt);
+  EXPECT_EQ(Transitions().size(), 3u);
+}
+
+TEST_F(Keys, SelectorSaysAlgorithmAndDateAndIsNeverUsedTwice) {
+  EXPECT_EQ(Generate()->selector, "e20260131");
+  EXPECT_EQ(Generate()->selector, "e20260131a");
+  EXPECT_EQ(Generate()->selector, "e20260131b");
+  EXPECT_EQ(signer_.last_label, "e20260131b._domainkey.example.com");
+  EXPECT_EQ(Generate("e20260131").error().reason, Reason::kAlreadyExists);
+}
+
+TEST_F(Keys, EachGetsAnIdOfItsOwn) {
+  ASSERT_TRUE(Generate("a"));
+  ASSERT_TRUE(Generate("b"));
+  EXPECT_EQ(signer_.ids[0].size(), 16u);
+  EXPECT_NE(signer_.ids[0], signer_.ids[1]);
+}
+
+TEST_F(Keys, BadNamesChangeNothingInTheToken) {
+  for (const char* selector : {"UPPER", "a..b", "-a", "a;b", "a b", ".a", "a\r\nb"}) {
+    EXPECT_EQ(Generate(selector).error().reason, Reason::kInvalidArgument) << selector;
+  }
+  EXPECT_EQ(manager_.Generate("absent.example", "a", {}, "").error().reason, Reason::kNotFound);
+  EXPECT_EQ(manager_.Generate("example.com", "a", {}, "other").error().reason, Reason::kNotFound);
+  EXPECT_TRUE(signer_.ids.empty());
+}
+
+TEST_F(Keys, LifeOfAKey) {
+  ASSERT_TRUE(Generate("s1"));
+  EXPECT_EQ(published_, 0);
+  const auto active = manager_.Activate("example.com", "s1");
+  ASSERT_TRUE(active);
+  EXPECT_EQ(active->state, KeyState::kActive);
+  EXPECT_EQ(published_, 1);
+  EXPECT_EQ(manager_.Activate("example.com", "s1").error().reason, Reason::kStateConflict);
+
+  EXPECT_EQ(manager_.Retire("example.com", "s1", false).error().reason, Reason::kStateConflict);
+  EXPECT_EQ(store_->GetKey("example.com", "s1")->state, KeyState::kActive);
+  clock_.Set(kNow + std::chrono::hours(1));
+  ASSERT_TRUE(manager_.Retire("example.com", "s1", true));
+  EXPECT_EQ(store_->GetKey("example.com", "s1")->state, KeyState::kRetiring);
+  EXPECT_EQ(store_->GetKey("example.com", "s1")->state_since, kNow + std::chrono::hours(1));
+  EXPECT_TRUE(manager_.Activate("example.com", "s1"));
+}
+
+TEST_F(Keys, AKeyThatCannotSignIsNotActivated) {
+  ASSERT_TRUE(Generate("s1"));
+  signer_.failure = MakeError(Reason::kTokenDown, "away");
+  EXPECT_EQ(manager_.Activate("example.com", "s1").error().reason, Reason::kTokenDown);
+  EXPECT_EQ(store_->GetKey("example.com", "s1")->state, KeyState::kGenerated);
+  EXPECT_EQ(published_, 0);
+}
+
+TEST_F(Keys, AKeyThatCanLeaveTheTokenIsRefused) {
+  signer_.extractable = true;
+  EXPECT_EQ(manager_.Adopt("example.com", "s1", "", {1, 2}).error().reason, Reason::kTokenRefused);
+  signer_.extractable = false;
+  signer_.sensitive = false;
+  EXPECT_EQ(manager_.Adopt("example.com", "s1", "", {1, 2}).error().reason, Reason::kTokenRefused);
+  signer_.sensitive = true;
+  EXPECT_TRUE(manager_.Adopt("example.com", "s1", "", {1, 2}));
+}
+
+TEST_F(Keys, AnRsaKeyOf1024BitsIsNotAdopted) {
+  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> weak(
+      EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<std::size_t>(1024)), &EVP_PKEY_free);
+  std::uint8_t* der = nullptr;
+  const int size = i2d_PUBKEY(weak.get(), &der);
+  signer_.spki.assign(der, der + size);
+  OPENSSL_free(der);
+  const auto adopted = manager_.Adopt("example.com", "s1", "", {1});
+  ASSERT_FALSE(adopted);
+  EXPECT_EQ(adopted.error().reason, Reason::kInvalidArgument);
+  EXPECT_NE(adopted.error().message.find("2048"), std::string::npos);
+}
+
+TEST_F(Keys, AKeyThatWasMadeButNotRecordedIsNamed) {
+  signer_.extractable = true;
+  const auto made = Generate("s1");
+  ASSERT_FALSE(made);
+  EXPECT_NE(made.error().message.find("CKA_ID"), std::string::npos) << made.error().message;
+}
+
+}  // namespace
+}  // namespace hallmark::keys
