@@ -33,8 +33,8 @@ std::string NextStep(const Key& key) {
   const std::string names = key.domain() + " " + key.selector();
   switch (key.state()) {
     case admin::v1::KEY_STATE_GENERATED:
-      return "\nNext: publish its record (dkimctl dns show " + key.domain() + "), then: dkimctl key activate " + names +
-             "\n";
+      return "\nNext, publish its record and activate it:\n  dkimctl dns show " + key.domain() +
+             "\n  dkimctl key activate " + names + "\n";
     case admin::v1::KEY_STATE_RETIRING:
       return "\nKeep its DNS record for a week: mail that it signed is still under way.\n";
     default:

@@ -63,9 +63,14 @@ std::vector<std::string> Wrap(std::string_view text, std::size_t width) {
   std::vector<std::string> lines;
   while (Width(text) > width) {
     std::size_t cut = Octets(text, width);
-    // A blank at the cut itself ends the line as well as one before it; one far to the left is left alone.
-    const std::size_t mark = text.substr(0, cut + (text[cut] == ' ' ? 1 : 0)).find_last_of(" .,/-=");
-    if (mark != std::string_view::npos && mark + 1 >= cut / 3) cut = mark + 1;
+    // A blank at the cut itself will do as well. A mark that is far to the left is left alone.
+    const std::string_view head = text.substr(0, cut + (text[cut] == ' ' ? 1 : 0));
+    for (const char* marks : {" ", ".,/-="}) {
+      const std::size_t mark = head.find_last_of(marks);
+      if (mark == std::string_view::npos || mark + 1 < cut / 3) continue;
+      cut = mark + 1;
+      break;
+    }
     lines.emplace_back(TrimRight(text.substr(0, cut)));
     text.remove_prefix(cut);
   }

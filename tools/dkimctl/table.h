@@ -28,7 +28,8 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// Cuts `text` into lines of at most `width` characters, after a blank, '.', ',', '/', '-' or '=' where there is one.
+// Cuts `text` into lines of at most `width` characters, after a blank where there is one, else
+// after '.', ',', '/', '-' or '='.
 std::vector<std::string> Wrap(std::string_view text, std::size_t width);
 
 }  // namespace hallmark::ctl
