@@ -14,7 +14,8 @@ namespace {
 constexpr std::string_view kAddress = "\"ADDRESS:PORT\", for example \"127.0.0.1:8461\" or \"[::1]:8461\"";
 constexpr std::string_view kIdentity = "\"dns:NAME\" or \"uri:URI\", as in the certificate's subject alternative name";
 constexpr std::string_view kTokenUri =
-    "a PKCS#11 URI with a token and a PIN file, for example \"pkcs11:token=hallmark?pin-source=file:/etc/hallmark/pin\"";
+    "a PKCS#11 URI with a token and a PIN file, for example "
+    "\"pkcs11:token=hallmark?pin-source=file:/etc/hallmark/pin\"";
 
 bool IsAddress(std::string_view text) {
   const std::size_t colon = text.rfind(':');
@@ -58,13 +59,14 @@ std::optional<std::string> PercentDecode(std::string_view text) {
   return decoded;
 }
 
-// RFC 7512: path attributes are separated by ';', query attributes by '&'. The file that holds the PIN; tokend checks the
-// rest of the URI with p11-kit.
+// RFC 7512: path attributes are separated by ';', query attributes by '&'. The file that holds the PIN; tokend checks
+// the rest of the URI with p11-kit.
 Result<std::filesystem::path> PinFileOf(const std::string& uri) {
   const auto invalid = [](const std::string& what) { return MakeError(Reason::kConfigInvalid, what); };
   if (!uri.starts_with("pkcs11:")) return invalid("does not begin with \"pkcs11:\"");
   const std::size_t question = uri.find('?');
-  const std::string_view path = std::string_view(uri).substr(7, question == std::string::npos ? question : question - 7);
+  const std::string_view path =
+      std::string_view(uri).substr(7, question == std::string::npos ? question : question - 7);
   if (path.find("token=") == std::string_view::npos && path.find("serial=") == std::string_view::npos) {
     return invalid("names no token");
   }
@@ -170,7 +172,8 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
   if (auto log = root.OptionalTable("log")) {
     constexpr std::string_view kLevels = "debug, info, warn or error";
     config.log_level = log->String("level", kLevels, config.log_level);
-    if (config.log_level != "debug" && config.log_level != "info" && config.log_level != "warn" && config.log_level != "error") {
+    if (config.log_level != "debug" && config.log_level != "info" && config.log_level != "warn" &&
+        config.log_level != "error") {
       log->Reject("level", "found \"" + config.log_level + "\"", kLevels);
     }
   }
@@ -186,7 +189,8 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
   std::vector<ConfigTable> relays = root.Tables("relay");
   for (ConfigTable& table : relays) config.relays.push_back(ReadRelay(table));
   RejectRepeated(relays, config.relays, "name", [](const auto& relay) -> const std::string& { return relay.name; });
-  RejectRepeated(relays, config.relays, "identity", [](const auto& relay) -> const std::string& { return relay.identity; });
+  RejectRepeated(relays, config.relays, "identity",
+                 [](const auto& relay) -> const std::string& { return relay.identity; });
 
   const Status finished = (*file)->Finish();
   if (!finished) return finished.error();

@@ -46,7 +46,8 @@ sigset_t EndSignals() {
   return set;
 }
 
-Result<std::shared_ptr<const snapshot::Snapshot>> Build(store::Store& store, const std::vector<snapshot::Relay>& relays) {
+Result<std::shared_ptr<const snapshot::Snapshot>> Build(store::Store& store,
+                                                        const std::vector<snapshot::Relay>& relays) {
   auto built = store.BuildSnapshot();
   if (!built) return built.error();
   for (const snapshot::Relay& relay : relays) (*built)->relays.emplace(relay.identity, relay);
@@ -54,7 +55,8 @@ Result<std::shared_ptr<const snapshot::Snapshot>> Build(store::Store& store, con
 }
 
 // Keeps the health service true until a signal asks the daemon to end.
-void ServeUntilSignal(const sigset_t& signals, tokens::TokenSet& tokens, service::Listener& signing, service::Listener& admin) {
+void ServeUntilSignal(const sigset_t& signals, tokens::TokenSet& tokens, service::Listener& signing,
+                      service::Listener& admin) {
   admin.SetServing(true);
   const timespec interval{0, std::chrono::nanoseconds(kHealthInterval).count()};
   bool serving = false;
@@ -91,12 +93,15 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   TokenSigner signer(tokens);
   keys::KeyManager keys(**store, signer, clock, publish);
   service::SigningService signing_service({current, pipeline, static_cast<std::size_t>(config.message_octets)});
-  service::AdminService admin_service({**store, keys, current, pipeline, tokens, clock, publish, config.operators, HALLMARK_VERSION});
+  service::AdminService admin_service(
+      {**store, keys, current, pipeline, tokens, clock, publish, config.operators, HALLMARK_VERSION});
 
   tokens.Start();
-  auto signing = service::Listener::Start(config.signing, &signing_service, "hallmark.signing.v1.SigningService", config.message_octets);
+  auto signing = service::Listener::Start(config.signing, &signing_service, "hallmark.signing.v1.SigningService",
+                                          config.message_octets);
   if (!signing) return signing.error();
-  auto admin = service::Listener::Start(config.admin, &admin_service, "hallmark.admin.v1.AdminService", kAdminMessageOctets);
+  auto admin =
+      service::Listener::Start(config.admin, &admin_service, "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");

@@ -56,7 +56,8 @@ Status CheckServerCertificate(const std::filesystem::path& certificate, const st
     return Invalid(private_key, "not the private key of " + certificate.string());
   }
   if (X509_cmp_current_time(X509_get0_notBefore(parsed->get())) > 0) return Invalid(certificate, "not valid yet");
-  if (X509_cmp_current_time(X509_get0_notAfter(parsed->get())) < 0) return Invalid(certificate, "has expired: renew it");
+  if (X509_cmp_current_time(X509_get0_notAfter(parsed->get())) < 0)
+    return Invalid(certificate, "has expired: renew it");
   const auto ca = ReadCertificate(client_ca);
   if (!ca) return ca.error();
   return Ok();

@@ -48,7 +48,8 @@ Result<std::unique_ptr<ConfigFile>> ConfigFile::Load(const std::filesystem::path
   return file;
 }
 
-void ConfigFile::Report(std::size_t line, const std::string& key, const std::string& problem, std::string_view expected) {
+void ConfigFile::Report(std::size_t line, const std::string& key, const std::string& problem,
+                        std::string_view expected) {
   std::ostringstream text;
   text << path_.string() << ":" << line << ": " << key << ": " << problem << "; expected " << expected;
   mistakes_.emplace(line, text.str());
@@ -65,7 +66,8 @@ void ConfigFile::ReportUnknown(const toml::table& table, const std::string& pref
     if (const toml::array* list = node.as_array()) {
       std::size_t index = 0;
       for (const toml::node& entry : *list) {
-        if (const toml::table* inner = entry.as_table()) ReportUnknown(*inner, name + "[" + std::to_string(index) + "].");
+        if (const toml::table* inner = entry.as_table())
+          ReportUnknown(*inner, name + "[" + std::to_string(index) + "].");
         ++index;
       }
     }
@@ -119,7 +121,8 @@ std::string ConfigTable::String(const std::string& key, std::string_view expecte
   return Find(key) == nullptr ? fallback : String(key, expected);
 }
 
-std::int64_t ConfigTable::Integer(const std::string& key, std::int64_t fallback, std::int64_t least, std::int64_t most) {
+std::int64_t ConfigTable::Integer(const std::string& key, std::int64_t fallback, std::int64_t least,
+                                  std::int64_t most) {
   const toml::node* node = Find(key);
   if (node == nullptr) return fallback;
   const std::string expected = "a whole number from " + std::to_string(least) + " to " + std::to_string(most);

@@ -40,7 +40,7 @@ class ConfigTable {
   // A required path whose file must exist and be readable.
   std::filesystem::path ReadableFile(const std::string& key, std::string_view expected);
 
-  ConfigTable Table(const std::string& key);            // required
+  ConfigTable Table(const std::string& key);  // required
   std::optional<ConfigTable> OptionalTable(const std::string& key);
   std::vector<ConfigTable> Tables(const std::string& key);  // [[key]], at least one
 

@@ -28,7 +28,8 @@ Result<Bytes> Base64Decode(std::string_view text) {
   Bytes octets(base64::decoded_size(text.size()));
   const auto [written, read] = base64::decode(octets.data(), text.data(), text.size());
   octets.resize(written);
-  // The decoder stops at the first octet it does not know and forgives spare bits: what it made must say the same again.
+  // The decoder stops at the first octet it does not know and forgives spare bits: what it made must say the same
+  // again.
   if (Base64Encode(octets) != text) return error;
   return octets;
 }
@@ -45,7 +46,8 @@ std::string HexEncode(ByteView octets) {
 }
 
 Result<Bytes> HexDecode(std::string_view text) {
-  const Error error = MakeError(Reason::kInvalidArgument, "not valid hexadecimal: expected an even number of digits 0-9 and a-f");
+  const Error error =
+      MakeError(Reason::kInvalidArgument, "not valid hexadecimal: expected an even number of digits 0-9 and a-f");
   if (text.size() % 2 != 0) return error;
   Bytes octets;
   octets.reserve(text.size() / 2);

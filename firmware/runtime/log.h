@@ -4,7 +4,8 @@
 
 #include <string>
 
-// The process's one logger: standard error, one line an event, with a systemd priority prefix when the journal reads it.
+// The process's one logger: standard error, one line an event, with a systemd priority prefix when the journal reads
+// it.
 namespace hallmark::log {
 
 using spdlog::debug;

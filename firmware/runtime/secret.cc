@@ -22,7 +22,8 @@ Result<SecretString> SecretString::Allocate() {
   if (page == MAP_FAILED) return MakeError(Reason::kIoFailed, "no memory for a secret");
   if (::mlock(page, kCapacity) != 0 || ::madvise(page, kCapacity, MADV_DONTDUMP) != 0) {
     ::munmap(page, kCapacity);
-    return MakeError(Reason::kIoFailed, "cannot lock memory for a secret: raise the limit of locked memory (ulimit -l)");
+    return MakeError(Reason::kIoFailed,
+                     "cannot lock memory for a secret: raise the limit of locked memory (ulimit -l)");
   }
   return SecretString(static_cast<char*>(page), 0);
 }

@@ -4,8 +4,8 @@
 
 namespace hallmark {
 
-// Makes TLS 1.3 the lowest version of every TLS connection of this process, whichever library opens it: gRPC 1.51 has no
-// option of its own for this. Call first thing in main(), before any other use of TLS.
+// Makes TLS 1.3 the lowest version of every TLS connection of this process, whichever library opens it: gRPC 1.51 has
+// no option of its own for this. Call first thing in main(), before any other use of TLS.
 Status RequireTls13();
 
 }  // namespace hallmark

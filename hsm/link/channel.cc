@@ -9,7 +9,9 @@
 
 namespace hallmark::link {
 
-std::shared_ptr<Channel> Channel::Create(Socket socket) { return std::shared_ptr<Channel>(new Channel(std::move(socket))); }
+std::shared_ptr<Channel> Channel::Create(Socket socket) {
+  return std::shared_ptr<Channel>(new Channel(std::move(socket)));
+}
 
 void Channel::Start(std::function<void(Frame)> on_frame, std::function<void(Error)> on_closed) {
   on_frame_ = std::move(on_frame);

@@ -29,8 +29,8 @@ class Writer {
   Bytes octets_;
 };
 
-// Every Get fails once something is wrong; what was read then means nothing. Nothing is allocated before the octets for it
-// are known to be there.
+// Every Get fails once something is wrong; what was read then means nothing. Nothing is allocated before the octets for
+// it are known to be there.
 class Reader {
  public:
   explicit Reader(ByteView octets) : octets_(octets) {}
@@ -40,7 +40,8 @@ class Reader {
   bool Get(T& number) {
     if (octets_.size() < sizeof(T)) return false;
     number = 0;
-    for (std::size_t i = 0; i < sizeof(T); ++i) number = static_cast<T>(static_cast<std::uint64_t>(number) << 8 | octets_[i]);
+    for (std::size_t i = 0; i < sizeof(T); ++i)
+      number = static_cast<T>(static_cast<std::uint64_t>(number) << 8 | octets_[i]);
     octets_ = octets_.subspan(sizeof(T));
     return true;
   }
@@ -48,7 +49,8 @@ class Reader {
   template <class E>
   bool Get(E& value, E first, E last) {
     std::uint8_t number = 0;
-    if (!Get(number) || number < static_cast<std::uint8_t>(first) || number > static_cast<std::uint8_t>(last)) return false;
+    if (!Get(number) || number < static_cast<std::uint8_t>(first) || number > static_cast<std::uint8_t>(last))
+      return false;
     value = static_cast<E>(number);
     return true;
   }
@@ -103,41 +105,52 @@ bool EachItem(Io& io, std::vector<Item>& items, std::size_t smallest, Code code)
 }
 
 template <class Io>
-bool Code(Io& io, Hello& f) { return Each(io, f.version, f.pid); }
-template <class Io>
-bool Code(Io& io, TokenStatus& f) {
-  return Each(io, f.state, f.token_code, f.message, f.label, f.serial, f.manufacturer, f.model, f.sessions, f.generation,
-              f.wants_data);
+bool Code(Io& io, Hello& f) {
+  return Each(io, f.version, f.pid);
 }
 template <class Io>
-bool Code(Io& io, DefineKey& f) { return Each(io, f.key_ref, f.type, f.cka_id, f.spki); }
+bool Code(Io& io, TokenStatus& f) {
+  return Each(io, f.state, f.token_code, f.message, f.label, f.serial, f.manufacturer, f.model, f.sessions,
+              f.generation, f.wants_data);
+}
+template <class Io>
+bool Code(Io& io, DefineKey& f) {
+  return Each(io, f.key_ref, f.type, f.cka_id, f.spki);
+}
 template <class Io>
 bool Code(Io& io, SignBatch& f) {
   constexpr std::size_t kSmallest = 8 + 4 + 1 + 4;
   return Each(io, f.timeout_ms) && EachItem(io, f.items, kSmallest, [&](SignItem& item) {
-    return Each(io, item.id, item.key_ref, item.kind, item.input);
-  });
+           return Each(io, item.id, item.key_ref, item.kind, item.input);
+         });
 }
 template <class Io>
 bool Code(Io& io, SignResults& f) {
   constexpr std::size_t kSmallest = 8 + 1 + 8 + 4;
-  return EachItem(io, f.outcomes, kSmallest, [&](SignOutcome& item) {
-    return Each(io, item.id, item.outcome, item.token_code, item.signature);
-  });
+  return EachItem(io, f.outcomes, kSmallest,
+                  [&](SignOutcome& item) { return Each(io, item.id, item.outcome, item.token_code, item.signature); });
 }
 template <class Io>
-bool Code(Io& io, GenerateKey& f) { return Each(io, f.id, f.type, f.bits, f.cka_id, f.label); }
+bool Code(Io& io, GenerateKey& f) {
+  return Each(io, f.id, f.type, f.bits, f.cka_id, f.label);
+}
 template <class Io>
-bool Code(Io& io, FindKey& f) { return Each(io, f.id, f.cka_id); }
+bool Code(Io& io, FindKey& f) {
+  return Each(io, f.id, f.cka_id);
+}
 template <class Io>
 bool Code(Io& io, KeyReply& f) {
   return Each(io, f.id, f.outcome, f.token_code, f.message, f.type, f.bits, f.spki, f.sensitive, f.extractable,
               f.never_extractable);
 }
 template <class Io>
-bool Code(Io& io, Ping& f) { return Each(io, f.id); }
+bool Code(Io& io, Ping& f) {
+  return Each(io, f.id);
+}
 template <class Io>
-bool Code(Io& io, Pong& f) { return Each(io, f.id); }
+bool Code(Io& io, Pong& f) {
+  return Each(io, f.id);
+}
 
 // A type's number is its place in Frame, from 1.
 template <std::size_t Index = 0>

@@ -10,9 +10,9 @@
 
 // The frames between signerd and tokend, and their octets. Both ends share this codec, and neither trusts the other.
 //
-// A frame is: payload length (u32), type (u8), payload. Integers are big endian; an octet string is its length (u32) and
-// its octets. A frame that is too long, ends early, has octets left over or a value that does not exist is an error, and
-// the link is closed: there is no resynchronisation.
+// A frame is: payload length (u32), type (u8), payload. Integers are big endian; an octet string is its length (u32)
+// and its octets. A frame that is too long, ends early, has octets left over or a value that does not exist is an
+// error, and the link is closed: there is no resynchronisation.
 namespace hallmark::link {
 
 inline constexpr std::uint16_t kVersion = 1;
@@ -121,7 +121,8 @@ struct Pong {
   std::uint64_t id = 0;
 };
 
-using Frame = std::variant<Hello, TokenStatus, DefineKey, SignBatch, SignResults, GenerateKey, FindKey, KeyReply, Ping, Pong>;
+using Frame =
+    std::variant<Hello, TokenStatus, DefineKey, SignBatch, SignResults, GenerateKey, FindKey, KeyReply, Ping, Pong>;
 
 // The octets of a frame. kInternal when it is larger than kMaxFrame or kMaxBatch allow.
 Result<Bytes> Encode(const Frame& frame);

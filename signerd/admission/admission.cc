@@ -22,8 +22,9 @@ Result<const Relay*> AdmitCaller(const Snapshot& snapshot, std::span<const std::
     caller = relay;
   }
   if (caller != nullptr) return caller;
-  return MakeError(Reason::kCallerUnknown, all.empty() ? "the client certificate has no DNS or URI subject alternative name"
-                                                       : "no relay is configured for the client certificate (" + all + ")");
+  return MakeError(Reason::kCallerUnknown, all.empty()
+                                               ? "the client certificate has no DNS or URI subject alternative name"
+                                               : "no relay is configured for the client certificate (" + all + ")");
 }
 
 Result<const Domain*> ChooseDomain(const Snapshot& snapshot, const Relay& relay, std::string_view author_domain,
@@ -43,10 +44,11 @@ Result<const Domain*> ChooseDomain(const Snapshot& snapshot, const Relay& relay,
       return MakeError(Reason::kDomainNotAllowed, "relay " + relay.name + " may not sign for " + *name);
     }
     domain = snapshot.FindDomain(*name);
-    if (domain == nullptr) return MakeError(Reason::kDomainNotConfigured, "the signing domain " + *name + " is not configured");
+    if (domain == nullptr)
+      return MakeError(Reason::kDomainNotConfigured, "the signing domain " + *name + " is not configured");
     if (!snapshot::IsWithin(author_domain, *name)) {
-      return MakeError(Reason::kDomainNotAllowed,
-                       "the author domain " + std::string(author_domain) + " is not within the signing domain " + *name);
+      return MakeError(Reason::kDomainNotAllowed, "the author domain " + std::string(author_domain) +
+                                                      " is not within the signing domain " + *name);
     }
   }
   if (!relay.MayUse(domain->name)) {

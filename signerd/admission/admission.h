@@ -10,8 +10,9 @@
 // Who may sign what: yes, or no with a reason. Pure functions of one snapshot: any thread, no lock, no I/O.
 namespace hallmark::admission {
 
-// The relay that a client certificate names. `identities` are the certificate's SANs as "dns:NAME" and "uri:URI". Matches
-// exactly one configured relay; kCallerUnknown where none or more than one matches (a certificate must not be two relays).
+// The relay that a client certificate names. `identities` are the certificate's SANs as "dns:NAME" and "uri:URI".
+// Matches exactly one configured relay; kCallerUnknown where none or more than one matches (a certificate must not be
+// two relays).
 Result<const snapshot::Relay*> AdmitCaller(const snapshot::Snapshot& snapshot, std::span<const std::string> identities);
 
 // The signing domain for a message of `author_domain` (A-label, lower case). `requested` may be empty: then it is the

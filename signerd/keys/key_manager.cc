@@ -23,7 +23,9 @@ std::string DatedSelector(dkim::Algorithm algorithm, std::chrono::sys_seconds no
   return (algorithm == dkim::Algorithm::kRsaSha256 ? "r" : "e") + std::string(date);
 }
 
-std::string KeyName(const std::string& domain, const std::string& selector) { return selector + "._domainkey." + domain; }
+std::string KeyName(const std::string& domain, const std::string& selector) {
+  return selector + "._domainkey." + domain;
+}
 
 }  // namespace
 
@@ -80,8 +82,8 @@ Result<snapshot::Key> KeyManager::Generate(const std::string& domain, const std:
   return error;
 }
 
-Result<snapshot::Key> KeyManager::Adopt(const std::string& domain, const std::string& selector, const std::string& token,
-                                        const Bytes& cka_id) {
+Result<snapshot::Key> KeyManager::Adopt(const std::string& domain, const std::string& selector,
+                                        const std::string& token, const Bytes& cka_id) {
   const auto exists = store_.GetDomain(domain);
   if (!exists) return exists.error();
   if (selector.empty()) return MakeError(Reason::kInvalidArgument, "name the selector of the key");
@@ -110,8 +112,9 @@ Result<snapshot::Key> KeyManager::Record(snapshot::Key key, const TokenKey& desc
                                                    std::to_string(public_key->bits()));
   }
   if (described.extractable || !described.sensitive) {
-    return MakeError(Reason::kTokenRefused, "the private key can leave the token (CKA_EXTRACTABLE or not CKA_SENSITIVE): "
-                                            "make one that cannot");
+    return MakeError(Reason::kTokenRefused,
+                     "the private key can leave the token (CKA_EXTRACTABLE or not CKA_SENSITIVE): "
+                     "make one that cannot");
   }
   key.public_key = std::make_shared<const dkim::PublicKey>(std::move(*public_key));
   key.state = snapshot::KeyState::kGenerated;
@@ -137,8 +140,9 @@ Result<snapshot::Key> KeyManager::Retire(const std::string& domain, const std::s
   const auto key = store_.GetKey(domain, selector);
   if (!key) return key;
   if (key->state == snapshot::KeyState::kActive && row->active_keys == 1 && !allow_last) {
-    return MakeError(Reason::kStateConflict, selector + " is the last active key of " + domain +
-                                                 ": its mail would be refused; activate another first, or say that it may");
+    return MakeError(Reason::kStateConflict,
+                     selector + " is the last active key of " + domain +
+                         ": its mail would be refused; activate another first, or say that it may");
   }
   return Change(domain, selector, Act::kRetire);
 }
@@ -148,9 +152,8 @@ Result<snapshot::Key> KeyManager::Change(const std::string& domain, const std::s
   if (!key) return key;
   const auto next = Next(key->state, act);
   if (!next) {
-    return MakeError(Reason::kStateConflict,
-                     KeyName(domain, selector) + " is " + std::string(StateName(key->state)) + " and cannot be " +
-                         (act == Act::kActivate ? "activated" : "retired"));
+    return MakeError(Reason::kStateConflict, KeyName(domain, selector) + " is " + std::string(StateName(key->state)) +
+                                                 " and cannot be " + (act == Act::kActivate ? "activated" : "retired"));
   }
   const auto now = clock_.Now();
   const Status changed = store_.ChangeKeyState(domain, selector, key->state, *next, now);

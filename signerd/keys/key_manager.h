@@ -38,8 +38,8 @@ class Signer {
   virtual Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) = 0;
 };
 
-// The life of a key. Each call is persisted before it returns, and publishes a new snapshot. Called from the admin thread
-// only. Errors: kNotFound, kAlreadyExists, kStateConflict, kInvalidArgument, the token's and the store's.
+// The life of a key. Each call is persisted before it returns, and publishes a new snapshot. Called from the admin
+// thread only. Errors: kNotFound, kAlreadyExists, kStateConflict, kInvalidArgument, the token's and the store's.
 class KeyManager {
  public:
   // `publish` makes and swaps in a snapshot of the store.

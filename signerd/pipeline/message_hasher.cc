@@ -72,7 +72,8 @@ Result<HashedMessage> TakeDigest(const Origin& origin, const dkim::Limits& limit
     return MakeError(Reason::kInvalidArgument,
                      "body_length: the signing profile " + (*domain)->profile->name + " writes l=, which needs it");
   }
-  return HashedMessage{std::move(*header), *domain, body_canonicalization, {body_hash, body_length.value_or(0)}, std::nullopt};
+  return HashedMessage{
+      std::move(*header), *domain, body_canonicalization, {body_hash, body_length.value_or(0)}, std::nullopt};
 }
 
 }  // namespace hallmark::pipeline

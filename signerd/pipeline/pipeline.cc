@@ -12,8 +12,8 @@ std::size_t ThreadCount(std::size_t configured) {
   return configured != 0 ? configured : std::max<std::size_t>(2, std::thread::hardware_concurrency());
 }
 
-// RFC 5322 wants CRLF; a message that came with bare LF gets its new fields in kind, or its MTA would see the end of the
-// header between them.
+// RFC 5322 wants CRLF; a message that came with bare LF gets its new fields in kind, or its MTA would see the end of
+// the header between them.
 std::string WithLineEndsOf(const dkim::Header& header, std::string field) {
   if (header.crlf()) return field;
   std::erase(field, '\r');
@@ -42,8 +42,10 @@ Pipeline::Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const
       tokens_(tokens),
       clock_(clock),
       pool_(ThreadCount(config.threads)),
-      prepare_(pool_, ThreadCount(config.threads), [this](std::vector<WorkPointer> batch) { Prepare(std::move(batch)); }),
-      finish_(pool_, ThreadCount(config.threads), [this](std::vector<WorkPointer> batch) { Finish(std::move(batch)); }) {}
+      prepare_(pool_, ThreadCount(config.threads),
+               [this](std::vector<WorkPointer> batch) { Prepare(std::move(batch)); }),
+      finish_(pool_, ThreadCount(config.threads),
+              [this](std::vector<WorkPointer> batch) { Finish(std::move(batch)); }) {}
 
 Pipeline::~Pipeline() { pool_.join(); }
 
@@ -126,13 +128,15 @@ Result<SignedMessage> Pipeline::FinishOne(Work& work) {
     if (!slot.signature) return slot.signature.error();
     // A stale handle, a faulty token or a wrong mechanism must never reach the world.
     if (!slot.key->public_key->Verify(slot.prepared.digest, *slot.signature)) {
-      return MakeError(Reason::kSignatureInvalid, "token " + slot.key->token + " made a signature with " + slot.key->selector +
-                                                      "._domainkey." + slot.key->domain + " that does not verify");
+      return MakeError(Reason::kSignatureInvalid, "token " + slot.key->token + " made a signature with " +
+                                                      slot.key->selector + "._domainkey." + slot.key->domain +
+                                                      " that does not verify");
     }
     result.signatures.push_back({WithLineEndsOf(message.header, dkim::AssembleField(slot.prepared, *slot.signature)),
                                  slot.key->selector, slot.key->public_key->algorithm(), message.body_hash.digest});
   }
-  result.warnings = dkim::FindWarnings(message.header, message.body_facts ? &*message.body_facts : nullptr, *message.domain->profile);
+  result.warnings =
+      dkim::FindWarnings(message.header, message.body_facts ? &*message.body_facts : nullptr, *message.domain->profile);
   return result;
 }
 

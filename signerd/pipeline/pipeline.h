@@ -54,7 +54,8 @@ struct Counters {
   std::int64_t signed_messages = 0, refused_messages = 0, in_flight = 0;
 };
 
-// The way of a message from the intake to the answer: parse, choose the domain, hash, sign in the token, verify, assemble.
+// The way of a message from the intake to the answer: parse, choose the domain, hash, sign in the token, verify,
+// assemble.
 //
 // Only the intake refuses for want of room: a job holds one credit until it is answered, so nothing is refused after it
 // was signed. All signatures of a message are made or none is given.

@@ -13,8 +13,8 @@
 namespace hallmark::pipeline {
 
 // One step of the way of a message. What is pushed is taken up by the pool in batches: as much as has queued, never
-// waiting for more, so that an idle system adds no delay and a busy one makes full batches. The queue has no limit of its
-// own: every job holds one of the intake's credits.
+// waiting for more, so that an idle system adds no delay and a busy one makes full batches. The queue has no limit of
+// its own: every job holds one of the intake's credits.
 template <class T>
 class Stage {
  public:

@@ -48,8 +48,10 @@ Status CheckProfileName(const std::string& name) {
   const bool valid = !name.empty() && name.size() <= 63 && std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
   });
-  if (!valid) return MakeError(Reason::kInvalidArgument, "name: expected 1 to 63 lower-case letters, digits and hyphens");
-  if (name == "default") return MakeError(Reason::kInvalidArgument, "name: the profile default is built in and cannot be changed");
+  if (!valid)
+    return MakeError(Reason::kInvalidArgument, "name: expected 1 to 63 lower-case letters, digits and hyphens");
+  if (name == "default")
+    return MakeError(Reason::kInvalidArgument, "name: the profile default is built in and cannot be changed");
   return Ok();
 }
 

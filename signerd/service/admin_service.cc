@@ -131,16 +131,19 @@ AdminService::Reactor* AdminService::GenerateKey(Context* context, const admin::
   });
 }
 
-AdminService::Reactor* AdminService::AdoptKey(Context* context, const admin::AdoptKeyRequest* request, admin::Key* response) {
+AdminService::Reactor* AdminService::AdoptKey(Context* context, const admin::AdoptKeyRequest* request,
+                                              admin::Key* response) {
   return Run(context, "AdoptKey", [=, this]() -> Status {
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
     const ByteView id = AsBytes(request->cka_id());
-    return Give(parts_.keys.Adopt(*domain, request->selector(), request->token(), Bytes(id.begin(), id.end())), response);
+    return Give(parts_.keys.Adopt(*domain, request->selector(), request->token(), Bytes(id.begin(), id.end())),
+                response);
   });
 }
 
-AdminService::Reactor* AdminService::GetKey(Context* context, const admin::GetKeyRequest* request, admin::Key* response) {
+AdminService::Reactor* AdminService::GetKey(Context* context, const admin::GetKeyRequest* request,
+                                            admin::Key* response) {
   return Run(context, "GetKey", [=, this]() -> Status {
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
@@ -187,7 +190,8 @@ AdminService::Reactor* AdminService::RetireKey(Context* context, const admin::Re
   });
 }
 
-AdminService::Reactor* AdminService::CreateSigningProfile(Context* context, const admin::CreateSigningProfileRequest* request,
+AdminService::Reactor* AdminService::CreateSigningProfile(Context* context,
+                                                          const admin::CreateSigningProfileRequest* request,
                                                           admin::SigningProfile* response) {
   return Run(context, "CreateSigningProfile", [=, this]() -> Status {
     const auto profile = FromApi(request->profile());
@@ -218,7 +222,8 @@ AdminService::Reactor* AdminService::ListSigningProfiles(Context* context, const
   });
 }
 
-AdminService::Reactor* AdminService::UpdateSigningProfile(Context* context, const admin::UpdateSigningProfileRequest* request,
+AdminService::Reactor* AdminService::UpdateSigningProfile(Context* context,
+                                                          const admin::UpdateSigningProfileRequest* request,
                                                           admin::SigningProfile* response) {
   return Run(context, "UpdateSigningProfile", [=, this]() -> Status {
     const auto profile = FromApi(request->profile());

@@ -21,8 +21,8 @@ namespace hallmark::service {
 
 namespace admin = hallmark::admin::v1;
 
-// hallmark.admin.v1.AdminService. Each call is carried out whole on one thread of its own, one after the other: they are
-// few, they wait for the disk and the token, and none sees half of another's change.
+// hallmark.admin.v1.AdminService. Each call is carried out whole on one thread of its own, one after the other: they
+// are few, they wait for the disk and the token, and none sees half of another's change.
 class AdminService final : public admin::AdminService::CallbackService {
  public:
   struct Parts {

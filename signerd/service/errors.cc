@@ -17,8 +17,8 @@ struct Answer {
   const char* relay_message;
 };
 
-// No default: a new Reason does not compile until its answer is chosen. UNAVAILABLE is the only code worth a retry as it
-// stands; RESOURCE_EXHAUSTED asks for less.
+// No default: a new Reason does not compile until its answer is chosen. UNAVAILABLE is the only code worth a retry as
+// it stands; RESOURCE_EXHAUSTED asks for less.
 Answer ToAnswer(Reason reason) {
   constexpr const char* kTokenTrouble = "the signing token is not available";
   constexpr const char* kInside = "the signer could not make this signature; its operator finds the cause in the log";
@@ -40,14 +40,16 @@ Answer ToAnswer(Reason reason) {
     case kNotFound: return {grpc::StatusCode::NOT_FOUND, kNever, nullptr};
     case kAlreadyExists: return {grpc::StatusCode::ALREADY_EXISTS, kNever, nullptr};
     case kOverloaded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 200, nullptr};
-    case kDeadlineExceeded: return {grpc::StatusCode::DEADLINE_EXCEEDED, kNever, "the deadline passed before the message was signed"};
+    case kDeadlineExceeded:
+      return {grpc::StatusCode::DEADLINE_EXCEEDED, kNever, "the deadline passed before the message was signed"};
     case kCancelled: return {grpc::StatusCode::CANCELLED, kNever, nullptr};
     case kShuttingDown: return {grpc::StatusCode::UNAVAILABLE, 2000, nullptr};
     case kTokenDown: return {grpc::StatusCode::UNAVAILABLE, 1000, kTokenTrouble};
     case kPinRejected: return {grpc::StatusCode::UNAVAILABLE, 60000, kTokenTrouble};
     case kKeyMissing:
     case kKeyMismatch:
-    case kTokenRefused: return {grpc::StatusCode::FAILED_PRECONDITION, kNever, "the token cannot use a key of the signing domain"};
+    case kTokenRefused:
+      return {grpc::StatusCode::FAILED_PRECONDITION, kNever, "the token cannot use a key of the signing domain"};
     case kSignatureInvalid:
     case kConfigInvalid:
     case kStorageFailed:
@@ -74,7 +76,8 @@ google::rpc::Status ToRpcStatus(const Error& error, Audience audience) {
   google::rpc::ErrorInfo info;
   info.set_reason(std::string(ReasonName(error.reason)));
   info.set_domain("hallmark");
-  if (audience == Audience::kOperator && error.token_code != 0) (*info.mutable_metadata())["ck_rv"] = Hex(error.token_code);
+  if (audience == Audience::kOperator && error.token_code != 0)
+    (*info.mutable_metadata())["ck_rv"] = Hex(error.token_code);
   status.add_details()->PackFrom(info);
   if (answer.retry_after_ms != kNever) {
     google::rpc::RetryInfo retry;

@@ -51,7 +51,8 @@ Result<std::unique_ptr<Listener>> Listener::Start(const ListenerConfig& config, 
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
-    return MakeError(Reason::kConfigInvalid, "cannot listen on " + config.listen + ": is it in use, or not an address of this machine?");
+    return MakeError(Reason::kConfigInvalid,
+                     "cannot listen on " + config.listen + ": is it in use, or not an address of this machine?");
   }
   const std::string address = config.listen.substr(0, config.listen.rfind(':') + 1) + std::to_string(port);
   std::unique_ptr<Listener> listener(new Listener(std::move(server), address, service_name));

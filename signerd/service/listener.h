@@ -17,13 +17,14 @@ struct ListenerConfig {
   std::filesystem::path certificate, private_key, client_ca;  // PEM
 };
 
-// A gRPC server behind mutual TLS 1.3, with the standard health service and reflection. Certificates are read again when
-// their files change. RequireTls13() must have been called.
+// A gRPC server behind mutual TLS 1.3, with the standard health service and reflection. Certificates are read again
+// when their files change. RequireTls13() must have been called.
 class Listener {
  public:
-  // `message_octets`: the largest message that is taken. kConfigInvalid when the address or a certificate cannot be used.
-  static Result<std::unique_ptr<Listener>> Start(const ListenerConfig& config, grpc::Service* service, const std::string& service_name,
-                                                 std::int64_t message_octets);
+  // `message_octets`: the largest message that is taken. kConfigInvalid when the address or a certificate cannot be
+  // used.
+  static Result<std::unique_ptr<Listener>> Start(const ListenerConfig& config, grpc::Service* service,
+                                                 const std::string& service_name, std::int64_t message_octets);
 
   // As bound: with the port that was chosen.
   const std::string& address() const { return address_; }

@@ -6,8 +6,8 @@ namespace {
 
 using LargeReactor = grpc::ServerReadReactor<api::MessageChunk>;
 
-// One message in chunks. The next chunk is asked for when the last is hashed, so that a fast sender waits and memory holds
-// one chunk. gRPC calls these methods one at a time.
+// One message in chunks. The next chunk is asked for when the last is hashed, so that a fast sender waits and memory
+// holds one chunk. gRPC calls these methods one at a time.
 class LargeCall final : public SigningCall<LargeReactor> {
  public:
   LargeCall(const SigningService::Parts& parts, grpc::CallbackServerContext* context, api::SignResponse* response)

@@ -12,11 +12,12 @@ using StreamReactor = grpc::ServerBidiReactor<api::SignRequest, api::SignStreamR
 // Messages taken from one stream and not answered yet; more are read when some have been.
 constexpr std::size_t kMostInFlight = 256;
 
-// Many messages on one stream. Reading, answering and writing happen on different threads: what to do next is decided under
-// the mutex and done after it is released, since gRPC may call back from within.
+// Many messages on one stream. Reading, answering and writing happen on different threads: what to do next is decided
+// under the mutex and done after it is released, since gRPC may call back from within.
 class StreamCall final : public StreamReactor {
  public:
-  StreamCall(const SigningService::Parts& parts, grpc::CallbackServerContext* context) : parts_(parts), context_(context) {}
+  StreamCall(const SigningService::Parts& parts, grpc::CallbackServerContext* context)
+      : parts_(parts), context_(context) {}
 
   static StreamCall* Make(const SigningService::Parts& parts, grpc::CallbackServerContext* context) {
     auto call = std::make_shared<StreamCall>(parts, context);
@@ -39,7 +40,8 @@ class StreamCall final : public StreamReactor {
     {
       const std::lock_guard lock(mutex_);
       const std::string& id = request->options().request_id();
-      if (id.empty()) taken = MakeError(Reason::kInvalidArgument, "request_id: required on a stream, to tell the answers apart");
+      if (id.empty())
+        taken = MakeError(Reason::kInvalidArgument, "request_id: required on a stream, to tell the answers apart");
       if (taken && !ids_.insert(id).second) {
         taken = MakeError(Reason::kInvalidArgument, "request_id: " + id + " is in flight on this stream already");
       }
@@ -69,10 +71,9 @@ class StreamCall final : public StreamReactor {
       Answer(id, origin ? size.error() : origin.error(), true);
       return;
     }
-    parts_.pipeline.Submit({std::move(*origin), std::string_view(request->message()), DeadlineOf(*context_), cancelled_,
-                            [call = self_, this, request, id](Result<pipeline::SignedMessage> result) {
-                              Answer(id, result, true);
-                            }});
+    parts_.pipeline.Submit(
+        {std::move(*origin), std::string_view(request->message()), DeadlineOf(*context_), cancelled_,
+         [call = self_, this, request, id](Result<pipeline::SignedMessage> result) { Answer(id, result, true); }});
   }
 
   void Answer(const std::string& id, const Result<pipeline::SignedMessage>& result, bool holds_id) {
@@ -115,9 +116,9 @@ class StreamCall final : public StreamReactor {
   grpc::CallbackServerContext* const context_;
   std::shared_ptr<StreamCall> self_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
-  api::SignRequest request_;          // being read
-  api::SignStreamResponse current_;   // being written
-  std::mutex mutex_;                  // guards everything below
+  api::SignRequest request_;         // being read
+  api::SignStreamResponse current_;  // being written
+  std::mutex mutex_;                 // guards everything below
   std::deque<api::SignStreamResponse> answers_;
   std::set<std::string> ids_;  // in flight
   std::size_t in_flight_ = 0;
@@ -126,6 +127,8 @@ class StreamCall final : public StreamReactor {
 
 }  // namespace
 
-StreamReactor* SigningService::SignStream(grpc::CallbackServerContext* context) { return StreamCall::Make(parts_, context); }
+StreamReactor* SigningService::SignStream(grpc::CallbackServerContext* context) {
+  return StreamCall::Make(parts_, context);
+}
 
 }  // namespace hallmark::service

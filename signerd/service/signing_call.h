@@ -35,10 +35,12 @@ class SigningCall : public Reactor {
   void OnCancel() override { cancelled_->store(true); }
 
   // Hands the message to the pipeline; its answer ends the call.
-  void Submit(pipeline::Pipeline& pipeline, pipeline::Origin origin, std::variant<std::string_view, pipeline::HashedMessage> message,
-              tokens::Deadline deadline, const std::string& request_id) {
-    pipeline.Submit({std::move(origin), std::move(message), deadline, cancelled_,
-                     [call = self_, this, request_id](Result<pipeline::SignedMessage> result) { End(result, request_id); }});
+  void Submit(pipeline::Pipeline& pipeline, pipeline::Origin origin,
+              std::variant<std::string_view, pipeline::HashedMessage> message, tokens::Deadline deadline,
+              const std::string& request_id) {
+    pipeline.Submit(
+        {std::move(origin), std::move(message), deadline, cancelled_,
+         [call = self_, this, request_id](Result<pipeline::SignedMessage> result) { End(result, request_id); }});
   }
   void Refuse(const Error& error) { this->Finish(ToGrpcStatus(error, Audience::kRelay)); }
 

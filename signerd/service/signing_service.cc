@@ -18,13 +18,15 @@ using UnaryCall = SigningCall<grpc::ServerUnaryReactor>;
 Status CheckOptions(const api::SignOptions& options) {
   const std::string& id = options.request_id();
   if (id.size() > kMaxRequestId || !std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < '\x7f'; })) {
-    return MakeError(Reason::kInvalidArgument, "request_id: expected at most 128 printable ASCII characters without spaces");
+    return MakeError(Reason::kInvalidArgument,
+                     "request_id: expected at most 128 printable ASCII characters without spaces");
   }
   if (options.envelope_recipients_size() > kMaxRecipients) {
     return MakeError(Reason::kInvalidArgument, "envelope_recipients: expected at most 10000");
   }
   if (!options.partner().empty() && options.partner() != "own") {
-    return MakeError(Reason::kInvalidArgument, "partner: no such partner is configured; leave it empty for the organisation itself");
+    return MakeError(Reason::kInvalidArgument,
+                     "partner: no such partner is configured; leave it empty for the organisation itself");
   }
   return Ok();
 }
@@ -58,7 +60,8 @@ Result<pipeline::HashedMessage> HashedFrom(const api::SignDigestRequest& request
   if (!canonicalization) return canonicalization.error();
   dkim::Digest digest;
   if (request.body_hash().size() != digest.size()) {
-    return MakeError(Reason::kInvalidArgument, "body_hash: expected 32 octets, found " + std::to_string(request.body_hash().size()));
+    return MakeError(Reason::kInvalidArgument,
+                     "body_hash: expected 32 octets, found " + std::to_string(request.body_hash().size()));
   }
   std::copy(request.body_hash().begin(), request.body_hash().end(), digest.begin());
   return pipeline::TakeDigest(origin, limits, request.header(), *canonicalization, digest,
@@ -122,7 +125,8 @@ grpc::ServerUnaryReactor* SigningService::Sign(grpc::CallbackServerContext* cont
 }
 
 grpc::ServerUnaryReactor* SigningService::SignDigest(grpc::CallbackServerContext* context,
-                                                     const api::SignDigestRequest* request, api::SignResponse* response) {
+                                                     const api::SignDigestRequest* request,
+                                                     api::SignResponse* response) {
   auto* call = UnaryCall::Make<UnaryCall>(response);
   auto origin = AdmitCall(parts_.snapshot, *context, request->options());
   if (!origin) {
@@ -133,7 +137,8 @@ grpc::ServerUnaryReactor* SigningService::SignDigest(grpc::CallbackServerContext
   if (!hashed) {
     call->Refuse(hashed.error());
   } else {
-    call->Submit(parts_.pipeline, std::move(*origin), std::move(*hashed), DeadlineOf(*context), request->options().request_id());
+    call->Submit(parts_.pipeline, std::move(*origin), std::move(*hashed), DeadlineOf(*context),
+                 request->options().request_id());
   }
   return call;
 }

@@ -14,8 +14,8 @@ namespace hallmark::service {
 
 namespace api = hallmark::signing::v1;
 
-// hallmark.signing.v1.SigningService. Handlers run on gRPC's threads and never wait: a message is handed to the pipeline,
-// whose answer ends the call. Only SignLarge works on these threads, hashing each chunk as it comes.
+// hallmark.signing.v1.SigningService. Handlers run on gRPC's threads and never wait: a message is handed to the
+// pipeline, whose answer ends the call. Only SignLarge works on these threads, hashing each chunk as it comes.
 class SigningService final : public api::SigningService::CallbackService {
  public:
   struct Parts {

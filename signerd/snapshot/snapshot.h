@@ -14,8 +14,8 @@
 #include "signerd/dkim/public_key.h"
 #include "signerd/dkim/types.h"
 
-// The immutable view that the hot path reads. It is built whole from the store, never changed afterwards, and swapped as
-// one pointer; so a message sees the domains, keys and relays of one instant.
+// The immutable view that the hot path reads. It is built whole from the store, never changed afterwards, and swapped
+// as one pointer; so a message sees the domains, keys and relays of one instant.
 namespace hallmark::snapshot {
 
 // Where a key is in its life. A key is only ever in one state; keys/transitions.h says which changes are allowed.

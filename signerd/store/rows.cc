@@ -64,8 +64,8 @@ Result<snapshot::Key> ReadKey(const Statement& row) {
   key.cka_id = row.Blob(3);
   auto public_key = dkim::PublicKey::FromSpki(row.Blob(4));
   if (!public_key) {
-    return MakeError(Reason::kStorageFailed, "the recorded public key of " + key.selector + "._domainkey." + key.domain +
-                                                 " is damaged: " + public_key.error().message);
+    return MakeError(Reason::kStorageFailed, "the recorded public key of " + key.selector + "._domainkey." +
+                                                 key.domain + " is damaged: " + public_key.error().message);
   }
   key.public_key = std::make_shared<const dkim::PublicKey>(std::move(*public_key));
   key.state = static_cast<snapshot::KeyState>(row.Integer(5));

@@ -60,7 +60,8 @@ Status Statement::Run() {
 
 std::string Statement::Text(int column) const {
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(handle_.get(), column));
-  return text == nullptr ? std::string() : std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(handle_.get(), column)));
+  return text == nullptr ? std::string()
+                         : std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(handle_.get(), column)));
 }
 
 Bytes Statement::Blob(int column) const {
@@ -72,10 +73,12 @@ std::int64_t Statement::Integer(int column) const { return sqlite3_column_int64(
 
 Result<Database> Database::Open(const std::filesystem::path& path) {
   sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code =
+      sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   Database database(raw);
   if (code != SQLITE_OK) {
-    return MakeError(Reason::kStorageFailed, path.string() + ": cannot open the state database: " + sqlite3_errstr(code));
+    return MakeError(Reason::kStorageFailed,
+                     path.string() + ": cannot open the state database: " + sqlite3_errstr(code));
   }
   sqlite3_busy_timeout(raw, kBusyTimeoutMs);
   const Status prepared = database.Execute(

@@ -6,11 +6,10 @@ namespace hallmark::store {
 namespace {
 
 constexpr char kSelectDomain[] =
-    "SELECT name, profile, created, (SELECT count(*) FROM key WHERE key.domain = domain.name AND state = ?1) FROM domain ";
+    "SELECT name, profile, created, (SELECT count(*) FROM key WHERE key.domain = domain.name AND state = ?1) FROM "
+    "domain ";
 
-DomainRow ReadDomain(const Statement& row) {
-  return {row.Text(0), row.Text(1), ReadTime(row, 2), row.Integer(3)};
-}
+DomainRow ReadDomain(const Statement& row) { return {row.Text(0), row.Text(1), ReadTime(row, 2), row.Integer(3)}; }
 
 Status RequireChange(const Database& database, const std::string& what) {
   if (database.changes() == 1) return Ok();
@@ -80,7 +79,8 @@ Status Store::UpdateProfile(const dkim::SigningProfile& profile) {
   const std::lock_guard lock(mutex_);
   auto statement = database_.Prepare(
       "UPDATE profile SET header_canonicalization = ?2, body_canonicalization = ?3, signed_fields = ?4, "
-      "oversigned_fields = ?5, excluded_fields = ?6, line_endings = ?7, auid = ?8, expires_after = ?9, timestamp = ?10, "
+      "oversigned_fields = ?5, excluded_fields = ?6, line_endings = ?7, auid = ?8, expires_after = ?9, timestamp = "
+      "?10, "
       "query_method = ?11, copied_fields = ?12, body_length = ?13 WHERE name = ?1");
   if (!statement) return statement.error();
   const Status done = BindProfile(*statement, profile).Run();
@@ -161,8 +161,8 @@ Result<std::vector<snapshot::Key>> Store::ListKeys(const std::string& domain, co
 Status Store::ChangeKeyState(const std::string& domain, const std::string& selector, snapshot::KeyState from,
                              snapshot::KeyState to, std::chrono::sys_seconds now) {
   const std::lock_guard lock(mutex_);
-  auto statement = database_.Prepare(
-      "UPDATE key SET state = ?, state_since = ? WHERE domain = ? AND selector = ? AND state = ?");
+  auto statement =
+      database_.Prepare("UPDATE key SET state = ?, state_since = ? WHERE domain = ? AND selector = ? AND state = ?");
   if (!statement) return statement.error();
   const Status done = statement->Bind(1, WriteState(to))
                           .Bind(2, WriteTime(now))
@@ -171,7 +171,8 @@ Status Store::ChangeKeyState(const std::string& domain, const std::string& selec
                           .Bind(5, WriteState(from))
                           .Run();
   if (done && database_.changes() != 1) {
-    return MakeError(Reason::kStateConflict, "the key " + selector + " of " + domain + " was changed meanwhile: look again");
+    return MakeError(Reason::kStateConflict,
+                     "the key " + selector + " of " + domain + " was changed meanwhile: look again");
   }
   return done;
 }

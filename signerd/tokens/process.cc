@@ -18,7 +18,8 @@ constexpr int kLinkFd = 3;
 // tokend gets what its module needs and nothing of signerd's own environment but the path.
 std::vector<std::string> Environment(const TokenConfig& config) {
   std::vector<std::string> entries = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
-  for (const char* name : {"JOURNAL_STREAM", "CREDENTIALS_DIRECTORY", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"}) {
+  for (const char* name :
+       {"JOURNAL_STREAM", "CREDENTIALS_DIRECTORY", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"}) {
     if (const char* value = ::getenv(name)) entries.push_back(std::string(name) + "=" + value);
   }
   for (const auto& [name, value] : config.environment) entries.push_back(name + "=" + value);
@@ -66,12 +67,12 @@ Result<TokendProcess> TokendProcess::Spawn(const std::filesystem::path& program,
   FileDescriptor ours(sockets[0]);
   const FileDescriptor theirs(sockets[1]);
 
-  std::vector<std::string> arguments = {program.string(), "serve", "--fd", std::to_string(kLinkFd), "--module",
-                                        config.module.string(), "--token-uri", config.uri, "--sessions",
-                                        std::to_string(config.sessions)};
+  std::vector<std::string> arguments = {
+      program.string(), "serve",    "--fd",       std::to_string(kLinkFd),        "--module", config.module.string(),
+      "--token-uri",    config.uri, "--sessions", std::to_string(config.sessions)};
   std::vector<std::string> environment = Environment(config);
-  // signerd takes SIGTERM and SIGINT in a thread of its own and so blocks them; tokend must start with none blocked, and
-  // in a process group of its own, so that a Ctrl-C at a terminal lets signerd drain first.
+  // signerd takes SIGTERM and SIGINT in a thread of its own and so blocks them; tokend must start with none blocked,
+  // and in a process group of its own, so that a Ctrl-C at a terminal lets signerd drain first.
   FileActions actions;
   Attributes attributes;
   sigset_t none;

@@ -155,7 +155,8 @@ void Token::Replace(const std::string& why) {
   respawn_.expires_after(pause);
   const auto age = AgeOf(config_.pin_file);
   const std::uint64_t connection = connection_;
-  std::function<void(boost::system::error_code)> retry = [this, pin_rejected, age, connection](boost::system::error_code stopped) {
+  std::function<void(boost::system::error_code)> retry = [this, pin_rejected, age,
+                                                          connection](boost::system::error_code stopped) {
     if (stopped || stopped_ || connection != connection_) return;
     if (pin_rejected && AgeOf(config_.pin_file) == age) {
       pin_file_age_ = age;
@@ -169,7 +170,8 @@ void Token::Replace(const std::string& why) {
 
 std::optional<Error> Token::Refusal() const {
   const auto error = [&](Reason reason, const std::string& text) {
-    return Error{reason, "token " + config_.name + ": " + text + (status_.message.empty() ? "" : ": " + status_.message),
+    return Error{reason,
+                 "token " + config_.name + ": " + text + (status_.message.empty() ? "" : ": " + status_.message),
                  status_.token_code};
   };
   using enum link::TokenState;
@@ -185,7 +187,8 @@ std::optional<Error> Token::Refusal() const {
 
 void Token::OnFrame(link::Frame frame) {
   if (const auto* hello = std::get_if<link::Hello>(&frame)) {
-    if (hello->version != link::kVersion) Replace("tokend speaks another version of the link: install matching programs");
+    if (hello->version != link::kVersion)
+      Replace("tokend speaks another version of the link: install matching programs");
   } else if (const auto* status = std::get_if<link::TokenStatus>(&frame)) {
     OnStatus(*status);
   } else if (const auto* results = std::get_if<link::SignResults>(&frame)) {
@@ -277,7 +280,8 @@ void Token::Pump() {
       continue;
     }
     const link::KeyType type = TypeOf(*attempt.signing.key);
-    const bool wants_data = type == link::KeyType::kRsa && (status_.wants_data & 1) != 0 && attempt.signing.signed_data != nullptr;
+    const bool wants_data =
+        type == link::KeyType::kRsa && (status_.wants_data & 1) != 0 && attempt.signing.signed_data != nullptr;
     link::SignItem item;
     item.id = next_id_++;
     item.key_ref = RefOf(*attempt.signing.key);
@@ -344,7 +348,8 @@ void Token::OnTick() {
     call = key_calls_.erase(call);
     done(MakeError(Reason::kTokenDown, "token " + config_.name + ": the token did not answer in time"));
   }
-  if (hung) Replace("a signature took longer than " + std::to_string(config_.sign_timeout.count()) + " ms: tokend is replaced");
+  if (hung)
+    Replace("a signature took longer than " + std::to_string(config_.sign_timeout.count()) + " ms: tokend is replaced");
   if (pin_file_age_ && AgeOf(config_.pin_file) != *pin_file_age_) {
     pin_file_age_.reset();
     Spawn();

@@ -10,8 +10,8 @@ namespace hallmark::tokens {
 // One [[token]] of the configuration.
 struct TokenConfig {
   std::string name;
-  std::filesystem::path module;  // the PKCS#11 library
-  std::string uri;               // RFC 7512, with pin-source
+  std::filesystem::path module;    // the PKCS#11 library
+  std::string uri;                 // RFC 7512, with pin-source
   std::filesystem::path pin_file;  // that of the pin-source; only tokend reads it, signerd looks at its age
   unsigned sessions = 4;
   // A C_Sign that takes longer counts as hung: its process is replaced.

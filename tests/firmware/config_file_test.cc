@@ -31,7 +31,9 @@ class Configuration : public testing::Test {
     const Status done = (*file)->Finish();
     return done ? "" : done.error().message;
   }
-  std::string At(int line, const std::string& rest) const { return path_.string() + ":" + std::to_string(line) + ": " + rest; }
+  std::string At(int line, const std::string& rest) const {
+    return path_.string() + ":" + std::to_string(line) + ": " + rest;
+  }
 
   std::filesystem::path folder_, path_;
   std::string name_;
@@ -58,7 +60,8 @@ TEST_F(Configuration, SaysWhereWhatAndWhatWasExpected) {
   EXPECT_EQ(Read("[server]\nname = 5\nlist = [\"x\"]\n"), At(2, "server.name: found a whole number; expected a name"));
   EXPECT_EQ(Read("[server]\nname = \"a\"\nnumber = 11\nlist = [\"x\"]\n"),
             At(3, "server.number: found 11; expected a whole number from 1 to 10"));
-  EXPECT_EQ(Read("[server]\nname = \"a\"\n\nlist = []\n"), At(4, "server.list: found an empty list; expected a list of names"));
+  EXPECT_EQ(Read("[server]\nname = \"a\"\n\nlist = []\n"),
+            At(4, "server.list: found an empty list; expected a list of names"));
   EXPECT_EQ(Read("\n[server]\nlist = [\"x\"]\n"), At(2, "server.name: missing; expected a name"));
 }
 

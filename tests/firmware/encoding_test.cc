@@ -9,8 +9,12 @@ Bytes Octets(std::string_view text) { return {text.begin(), text.end()}; }
 
 // RFC 4648 section 10.
 TEST(Base64, Rfc4648Vectors) {
-  const std::pair<std::string_view, std::string_view> kRows[] = {{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},
-                                                                 {"foo", "Zm9v"},  {"foob", "Zm9vYg=="},  {"fooba", "Zm9vYmE="},
+  const std::pair<std::string_view, std::string_view> kRows[] = {{"", ""},
+                                                                 {"f", "Zg=="},
+                                                                 {"fo", "Zm8="},
+                                                                 {"foo", "Zm9v"},
+                                                                 {"foob", "Zm9vYg=="},
+                                                                 {"fooba", "Zm9vYmE="},
                                                                  {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, encoded] : kRows) {
     EXPECT_EQ(Base64Encode(AsBytes(plain)), encoded);
@@ -21,7 +25,8 @@ TEST(Base64, Rfc4648Vectors) {
 }
 
 TEST(Base64, RefusesWhatIsNotExact) {
-  for (const char* wrong : {"Zg", "Zg=", "Zg==\n", " Zg==", "Zh==", "Z===", "====", "Zm9v!mFy", "Zm9=vYmF", "Zg==Zg=="}) {
+  for (const char* wrong :
+       {"Zg", "Zg=", "Zg==\n", " Zg==", "Zh==", "Z===", "====", "Zm9v!mFy", "Zm9=vYmF", "Zg==Zg=="}) {
     EXPECT_FALSE(Base64Decode(wrong)) << wrong;
   }
 }

@@ -14,7 +14,8 @@ namespace hallmark::test {
 
 // A fresh Ed25519 public key: quick to make, and different every time.
 inline std::shared_ptr<const dkim::PublicKey> FreshPublicKey() {
-  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"), &EVP_PKEY_free);
+  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"),
+                                                                &EVP_PKEY_free);
   Bytes raw(32);
   std::size_t size = raw.size();
   EVP_PKEY_get_raw_public_key(key.get(), raw.data(), &size);

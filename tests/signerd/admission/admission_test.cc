@@ -38,8 +38,12 @@ TEST_F(Admission, CallerIsTheOneRelayThatItsCertificateNames) {
 }
 
 TEST_F(Admission, CallerIsRefusedWithoutANameOrWithTwo) {
-  const std::vector<std::vector<std::string>> rows = {
-      {}, {"dns:unknown.example"}, {"dns:com.example", "dns:all.example"}, {"uri:com.example"}, {"com.example"}, {"DNS:com.example"}};
+  const std::vector<std::vector<std::string>> rows = {{},
+                                                      {"dns:unknown.example"},
+                                                      {"dns:com.example", "dns:all.example"},
+                                                      {"uri:com.example"},
+                                                      {"com.example"},
+                                                      {"DNS:com.example"}};
   for (const auto& identities : rows) {
     const auto relay = AdmitCaller(view_, identities);
     ASSERT_FALSE(relay);

@@ -20,7 +20,8 @@ class ScriptedSigner final : public Signer {
  public:
   bool HasToken(const std::string& token) const override { return token == "softhsm"; }
   std::string DefaultToken() const override { return "softhsm"; }
-  Result<TokenKey> Generate(const std::string&, const KeySpec&, const Bytes& cka_id, const std::string& label) override {
+  Result<TokenKey> Generate(const std::string&, const KeySpec&, const Bytes& cka_id,
+                            const std::string& label) override {
     ids.push_back(cka_id);
     last_label = label;
     if (failure) return *failure;
@@ -44,10 +45,9 @@ class ScriptedSigner final : public Signer {
 
 class Keys : public testing::Test {
  protected:
-  Keys() {
-    EXPECT_TRUE(store_->InsertDomain({"example.com", "default", kNow}));
-  }
-  Result<snapshot::Key> Generate(const std::string& selector = "", dkim::Algorithm algorithm = dkim::Algorithm::kEd25519Sha256) {
+  Keys() { EXPECT_TRUE(store_->InsertDomain({"example.com", "default", kNow})); }
+  Result<snapshot::Key> Generate(const std::string& selector = "",
+                                 dkim::Algorithm algorithm = dkim::Algorithm::kEd25519Sha256) {
     return manager_.Generate("example.com", selector, {algorithm, 2048}, "");
   }
   test::TemporaryFolder folder_;

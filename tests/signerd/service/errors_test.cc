@@ -30,8 +30,10 @@ TEST(Errors, EveryReasonHasAStableNameAndADomain) {
     EXPECT_TRUE(names.insert(info.reason()).second) << info.reason();
     EXPECT_EQ(info.domain(), "hallmark");
     EXPECT_NE(status.code(), grpc::StatusCode::OK);
-    // UNAVAILABLE is the one code that a relay retries, and RESOURCE_EXHAUSTED the one that asks for less: both say when.
-    const bool waits = status.code() == grpc::StatusCode::UNAVAILABLE || status.code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
+    // UNAVAILABLE is the one code that a relay retries, and RESOURCE_EXHAUSTED the one that asks for less: both say
+    // when.
+    const bool waits =
+        status.code() == grpc::StatusCode::UNAVAILABLE || status.code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
     EXPECT_EQ(HasRetry(status), waits) << info.reason();
   }
 }
