@@ -146,7 +146,7 @@ void AddVerifyCommand(CLI::App& app, Context& context) {
   CLI::Option* file =
       verify->add_option("--key-file", options->key_file, "Key records, NAME TXT VALUE lines [the DNS]");
   file->type_name("FILE");
-  verify->add_option("--nameserver,--resolver", options->nameserver, "Ask this one [/etc/resolv.conf]")
+  verify->add_option("--nameserver", options->nameserver, "Ask this one [/etc/resolv.conf]")
       ->type_name("ADDR[:PORT]")
       ->excludes(file);
 }
