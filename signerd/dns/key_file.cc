@@ -20,9 +20,7 @@ std::string Normalize(std::string_view name) {
   return lower;
 }
 
-bool IsWord(std::string_view text, std::string_view lower) {
-  return Normalize(text) == lower;
-}
+bool IsWord(std::string_view text, std::string_view lower) { return Normalize(text) == lower; }
 
 std::string_view Trim(std::string_view text) {
   const std::size_t first = text.find_first_not_of(kBlank);

@@ -128,9 +128,7 @@ Result<ldns_resolver*> MakeResolver(const std::optional<Nameserver>& nameserver)
 
 }  // namespace
 
-void TxtResolver::Free::operator()(ldns_struct_resolver* resolver) const {
-  ldns_resolver_deep_free(resolver);
-}
+void TxtResolver::Free::operator()(ldns_struct_resolver* resolver) const { ldns_resolver_deep_free(resolver); }
 
 Result<TxtResolver> TxtResolver::Create(const ResolverOptions& options) {
   if (options.attempts == 0 || options.timeout.count() <= 0) {

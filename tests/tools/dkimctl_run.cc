@@ -34,9 +34,7 @@ TemporaryFolder::~TemporaryFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-ProgramResult Dkimctl(const std::vector<std::string>& arguments) {
-  return Run(kDkimctl, arguments, kEnvironment);
-}
+ProgramResult Dkimctl(const std::vector<std::string>& arguments) { return Run(kDkimctl, arguments, kEnvironment); }
 
 ProgramResult DkimctlReading(const std::string& input, const std::vector<std::string>& arguments) {
   const TemporaryFolder folder;

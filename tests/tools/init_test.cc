@@ -45,9 +45,7 @@ TEST_F(InitTest, SaysWhatItMadeAndWhatIsNext) {
   EXPECT_EQ(run_.err, "");
 }
 
-TEST_F(InitTest, LeavesNothingElse) {
-  EXPECT_EQ(EntriesIn(folder_->path()), 1u);
-}
+TEST_F(InitTest, LeavesNothingElse) { EXPECT_EQ(EntriesIn(folder_->path()), 1u); }
 
 TEST_F(InitTest, KeepsSecretsToTheOwner) {
   for (const char* file : {"secrets/pin", "secrets/so-pin", "secrets/server-ca.key", "secrets/relay-ca.key",

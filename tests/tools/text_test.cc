@@ -21,9 +21,7 @@ TEST(Table, AlignsColumns) {
   EXPECT_EQ(table.Render(), "NAME    STATE\na       active\nlonger  off\n");
 }
 
-TEST(Table, SaysNothingWithoutRows) {
-  EXPECT_EQ(Table({"NAME"}).Render(), "");
-}
+TEST(Table, SaysNothingWithoutRows) { EXPECT_EQ(Table({"NAME"}).Render(), ""); }
 
 TEST(Table, CountsCharactersNotOctets) {
   Table table;
@@ -109,9 +107,7 @@ TEST(Names, OfTimesAreUtc) {
   EXPECT_EQ(TimeText(time), "2026-01-31 12:00:00Z");
 }
 
-TEST(Failure, IsOneLine) {
-  EXPECT_EQ(Failed("a\r\nb\tc").message, "a  b c");
-}
+TEST(Failure, IsOneLine) { EXPECT_EQ(Failed("a\r\nb\tc").message, "a  b c"); }
 
 }  // namespace
 }  // namespace hallmark::ctl

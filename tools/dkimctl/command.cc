@@ -66,9 +66,7 @@ void Print(const Context& context, const std::string& text, const Json& json) {
   PrintOut(context.json() ? json.Dump() : text);
 }
 
-void PrintOut(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-}
+void PrintOut(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 void Complain(std::string_view line) {
   const std::string text = "dkimctl: " + OneLine(line) + "\n";

@@ -45,9 +45,7 @@ std::string UriEncode(std::string_view text, std::string_view also) {
   return encoded;
 }
 
-std::string ListenPort(const std::string& listen) {
-  return listen.substr(listen.rfind(':') + 1);
-}
+std::string ListenPort(const std::string& listen) { return listen.substr(listen.rfind(':') + 1); }
 
 // Where a client of this machine reaches the listener.
 std::string Reach(const std::string& listen) {
@@ -101,9 +99,7 @@ std::string ListenAddress(const std::string& listen) {
   return address;
 }
 
-bool IsAddress(const std::string& text) {
-  return Parses(text) && text != "0.0.0.0" && text != "::";
-}
+bool IsAddress(const std::string& text) { return Parses(text) && text != "0.0.0.0" && text != "::"; }
 
 Answer<std::string> ResolveListen(const std::string& listen) {
   const Failure wrong =

@@ -25,15 +25,9 @@ void throw_exception_from_error(const Failure& failure, const boost::source_loca
   boost::throw_exception(std::logic_error(failure.message), location);
 }
 
-Failure Failed(std::string message) {
-  return {ExitCode::kFailed, OneLine(message)};
-}
-Failure WrongUsage(std::string message) {
-  return {ExitCode::kUsage, OneLine(message)};
-}
-Failure FromError(const Error& error) {
-  return {ExitCode::kFailed, OneLine(error.message)};
-}
+Failure Failed(std::string message) { return {ExitCode::kFailed, OneLine(message)}; }
+Failure WrongUsage(std::string message) { return {ExitCode::kUsage, OneLine(message)}; }
+Failure FromError(const Error& error) { return {ExitCode::kFailed, OneLine(error.message)}; }
 
 Failure FromDetails(int code, const std::string& message, const std::string& serialized_status) {
   Failure failure;

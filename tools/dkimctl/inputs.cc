@@ -8,9 +8,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool Hidden(const fs::path& path) {
-  return path.filename().string().starts_with('.');
-}
+bool Hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
 
 Status Walk(const fs::path& folder, std::vector<Input>& inputs) {
   std::vector<Input> found;

@@ -37,8 +37,7 @@ std::string NextStep(const Key& key) {
              "\n  dkimctl key activate " + names + "\n";
     case admin::v1::KEY_STATE_RETIRING:
       return "\nKeep its DNS record for a week: mail that it signed is still under way.\n";
-    default:
-      return "";
+    default: return "";
   }
 }
 

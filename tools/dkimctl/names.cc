@@ -24,12 +24,8 @@ std::string NameOf(admin::v1::KeyAlgorithm algorithm) {
   return name;
 }
 
-std::string NameOf(admin::v1::KeyState state) {
-  return ShortName(admin::v1::KeyState_Name(state), "KEY_STATE_");
-}
-std::string NameOf(admin::v1::TokenState state) {
-  return ShortName(admin::v1::TokenState_Name(state), "TOKEN_STATE_");
-}
+std::string NameOf(admin::v1::KeyState state) { return ShortName(admin::v1::KeyState_Name(state), "KEY_STATE_"); }
+std::string NameOf(admin::v1::TokenState state) { return ShortName(admin::v1::TokenState_Name(state), "TOKEN_STATE_"); }
 
 std::string NameOf(admin::v1::LineEndings endings) {
   if (endings == admin::v1::LINE_ENDINGS_UNSPECIFIED) endings = admin::v1::LINE_ENDINGS_NORMALIZE;

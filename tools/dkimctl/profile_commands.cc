@@ -26,9 +26,7 @@ std::string Join(const google::protobuf::RepeatedPtrField<std::string>& fields) 
   return text.empty() ? "(built-in list)" : text;
 }
 
-std::string YesNo(bool value) {
-  return value ? "yes" : "no";
-}
+std::string YesNo(bool value) { return value ? "yes" : "no"; }
 
 std::string Facts(const SigningProfile& profile) {
   const auto canonicalization = [](const std::string& name) { return name.empty() ? std::string("relaxed") : name; };

@@ -9,9 +9,7 @@ namespace {
 constexpr std::size_t kGap = 2;
 constexpr std::size_t kLeastWidth = 6;
 
-bool StartsCharacter(char c) {
-  return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-}
+bool StartsCharacter(char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }
 
 // Characters, not octets: a name may be UTF-8.
 std::size_t Width(std::string_view text) {

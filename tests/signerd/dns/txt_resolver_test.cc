@@ -19,9 +19,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::UnorderedElementsAre;
 
-std::string Quoted(const std::string& text) {
-  return "\"" + text + "\"";
-}
+std::string Quoted(const std::string& text) { return "\"" + text + "\""; }
 
 // Eight records of 250 octets at one name: too large for any UDP answer that the resolver asks for.
 std::string LargeSet() {
@@ -82,9 +80,7 @@ TEST_F(TxtResolverTest, GivesEveryRecord) {
   EXPECT_THAT(*Lookup("two.example.test"), UnorderedElementsAre("one", "two"));
 }
 
-TEST_F(TxtResolverTest, AnswersFromAWildcard) {
-  EXPECT_THAT(*Lookup("a.b.wild.example.test"), ElementsAre("any"));
-}
+TEST_F(TxtResolverTest, AnswersFromAWildcard) { EXPECT_THAT(*Lookup("a.b.wild.example.test"), ElementsAre("any")); }
 
 TEST_F(TxtResolverTest, FollowsAliases) {
   EXPECT_THAT(*Lookup("alias.example.test"), ElementsAre("v=DKIM1; k=ed25519; p=AA=="));
