@@ -63,10 +63,10 @@ Result<KeyPair> Session::Generate(KeyType type, unsigned bits, ByteView cka_id, 
   if (!present) return present.error();
   if (!present->empty()) return MakeError(Reason::kTokenRefused, "the token has a key with this CKA_ID already");
 
+  CK_OBJECT_HANDLE public_key = 0, private_key = 0;
   const auto generate = [&](CK_MECHANISM_TYPE mechanism_type, Template public_template) {
     CK_MECHANISM mechanism{mechanism_type, nullptr, 0};
     Template private_template = PrivateTemplate(cka_id, label);
-    CK_OBJECT_HANDLE public_key = 0, private_key = 0;
     return (*module_)->C_GenerateKeyPair(handle_, &mechanism, public_template.data(), public_template.size(),
                                          private_template.data(), private_template.size(), &public_key, &private_key);
   };
@@ -81,13 +81,19 @@ Result<KeyPair> Session::Generate(KeyType type, unsigned bits, ByteView cka_id, 
     Template other = wanted;
     wanted.Add(CKA_EC_PARAMS, ByteView(kCurveName));
     value = generate(CKM_EC_EDWARDS_KEY_PAIR_GEN, wanted);
-    if (!IsOk(value)) {
+    if (!IsOk(value) && MakeTokenError(value, "").reason == Reason::kTokenRefused) {
       other.Add(CKA_EC_PARAMS, ByteView(kCurveOid));
       value = generate(CKM_EC_EDWARDS_KEY_PAIR_GEN, other);
     }
   }
   if (!IsOk(value)) return Fail(value, "C_GenerateKeyPair");
-  return Find(cka_id);
+  auto made = Find(cka_id);
+  if (made && made->sensitive && !made->extractable) return made;
+  // A key that nobody knows, or that can be taken out, must not stay.
+  (*module_)->C_DestroyObject(handle_, private_key);
+  (*module_)->C_DestroyObject(handle_, public_key);
+  if (!made) return made;
+  return MakeError(Reason::kTokenRefused, "the token made a key that can be taken out of it");
 }
 
 }  // namespace hallmark::pkcs11

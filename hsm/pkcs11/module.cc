@@ -3,6 +3,8 @@
 #include <p11-kit/p11-kit.h>
 #include <p11-kit/uri.h>
 
+#include <optional>
+
 #include "hsm/pkcs11/return_value.h"
 
 namespace hallmark::pkcs11 {
@@ -14,6 +16,13 @@ std::string Unpad(const unsigned char (&padded)[N]) {
   std::string text(reinterpret_cast<const char*>(padded), N);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\0')) text.pop_back();
   return text;
+}
+
+std::string PinRefusal(CK_FLAGS flags) {
+  if ((flags & CKF_USER_PIN_LOCKED) != 0) return "the token's PIN is locked: unlock it as security officer";
+  if ((flags & CKF_USER_PIN_FINAL_TRY) != 0) return "one more wrong PIN would lock the token: log in once by hand";
+  if ((flags & CKF_USER_PIN_TO_BE_CHANGED) != 0) return "the token wants its PIN changed first";
+  return "";
 }
 
 }  // namespace
@@ -49,6 +58,13 @@ void Module::Finalize() {
   functions_->C_Finalize(nullptr);
 }
 
+void Module::CloseAllSessions(CK_SLOT_ID slot) {
+  if (alive_ == nullptr) return;
+  alive_->store(false);
+  alive_ = std::make_shared<std::atomic<bool>>(true);
+  functions_->C_CloseAllSessions(slot);
+}
+
 Result<std::vector<CK_SLOT_ID>> Module::SlotsWithToken() const {
   CK_ULONG count = 0;
   CK_RV value = functions_->C_GetSlotList(CK_TRUE, nullptr, &count);
@@ -64,11 +80,14 @@ Result<std::vector<CK_SLOT_ID>> Module::SlotsWithToken() const {
 Result<TokenInfo> Module::FindToken(const TokenUri& uri) const {
   const auto slots = SlotsWithToken();
   if (!slots) return slots.error();
+  std::optional<CK_SLOT_ID> found;
   for (const CK_SLOT_ID slot : *slots) {
     CK_TOKEN_INFO info{};
-    if (!IsOk(functions_->C_GetTokenInfo(slot, &info)) || !uri.Matches(info)) continue;
-    return Describe(slot);
+    if (!IsOk(functions_->C_GetTokenInfo(slot, &info)) || (info.flags & CKF_TOKEN_INITIALIZED) == 0 || !uri.Matches(info)) continue;
+    if (found) return MakeError(Reason::kConfigInvalid, uri.name() + " names several tokens: add serial= to it");
+    found = slot;
   }
+  if (found) return Describe(*found);
   return MakeError(Reason::kNotFound, "the module has no token that " + uri.name() + " names");
 }
 
@@ -92,7 +111,7 @@ Result<TokenInfo> Module::Describe(CK_SLOT_ID slot) const {
   token.serial = Unpad(info.serialNumber);
   token.manufacturer = Unpad(info.manufacturerID);
   token.model = Unpad(info.model);
-  token.flags = info.flags;
+  token.pin_refusal = PinRefusal(info.flags);
   const bool known = info.ulMaxSessionCount != CK_EFFECTIVELY_INFINITE && info.ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION;
   token.max_sessions = known ? info.ulMaxSessionCount : 0;
   CK_MECHANISM_INFO mechanism{};

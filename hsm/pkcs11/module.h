@@ -16,13 +16,13 @@ namespace hallmark::pkcs11 {
 struct TokenInfo {
   CK_SLOT_ID slot = 0;
   std::string label, serial, manufacturer, model;
-  CK_FLAGS flags = 0;  // CKF_*
   unsigned long max_sessions = 0;  // 0: no limit is known
   bool rsa_pkcs = false;           // CKM_RSA_PKCS can sign
+  std::string pin_refusal;         // why no PIN must be tried now, for people; empty when one may be
 };
 
-// A PKCS#11 library, loaded by p11-kit. Initialize() and Finalize() must not run while any other thread calls the module;
-// all else may be called from any thread.
+// A PKCS#11 library, loaded by p11-kit. Initialize(), Finalize() and CloseAllSessions() must not run while any other
+// thread calls the module; all else may be called from any thread.
 class Module {
  public:
   static Result<std::unique_ptr<Module>> Load(const std::filesystem::path& path);
@@ -33,15 +33,18 @@ class Module {
   // With CKF_OS_LOCKING_OK: the module must be safe for threads.
   Status Initialize();
   void Finalize();
+  // All that this process has open with the token, which logs it out.
+  void CloseAllSessions(CK_SLOT_ID slot);
 
-  // The token that the URI names, wherever it is now: slot numbers move. kNotFound when it is not there.
+  // The token that the URI names, wherever it is now: slot numbers move. kNotFound when it is not
+  // there, kConfigInvalid when the URI names several.
   Result<TokenInfo> FindToken(const TokenUri& uri) const;
   // The first slot whose token is not initialized. kNotFound.
   Result<CK_SLOT_ID> FindEmptySlot() const;
   Result<TokenInfo> Describe(CK_SLOT_ID slot) const;
 
   CK_FUNCTION_LIST* operator->() const { return functions_; }
-  // True until Finalize(): handles of before mean nothing afterwards, or something else.
+  // True until Finalize() or CloseAllSessions(): handles of before mean nothing afterwards, or something else.
   std::shared_ptr<const std::atomic<bool>> alive() const { return alive_; }
 
  private:

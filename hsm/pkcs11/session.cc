@@ -63,6 +63,14 @@ Status Session::InitializePin(std::string_view pin) {
   return IsOk(value) ? Ok() : Status(Fail(value, "C_InitPIN"));
 }
 
+Status Session::CheckLoggedIn() {
+  CK_SESSION_INFO info{};
+  CK_RV value = (*module_)->C_GetSessionInfo(handle_, &info);
+  const bool logged_in = info.state == CKS_RO_USER_FUNCTIONS || info.state == CKS_RW_USER_FUNCTIONS;
+  if (IsOk(value) && !logged_in) value = CKR_USER_NOT_LOGGED_IN;
+  return IsOk(value) ? Ok() : Status(Fail(value, "C_GetSessionInfo"));
+}
+
 Result<Bytes> Session::SignDigest(const KeyPair& key, ByteView digest) {
   if (digest.size() != kDigestOctets) return MakeError(Reason::kInvalidArgument, "a digest that is not 32 octets");
   if (key.type == KeyType::kEd25519) return Sign(key, {CKM_EDDSA, nullptr, 0}, digest);
@@ -160,6 +168,7 @@ Result<KeyPair> Session::Find(ByteView cka_id) {
   if (!public_keys) return public_keys.error();
   // An RSA private key knows its public part; an Ed25519 one need not.
   auto spki = PublicPart(key.type, public_keys->empty() ? key.private_key : public_keys->front());
+  if (!spki && RecoveryFor(spki.error()) != Recovery::kNone) return spki.error();
   if (!spki) return MakeError(Reason::kTokenRefused, "the public part of the key cannot be read: " + spki.error().message);
   key.spki = std::move(*spki);
   key.bits = BitsOf(key.spki);

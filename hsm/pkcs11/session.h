@@ -36,6 +36,8 @@ class Session {
   // For the whole process; being logged in already counts as success. kPinRejected: never try this PIN again.
   Status Login(CK_USER_TYPE user, std::string_view pin);
   Status InitializePin(std::string_view pin);
+  // An error when the session is gone, or nobody is logged in.
+  Status CheckLoggedIn();
 
   // The pair with this CKA_ID. kKeyMissing; kTokenRefused where it cannot be used unattended (CKA_ALWAYS_AUTHENTICATE) or
   // the CKA_ID names several.

@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <shared_mutex>
 
 #include "firmware/runtime/log.h"
 #include "firmware/runtime/secret.h"
@@ -10,13 +11,17 @@
 namespace hallmark::tokend {
 namespace {
 
+using link::TokenState;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds kLook{1000};
 constexpr milliseconds kAtOnce{0};
-// A module that is in trouble is not hammered with C_Initialize.
-constexpr std::chrono::seconds kBetweenReinitializations{30};
+constexpr milliseconds kLook{1000};
+constexpr milliseconds kLongestPause{30000};
+// So often in a row a login is made again at once for trouble that it did not mend.
+constexpr unsigned kTroublesUntilDown = 3;
+// Sessions that workers leave to the login and to key management.
+constexpr unsigned long kKeptSessions = 2;
 
 Bytes Fingerprint(std::string_view secret) {
   Bytes digest(32);
@@ -25,14 +30,26 @@ Bytes Fingerprint(std::string_view secret) {
   return digest;
 }
 
+unsigned SessionsFor(unsigned configured, const pkcs11::TokenInfo& token) {
+  if (token.max_sessions == 0) return configured;
+  const unsigned long limit = token.max_sessions > kKeptSessions ? token.max_sessions - kKeptSessions : 1;
+  return static_cast<unsigned>(std::min<unsigned long>(configured, limit));
+}
+
+milliseconds PauseAfter(unsigned troubles) {
+  milliseconds pause = kLook;
+  for (unsigned i = kTroublesUntilDown; i < troubles && pause < kLongestPause; ++i) pause *= 2;
+  return std::min(pause, kLongestPause);
+}
+
 }  // namespace
 
-Keeper::Keeper(Config config, pkcs11::TokenUri uri, std::function<void(const link::TokenStatus&)> on_status)
-    : config_(std::move(config)), uri_(std::move(uri)), on_status_(std::move(on_status)) {}
+Keeper::Keeper(Config config, pkcs11::TokenUri uri) : config_(std::move(config)), uri_(std::move(uri)) {}
 
 Keeper::~Keeper() { Stop(); }
 
-void Keeper::Start() {
+void Keeper::Start(Callbacks callbacks) {
+  callbacks_ = std::move(callbacks);
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -51,22 +68,14 @@ std::shared_ptr<Login> Keeper::login() const {
 }
 
 void Keeper::Report(std::uint64_t generation, pkcs11::Recovery recovery, const Error& error) {
-  const std::lock_guard lock(mutex_);
-  if (login_ == nullptr || login_->generation != generation) return;  // it is being seen to
-  login_.reset();
-  state_ = link::TokenState::kStarting;
-  trouble_ = Trouble{recovery, error};
+  {
+    const std::lock_guard lock(mutex_);
+    if (login_ == nullptr || login_->generation != generation) return;  // it is being seen to
+    login_.reset();
+    trouble_ = Trouble{recovery, error};
+    state_ = TokenState::kStarting;
+  }
   wake_.notify_all();
-}
-
-link::Outcome Keeper::OutcomeWithoutLogin() const {
-  const std::lock_guard lock(mutex_);
-  return state_ == link::TokenState::kPinRejected ? link::Outcome::kPinRejected : link::Outcome::kTokenDown;
-}
-
-bool Keeper::starting() const {
-  const std::lock_guard lock(mutex_);
-  return state_ == link::TokenState::kStarting || state_ == link::TokenState::kReady;
 }
 
 void Keeper::Run() {
@@ -80,35 +89,74 @@ void Keeper::Run() {
       trouble.swap(trouble_);
     }
     if (trouble) {
-      log::warn("token trouble: {}: {}", trouble->error.message,
-                trouble->recovery == pkcs11::Recovery::kModule ? "initializing the module again" : "logging in again");
-      const bool finalize = trouble->recovery == pkcs11::Recovery::kModule;
-      DropLogin(finalize);
-      if (finalize && steady_clock::now() - last_reinitialization_ < kBetweenReinitializations) {
-        Tell(link::TokenState::kDown, trouble->error);
-        pause = kBetweenReinitializations;
-        last_reinitialization_ = {};
-        continue;
-      }
-      if (finalize) last_reinitialization_ = steady_clock::now();
+      pause = Recover(*trouble);
+    } else {
+      pause = login() == nullptr ? BringUp() : LookAfter();
     }
-    pause = login() == nullptr ? BringUp() : LookAfter();
   }
-  DropLogin(true);
+  Finalize();
 }
 
-// Takes the login from the workers and waits until none of them is within the module.
-void Keeper::DropLogin(bool finalize) {
-  const std::unique_lock module_lock(module_mutex_);
-  std::shared_ptr<Login> last;
+milliseconds Keeper::Recover(const Trouble& trouble) {
+  DropLogin();
+  if (trouble.recovery == pkcs11::Recovery::kModule) needs_restart_ = true;
+  const unsigned troubles = ++troubles_;
+  if (troubles > kTroublesUntilDown || (needs_restart_ && !MayRestart())) {
+    Tell(TokenState::kDown, trouble.error);
+    return PauseAfter(troubles);
+  }
+  Tell(TokenState::kStarting, trouble.error);
+  return BringUp();
+}
+
+milliseconds Keeper::BringUp() {
+  if (needs_restart_ && MayRestart()) {
+    log::warn("initializing the module again");
+    last_restart_ = steady_clock::now();
+    Finalize();
+  }
+  if (const Status loaded = LoadAndInitialize(); !loaded) return FailToBringUp(loaded.error());
+  const auto token = module_->FindToken(uri_);
+  if (!token && token.error().reason == Reason::kNotFound) {
+    Tell(TokenState::kAbsent, token.error());
+    Finalize();  // many modules see a new token only when they are initialized again
+    return kLook;
+  }
+  if (!token) return FailToBringUp(token.error());
+  if (const Status done = LogIn(*token); !done) return FailToBringUp(done.error());
+  needs_restart_ = false;
+  TellReady(*token);
+  return kLook;
+}
+
+milliseconds Keeper::FailToBringUp(const Error& error) {
+  if (pkcs11::RecoveryFor(error) == pkcs11::Recovery::kModule) needs_restart_ = true;
+  Tell(error.reason == Reason::kPinRejected ? TokenState::kPinRejected : TokenState::kDown, error);
+  return kLook;
+}
+
+bool Keeper::MayRestart() const {
+  return !last_restart_ || steady_clock::now() - *last_restart_ >= config_.between_restarts;
+}
+
+// Takes the login from the workers, waits until none of them is within the module, and closes all their sessions.
+void Keeper::DropLogin() {
+  const std::unique_lock alone(gate_);
   {
     const std::lock_guard lock(mutex_);
-    last.swap(login_);
+    if (login_ != nullptr) state_ = TokenState::kStarting;
+    login_.reset();
   }
-  if (finalize && initialized_) {
-    module_->Finalize();
-    initialized_ = false;
-  }
+  if (slot_) module_->CloseAllSessions(*slot_);
+  slot_.reset();
+}
+
+void Keeper::Finalize() {
+  DropLogin();
+  const std::unique_lock alone(gate_);
+  if (!initialized_) return;
+  module_->Finalize();
+  initialized_ = false;
 }
 
 Status Keeper::LoadAndInitialize() {
@@ -117,46 +165,22 @@ Status Keeper::LoadAndInitialize() {
     if (!module) return module.error();
     module_ = std::move(*module);
   }
-  if (!initialized_) {
-    const Status done = module_->Initialize();
-    if (!done) return done;
-    initialized_ = true;
-  }
-  return Ok();
-}
-
-milliseconds Keeper::BringUp() {
-  const Status loaded = LoadAndInitialize();
-  if (!loaded) {
-    Tell(link::TokenState::kDown, loaded.error());
-    return kLook;
-  }
-  const auto token = module_->FindToken(uri_);
-  if (!token) {
-    Tell(link::TokenState::kAbsent, token.error());
-    DropLogin(true);  // many modules see a new token only when they are initialized again
-    return kLook;
-  }
-  const Status done = LogIn(*token);
-  if (done) {
-    TellReady(*token);
-  } else {
-    Tell(done.error().reason == Reason::kPinRejected ? link::TokenState::kPinRejected : link::TokenState::kDown, done.error());
-    if (pkcs11::RecoveryFor(done.error()) == pkcs11::Recovery::kModule) DropLogin(true);
-  }
-  return kLook;
+  if (initialized_) return Ok();
+  const Status done = module_->Initialize();
+  initialized_ = done.has_value();
+  if (initialized_) needs_restart_ = false;
+  return done;
 }
 
 Status Keeper::LogIn(const pkcs11::TokenInfo& token) {
-  if ((token.flags & (CKF_USER_PIN_LOCKED | CKF_USER_PIN_FINAL_TRY)) != 0) {
-    return MakeError(Reason::kPinRejected, "the token's PIN is locked or at its last try: log in by hand once, then restart");
-  }
+  if (!token.pin_refusal.empty()) return MakeError(Reason::kPinRejected, token.pin_refusal);
   const auto pin = ReadSecretFile(uri_.pin_file());
   if (!pin) return pin.error();
   const Bytes fingerprint = Fingerprint(pin->view());
   if (fingerprint == refused_pin_) {
     return MakeError(Reason::kPinRejected, "the PIN was refused and is not tried again until its file changes");
   }
+  slot_ = token.slot;
   auto session = pkcs11::Session::Open(*module_, token.slot, pkcs11::Access::kRead);
   if (!session) return session.error();
   const Status done = session->Login(CKU_USER, pin->view());
@@ -169,23 +193,29 @@ Status Keeper::LogIn(const pkcs11::TokenInfo& token) {
   return Ok();
 }
 
-// Notices a token that went while nobody was signing.
+Status Keeper::CheckLogin(Login& present) {
+  const std::shared_lock shared(gate_);
+  const auto token = module_->Describe(present.token.slot);
+  if (!token) return token.error();
+  if (token->serial != present.token.serial || token->label != present.token.label) {
+    return MakeError(Reason::kTokenDown, "another token is in the slot");
+  }
+  return present.session.CheckLoggedIn();
+}
+
+// Notices a token or a login that went while nobody was signing.
 milliseconds Keeper::LookAfter() {
   const auto present = login();
   if (present == nullptr) return kAtOnce;
-  const auto token = module_->Describe(present->token.slot);
-  if (token && token->serial == present->token.serial && token->label == present->token.label) return kLook;
-  const Error gone = token ? MakeError(Reason::kTokenDown, "another token is in the slot") : token.error();
-  log::warn("the token is gone: {}", gone.message);
-  DropLogin(true);
-  return kAtOnce;
+  const Status well = CheckLogin(*present);
+  if (well) return kLook;
+  if (login() != present) return kAtOnce;  // a worker was first, and its report waits
+  return Recover({pkcs11::RecoveryFor(well.error()), well.error()});
 }
 
-void Keeper::Tell(link::TokenState state, const Error& error) {
-  {
-    const std::lock_guard lock(mutex_);
-    state_ = state;
-  }
+void Keeper::Tell(TokenState state, const Error& error) {
+  state_ = state;
+  callbacks_.on_state();
   if (status_.state == state && status_.message == error.message) return;  // one line a change
   status_ = {};
   status_.state = state;
@@ -193,29 +223,29 @@ void Keeper::Tell(link::TokenState state, const Error& error) {
   status_.token_code = error.token_code;
   status_.generation = generation_;
   log::warn("{}", error.message);
-  on_status_(status_);
+  callbacks_.on_status(status_);
 }
 
 void Keeper::TellReady(const pkcs11::TokenInfo& token) {
+  sessions_ = SessionsFor(config_.sessions, token);
   {
     const std::lock_guard lock(mutex_);
     if (login_ == nullptr) return;  // trouble came already
-    state_ = link::TokenState::kReady;
+    state_ = TokenState::kReady;
   }
+  callbacks_.on_state();
   status_ = {};
-  status_.state = link::TokenState::kReady;
+  status_.state = TokenState::kReady;
   status_.label = token.label;
   status_.serial = token.serial;
   status_.manufacturer = token.manufacturer;
   status_.model = token.model;
   status_.generation = generation_;
   status_.wants_data = token.rsa_pkcs ? 0 : 1;
-  // One session is kept for the login, one for key management.
-  const unsigned long limit = token.max_sessions == 0 ? config_.sessions : std::max(3ul, token.max_sessions) - 2;
-  status_.sessions = static_cast<std::uint32_t>(std::min<unsigned long>(config_.sessions, limit));
+  status_.sessions = sessions_;
   log::info("token ready: {} {}, label {}, serial {}, {} sessions", token.manufacturer, token.model, token.label, token.serial,
             status_.sessions);
-  on_status_(status_);
+  callbacks_.on_status(status_);
 }
 
 }  // namespace hallmark::tokend

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
@@ -7,7 +9,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <shared_mutex>
 #include <string>
 #include <thread>
 
@@ -16,6 +17,7 @@
 #include "hsm/pkcs11/module.h"
 #include "hsm/pkcs11/return_value.h"
 #include "hsm/pkcs11/session.h"
+#include "hsm/tokend/module_gate.h"
 
 namespace hallmark::tokend {
 
@@ -26,70 +28,97 @@ struct Login {
       : module(on), token(std::move(info)), session(std::move(first)), generation(number) {}
   const pkcs11::Module& module;
   const pkcs11::TokenInfo token;
-  pkcs11::Session session;  // stays open and unused: closing an application's last session logs it out
+  pkcs11::Session session;  // stays open: closing an application's last session logs it out
   const std::uint64_t generation;
   std::mutex keys_mutex;  // guards keys
   std::map<Bytes, std::shared_ptr<const pkcs11::KeyPair>> keys;  // by CKA_ID, compared with the recorded public part
 };
 
-// Brings the token up, and back up: loads the module, finds the token, logs in once, and recovers what workers report.
+// Brings the token up, and back up: loads the module, finds the token, logs in once, and recovers from what workers report.
 // A thread of its own does all of it. The PIN is read from its file for each login and wiped after it.
+//
+// Recovery has four levels. The worker replaces its session (1). Trouble that is reported here costs the login (2) or the
+// module, which is initialized again at most once in `between_restarts` (3). A token that stays in trouble is down (4):
+// everything is refused at once, and tried again about every second, less often when only the login succeeds.
 class Keeper {
  public:
   struct Config {
     std::filesystem::path module;
     std::string uri;
     unsigned sessions = 1;
+    std::chrono::seconds between_restarts{30};
   };
-  // `on_status` is called on the keeper's thread whenever the state changes.
-  Keeper(Config config, pkcs11::TokenUri uri, std::function<void(const link::TokenStatus&)> on_status);
+  struct Callbacks {
+    std::function<void(const link::TokenStatus&)> on_status;  // whenever it changes; on the keeper's thread
+    std::function<void()> on_state;                           // state() or sessions() changed; any thread
+  };
+  Keeper(Config config, pkcs11::TokenUri uri);
   ~Keeper();
 
-  void Start();
+  // Once.
+  void Start(Callbacks callbacks);
   void Stop();
 
-  // Held shared by whoever calls the module, so that it is never finalized under a call. Never held while waiting.
-  std::shared_mutex& module_mutex() { return module_mutex_; }
-  // The present login; null while there is none. Call with module_mutex() held shared.
+  // Held shared by whoever calls the module, exclusively by whoever must be alone in it. Never held while waiting.
+  ModuleGate& gate() { return gate_; }
+  // The present login; null while there is none. What it refers to is good as long as gate() is held.
   std::shared_ptr<Login> login() const;
-  // A call under `generation` failed in a way that one session cannot mend. Any thread; only the first report of a
+  // kStarting: a login is on its way and worth waiting for. Any thread.
+  link::TokenState state() const { return state_; }
+  // How many sessions workers may open. Any thread.
+  unsigned sessions() const { return sessions_; }
+
+  // A call under `generation` failed in a way that another session does not mend. Any thread; only the first report of a
   // generation counts.
   void Report(std::uint64_t generation, pkcs11::Recovery recovery, const Error& error);
-  // Whether a login is on its way, so that it is worth to wait a moment.
-  bool starting() const;
-  // What a request that finds no login is answered.
-  link::Outcome OutcomeWithoutLogin() const;
+  // The token signed: it is well. Any thread.
+  void Prove() {
+    if (troubles_.load(std::memory_order_relaxed) != 0) troubles_ = 0;
+  }
 
  private:
+  struct Trouble {
+    pkcs11::Recovery recovery;
+    Error error;
+  };
+  using Pause = std::chrono::milliseconds;
+
   void Run();
   // Each returns how long to wait before the next look.
-  std::chrono::milliseconds BringUp();
-  std::chrono::milliseconds LookAfter();
+  Pause Recover(const Trouble& trouble);
+  Pause BringUp();
+  Pause LookAfter();
+  Pause FailToBringUp(const Error& error);
   Status LoadAndInitialize();
   Status LogIn(const pkcs11::TokenInfo& token);
-  void DropLogin(bool finalize);
+  Status CheckLogin(Login& present);
+  bool MayRestart() const;
+  void DropLogin();
+  void Finalize();
   void Tell(link::TokenState state, const Error& error);
   void TellReady(const pkcs11::TokenInfo& token);
 
   const Config config_;
   const pkcs11::TokenUri uri_;
-  const std::function<void(const link::TokenStatus&)> on_status_;
+  Callbacks callbacks_;
+
+  // Of the keeper's thread.
   std::unique_ptr<pkcs11::Module> module_;
   bool initialized_ = false;
-  std::chrono::steady_clock::time_point last_reinitialization_{};
+  bool needs_restart_ = false;
+  std::optional<std::chrono::steady_clock::time_point> last_restart_;
+  std::optional<CK_SLOT_ID> slot_;  // where sessions of ours are open
   std::uint64_t generation_ = 0;
   Bytes refused_pin_;  // SHA-256 of the PIN that was refused; empty where none was
   link::TokenStatus status_;
 
-  std::shared_mutex module_mutex_;
-  mutable std::mutex mutex_;  // guards everything below
+  ModuleGate gate_;
+  std::atomic<link::TokenState> state_{link::TokenState::kStarting};
+  std::atomic<unsigned> sessions_{0};
+  std::atomic<unsigned> troubles_{0};  // since the last signature
+  mutable std::mutex mutex_;           // guards everything below
   std::condition_variable wake_;
   std::shared_ptr<Login> login_;
-  link::TokenState state_ = link::TokenState::kStarting;
-  struct Trouble {
-    pkcs11::Recovery recovery;
-    Error error;
-  };
   std::optional<Trouble> trouble_;
   bool stopping_ = false;
   std::thread thread_;

@@ -43,6 +43,8 @@ int Main(int argc, char** argv) {
   serve->add_option("--module", keeper.module, "The PKCS#11 library")->required();
   serve->add_option("--token-uri", keeper.uri, "The token and its PIN file (RFC 7512)")->required();
   serve->add_option("--sessions", keeper.sessions, "Signatures at once")->check(CLI::Range(1, 256))->required();
+  unsigned between_restarts = 30;
+  serve->add_option("--between-restarts", between_restarts, "Seconds between initializations of a module in trouble, at least");
 
   InitTokenConfig init;
   CLI::App* init_token = app.add_subcommand("init-token", "Initialize the first empty token; prints its label and serial as JSON");
@@ -59,6 +61,7 @@ int Main(int argc, char** argv) {
   Harden(serve->parsed());
   log::Init("tokend", "info");
   if (serve->parsed()) {
+    keeper.between_restarts = std::chrono::seconds(between_restarts);
     const Status done = Serve(keeper, FileDescriptor(fd));
     return done ? 0 : Fail(done.error());
   }

@@ -52,11 +52,36 @@ class ResultSink {
   link::SignResults waiting_;
 };
 
-void Dispatch(link::Frame& frame, Signer& signer, link::Channel& channel) {
+// Sees to it that a batch is answered when its time is up, whatever the sessions do. On the I/O thread.
+class ExpiryTimer {
+ public:
+  ExpiryTimer(boost::asio::io_context& io, Signer& signer) : timer_(io), signer_(signer) {}
+
+  void Watch(Signer::TimePoint deadline) {
+    if (armed_ && timer_.expiry() <= deadline) return;
+    armed_ = true;
+    timer_.expires_at(deadline);
+    timer_.async_wait([this](boost::system::error_code moved) {
+      if (moved) return;
+      armed_ = false;
+      if (const auto next = signer_.Expire(std::chrono::steady_clock::now())) Watch(*next);
+    });
+  }
+  void Stop() { timer_.cancel(); }
+
+ private:
+  boost::asio::steady_timer timer_;
+  Signer& signer_;
+  bool armed_ = false;
+};
+
+void Dispatch(link::Frame& frame, Signer& signer, ExpiryTimer& expiry, link::Channel& channel) {
   if (auto* key = std::get_if<link::DefineKey>(&frame)) {
     signer.Define(*key);
   } else if (auto* batch = std::get_if<link::SignBatch>(&frame)) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(batch->timeout_ms);
     signer.Sign(std::move(*batch));
+    expiry.Watch(deadline);
   } else if (auto* generate = std::get_if<link::GenerateKey>(&frame)) {
     signer.Manage(std::move(*generate));
   } else if (auto* find = std::get_if<link::FindKey>(&frame)) {
@@ -85,17 +110,19 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
 
   const auto channel = link::Channel::Create(std::move(socket));
   ResultSink sink(io, channel);
-  Keeper keeper(config, std::move(*uri), [&](const link::TokenStatus& status) { channel->Send(status); });
-  Signer signer(
-      keeper, config.sessions, [&](std::vector<link::SignOutcome> outcomes) { sink.Add(std::move(outcomes)); },
-      [&](link::KeyReply reply) { channel->Send(std::move(reply)); });
+  Keeper keeper(config, std::move(*uri));
+  Signer signer(keeper, config.sessions,
+                {[&](std::vector<link::SignOutcome> outcomes) { sink.Add(std::move(outcomes)); },
+                 [&](link::KeyReply reply) { channel->Send(std::move(reply)); }});
+  ExpiryTimer expiry(io, signer);
 
   auto work = boost::asio::make_work_guard(io);
   boost::asio::steady_timer grace(io);
   std::thread stopper;
-  channel->Start([&](link::Frame frame) { Dispatch(frame, signer, *channel); },
+  channel->Start([&](link::Frame frame) { Dispatch(frame, signer, expiry, *channel); },
                  [&](const Error& error) {
                    log::info("ending: {}", error.message);
+                   expiry.Stop();
                    grace.expires_after(kGrace);
                    grace.async_wait([](boost::system::error_code stopped) {
                      if (!stopped) ::_exit(0);  // a call of the module hangs, and cannot be cancelled
@@ -111,7 +138,7 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
                  });
   channel->Send(link::Hello{link::kVersion, static_cast<std::uint32_t>(::getpid())});
   channel->Send(link::TokenStatus{});
-  keeper.Start();
+  keeper.Start({[&](const link::TokenStatus& status) { channel->Send(status); }, [&] { signer.Wake(); }});
   signer.Start();
   io.run();
   stopper.join();

@@ -1,6 +1,7 @@
 #include "hsm/tokend/signer.h"
 
 #include <algorithm>
+#include <shared_mutex>
 #include <utility>
 
 #include "firmware/runtime/log.h"
@@ -8,15 +9,16 @@
 namespace hallmark::tokend {
 namespace {
 
+using link::TokenState;
 using std::chrono::steady_clock;
 
-constexpr int kMaxAttempts = 2;
-// How long a signature waits for a login that is being made again.
-constexpr std::chrono::milliseconds kLoginPatience{50};
+// With a new session, then under a new login, and no more.
+constexpr int kMaxAttempts = 3;
 constexpr std::size_t kMaxKeys = 1'000'000;
 
 link::Outcome OutcomeOf(const Error& error) {
   switch (error.reason) {
+    case Reason::kNotFound: return link::Outcome::kKeyUndefined;
     case Reason::kKeyMissing: return link::Outcome::kKeyMissing;
     case Reason::kKeyMismatch: return link::Outcome::kKeyMismatch;
     case Reason::kTokenRefused: return link::Outcome::kTokenRefused;
@@ -26,20 +28,46 @@ link::Outcome OutcomeOf(const Error& error) {
   }
 }
 
+link::SignOutcome OutcomeFor(std::uint64_t id, const Error& error) { return {id, OutcomeOf(error), error.token_code, {}}; }
+
+link::SignOutcome Expired(std::uint64_t id) { return {id, link::Outcome::kExpired, 0, {}}; }
+
 pkcs11::KeyType ToPkcs11(link::KeyType type) {
   return type == link::KeyType::kRsa ? pkcs11::KeyType::kRsa : pkcs11::KeyType::kEd25519;
 }
 
+Error NoLogin(TokenState state) {
+  const bool pin = state == TokenState::kPinRejected;
+  return MakeError(pin ? Reason::kPinRejected : Reason::kTokenDown, "the token is not logged in to");
+}
+
+link::KeyReply ReplyTo(std::uint64_t id, const Result<pkcs11::KeyPair>& key) {
+  link::KeyReply reply;
+  reply.id = id;
+  if (!key) {
+    reply.outcome = OutcomeOf(key.error());
+    reply.token_code = key.error().token_code;
+    reply.message = key.error().message;
+    return reply;
+  }
+  reply.type = key->type == pkcs11::KeyType::kRsa ? link::KeyType::kRsa : link::KeyType::kEd25519;
+  reply.bits = key->bits;
+  reply.spki = key->spki;
+  reply.sensitive = key->sensitive;
+  reply.extractable = key->extractable;
+  reply.never_extractable = key->never_extractable;
+  return reply;
+}
+
 }  // namespace
 
-Signer::Signer(Keeper& keeper, unsigned sessions, std::function<void(std::vector<link::SignOutcome>)> on_results,
-               std::function<void(link::KeyReply)> on_reply)
-    : keeper_(keeper), sessions_(sessions), on_results_(std::move(on_results)), on_reply_(std::move(on_reply)) {}
+Signer::Signer(Keeper& keeper, unsigned sessions, Callbacks callbacks)
+    : keeper_(keeper), sessions_(sessions), callbacks_(std::move(callbacks)) {}
 
 Signer::~Signer() { Stop(); }
 
 void Signer::Start() {
-  for (unsigned i = 0; i < sessions_; ++i) threads_.emplace_back([this] { Work(); });
+  for (unsigned i = 0; i < sessions_; ++i) threads_.emplace_back([this, i] { Work(i); });
   threads_.emplace_back([this] { ManageKeys(); });
 }
 
@@ -56,7 +84,7 @@ void Signer::Stop() {
 
 void Signer::Define(const link::DefineKey& key) {
   const std::lock_guard lock(mutex_);
-  if (keys_.size() < kMaxKeys) keys_[key.key_ref] = key;
+  if (keys_.size() < kMaxKeys || keys_.count(key.key_ref) != 0) keys_[key.key_ref] = key;
 }
 
 void Signer::Sign(link::SignBatch batch) {
@@ -84,88 +112,96 @@ void Signer::Manage(link::FindKey call) {
   wake_manager_.notify_one();
 }
 
-void Signer::Work() {
+void Signer::Wake() {
+  // Whoever is about to wait has read the state before, or reads it after.
+  { const std::lock_guard lock(mutex_); }
+  wake_signers_.notify_all();
+  wake_manager_.notify_all();
+}
+
+std::optional<Signer::TimePoint> Signer::Expire(TimePoint now) {
+  std::vector<link::SignOutcome> expired;
+  std::optional<TimePoint> next;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto late = std::stable_partition(tasks_.begin(), tasks_.end(), [&](const Task& task) { return task.deadline > now; });
+    for (auto task = late; task != tasks_.end(); ++task) expired.push_back(Expired(task->item.id));
+    tasks_.erase(late, tasks_.end());
+    for (const Task& task : tasks_) next = next ? std::min(*next, task.deadline) : task.deadline;
+  }
+  if (!expired.empty()) callbacks_.on_results(std::move(expired));
+  return next;
+}
+
+void Signer::Work(unsigned index) {
   Seat seat;
   while (true) {
     Task task;
     {
       std::unique_lock lock(mutex_);
-      wake_signers_.wait(lock, [&] { return stopping_ || !tasks_.empty(); });
-      if (stopping_) return;
+      wake_signers_.wait(lock, [&] {
+        if (stopping_) return true;
+        const TokenState state = keeper_.state();
+        return !tasks_.empty() && state != TokenState::kStarting && (state != TokenState::kReady || index < keeper_.sessions());
+      });
+      if (stopping_) break;
       task = std::move(tasks_.front());
       tasks_.pop_front();
     }
-    bool again = false;
-    link::SignOutcome outcome = SignOne(seat, task, again);
-    if (!again) {
-      on_results_({std::move(outcome)});
+    if (auto outcome = SignOne(seat, task)) {
+      callbacks_.on_results({std::move(*outcome)});
       continue;
     }
-    std::unique_lock lock(mutex_);
-    tasks_.push_front(std::move(task));
-    // The keeper is at work; looking again at once would only burn the processor.
-    wake_signers_.wait_for(lock, kLoginPatience, [&] { return stopping_; });
+    {
+      const std::lock_guard lock(mutex_);
+      tasks_.push_front(std::move(task));
+    }
+    wake_signers_.notify_one();
   }
+  const std::shared_lock shared(keeper_.gate());
+  seat.session.reset();
 }
 
-// `again` says that the outcome does not count and the task should be tried once more.
-link::SignOutcome Signer::SignOne(Seat& seat, Task& task, bool& again) {
-  link::SignOutcome outcome;
-  outcome.id = task.item.id;
-  if (task.deadline <= steady_clock::now()) {
-    outcome.outcome = link::Outcome::kExpired;
-    return outcome;
-  }
-  const std::shared_lock module_lock(keeper_.module_mutex());
-  const Status seated = Sit(seat, pkcs11::Access::kRead);
-  if (!seated) {
-    // Waits for a login that is on its way; not for a token that is away.
-    again = seated.error().reason == Reason::kStateConflict;
-    outcome.outcome = OutcomeOf(seated.error());
-    outcome.token_code = seated.error().token_code;
-    return outcome;
-  }
-  auto signature = Attempt(seat, task.item);
-  if (signature) {
-    outcome.signature = std::move(*signature);
-    return outcome;
-  }
-  const Error error = signature.error();
-  again = pkcs11::RecoveryFor(error) != pkcs11::Recovery::kNone && ++task.attempts < kMaxAttempts;
-  outcome.outcome = error.reason == Reason::kNotFound ? link::Outcome::kKeyUndefined : OutcomeOf(error);
-  outcome.token_code = error.token_code;
-  Heed(seat, error);
-  return outcome;
-}
-
-Status Signer::Sit(Seat& seat, pkcs11::Access access) {
+std::optional<link::SignOutcome> Signer::SignOne(Seat& seat, Task& task) {
+  if (task.deadline <= steady_clock::now()) return Expired(task.item.id);
+  const std::shared_lock shared(keeper_.gate());
   const auto login = keeper_.login();
   if (login == nullptr) {
+    const TokenState state = keeper_.state();
+    if (state == TokenState::kStarting || state == TokenState::kReady) return std::nullopt;
+    return OutcomeFor(task.item.id, NoLogin(state));
+  }
+  if (seat.login != login) {
     seat.session.reset();
-    seat.login.reset();
-    if (keeper_.starting()) return MakeError(Reason::kStateConflict, "the token is being logged in to");
-    const bool pin = keeper_.OutcomeWithoutLogin() == link::Outcome::kPinRejected;
-    return MakeError(pin ? Reason::kPinRejected : Reason::kTokenDown, "the token is not logged in to");
+    seat.login = login;
   }
-  if (seat.login == login && seat.session && seat.session->usable()) return Ok();
-  seat.session.reset();
-  seat.login = login;
-  auto session = pkcs11::Session::Open(login->module, login->token.slot, access);
-  if (!session) {
-    const Error error = session.error();
-    Heed(seat, error);
-    return error;
-  }
-  seat.session.emplace(std::move(*session));
-  return Ok();
+  if (const Status seated = Sit(seat); !seated) return Fail(seat, task, seated.error());
+  auto signature = Attempt(seat, task.item);
+  if (!signature) return Fail(seat, task, signature.error());
+  keeper_.Prove();
+  return link::SignOutcome{task.item.id, link::Outcome::kOk, 0, std::move(*signature)};
 }
 
-void Signer::Heed(Seat& seat, const Error& error) {
-  const pkcs11::Recovery recovery = pkcs11::RecoveryFor(error);
-  if (recovery == pkcs11::Recovery::kNone) return;
+// Decides what a failure means for the task, the session and the login.
+std::optional<link::SignOutcome> Signer::Fail(Seat& seat, Task& task, const Error& error) {
+  pkcs11::Recovery recovery = pkcs11::RecoveryFor(error);
+  if (seat.session && !seat.session->usable()) seat.session.reset();
+  if (recovery == pkcs11::Recovery::kNone || recovery == pkcs11::Recovery::kPin) return OutcomeFor(task.item.id, error);
+  ++task.attempts;
+  if (recovery == pkcs11::Recovery::kSession && task.attempts > 1) recovery = pkcs11::Recovery::kLogin;
   seat.session.reset();
-  if (recovery == pkcs11::Recovery::kSession) return;
-  keeper_.Report(seat.login->generation, recovery, error);
+  if (recovery != pkcs11::Recovery::kSession) keeper_.Report(seat.login->generation, recovery, error);
+  if (task.attempts < kMaxAttempts) return std::nullopt;
+  return OutcomeFor(task.item.id, error);
+}
+
+Status Signer::Sit(Seat& seat) {
+  if (seat.session && seat.session->usable()) return Ok();
+  seat.session.reset();
+  auto session = pkcs11::Session::Open(seat.login->module, seat.login->token.slot, pkcs11::Access::kRead);
+  if (!session) return session.error();
+  seat.session.emplace(std::move(*session));
+  return Ok();
 }
 
 Result<std::shared_ptr<const pkcs11::KeyPair>> Signer::KeyFor(Seat& seat, const link::DefineKey& wanted) {
@@ -174,7 +210,6 @@ Result<std::shared_ptr<const pkcs11::KeyPair>> Signer::KeyFor(Seat& seat, const 
     const auto known = seat.login->keys.find(wanted.cka_id);
     if (known != seat.login->keys.end() && known->second->spki == wanted.spki) return known->second;
   }
-  const std::shared_lock objects_lock(objects_mutex_);
   auto found = seat.session->Find(wanted.cka_id);
   if (!found) return found.error();
   if (found->type != ToPkcs11(wanted.type) || found->spki != wanted.spki) {
@@ -201,50 +236,49 @@ Result<Bytes> Signer::Attempt(Seat& seat, const link::SignItem& item) {
 }
 
 void Signer::ManageKeys() {
-  Seat seat;
   while (true) {
     KeyCall call;
     {
       std::unique_lock lock(mutex_);
-      wake_manager_.wait(lock, [&] { return stopping_ || !key_calls_.empty(); });
+      wake_manager_.wait(lock, [&] {
+        return stopping_ || (!key_calls_.empty() && keeper_.state() != TokenState::kStarting);
+      });
       if (stopping_) return;
       call = std::move(key_calls_.front());
       key_calls_.pop_front();
     }
-    link::KeyReply reply = Answer(seat, call);
-    on_reply_(std::move(reply));
+    const std::uint64_t id = std::visit([](const auto& c) { return c.id; }, call);
+    callbacks_.on_reply(ReplyTo(id, Answer(call)));
   }
 }
 
-link::KeyReply Signer::Answer(Seat& seat, const KeyCall& call) {
-  link::KeyReply reply;
-  std::visit([&](const auto& c) { reply.id = c.id; }, call);
-  const std::shared_lock module_lock(keeper_.module_mutex());
-  const Status seated = Sit(seat, pkcs11::Access::kWrite);
-  Result<pkcs11::KeyPair> key = seated ? Result<pkcs11::KeyPair>(pkcs11::KeyPair()) : Result<pkcs11::KeyPair>(seated.error());
-  if (seated) {
-    const std::unique_lock objects_lock(objects_mutex_);
-    if (const auto* generate = std::get_if<link::GenerateKey>(&call)) {
-      key = seat.session->Generate(ToPkcs11(generate->type), generate->bits, generate->cka_id, generate->label);
-    } else {
-      key = seat.session->Find(std::get<link::FindKey>(call).cka_id);
-    }
+// Not tried again: a pair could be made twice. A session for each call, as they are rare.
+Result<pkcs11::KeyPair> Signer::Answer(const KeyCall& call) {
+  const auto* generate = std::get_if<link::GenerateKey>(&call);
+  // SoftHSM 2.6 mixes objects up when a pair is made while other calls are under way.
+  std::unique_lock alone(keeper_.gate(), std::defer_lock);
+  std::shared_lock shared(keeper_.gate(), std::defer_lock);
+  if (generate != nullptr) {
+    alone.lock();
+  } else {
+    shared.lock();
   }
-  if (!key) {
-    const Error error = key.error();
-    if (seated) Heed(seat, error);
-    reply.outcome = OutcomeOf(error);
-    reply.token_code = error.token_code;
-    reply.message = error.message;
-    return reply;
+  const auto login = keeper_.login();
+  if (login == nullptr) return NoLogin(keeper_.state());
+  const auto access = generate != nullptr ? pkcs11::Access::kWrite : pkcs11::Access::kRead;
+  auto session = pkcs11::Session::Open(login->module, login->token.slot, access);
+  Result<pkcs11::KeyPair> key = session ? Result<pkcs11::KeyPair>(pkcs11::KeyPair()) : session.error();
+  if (session && generate != nullptr) {
+    key = session->Generate(ToPkcs11(generate->type), generate->bits, generate->cka_id, generate->label);
+  } else if (session) {
+    key = session->Find(std::get<link::FindKey>(call).cka_id);
   }
-  reply.type = key->type == pkcs11::KeyType::kRsa ? link::KeyType::kRsa : link::KeyType::kEd25519;
-  reply.bits = key->bits;
-  reply.spki = std::move(key->spki);
-  reply.sensitive = key->sensitive;
-  reply.extractable = key->extractable;
-  reply.never_extractable = key->never_extractable;
-  return reply;
+  if (key) return key;
+  const pkcs11::Recovery recovery = pkcs11::RecoveryFor(key.error());
+  if (recovery == pkcs11::Recovery::kLogin || recovery == pkcs11::Recovery::kModule) {
+    keeper_.Report(login->generation, recovery, key.error());
+  }
+  return key;
 }
 
 }  // namespace hallmark::tokend

@@ -7,7 +7,6 @@
 #include <map>
 #include <mutex>
 #include <optional>
-#include <shared_mutex>
 #include <thread>
 #include <variant>
 #include <vector>
@@ -17,13 +16,17 @@
 
 namespace hallmark::tokend {
 
-// The sessions: N workers, each with one session of its own, take signatures from one queue; one more makes and finds
-// keys. All of it under the keeper's present login.
+// The sessions: N workers, each with one session of its own, take signatures from one queue; one more thread makes and
+// finds keys. All of it under the keeper's present login. While a login is on its way, both queues wait; while the token
+// is down, all is refused at once.
 class Signer {
  public:
-  // `on_results` and `on_reply` are called on the workers' threads.
-  Signer(Keeper& keeper, unsigned sessions, std::function<void(std::vector<link::SignOutcome>)> on_results,
-         std::function<void(link::KeyReply)> on_reply);
+  using TimePoint = std::chrono::steady_clock::time_point;
+  struct Callbacks {
+    std::function<void(std::vector<link::SignOutcome>)> on_results;  // any thread
+    std::function<void(link::KeyReply)> on_reply;                    // any thread
+  };
+  Signer(Keeper& keeper, unsigned sessions, Callbacks callbacks);
   ~Signer();
 
   void Start();
@@ -34,11 +37,15 @@ class Signer {
   void Sign(link::SignBatch batch);
   void Manage(link::GenerateKey call);
   void Manage(link::FindKey call);
+  // The keeper's state changed.
+  void Wake();
+  // Answers what waited too long, even when every session hangs. Gives when the next of those waiting expires.
+  std::optional<TimePoint> Expire(TimePoint now);
 
  private:
   struct Task {
     link::SignItem item;
-    std::chrono::steady_clock::time_point deadline;
+    TimePoint deadline;
     int attempts = 0;
   };
   // A session and the login it belongs to.
@@ -48,23 +55,20 @@ class Signer {
   };
   using KeyCall = std::variant<link::GenerateKey, link::FindKey>;
 
-  void Work();
+  void Work(unsigned index);
   void ManageKeys();
-  link::SignOutcome SignOne(Seat& seat, Task& task, bool& again);
+  // Nothing when the task should be tried again.
+  std::optional<link::SignOutcome> SignOne(Seat& seat, Task& task);
+  std::optional<link::SignOutcome> Fail(Seat& seat, Task& task, const Error& error);
   Result<Bytes> Attempt(Seat& seat, const link::SignItem& item);
-  link::KeyReply Answer(Seat& seat, const KeyCall& call);
-  // Makes the seat one of the present login. kTokenDown while there is none.
-  Status Sit(Seat& seat, pkcs11::Access access);
+  // Makes the seat one of the present login.
+  Status Sit(Seat& seat);
   Result<std::shared_ptr<const pkcs11::KeyPair>> KeyFor(Seat& seat, const link::DefineKey& wanted);
-  // Decides what a failure means for the seat and for the login.
-  void Heed(Seat& seat, const Error& error);
+  Result<pkcs11::KeyPair> Answer(const KeyCall& call);
 
   Keeper& keeper_;
   const unsigned sessions_;
-  const std::function<void(std::vector<link::SignOutcome>)> on_results_;
-  const std::function<void(link::KeyReply)> on_reply_;
-  // Held shared to look for a key, exclusively to make one: SoftHSM 2.6 loses track when both happen at once.
-  std::shared_mutex objects_mutex_;
+  const Callbacks callbacks_;
   std::mutex mutex_;  // guards everything below
   std::condition_variable wake_signers_, wake_manager_;
   std::deque<Task> tasks_;

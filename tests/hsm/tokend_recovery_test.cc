@@ -1,0 +1,292 @@
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <thread>
+
+#include "tests/hsm/support/environment.h"
+#include "tests/hsm/support/tokend_client.h"
+#include "tests/hsm/support/verify.h"
+
+// What tokend does when the token, its module or the PIN is in trouble: faults are injected by faulty_pkcs11.
+namespace hallmark::test {
+namespace {
+
+using link::InputKind;
+using link::KeyType;
+using link::Outcome;
+using link::TokenState;
+
+const Bytes kId = {0x01};
+
+class Recovery : public testing::Test {
+ protected:
+  // A ready token with one Ed25519 key, defined as 1. No C_Sign was called yet.
+  TokendClient& Start(unsigned sessions = 1, std::vector<std::string> more = {}) {
+    TokendClient::Options options;
+    options.sessions = sessions;
+    options.faulty = true;
+    options.more = std::move(more);
+    tokend_.emplace(environment_, options);
+    tokend_->Await<link::Hello>();
+    tokend_->AwaitState(TokenState::kReady);
+    key_ = tokend_->Generate(KeyType::kEd25519, 0, kId);
+    EXPECT_EQ(key_.outcome, Outcome::kOk) << key_.message;
+    tokend_->Define(1, key_, kId);
+    return *tokend_;
+  }
+  void ExpectSigns() {
+    const Bytes digest = Sha256("after the trouble");
+    const auto outcome = tokend_->Sign(1, digest);
+    ASSERT_EQ(outcome.outcome, Outcome::kOk) << std::hex << outcome.token_code;
+    EXPECT_TRUE(Verifies(key_.spki, digest, outcome.signature));
+  }
+  HsmEnvironment environment_;
+  std::optional<TokendClient> tokend_;
+  link::KeyReply key_;
+};
+
+struct Fault {
+  const char* name;
+  const char* rules;
+  std::size_t logins, initializations;  // of the module, from the start
+};
+class OneFault : public Recovery, public testing::WithParamInterface<Fault> {};
+
+// The caller sees nothing of it, and no more is made anew than has to be.
+TEST_P(OneFault, IsMended) {
+  Start();
+  environment_.WriteFaults(GetParam().rules);
+  ExpectSigns();
+  ExpectSigns();
+  EXPECT_EQ(environment_.CountCalls("C_Login"), GetParam().logins);
+  EXPECT_EQ(environment_.CountCalls("C_Initialize"), GetParam().initializations);
+}
+
+const Fault kFaults[] = {
+    // Level 1: the session.
+    {"OperationActive", "C_SignInit 1 return 0x90", 1, 1},
+    {"FunctionFailed", "C_Sign 1 return 0x6", 1, 1},
+    {"VendorCode", "C_Sign 1 return 0x80000123", 1, 1},
+    // Level 2: the login.
+    {"NotLoggedIn", "C_SignInit 1 return 0x101", 2, 1},
+    {"SessionGone", "C_Sign 1 return 0xb3", 2, 1},
+    {"SessionClosed", "C_SignInit 1 return 0xb0", 2, 1},
+    {"KeyHandleStale", "C_SignInit 1 return 0x60", 2, 1},
+    {"ObjectHandleStale", "C_SignInit 1 return 0x82", 2, 1},
+    {"SessionFailsTwice", "C_Sign 1 return 0x6\nC_Sign 2 return 0x6", 2, 1},
+    {"NoMoreSessions", "C_Sign 1 return 0x6\nC_OpenSession 4 return 0xb1\nC_OpenSession 5 return 0xb1", 2, 1},
+    // Level 3: the module.
+    {"GeneralError", "C_Sign 1 return 0x5", 2, 2},
+    {"DeviceError", "C_Sign 1 return 0x30", 2, 2},
+    {"DeviceRemoved", "C_SignInit 1 return 0x32", 2, 2},
+    {"NotInitialized", "C_Sign 1 return 0x190", 2, 2},
+};
+INSTANTIATE_TEST_SUITE_P(Levels, OneFault, testing::ValuesIn(kFaults),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST_F(Recovery, EachLoginIsANewGeneration) {
+  auto& tokend = Start();
+  EXPECT_EQ(tokend.status()->generation, 1u);
+  environment_.WriteFaults("C_SignInit 1 return 0x101");
+  ExpectSigns();
+  EXPECT_EQ(tokend.AwaitState(TokenState::kReady).generation, 2u);
+}
+
+TEST_F(Recovery, ManySessionsInTroubleLogInOnce) {
+  auto& tokend = Start(4);
+  environment_.WriteFaults(
+      "C_SignInit 1 return 0x101\nC_SignInit 2 return 0x101\nC_SignInit 3 return 0x101\nC_SignInit 4 return 0x101");
+  link::SignBatch batch{30000, {}};
+  for (std::uint64_t i = 0; i < 200; ++i) batch.items.push_back({i, 1, InputKind::kDigest, Sha256(std::to_string(i))});
+  for (const auto& [id, outcome] : tokend.Sign(batch)) {
+    ASSERT_EQ(outcome.outcome, Outcome::kOk);
+    EXPECT_TRUE(Verifies(key_.spki, batch.items[id].input, outcome.signature));
+  }
+  // Sessions that failed under the login that was given up already do not count; at most one more may have begun anew.
+  EXPECT_LE(environment_.CountCalls("C_Login"), 4u);
+  EXPECT_EQ(environment_.CountCalls("C_Initialize"), 1u);
+}
+
+// Level 4.
+TEST_F(Recovery, TokenThatStaysInTroubleIsDownAndComesBack) {
+  auto& tokend = Start(1, {"--between-restarts", "2"});
+  environment_.WriteFaults("C_Sign * return 0x30");
+  const auto failed = tokend.Sign(1, Sha256("x"));
+  EXPECT_EQ(failed.outcome, Outcome::kTokenDown);
+  EXPECT_EQ(environment_.CountCalls("C_Initialize"), 2u) << "once, and not again so soon";
+  environment_.WriteFaults("C_Sign * return 0x30\nC_OpenSession * return 0x30");
+  const auto down = tokend.AwaitState(TokenState::kDown);
+  EXPECT_EQ(down.token_code, 0x30u);
+  environment_.WriteFaults("");
+  tokend.AwaitState(TokenState::kReady);
+  ExpectSigns();
+}
+
+TEST_F(Recovery, WhileTheTokenIsDownRequestsFailAtOnce) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_Sign * return 0x30\nC_OpenSession * return 0x30");
+  EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kTokenDown);
+  tokend.AwaitState(TokenState::kDown);
+  // With an hour to go, they would not be answered within the test's patience if they waited.
+  EXPECT_EQ(tokend.Sign(1, Sha256("y"), 3600'000).outcome, Outcome::kTokenDown);
+  EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, {9}).outcome, Outcome::kTokenDown);
+  EXPECT_LE(environment_.CountCalls("C_Initialize"), 2u);
+}
+
+TEST_F(Recovery, KeyThatIsMissingCostsNobodyElse) {
+  auto& tokend = Start();
+  ExpectSigns();
+  tokend.Define(2, key_, {0x77});
+  EXPECT_EQ(tokend.Sign(2, Sha256("x")).outcome, Outcome::kKeyMissing);
+  ExpectSigns();
+}
+
+TEST_F(Recovery, WrongSignatureIsPassedOnForTheOtherEndToRefuse) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_Sign 1 corrupt");
+  const Bytes digest = Sha256("x");
+  const auto outcome = tokend.Sign(1, digest);
+  ASSERT_EQ(outcome.outcome, Outcome::kOk);
+  EXPECT_FALSE(Verifies(key_.spki, digest, outcome.signature));
+  ExpectSigns();
+}
+
+TEST_F(Recovery, RefusalOfOneKeyCostsNobodyElse) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_SignInit 1 return 0x68");
+  const auto outcome = tokend.Sign(1, Sha256("x"));
+  EXPECT_EQ(outcome.outcome, Outcome::kTokenRefused);
+  EXPECT_EQ(outcome.token_code, 0x68u);
+  ExpectSigns();
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 1u);
+}
+
+TEST_F(Recovery, WhatWaitsBehindAHungCallExpires) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_Sign 1 hang");
+  const Bytes digest = Sha256("x");
+  tokend.Send(link::SignBatch{3600'000, {{1, 1, InputKind::kDigest, digest}}});
+  const auto outcomes = tokend.Sign({200, {{2, 1, InputKind::kDigest, digest}, {3, 1, InputKind::kDigest, digest}}});
+  EXPECT_EQ(outcomes.at(2).outcome, Outcome::kExpired);
+  EXPECT_EQ(outcomes.at(3).outcome, Outcome::kExpired);
+  tokend.Send(link::Ping{5});
+  EXPECT_EQ(tokend.Await<link::Pong>().id, 5u) << "the link does not hang with the module";
+}
+
+TEST_F(Recovery, OtherSessionsGoOnWhileOneHangs) {
+  auto& tokend = Start(2);
+  environment_.WriteFaults("C_Sign 1 hang");
+  tokend.Send(link::SignBatch{3600'000, {{1, 1, InputKind::kDigest, Sha256("x")}}});
+  for (int i = 0; i < 20; ++i) ExpectSigns();
+}
+
+TEST_F(Recovery, EndsWithTheLinkEvenWhenACallHangs) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_Sign 1 hang");
+  tokend.Send(link::SignBatch{3600'000, {{1, 1, InputKind::kDigest, Sha256("x")}}});
+  tokend.Send(link::Ping{1});
+  tokend.Await<link::Pong>();
+  tokend.CloseLink();
+  EXPECT_EQ(tokend.Wait(), 0);
+}
+
+TEST_F(Recovery, CrashOfTheModuleEndsTheLink) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_Sign 1 crash");
+  tokend.Send(link::SignBatch{30000, {{1, 1, InputKind::kDigest, Sha256("x")}}});
+  while (tokend.Receive()) {
+  }
+  EXPECT_EQ(tokend.Wait(), 128 + SIGABRT);
+}
+
+TEST_F(Recovery, SlowTokenIsWaitedFor) {
+  Start();
+  environment_.WriteFaults("C_Sign 1 delay 300");
+  ExpectSigns();
+}
+
+class Pin : public Recovery {
+ protected:
+  TokendClient& StartWithFaults() {
+    TokendClient::Options options;
+    options.faulty = true;
+    tokend_.emplace(environment_, options);
+    tokend_->Await<link::Hello>();
+    return *tokend_;
+  }
+};
+
+TEST_F(Pin, ThatIsWrongIsTriedOnce) {
+  environment_.WritePin("111111");
+  auto& tokend = StartWithFaults();
+  const auto status = tokend.AwaitState(TokenState::kPinRejected);
+  EXPECT_EQ(status.token_code, 0xa0u);
+  EXPECT_EQ(status.message.find("111111"), std::string::npos);
+  EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kPinRejected);
+  EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, kId).outcome, Outcome::kPinRejected);
+  // Two looks at the file later; the same PIN written again is no change.
+  environment_.WritePin("111111");
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 1u);
+
+  environment_.WritePin(kPin);
+  tokend.AwaitState(TokenState::kReady);
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 2u);
+}
+
+TEST_F(Pin, ThatTurnsWrongIsNotTriedAgainInRecovery) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_SignInit 1 return 0x101\nC_Login 2+ return 0xa0");
+  EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kPinRejected);
+  tokend.AwaitState(TokenState::kPinRejected);
+  EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kPinRejected);
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 2u);
+}
+
+TEST_F(Pin, FileThatIsMissingIsWaitedFor) {
+  std::filesystem::remove(environment_.directory() / "pin");
+  auto& tokend = StartWithFaults();
+  tokend.AwaitState(TokenState::kDown);
+  environment_.WritePin(kPin);
+  tokend.AwaitState(TokenState::kReady);
+}
+
+TEST_F(Recovery, ModuleThatIsMissingIsDown) {
+  std::filesystem::remove_all(environment_.directory() / "tokens");  // SoftHSM does not initialize without it
+  TokendClient::Options options;
+  options.faulty = true;
+  TokendClient tokend(environment_, options);
+  tokend.Await<link::Hello>();
+  const auto status = tokend.AwaitState(TokenState::kDown);
+  EXPECT_NE(status.token_code, 0u);
+  EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kTokenDown);
+}
+
+TEST(Absent, TokenIsTakenWhenItComes) {
+  HsmEnvironment environment(false);
+  TokendClient::Options options;
+  options.faulty = true;
+  TokendClient tokend(environment, options);
+  tokend.Await<link::Hello>();
+  tokend.AwaitState(TokenState::kAbsent);
+  EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kTokenDown);
+  environment.InitToken();
+  tokend.AwaitState(TokenState::kReady);
+  EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, kId).outcome, Outcome::kOk);
+}
+
+TEST_F(Recovery, TokenThatGoesAndComesBackSignsAgain) {
+  auto& tokend = Start();
+  ExpectSigns();
+  environment_.HideTokens();
+  environment_.WriteFaults("C_GetTokenInfo * return 0xe0\nC_Sign * return 0xe0");  // CKR_TOKEN_NOT_PRESENT
+  tokend.AwaitState(TokenState::kAbsent);
+  EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kTokenDown);
+  environment_.ShowTokens();
+  environment_.WriteFaults("");
+  tokend.AwaitState(TokenState::kReady);
+  ExpectSigns();
+}
+
+}  // namespace
+}  // namespace hallmark::test
