@@ -30,7 +30,7 @@ install_packages() {
   ((EUID == 0)) || fail "packages are missing" "run as root: apt-get install ${missing[*]}"
   printf 'installing %d packages: %s\n' "${#missing[@]}" "${missing[*]}"
 
-  # Servers that come with packages (opendkim, knot) are only tools here: none is to be started.
+  # A server that comes with a package (knot) is only a tool here and is not to be started.
   local policy=/usr/sbin/policy-rc.d
   if [[ ! -e $policy ]]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"

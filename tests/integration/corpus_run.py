@@ -24,8 +24,12 @@ from hallmark.signing.v1 import signing_pb2
 PAIRS = tuple(f"{header}/{body}" for header in ("simple", "relaxed") for body in ("simple", "relaxed"))
 # What a message can be refused for; anything else is a fault of the daemon.
 REFUSALS = {"FROM_MISSING", "FROM_REPEATED", "FROM_UNUSABLE", "HEADER_MALFORMED", "HEADER_TOO_LARGE", "MESSAGE_TOO_LARGE"}
-NOT_MESSAGES = re.compile(r"(\.(pem|key|pub|json|ya?ml|md|dns|bind9|tinydns|b64|toml|gitattributes)|LICEN[SC]E[^/]*|NOTICE[^/]*)$",
+NOT_MESSAGES = re.compile(r"(\.(pem|key|pub|json|ya?ml|md|dns|bind9|tinydns|b64|toml|gitattributes)|LICEN[SC]E[^/]*|LICENSES/.*|NOTICE[^/]*)$",
                           re.IGNORECASE)
+
+
+# A mailbox's separator stands before a message and is no part of it.
+MBOX_LINE = re.compile(rb"From (?![ \t]*:)[^\r\n]*\r?\n")
 
 
 def find_messages(folder):
@@ -37,7 +41,9 @@ def find_messages(folder):
             path = pathlib.Path(root, name)
             relative = path.relative_to(folder).as_posix()
             if not NOT_MESSAGES.search(relative):
-                found[relative] = path.read_bytes()
+                message = path.read_bytes()
+                separator = MBOX_LINE.match(message)
+                found[relative] = message[separator.end():] if separator else message
     return found
 
 

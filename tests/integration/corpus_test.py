@@ -64,7 +64,7 @@ class CorpusTest(unittest.TestCase):
         for domain in self.run_.domains():
             lines += self.hallmark.dkimctl("dns", "show", domain).stdout.splitlines()
         with knot.Knot(lines) as server:
-            self.assert_dkimctl_accepts("--resolver", f"127.0.0.1:{server.port}")
+            self.assert_dkimctl_accepts("--nameserver", f"127.0.0.1:{server.port}")
 
 
 if __name__ == "__main__":

@@ -227,7 +227,7 @@ class Deployment:
             answer = call(*arguments, **options)
         except grpc.RpcError as error:
             return error
-        raise AssertionError(f"the call was to fail, and gave {answer}")
+        raise AssertionError(f"the call was to fail, and gave {str(answer)[:300]}")
 
     def add_domain(self, name, profile="", algorithms=KEY_ALGORITHMS):
         """Makes a domain with an active key of each algorithm. Returns the keys."""

@@ -25,13 +25,23 @@ def _nbsp_in_signed_field(message, finding):
     return any(b"\xa0" in field for field in _signed_fields(message, finding["domain"], finding["selector"]))
 
 
-def _field_longer_than(limit):
-    return lambda message, finding: any(len(field) > limit for field in common.split_header(message)[0])
+def _signed_field_over_64k(message, finding):
+    return any(len(field) > 65536 for field in _signed_fields(message, finding["domain"], finding["selector"]))
+
+
+def _space_before_colon(message, _):
+    return any(re.match(rb"[!-9;-~]+[ \t]+:", field) for field in common.split_header(message)[0])
+
+
+def _no_blank_line(message, _):
+    return common.split_header(message)[1] == b""
 
 
 PROPERTIES = {
     "nbsp-in-signed-field": _nbsp_in_signed_field,
-    "field-over-64k": _field_longer_than(65536),
+    "no-blank-line": _no_blank_line,
+    "signed-field-over-64k": _signed_field_over_64k,
+    "space-before-colon": _space_before_colon,
 }
 
 
