@@ -16,6 +16,7 @@ namespace {
 constexpr unsigned kCertificateRefreshSeconds = 5;
 constexpr std::int64_t kMessageOverhead = 1 << 20;  // envelope and options beside the message
 constexpr int kStreamsPerConnection = 2048;
+constexpr int kStreamWindow = 256 << 10;  // octets of one stream that may be on their way
 
 std::shared_ptr<grpc::ServerCredentials> MutualTls(const ListenerConfig& config) {
   const auto provider = std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
@@ -47,6 +48,9 @@ Result<std::unique_ptr<Listener>> Listener::Start(const ListenerConfig& config, 
   builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(static_cast<int>(message_octets + kMessageOverhead));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);
+  // A fixed window: gRPC's own estimate of the path's bandwidth lets it hold tens of megabytes of a stream on a fast link.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindow);
   // Two daemons on one port would share its connections without a word.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
