@@ -11,8 +11,8 @@ namespace hallmark::dkim {
 
 struct AlgorithmInfo {
   Algorithm algorithm;
-  std::string_view name;         // a=
-  std::string_view record_name;  // k= of the key record
+  std::string_view name;            // a=
+  std::string_view record_name;     // k= of the key record
   unsigned minimum_signing_bits;    // RFC 8301 section 3.2: signers use at least 2048
   unsigned minimum_verifying_bits;  // ... and verifiers refuse less than 1024
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "signerd/dkim/ascii.h"
@@ -24,7 +25,8 @@ struct Mailbox {
   bool has_angle = false;
 };
 
-// Splits a From value into mailboxes. Each call of Take works on one octet, so hostile nesting costs no stack.
+// Splits a From value into mailboxes. Works octet by octet with a count for the depth, so hostile nesting costs no
+// stack.
 class MailboxList {
  public:
   Result<std::vector<Mailbox>> Split(std::string_view value) {
@@ -45,30 +47,27 @@ class MailboxList {
     if (c == '\r' || c == '\n') return Ok();  // unfolded
     if (escaped_) {
       escaped_ = false;
-      if (comment_depth_ == 0) Text().push_back(c);
-      return Ok();
+      return comment_depth_ == 0 ? Append(c) : Ok();
     }
     if (c == '\\' && (in_quote_ || comment_depth_ != 0)) {
       escaped_ = true;
-      if (comment_depth_ == 0) Text().push_back(c);
-      return Ok();
+      return comment_depth_ == 0 ? Append(c) : Ok();
     }
     if (comment_depth_ != 0) {
       if (c == '(') ++comment_depth_;
-      if (c == ')' && --comment_depth_ == 0) Text().push_back(' ');
+      if (c == ')' && --comment_depth_ == 0) return Append(' ');
       return Ok();
     }
     if (in_quote_) {
       if (c == '"') in_quote_ = false;
-      Text().push_back(c);
-      return Ok();
+      return Append(c);
     }
     return TakePlain(c);
   }
 
   Status TakePlain(char c) {
     switch (c) {
-      case '"': in_quote_ = true; break;
+      case '"': in_quote_ = true; return Append(c);
       case '(': ++comment_depth_; return Ok();
       case '<':
         if (in_angle_ || current_.has_angle) return Unusable("a mailbox has two angle brackets");
@@ -78,28 +77,42 @@ class MailboxList {
         if (!in_angle_) return Unusable("an angle bracket is closed that was not opened");
         in_angle_ = false;
         return Ok();
-      case ',':
-        if (in_angle_) break;  // an obsolete route: "<@a,@b:user@domain>"
-        return EndMailbox();
-      case ':':
-        if (in_angle_ || current_.outside.find('[') != std::string::npos) break;
-        current_ = {};  // what came before is the name of a group
-        return Ok();
-      case ';':
-        if (in_angle_) break;
-        return EndMailbox();
-      default: break;
+      case ',':  // in angle brackets of an obsolete route: "<@a,@b:user@domain>"
+      case ';': return in_angle_ ? Append(c) : EndMailbox();
+      case ':': return in_angle_ || InLiteral() ? Append(c) : EndGroupName();
+      default: return Append(c);
     }
-    Text().push_back(c);
+  }
+
+  Status Append(char c) {
+    if (in_angle_) {
+      current_.angle.push_back(c);
+      return Ok();
+    }
+    if (current_.has_angle && !IsWsp(c)) return Unusable("there is text between an angle bracket and the next mailbox");
+    current_.outside.push_back(c);
     return Ok();
   }
 
-  std::string& Text() { return in_angle_ ? current_.angle : current_.outside; }
+  bool InLiteral() const {
+    const std::size_t open = current_.outside.rfind('[');
+    return open != std::string::npos && current_.outside.find(']', open) == std::string::npos;
+  }
+
+  // The name of a group says nothing, unless it looks like an address: some readers would show that one.
+  Status EndGroupName() {
+    if (current_.has_angle || current_.outside.find('@') != std::string::npos) {
+      return Unusable("there is an address before a colon");
+    }
+    current_ = {};
+    return Ok();
+  }
 
   Status EndMailbox() {
     const bool empty = !current_.has_angle && TrimFws(current_.outside).empty();
     if (!empty) {
-      if (mailboxes_.size() == kMaxMailboxes) return Unusable("there are more than " + std::to_string(kMaxMailboxes) + " mailboxes");
+      if (mailboxes_.size() == kMaxMailboxes)
+        return Unusable("there are more than " + std::to_string(kMaxMailboxes) + " mailboxes");
       mailboxes_.push_back(std::move(current_));
     }
     current_ = {};
@@ -128,6 +141,31 @@ std::size_t FindDomain(std::string_view address) {
   return at;
 }
 
+// A local part or a domain without the white space that obsolete syntax allows around its dots. Nothing when there is
+// white space elsewhere: "a@b.com c@d.com" is no address.
+std::optional<std::string> WithoutSpaceAtDots(std::string_view text) {
+  std::string out;
+  bool quoted = false, gap = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (!quoted && IsWsp(c)) {
+      gap = !out.empty();
+      continue;
+    }
+    if (gap && c != '.' && out.back() != '.') return std::nullopt;
+    gap = false;
+    if (c == '"') quoted = !quoted;
+    out.push_back(c);
+    if (quoted && c == '\\' && i + 1 < text.size()) out.push_back(text[++i]);
+  }
+  return out;
+}
+
+bool HasControl(std::string_view text) {
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == '\x7f'; });
+}
+
 Result<Author> AuthorOf(const Mailbox& mailbox) {
   std::string_view address = TrimFws(mailbox.has_angle ? mailbox.angle : mailbox.outside);
   if (mailbox.has_angle && address.starts_with('@')) {  // an obsolete route
@@ -135,28 +173,30 @@ Result<Author> AuthorOf(const Mailbox& mailbox) {
     address = colon == std::string_view::npos ? std::string_view() : TrimFws(address.substr(colon + 1));
   }
   if (address.empty()) return Unusable("the address is empty");
+  if (HasControl(address)) return Unusable("the address has a control character");
   const std::size_t at = FindDomain(address);
   if (at == std::string_view::npos) return Unusable("the address has no domain");
-  if (TrimFws(address.substr(0, at)).empty()) return Unusable("the address has no local part");
-  std::string domain(address.substr(at + 1));
-  if (TrimFws(domain).starts_with('[')) return Unusable("the address has a domain literal: there is no domain to sign for");
-  std::erase_if(domain, &IsFws);  // obsolete syntax allows white space around the dots
-  auto normal = NormalizeDomain(domain);
+  const auto local_part = WithoutSpaceAtDots(address.substr(0, at));
+  const auto domain = WithoutSpaceAtDots(address.substr(at + 1));
+  if (!local_part || !domain) return Unusable("the address has white space within");
+  if (local_part->empty()) return Unusable("the address has no local part");
+  if (domain->starts_with('[')) return Unusable("the address has a domain literal: there is no domain to sign for");
+  auto normal = NormalizeDomain(*domain);
   if (!normal) return Unusable("the address has no usable domain: " + normal.error().message);
-  return Author{std::string(address), std::move(*normal)};
+  return Author{*local_part + "@" + *domain, std::move(*normal)};
 }
 
-bool IsLabel(std::string_view label) {
+bool IsLabel(std::string_view label, bool underscores) {
   return !label.empty() && label.size() <= kMaxLabel && label.front() != '-' && label.back() != '-' &&
-         std::all_of(label.begin(), label.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || IsDigit(c) || c == '-' || c == '_';
+         std::all_of(label.begin(), label.end(), [=](char c) {
+           return (c >= 'a' && c <= 'z') || IsDigit(c) || c == '-' || (c == '_' && underscores);
          });
 }
 
-bool AreLabels(std::string_view name) {
+bool AreLabels(std::string_view name, bool underscores) {
   while (true) {
     const std::size_t dot = name.find('.');
-    if (!IsLabel(name.substr(0, dot))) return false;
+    if (!IsLabel(name.substr(0, dot), underscores)) return false;
     if (dot == std::string_view::npos) return true;
     name.remove_prefix(dot + 1);
   }
@@ -206,22 +246,24 @@ Result<std::string> NormalizeDomain(std::string_view name) {
   if (IsAscii(name)) {
     label = ToLower(name);
   } else {
-    if (name.find('\0') != std::string_view::npos || name.size() > 4 * kMaxDomain) return invalid("is not a domain name");
+    if (name.find('\0') != std::string_view::npos || name.size() > 4 * kMaxDomain)
+      return invalid("is not a domain name");
     char* converted = nullptr;
     const int code = idn2_to_ascii_8z(std::string(name).c_str(), &converted, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
     const std::unique_ptr<char, decltype(&idn2_free)> owner(converted, &idn2_free);
     if (code != IDN2_OK) return invalid(std::string("is not an internationalized domain name: ") + idn2_strerror(code));
     label = ToLower(converted);
   }
-  if (label.size() > kMaxDomain || !AreLabels(label)) return invalid("is not a domain name");
+  if (label.size() > kMaxDomain || !AreLabels(label, false)) return invalid("is not a domain name");
   return label;
 }
 
 Status ValidateSelector(std::string_view selector) {
-  if (selector.size() <= kMaxDomain && AreLabels(selector)) return Ok();
-  return MakeError(Reason::kInvalidArgument, "\"" + Printable(selector) +
-                                                 "\" is not a selector: expected lower-case letters, digits, hyphens and "
-                                                 "underscores, with dots between labels");
+  if (selector.size() <= kMaxDomain && AreLabels(selector, true)) return Ok();
+  return MakeError(Reason::kInvalidArgument,
+                   "\"" + Printable(selector) +
+                       "\" is not a selector: expected lower-case letters, digits, hyphens and "
+                       "underscores, with dots between labels");
 }
 
 }  // namespace hallmark::dkim

@@ -14,14 +14,14 @@ struct Author {
   std::string domain;   // the author domain: lower-case A-label
 };
 
-// The author of a message, from its one From field (RFC 5322 section 3.6.2; groups, comments, quoted local parts, obsolete
-// routes and RFC 6532 included). kFromMissing; kFromRepeated, since the choice between two would be the sender's;
-// kFromUnusable: no mailbox, no domain, a domain literal, mailboxes of different domains, or syntax that mail readers
-// disagree about.
+// The author of a message, from its one From field (RFC 5322 section 3.6.2; groups, comments, quoted local parts,
+// obsolete routes and RFC 6532 included). kFromMissing; kFromRepeated, since the choice between two would be the
+// sender's; kFromUnusable: no mailbox, no domain, a domain literal, mailboxes of different domains, or syntax that mail
+// readers disagree about.
 Result<Author> FindAuthor(const Header& header);
 
-// A domain name as a lower-case A-label (RFC 5891); a U-label is converted, a final dot goes. kInvalidArgument when it is
-// no host name.
+// A domain name in lower case, with A-labels (RFC 5891); U-labels are converted, a final dot goes. kInvalidArgument
+// when it is not made of letters, digits and hyphens, or is too long.
 Result<std::string> NormalizeDomain(std::string_view name);
 
 // Whether `selector` can be s= (RFC 6376 section 3.1): labels of lower-case letters, digits, hyphens and underscores.

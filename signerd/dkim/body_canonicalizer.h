@@ -1,12 +1,14 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include "signerd/dkim/ascii.h"
 #include "signerd/dkim/header.h"
+#include "signerd/dkim/line_ends.h"
 #include "signerd/dkim/types.h"
 
 namespace hallmark::dkim {
@@ -19,40 +21,39 @@ struct BodyFacts {
   std::uint64_t longest_line = 0;  // octets, without the line end
 };
 
-// Gives the canonical octets of a body (RFC 6376 sections 3.4.3 and 3.4.4) as it comes, in chunks cut anywhere. Bare CR and
-// bare LF count as CRLF. Memory is constant: trailing empty lines are counted, not kept. A Sink is called with string views
-// that are good during the call. Not thread-safe.
+// Gives the canonical octets of a body (RFC 6376 sections 3.4.3 and 3.4.4) as it comes, in chunks cut anywhere. Bare CR
+// and bare LF count as CRLF. Memory is constant: trailing empty lines are counted, not kept. Octets that stay as they
+// are go to the sink in long runs straight from the chunk, many lines at once. A Sink is called with string views that
+// are good during the call. Not thread-safe.
 class BodyCanonicalizer {
  public:
-  explicit BodyCanonicalizer(Canonicalization canonicalization) : relaxed_(canonicalization == Canonicalization::kRelaxed) {}
+  explicit BodyCanonicalizer(Canonicalization canonicalization)
+      : relaxed_(canonicalization == Canonicalization::kRelaxed) {}
 
   template <class Sink>
   void Push(std::string_view chunk, Sink& sink) {
     facts_.octets += chunk.size();
+    run_begin_ = run_end_ = contiguous_end_ = 0;
+    LineEndFinder line_ends(chunk);
     std::size_t i = 0;
     while (i < chunk.size()) {
       if (pending_cr_) {
         pending_cr_ = false;
-        if (chunk[i] == '\n') {
-          ++i;
-        } else {
-          ++facts_.lines.bare_cr;
-        }
-        EndLine();
+        i += EndLineAfterCr(chunk[i] == '\n', i);
         continue;
       }
-      const std::size_t end = FindLineEnd(chunk, i);
-      if (end != i) Text(chunk.substr(i, end - i), sink);
-      i = end;
-      if (i == chunk.size()) break;
-      if (chunk[i] == '\r') {
+      const std::size_t end = line_ends.Next(i);
+      if (end != i) Text(chunk, i, end, sink);
+      if (end == chunk.size()) break;
+      if (chunk[end] == '\r') {
         pending_cr_ = true;
       } else {
         ++facts_.lines.bare_lf;
         EndLine();
       }
-      ++i;
+      i = end + 1;
     }
+    FlushRun(chunk, sink);
   }
 
   // The end of the body: at most one CRLF more.
@@ -72,8 +73,15 @@ class BodyCanonicalizer {
   const BodyFacts& facts() const { return facts_; }
 
  private:
-  static std::size_t FindLineEnd(std::string_view chunk, std::size_t from) {
-    return std::min(chunk.find_first_of(std::string_view("\r\n"), from), chunk.size());
+  // The octet at `at` follows a CR. Gives how many octets belong to the line end.
+  std::size_t EndLineAfterCr(bool crlf, std::size_t at) {
+    EndLine();
+    if (!crlf) {
+      ++facts_.lines.bare_cr;
+      return 0;
+    }
+    if (at != 0 && contiguous_end_ == at - 1) contiguous_end_ = at + 1;
+    return 1;
   }
 
   void EndLine() {
@@ -83,31 +91,35 @@ class BodyCanonicalizer {
     ++line_ends_;
   }
 
-  // Octets of one line: no CR, no LF.
+  // chunk[begin, end) is of one line: no CR, no LF.
   template <class Sink>
-  void Text(std::string_view text, Sink& sink) {
-    line_octets_ += text.size();
+  void Text(std::string_view chunk, std::size_t begin, std::size_t end, Sink& sink) {
+    line_octets_ += end - begin;
     if (!relaxed_) {
-      Emit(text, sink);
+      Keep(chunk, begin, end, sink);
       return;
     }
-    while (!text.empty()) {
-      if (IsWsp(text.front())) {
+    while (begin < end) {
+      if (IsWsp(chunk[begin])) {
         gap_ = true;
-        text.remove_prefix(1);
+        ++begin;
         continue;
       }
-      const std::size_t end = EndOfCleanRun(text);
-      if (gap_) Emit(" ", sink);
-      gap_ = false;
-      Emit(text.substr(0, end), sink);
-      text.remove_prefix(end);
+      const std::size_t clean_end = begin + CleanOctets(chunk.substr(begin, end - begin));
+      Keep(chunk, begin, clean_end, sink);
+      begin = clean_end;
     }
   }
 
   // How many octets from the front stay as they are: a single space between other octets is one of them.
-  static std::size_t EndOfCleanRun(std::string_view text) {
+  static std::size_t CleanOctets(std::string_view text) {
     std::size_t i = 1;
+    // Eight at a time, as long as none is a tab or a space before white space.
+    for (; i + sizeof(std::uint64_t) < text.size(); i += sizeof(std::uint64_t)) {
+      const std::uint64_t octets = Load(text.data() + i);
+      const std::uint64_t next = Load(text.data() + i + 1);
+      if ((Equal(octets, '\t') | (Equal(octets, ' ') & (Equal(next, ' ') | Equal(next, '\t')))) != 0) break;
+    }
     while (i < text.size()) {
       if (text[i] == '\t') break;
       if (text[i] == ' ' && (i + 1 == text.size() || IsWsp(text[i + 1]))) break;
@@ -116,24 +128,58 @@ class BodyCanonicalizer {
     return i;
   }
 
+  static std::uint64_t Load(const char* at) {
+    std::uint64_t octets;
+    std::memcpy(&octets, at, sizeof octets);
+    return octets;
+  }
+
+  // The top bit of each octet that is `wanted`. No carry leaves an octet, so the answer is exact for each.
+  static std::uint64_t Equal(std::uint64_t octets, char wanted) {
+    constexpr std::uint64_t kEach = 0x0101010101010101, kLow = 0x7f * kEach;
+    const std::uint64_t difference = octets ^ (static_cast<unsigned char>(wanted) * kEach);
+    return ~(((difference & kLow) + kLow) | difference | kLow);
+  }
+
+  // chunk[begin, end) is part of the canonical form. It joins the present run where nothing but CRLFs lies between.
   template <class Sink>
-  void Emit(std::string_view octets, Sink& sink) {
+  void Keep(std::string_view chunk, std::size_t begin, std::size_t end, Sink& sink) {
+    if (run_end_ == 0 || begin != contiguous_end_) {
+      FlushRun(chunk, sink);
+      GiveLineEnds(sink);
+      if (gap_) sink(std::string_view(" "));
+      run_begin_ = begin;
+    }
+    gap_ = false;
+    line_ends_ = 0;
+    content_ = true;
+    run_end_ = contiguous_end_ = end;
+  }
+
+  template <class Sink>
+  void FlushRun(std::string_view chunk, Sink& sink) {
+    if (run_end_ != run_begin_) sink(chunk.substr(run_begin_, run_end_ - run_begin_));
+    run_begin_ = run_end_;
+  }
+
+  template <class Sink>
+  void GiveLineEnds(Sink& sink) {
     static constexpr std::string_view kLineEnds = "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n";
     while (line_ends_ != 0) {
       const auto count = std::min<std::uint64_t>(line_ends_, kLineEnds.size() / 2);
       sink(kLineEnds.substr(0, count * 2));
       line_ends_ -= count;
     }
-    content_ = true;
-    sink(octets);
   }
 
   const bool relaxed_;
-  bool pending_cr_ = false;  // a CR came last; the next octet says whether it is bare
-  bool gap_ = false;         // relaxed: white space came last
-  bool content_ = false;     // something was given
+  bool pending_cr_ = false;        // a CR came last; the next octet says whether it is bare
+  bool gap_ = false;               // relaxed: white space came last
+  bool content_ = false;           // something was kept
   std::uint64_t line_ends_ = 0;    // seen and not given: only given when something follows
   std::uint64_t line_octets_ = 0;  // of the present line
+  // Of the present chunk: what is to be given in one call, and where the CRLFs that directly follow it end.
+  std::size_t run_begin_ = 0, run_end_ = 0, contiguous_end_ = 0;
   BodyFacts facts_;
 };
 

@@ -21,7 +21,8 @@ BodyHash BodyHasher::Finish() {
 
 void BodyHasher::Take(std::string_view octets) {
   canonical_octets_ += octets.size();
-  if (limit_) octets = octets.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(octets.size(), *limit_ - hashed_)));
+  if (limit_)
+    octets = octets.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(octets.size(), *limit_ - hashed_)));
   hashed_ += octets.size();
   if (octets.size() > buffer_.size() - used_) Flush();
   if (octets.size() >= buffer_.size()) {

@@ -16,8 +16,8 @@ struct BodyHash {
   std::uint64_t length = 0;  // canonical octets that were hashed
 };
 
-// Hashes one body in canonical form as it arrives (RFC 6376 section 3.7). Input may be cut anywhere; memory is constant.
-// Not thread-safe; distinct objects are independent. Does not fail.
+// Hashes one body in canonical form as it arrives (RFC 6376 section 3.7). Input may be cut anywhere; memory is
+// constant. Not thread-safe; distinct objects are independent. Does not fail.
 class BodyHasher {
  public:
   // `limit` is that of l=: no more canonical octets than these are hashed.

@@ -7,8 +7,8 @@
 
 namespace hallmark::dkim {
 
-// A header field in canonical form (RFC 6376 sections 3.4.1 and 3.4.2). `raw` is the whole field with its final CRLF, every
-// line end CRLF (Field::raw). Appends to `out`, final CRLF included.
+// A header field in canonical form (RFC 6376 sections 3.4.1 and 3.4.2). `raw` is the whole field with its final CRLF,
+// every line end CRLF (Field::raw). Appends to `out`, final CRLF included.
 void AppendCanonicalField(Canonicalization canonicalization, std::string_view raw, std::string& out);
 std::string CanonicalField(Canonicalization canonicalization, std::string_view raw);
 

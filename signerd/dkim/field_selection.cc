@@ -46,11 +46,12 @@ Result<FieldSelection> SelectFields(const Header& header, const SigningProfile& 
     if (oversigned.contains(lower)) selection.names.push_back(name);
   };
   take("From");
+  if (selection.fields.empty()) return MakeError(Reason::kFromMissing, "the message has no From field");
   for (const std::string& name : profile.signed_fields) take(name);
   for (const std::string& name : profile.oversigned_fields) take(name);
   if (selection.names.size() > kMaxSignedNames) {
-    return MakeError(Reason::kHeaderTooLarge, "the message has more than " + std::to_string(kMaxSignedNames) +
-                                                  " fields to be signed");
+    return MakeError(Reason::kHeaderTooLarge,
+                     "the message has more than " + std::to_string(kMaxSignedNames) + " fields to be signed");
   }
   return selection;
 }

@@ -4,24 +4,33 @@
 #include <utility>
 
 #include "signerd/dkim/ascii.h"
+#include "signerd/dkim/line_ends.h"
 
 namespace hallmark::dkim {
 namespace {
 
 Error TooLarge(const Limits& limits) {
-  return MakeError(Reason::kHeaderTooLarge, "the header is larger than " + std::to_string(limits.header_octets) + " octets");
+  return MakeError(Reason::kHeaderTooLarge,
+                   "the header is larger than " + std::to_string(limits.header_octets) + " octets");
 }
 
 Error Malformed(std::size_t line, const std::string& what) {
   return MakeError(Reason::kHeaderMalformed, "header line " + std::to_string(line) + " " + what);
 }
 
+// "From joe@example.com Fri Jul 11 21:00:37 2003", where "From : joe@example.com" is a field.
+bool IsMailboxSeparator(std::string_view line) {
+  if (line.starts_with('>')) line.remove_prefix(1);
+  if (!line.starts_with("From ")) return false;
+  const std::size_t next = line.find_first_not_of(" \t", 4);
+  return next == std::string_view::npos || line[next] != ':';
+}
+
 // The field name that `line` begins with, or what is wrong with it.
 Result<std::string_view> NameOf(std::string_view line, std::size_t number) {
   const std::size_t colon = line.find(':');
-  if (line.starts_with("From ") || line.starts_with(">From ")) {
+  if (IsMailboxSeparator(line))
     return Malformed(number, "is an mbox separator (\"From \"): pass the message without it");
-  }
   if (colon == std::string_view::npos) return Malformed(number, "has no colon: not a header field");
   std::string_view name = line.substr(0, colon);
   while (!name.empty() && IsWsp(name.back())) name.remove_suffix(1);
@@ -35,6 +44,7 @@ Result<std::string_view> NameOf(std::string_view line, std::size_t number) {
 }  // namespace
 
 Result<std::size_t> HeaderReader::Push(std::string_view chunk) {
+  LineEndFinder line_ends(chunk);
   std::size_t i = 0;
   while (i < chunk.size() && !done_) {
     if (pending_cr_) {
@@ -44,7 +54,7 @@ Result<std::size_t> HeaderReader::Push(std::string_view chunk) {
       EndLine(crlf ? LineEnd::kCrlf : LineEnd::kBareCr);
       continue;
     }
-    const std::size_t end = std::min(chunk.find_first_of("\r\n", i), chunk.size());
+    const std::size_t end = line_ends.Next(i);
     if (block_.size() + (end - i) > limits_.header_octets) return TooLarge(limits_);
     block_.append(chunk, i, end - i);
     line_octets_ += end - i;
@@ -112,7 +122,8 @@ Status Header::FindFields(const Limits& limits) {
       const auto name = NameOf(line.substr(0, line.size() - 2), line_number);
       if (!name) return name.error();
       if (fields_.size() == limits.header_fields) {
-        return MakeError(Reason::kHeaderTooLarge, "the header has more than " + std::to_string(limits.header_fields) + " fields");
+        return MakeError(Reason::kHeaderTooLarge,
+                         "the header has more than " + std::to_string(limits.header_fields) + " fields");
       }
       fields_.push_back({*name, line, line.substr(line.find(':') + 1)});
     }

@@ -22,12 +22,12 @@ struct LineFacts {
   std::uint64_t bare_lf = 0, bare_cr = 0;
 };
 
-// A message's header block with every line end made CRLF. Immutable; Field views live as long as the Header, also when it
-// is moved. Octets of values are opaque (RFC 6532, Latin-1, NUL); names are checked.
+// A message's header block with every line end made CRLF. Immutable; Field views live as long as the Header, also when
+// it is moved. Octets of values are opaque (RFC 6532, Latin-1, NUL); names are checked.
 class Header {
  public:
-  // `block` is the fields, with or without the blank line; used where the body travels apart. Octets after the blank line
-  // are an error. Errors: kHeaderTooLarge, kHeaderMalformed (the sentence names the line).
+  // `block` is the fields, with or without the blank line; used where the body travels apart. Octets after the blank
+  // line are an error. Errors: kHeaderTooLarge, kHeaderMalformed (the sentence names the line).
   static Result<Header> Parse(std::string_view block, const Limits& limits = {});
 
   const std::vector<Field>& fields() const { return fields_; }

@@ -44,8 +44,10 @@ Result<KeyRecord> ParseKeyRecord(std::string_view text) {
   const auto algorithm = AlgorithmOfRecord(*tags);
   if (!algorithm) return algorithm.error();
   record.algorithm = *algorithm;
-  if (const Tag* h = tags->Find("h"); h != nullptr && !ListHas(h->value, "sha256")) return Invalid("h= does not allow sha256");
-  if (const Tag* s = tags->Find("s"); s != nullptr && !ListHas(s->value, "email")) return Invalid("s= does not allow email");
+  if (const Tag* h = tags->Find("h"); h != nullptr && !ListHas(h->value, "sha256"))
+    return Invalid("h= does not allow sha256");
+  if (const Tag* s = tags->Find("s"); s != nullptr && !ListHas(s->value, "email"))
+    return Invalid("s= does not allow email");
   if (const Tag* t = tags->Find("t")) {
     record.testing = ListHas(t->value, "y");
     record.strict_identity = ListHas(t->value, "s");

@@ -18,13 +18,16 @@ constexpr std::chrono::seconds kLongestExpiry{10 * 365 * 86400LL};
 
 Status CheckList(const char* member, const std::vector<std::string>& list) {
   if (list.size() > kMaxList) {
-    return MakeError(Reason::kInvalidArgument, std::string(member) + ": expected at most " + std::to_string(kMaxList) + " names");
+    return MakeError(Reason::kInvalidArgument,
+                     std::string(member) + ": expected at most " + std::to_string(kMaxList) + " names");
   }
   for (const std::string& name : list) {
     // ';' would end the tag in h= (RFC 6376 section 3.5: hdr-name excludes it).
     const bool valid = !name.empty() && name.size() <= kMaxName &&
                        std::all_of(name.begin(), name.end(), [](char c) { return IsFtext(c) && c != ';'; });
-    if (!valid) return MakeError(Reason::kInvalidArgument, std::string(member) + ": expected names of header fields, without the colon");
+    if (!valid)
+      return MakeError(Reason::kInvalidArgument,
+                       std::string(member) + ": expected names of header fields, without the colon");
   }
   return Ok();
 }
@@ -34,7 +37,8 @@ Status CheckAuid(const std::string& auid) {
   const std::size_t at = auid.rfind('@');
   const Error error = MakeError(Reason::kInvalidArgument, "auid: expected \"@domain\" or \"local-part@domain\"");
   if (at == std::string::npos || auid.size() > kMaxAuid || !NormalizeDomain(auid.substr(at + 1))) return error;
-  const bool clean = std::none_of(auid.begin(), auid.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; });
+  const bool clean =
+      std::none_of(auid.begin(), auid.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; });
   return clean ? Ok() : Status(error);
 }
 
@@ -43,23 +47,58 @@ Status CheckAuid(const std::string& auid) {
 SigningProfile DefaultProfile() {
   SigningProfile profile;
   profile.signed_fields = {
-      "From",          "Sender",           "Reply-To",      "Subject",           "Date",
-      "Message-ID",    "To",               "Cc",            "MIME-Version",      "Content-Type",
-      "Content-Transfer-Encoding",         "Content-ID",    "Content-Description", "In-Reply-To",
-      "References",    "Resent-Date",      "Resent-From",   "Resent-Sender",     "Resent-To",
-      "Resent-Cc",     "Resent-Message-ID", "List-Id",      "List-Help",         "List-Unsubscribe",
-      "List-Unsubscribe-Post",             "List-Subscribe", "List-Post",        "List-Owner",
-      "List-Archive",  "Auto-Submitted",   "Organization",  "Feedback-ID",
+      "From",
+      "Sender",
+      "Reply-To",
+      "Subject",
+      "Date",
+      "Message-ID",
+      "To",
+      "Cc",
+      "MIME-Version",
+      "Content-Type",
+      "Content-Transfer-Encoding",
+      "Content-ID",
+      "Content-Description",
+      "In-Reply-To",
+      "References",
+      "Resent-Date",
+      "Resent-From",
+      "Resent-Sender",
+      "Resent-To",
+      "Resent-Cc",
+      "Resent-Message-ID",
+      "List-Id",
+      "List-Help",
+      "List-Unsubscribe",
+      "List-Unsubscribe-Post",
+      "List-Subscribe",
+      "List-Post",
+      "List-Owner",
+      "List-Archive",
+      "Auto-Submitted",
+      "Organization",
+      "Feedback-ID",
   };
-  profile.oversigned_fields = {"From",       "Sender", "Reply-To", "Subject",      "Date",
-                               "Message-ID", "To",     "Cc",       "MIME-Version", "Content-Type",
-                               "Content-Transfer-Encoding",        "In-Reply-To",  "References"};
+  // Not Sender: lists that change nothing else add it.
+  profile.oversigned_fields = {"From",        "Reply-To",  "Subject",      "Date",         "Message-ID",
+                               "To",          "Cc",        "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
+                               "In-Reply-To", "References"};
   // RFC 6376 section 5.4.1: what is added, changed or removed on the way.
-  profile.excluded_fields = {"Return-Path",        "Received",           "Comments",
-                             "Keywords",           "Bcc",                "Resent-Bcc",
-                             "DKIM-Signature",     "Authentication-Results", "Received-SPF",
-                             "ARC-Seal",           "ARC-Message-Signature", "ARC-Authentication-Results",
-                             "Delivered-To",       "X-Original-To"};
+  profile.excluded_fields = {"Return-Path",
+                             "Received",
+                             "Comments",
+                             "Keywords",
+                             "Bcc",
+                             "Resent-Bcc",
+                             "DKIM-Signature",
+                             "Authentication-Results",
+                             "Received-SPF",
+                             "ARC-Seal",
+                             "ARC-Message-Signature",
+                             "ARC-Authentication-Results",
+                             "Delivered-To",
+                             "X-Original-To"};
   return profile;
 }
 
@@ -75,7 +114,8 @@ Status ValidateProfile(const SigningProfile& profile) {
     }
   }
   if (profile.expires_after && (*profile.expires_after < kShortestExpiry || *profile.expires_after > kLongestExpiry)) {
-    return MakeError(Reason::kInvalidArgument, "expires_after: expected 3600 s to ten years; mail waits in queues for days");
+    return MakeError(Reason::kInvalidArgument,
+                     "expires_after: expected 3600 s to ten years; mail waits in queues for days");
   }
   return Ok();
 }

@@ -12,8 +12,8 @@ namespace hallmark::dkim {
 // A public key, parsed once. Const methods may be called from any thread.
 class PublicKey {
  public:
-  // SubjectPublicKeyInfo, DER, with nothing after it. kInvalidArgument for other kinds of keys and for RSA below 1024 or
-  // above 16,384 bits.
+  // SubjectPublicKeyInfo, DER, with nothing after it. kInvalidArgument for other kinds of keys and for RSA below 1024
+  // or above 16,384 bits.
   static Result<PublicKey> FromSpki(ByteView der);
   // The raw 32 octets of RFC 8032.
   static Result<PublicKey> FromEd25519(ByteView raw);
@@ -26,8 +26,8 @@ class PublicKey {
   Bytes Spki() const;
   Bytes RecordData() const;
 
-  // Whether `signature` is that of the header data with this SHA-256: PKCS#1 v1.5 for RSA, PureEdDSA over the 32 octets for
-  // Ed25519 (RFC 8463 section 3).
+  // Whether `signature` is that of the header data with this SHA-256: PKCS#1 v1.5 for RSA, PureEdDSA over the 32 octets
+  // for Ed25519 (RFC 8463 section 3).
   bool Verify(const Digest& digest, ByteView signature) const;
 
  private:

@@ -14,8 +14,9 @@
 namespace hallmark::dkim {
 namespace {
 
-constexpr std::size_t kColumns = 78;       // RFC 5322 section 2.1.1
-constexpr std::size_t kSignatureColumn = 72;  // base64 characters on a line of b=
+constexpr std::size_t kColumns = 78;            // RFC 5322 section 2.1.1
+constexpr std::size_t kSignatureColumn = 72;    // base64 characters on a line of b=
+constexpr std::size_t kMaxCopiedOctets = 8192;  // of fields, before encoding
 
 // Writes a field and folds it. What is given in one piece stays in one piece.
 class FoldingWriter {
@@ -32,9 +33,9 @@ class FoldingWriter {
     }
     Append(piece);
   }
-  // A piece directly behind the last one, on a new line where it does not fit.
-  void AddJoined(std::string_view piece) {
-    if (column_ + piece.size() > kColumns) Fold();
+  // A piece directly behind the last one, on a new line where it does not fit with `reserved` columns after it.
+  void AddJoined(std::string_view piece, std::size_t reserved = 0) {
+    if (column_ + piece.size() + reserved > kColumns) Fold();
     Append(piece);
   }
   void Fold() {
@@ -52,8 +53,8 @@ class FoldingWriter {
   std::size_t column_;
 };
 
-// RFC 6376 section 2.11, with '|' (the separator of z=) encoded too. One element for each octet, so that a fold never cuts
-// an encoded one.
+// RFC 6376 section 2.11, with '|' (the separator of z=) encoded too. One element for each octet, so that a fold never
+// cuts an encoded one.
 template <class Add>
 void AddQuotedPrintable(std::string_view text, Add add) {
   for (const char c : text) {
@@ -76,11 +77,12 @@ Result<std::string> AuidTag(const std::string& auid, std::string_view signing_do
   const std::size_t at = auid.rfind('@');
   const auto domain = NormalizeDomain(std::string_view(auid).substr(at + 1));
   if (!domain) return domain.error();
-  const bool within = *domain == signing_domain || (domain->size() > signing_domain.size() && domain->ends_with(signing_domain) &&
-                                                    (*domain)[domain->size() - signing_domain.size() - 1] == '.');
+  const bool within =
+      *domain == signing_domain || (domain->size() > signing_domain.size() && domain->ends_with(signing_domain) &&
+                                    (*domain)[domain->size() - signing_domain.size() - 1] == '.');
   if (!within) {
-    return MakeError(Reason::kInvalidArgument, "the profile's auid " + auid + " is not within the signing domain " +
-                                                   std::string(signing_domain));
+    return MakeError(Reason::kInvalidArgument,
+                     "the profile's auid " + auid + " is not within the signing domain " + std::string(signing_domain));
   }
   std::string tag = "i=";
   AddQuotedPrintable(std::string_view(auid).substr(0, at), [&](std::string_view piece) { tag.append(piece); });
@@ -98,17 +100,34 @@ void AddNames(FoldingWriter& writer, const std::vector<std::string_view>& names)
   }
 }
 
-// z=: the signed fields as they were, for whoever has to find out what broke a signature (RFC 6376 section 3.5).
+// z=: the signed fields as they were, for whoever has to find out what broke a signature (RFC 6376 section 3.5). A fold
+// may stand anywhere but in a field name. What would make the field too large for some receivers is left out.
 void AddCopies(FoldingWriter& writer, const std::vector<const Field*>& fields) {
-  writer.AddSpaced("z=");
-  for (std::size_t i = 0; i < fields.size(); ++i) {
-    if (i != 0) writer.AddJoined("|");
-    const auto add = [&](std::string_view piece) { writer.AddJoined(piece); };
-    AddQuotedPrintable(fields[i]->name, add);
-    writer.AddJoined(":");
-    AddQuotedPrintable(fields[i]->value.substr(0, fields[i]->value.size() - 2), add);
+  std::size_t copied = 0;
+  for (const Field* field : fields) {
+    if (copied + field->raw.size() > kMaxCopiedOctets) continue;
+    if (copied == 0) {
+      writer.AddSpaced("z=");
+    } else {
+      writer.AddJoined("|");
+    }
+    copied += field->raw.size();
+    std::string name;
+    AddQuotedPrintable(field->name, [&](std::string_view piece) { name.append(piece); });
+    writer.AddJoined(name + ":");
+    AddQuotedPrintable(field->value.substr(0, field->value.size() - 2),
+                       [&](std::string_view piece) { writer.AddJoined(piece, 1); });
   }
-  writer.AddJoined(";");
+  if (copied != 0) writer.AddJoined(";");
+}
+
+// A caller's mistake must not become a tag of its own in the field, or a field of its own in the header.
+Status CheckIdentity(const SignatureSpec& spec) {
+  const auto domain = NormalizeDomain(spec.domain);
+  if (!domain) return domain.error();
+  if (*domain != spec.domain)
+    return MakeError(Reason::kInvalidArgument, "the signing domain is not in lower case with A-labels");
+  return ValidateSelector(spec.selector);
 }
 
 std::string Seconds(std::chrono::sys_seconds time) { return std::to_string(time.time_since_epoch().count()); }
@@ -117,13 +136,16 @@ std::string Seconds(std::chrono::sys_seconds time) { return std::to_string(time.
 
 Result<PreparedSignature> PrepareSignature(const SignatureSpec& spec) {
   const SigningProfile& profile = spec.profile;
+  const Status identity = CheckIdentity(spec);
+  if (!identity) return identity.error();
   const auto selection = SelectFields(spec.header, profile);
   if (!selection) return selection.error();
 
   FoldingWriter writer("DKIM-Signature:");
   writer.AddSpaced("v=1;");
   writer.AddSpaced("a=" + std::string(InfoOf(spec.algorithm).name) + ";");
-  writer.AddSpaced("c=" + std::string(NameOf(profile.header)) + "/" + std::string(NameOf(spec.body_canonicalization)) + ";");
+  writer.AddSpaced("c=" + std::string(NameOf(profile.header)) + "/" + std::string(NameOf(spec.body_canonicalization)) +
+                   ";");
   writer.AddSpaced("d=" + std::string(spec.domain) + ";");
   if (!profile.auid.empty()) {
     const auto tag = AuidTag(profile.auid, spec.domain);

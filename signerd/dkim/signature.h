@@ -16,7 +16,7 @@ struct SignatureSpec {
   const Header& header;
   const SigningProfile& profile;  // valid
   std::string_view domain;        // d=, A-label
-  std::string_view selector;      // s=
+  std::string_view selector;      // s=, lower case
   Algorithm algorithm;
   Canonicalization body_canonicalization;  // that of body_hash
   const BodyHash& body_hash;
@@ -31,8 +31,8 @@ struct PreparedSignature {
 };
 
 // Lays the field out for good and hashes the header with it: the octets that are hashed are the octets that will be
-// emitted, with an empty b=. Pure; any thread. kInvalidArgument (i= is not within d=), kHeaderTooLarge (h= would be longer
-// than kMaxSignedNames).
+// emitted, with an empty b=. Pure; any thread. kInvalidArgument (d= or s= cannot be one, i= is not within d=),
+// kFromMissing, kHeaderTooLarge (h= would be longer than kMaxSignedNames).
 Result<PreparedSignature> PrepareSignature(const SignatureSpec& spec);
 
 // The complete field, ASCII, folded to 78 columns where it can be, with one final CRLF.

@@ -141,7 +141,8 @@ Result<SignatureField> ParseSignatureField(const Field& field) {
   }
   if (const Tag* q = tags->Find("q")) {
     const auto methods = SplitList(q->value, ':');
-    const bool dns = std::any_of(methods.begin(), methods.end(), [](std::string_view m) { return EqualsIgnoringCase(m, "dns/txt"); });
+    const bool dns = std::any_of(methods.begin(), methods.end(),
+                                 [](std::string_view m) { return EqualsIgnoringCase(m, "dns/txt"); });
     if (!dns) return Invalid("q= does not offer dns/txt");
   }
   const std::string_view b = tags->Find("b")->whole;
@@ -153,7 +154,8 @@ Result<SignatureField> ParseSignatureField(const Field& field) {
 
 Digest HeaderHash(const Header& header, const SignatureField& signature) {
   std::string data;
-  for (const Field* field : FieldsOf(header, signature.signed_names)) AppendCanonicalField(signature.header, field->raw, data);
+  for (const Field* field : FieldsOf(header, signature.signed_names))
+    AppendCanonicalField(signature.header, field->raw, data);
   AppendCanonicalField(signature.header, signature.without_signature + "\r\n", data);
   data.resize(data.size() - 2);
   return Sha256Of(data);
@@ -162,7 +164,8 @@ Digest HeaderHash(const Header& header, const SignatureField& signature) {
 SignatureNames NamesOf(const Field& field) {
   const auto tags = TagList::Parse(field.value);
   if (!tags) return {};
-  return {WithoutFws(tags->Value("d")), WithoutFws(tags->Value("s")), WithoutFws(tags->Value("a")), WithoutFws(tags->Value("c"))};
+  return {WithoutFws(tags->Value("d")), WithoutFws(tags->Value("s")), WithoutFws(tags->Value("a")),
+          WithoutFws(tags->Value("c"))};
 }
 
 }  // namespace hallmark::dkim

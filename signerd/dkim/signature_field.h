@@ -16,8 +16,8 @@ namespace hallmark::dkim {
 struct SignatureField {
   Algorithm algorithm = Algorithm::kRsaSha256;
   Canonicalization header = Canonicalization::kSimple, body = Canonicalization::kSimple;
-  std::string domain, selector;  // lower case
-  std::string auid_domain;       // of i=; d= where there is none
+  std::string domain, selector;                // lower case
+  std::string auid_domain;                     // of i=; d= where there is none
   std::vector<std::string_view> signed_names;  // h=; views into the field
   Digest body_hash{};
   Bytes signature;

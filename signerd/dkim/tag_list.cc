@@ -17,7 +17,9 @@ bool IsTagName(std::string_view name) {
 }  // namespace
 
 Result<TagList> TagList::Parse(std::string_view text) {
-  const auto invalid = [](const std::string& what) { return MakeError(Reason::kInvalidArgument, "the tag list " + what); };
+  const auto invalid = [](const std::string& what) {
+    return MakeError(Reason::kInvalidArgument, "the tag list " + what);
+  };
   TagList list;
   while (true) {
     const std::size_t end = text.find(';');

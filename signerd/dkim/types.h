@@ -33,12 +33,12 @@ struct SigningProfile {
   // Never signed; wins over both lists. From cannot be excluded.
   std::vector<std::string> excluded_fields;
   LineEndings line_endings = LineEndings::kNormalize;
-  std::string auid;  // i=: empty for none, "@domain" or "local-part@domain"
+  std::string auid;                                   // i=: empty for none, "@domain" or "local-part@domain"
   std::optional<std::chrono::seconds> expires_after;  // x= is t= and this
-  bool timestamp = true;       // t=
-  bool query_method = false;   // q=dns/txt
-  bool copied_fields = false;  // z=
-  bool body_length = false;    // l=
+  bool timestamp = true;                              // t=
+  bool query_method = false;                          // q=dns/txt
+  bool copied_fields = false;                         // z=
+  bool body_length = false;                           // l=
 };
 
 }  // namespace hallmark::dkim

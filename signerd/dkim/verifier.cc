@@ -36,7 +36,8 @@ Outcome TryRecord(const std::string& text, const SignatureField& signature, cons
 }
 
 // Several records at one name: one that verifies is enough.
-Outcome TryRecords(const std::vector<std::string>& records, const SignatureField& signature, const Digest& header_hash) {
+Outcome TryRecords(const std::vector<std::string>& records, const SignatureField& signature,
+                   const Digest& header_hash) {
   Outcome best{Verdict::kPermError, "there is no key record"};
   for (const std::string& record : records) {
     const Outcome outcome = TryRecord(record, signature, header_hash);

@@ -25,8 +25,8 @@ struct SignatureVerdict {
 // none; any other error counts as temporary.
 using KeyLookup = std::function<Result<std::vector<std::string>>(const std::string& name)>;
 
-// Verifies each DKIM-Signature of a message by itself, from the top (RFC 6376 section 6.1). At most 20 are looked at. Line
-// ends are normalized to CRLF first. An error means that the message has no header that can be parsed.
+// Verifies each DKIM-Signature of a message by itself, from the top (RFC 6376 section 6.1). At most 20 are looked at.
+// Line ends are normalized to CRLF first. An error means that the message has no header that can be parsed.
 Result<std::vector<SignatureVerdict>> VerifyMessage(std::string_view message, const KeyLookup& lookup,
                                                     std::chrono::sys_seconds now);
 

@@ -11,8 +11,8 @@ namespace hallmark::dkim {
 
 // What may break a signature on its way, or should be known.
 enum class WarningCode : std::uint8_t {
-  kLongLine,          // over 998 octets: a later hop folds it
-  kBareLf,            // counted as CRLF
+  kLongLine,  // over 998 octets: a later hop folds it
+  kBareLf,    // counted as CRLF
   kBareCr,
   kNoFinalCrlf,       // the body's last line has no line end: a later hop adds it
   kBodyLengthTag,     // l= lets anyone append
@@ -24,7 +24,7 @@ struct Warning {
   std::string message;
 };
 
-// `body` is null where only its hash is known.
+// At most ten of each code. `body` is null where only its hash is known.
 std::vector<Warning> FindWarnings(const Header& header, const BodyFacts* body, const SigningProfile& profile);
 
 }  // namespace hallmark::dkim
