@@ -1,6 +1,7 @@
 #include "signing.h"
 
 #include <gtest/gtest.h>
+#include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -20,6 +21,8 @@ using namespace hallmark::dkim;
 TestKey TestKey::Rsa(unsigned bits) { return TestKey(EVP_RSA_gen(bits)); }
 
 TestKey TestKey::Ed25519() { return TestKey(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")); }
+
+TestKey TestKey::P256() { return TestKey(EVP_EC_gen("P-256")); }
 
 TestKey TestKey::FromSeed(ByteView seed) {
   return TestKey(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, seed.data(), seed.size()));

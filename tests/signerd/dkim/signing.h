@@ -22,6 +22,7 @@ class TestKey {
  public:
   static TestKey Rsa(unsigned bits);
   static TestKey Ed25519();
+  static TestKey P256();  // of no use for DKIM
   static TestKey FromSeed(hallmark::ByteView seed);
   static TestKey FromPem(const std::string& path);
 
