@@ -1,6 +1,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -63,7 +64,8 @@ int Main(int argc, char** argv) {
   if (serve->parsed()) {
     keeper.between_restarts = std::chrono::seconds(between_restarts);
     const Status done = Serve(keeper, FileDescriptor(fd));
-    return done ? 0 : Fail(done.error());
+    if (!done) return Fail(done.error());
+    ::_exit(0);  // without the destructors of the vendor's library, which may hang or crash
   }
   const auto serial = InitToken(init);
   if (!serial) return Fail(serial.error());

@@ -95,7 +95,7 @@ TEST_F(Recovery, EachLoginIsANewGeneration) {
 TEST_F(Recovery, ManySessionsInTroubleLogInOnce) {
   auto& tokend = Start(4);
   environment_.WriteFaults(
-      "C_SignInit 1 return 0x101\nC_SignInit 2 return 0x101\nC_SignInit 3 return 0x101\nC_SignInit 4 return 0x101");
+      "C_SignInit 1 return 0x101\nC_SignInit 2 return 0x101");
   link::SignBatch batch{30000, {}};
   for (std::uint64_t i = 0; i < 200; ++i) batch.items.push_back({i, 1, InputKind::kDigest, Sha256(std::to_string(i))});
   for (const auto& [id, outcome] : tokend.Sign(batch)) {
@@ -103,7 +103,7 @@ TEST_F(Recovery, ManySessionsInTroubleLogInOnce) {
     EXPECT_TRUE(Verifies(key_.spki, batch.items[id].input, outcome.signature));
   }
   // Sessions that failed under the login that was given up already do not count; at most one more may have begun anew.
-  EXPECT_LE(environment_.CountCalls("C_Login"), 4u);
+  EXPECT_LE(environment_.CountCalls("C_Login"), 3u);
   EXPECT_EQ(environment_.CountCalls("C_Initialize"), 1u);
 }
 
@@ -176,16 +176,23 @@ TEST_F(Recovery, WhatWaitsBehindAHungCallExpires) {
 TEST_F(Recovery, OtherSessionsGoOnWhileOneHangs) {
   auto& tokend = Start(2);
   environment_.WriteFaults("C_Sign 1 hang");
-  tokend.Send(link::SignBatch{3600'000, {{1, 1, InputKind::kDigest, Sha256("x")}}});
-  for (int i = 0; i < 20; ++i) ExpectSigns();
+  link::SignBatch batch{3600'000, {}};
+  for (std::uint64_t i = 0; i < 21; ++i) batch.items.push_back({i, 1, InputKind::kDigest, Sha256(std::to_string(i))});
+  tokend.Send(batch);
+  for (std::size_t answered = 0; answered < 20;) {
+    for (const auto& outcome : tokend.Await<link::SignResults>().outcomes) {
+      EXPECT_EQ(outcome.outcome, Outcome::kOk);
+      EXPECT_TRUE(Verifies(key_.spki, batch.items.at(outcome.id).input, outcome.signature));
+      ++answered;
+    }
+  }
 }
 
 TEST_F(Recovery, EndsWithTheLinkEvenWhenACallHangs) {
   auto& tokend = Start();
   environment_.WriteFaults("C_Sign 1 hang");
   tokend.Send(link::SignBatch{3600'000, {{1, 1, InputKind::kDigest, Sha256("x")}}});
-  tokend.Send(link::Ping{1});
-  tokend.Await<link::Pong>();
+  while (environment_.CountCalls("hang") == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   tokend.CloseLink();
   EXPECT_EQ(tokend.Wait(), 0);
 }

@@ -33,6 +33,7 @@ struct Wrapped<Member, kName> {
       case Action::Kind::kReturn: return action->number;
       case Action::Kind::kCrash: std::abort();
       case Action::Kind::kHang:
+        Log("hang");
         while (true) ::pause();
       case Action::Kind::kDelay: std::this_thread::sleep_for(std::chrono::milliseconds(action->number)); break;
       case Action::Kind::kCorrupt: {

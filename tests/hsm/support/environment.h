@@ -31,7 +31,8 @@ class HsmEnvironment {
   void WritePin(const std::string& pin);
   // The rules of the faulty module; see faulty_pkcs11/README.md.
   void WriteFaults(const std::string& rules);
-  // How often the faulty module was asked for `function` (C_Login or C_Initialize).
+  // How often the faulty module was asked for `function` (C_Login or C_Initialize); "hang":
+  // how many calls hang.
   std::size_t CountCalls(const std::string& function) const;
 
   std::filesystem::path softhsm_module() const;
