@@ -4,6 +4,7 @@
 #include <charconv>
 #include <optional>
 
+#include "firmware/runtime/certificate.h"
 #include "firmware/runtime/config.h"
 #include "firmware/runtime/encoding.h"
 #include "signerd/dkim/author.h"
@@ -34,9 +35,19 @@ service::ListenerConfig ReadListener(ConfigTable& table) {
   if (!listener.listen.empty() && !IsAddress(listener.listen)) {
     table.Reject("listen", "found \"" + listener.listen + "\"", kAddress);
   }
-  listener.certificate = table.ReadableFile("certificate", "the server's PEM certificate chain");
-  listener.private_key = table.ReadableFile("private_key", "the certificate's PEM private key");
-  listener.client_ca = table.ReadableFile("client_ca", "the PEM certificate that signs the clients' certificates");
+  constexpr std::string_view kCertificate = "the server's PEM certificate chain";
+  constexpr std::string_view kPrivateKey = "the certificate's PEM private key";
+  constexpr std::string_view kClientCa = "the PEM certificate that signs the clients' certificates";
+  listener.certificate = table.ReadableFile("certificate", kCertificate);
+  listener.private_key = table.ReadableFile("private_key", kPrivateKey);
+  listener.client_ca = table.ReadableFile("client_ca", kClientCa);
+  if (!listener.certificate.empty()) {
+    table.Check("certificate", CheckCertificate(listener.certificate), kCertificate);
+  }
+  if (!listener.private_key.empty()) {
+    table.Check("private_key", CheckPrivateKey(listener.private_key, listener.certificate), kPrivateKey);
+  }
+  if (!listener.client_ca.empty()) table.Check("client_ca", CheckClientCa(listener.client_ca), kClientCa);
   return listener;
 }
 
@@ -67,6 +78,7 @@ Result<std::filesystem::path> PinFileOf(const std::string& uri) {
   const std::size_t question = uri.find('?');
   const std::string_view path =
       std::string_view(uri).substr(7, question == std::string::npos ? question : question - 7);
+  if (!PercentDecode(path)) return invalid("has a broken % escape");
   if (path.find("token=") == std::string_view::npos && path.find("serial=") == std::string_view::npos) {
     return invalid("names no token");
   }

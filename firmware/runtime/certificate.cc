@@ -46,21 +46,29 @@ Result<PrivateKey> ReadPrivateKey(const std::filesystem::path& file) {
 
 }  // namespace
 
-Status CheckServerCertificate(const std::filesystem::path& certificate, const std::filesystem::path& private_key,
-                              const std::filesystem::path& client_ca) {
+Status CheckCertificate(const std::filesystem::path& certificate) {
   const auto parsed = ReadCertificate(certificate);
   if (!parsed) return parsed.error();
+  if (X509_cmp_current_time(X509_get0_notBefore(parsed->get())) > 0) return Invalid(certificate, "not valid yet");
+  if (X509_cmp_current_time(X509_get0_notAfter(parsed->get())) < 0) {
+    return Invalid(certificate, "has expired: renew it");
+  }
+  return Ok();
+}
+
+Status CheckPrivateKey(const std::filesystem::path& private_key, const std::filesystem::path& certificate) {
   const auto key = ReadPrivateKey(private_key);
   if (!key) return key.error();
-  if (X509_check_private_key(parsed->get(), key->get()) != 1) {
+  const auto parsed = ReadCertificate(certificate);
+  if (parsed && X509_check_private_key(parsed->get(), key->get()) != 1) {
     return Invalid(private_key, "not the private key of " + certificate.string());
   }
-  if (X509_cmp_current_time(X509_get0_notBefore(parsed->get())) > 0) return Invalid(certificate, "not valid yet");
-  if (X509_cmp_current_time(X509_get0_notAfter(parsed->get())) < 0)
-    return Invalid(certificate, "has expired: renew it");
-  const auto ca = ReadCertificate(client_ca);
-  if (!ca) return ca.error();
   return Ok();
+}
+
+Status CheckClientCa(const std::filesystem::path& client_ca) {
+  const auto parsed = ReadCertificate(client_ca);
+  return parsed ? Ok() : Status(parsed.error());
 }
 
 }  // namespace hallmark

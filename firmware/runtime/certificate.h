@@ -6,9 +6,15 @@
 
 namespace hallmark {
 
-// Whether these PEM files can serve mutual TLS: they parse, the private key is that of the certificate, the certificate
-// is valid now, and the client CA holds at least one certificate. kConfigInvalid says which file is wrong, and how.
-Status CheckServerCertificate(const std::filesystem::path& certificate, const std::filesystem::path& private_key,
-                              const std::filesystem::path& client_ca);
+// What mutual TLS needs from its three PEM files; gRPC itself takes unusable ones without a word and refuses every
+// handshake later. Each gives kConfigInvalid that says which file is wrong, and how. Any thread.
+
+// A certificate that is valid now.
+Status CheckCertificate(const std::filesystem::path& certificate);
+// The private key of `certificate`, not encrypted: a daemon starts alone. Ok when the certificate cannot be read, which
+// CheckCertificate says.
+Status CheckPrivateKey(const std::filesystem::path& private_key, const std::filesystem::path& certificate);
+// At least one certificate.
+Status CheckClientCa(const std::filesystem::path& client_ca);
 
 }  // namespace hallmark

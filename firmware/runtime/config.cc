@@ -187,6 +187,7 @@ std::filesystem::path ConfigTable::ReadableFile(const std::string& key, std::str
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error) || ::access(path.c_str(), R_OK) != 0) {
     Reject(key, path.string() + " is not a file that can be read", expected);
+    path.clear();
   }
   return path;
 }

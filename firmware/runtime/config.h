@@ -37,7 +37,7 @@ class ConfigTable {
   std::map<std::string, std::string> StringMap(const std::string& key);
   // A required string that names a file or folder; made absolute against the configuration file's folder.
   std::filesystem::path Path(const std::string& key, std::string_view expected);
-  // A required path whose file must exist and be readable.
+  // A required path whose file must exist and be readable; empty when it does not.
   std::filesystem::path ReadableFile(const std::string& key, std::string_view expected);
 
   ConfigTable Table(const std::string& key);  // required

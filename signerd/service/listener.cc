@@ -35,9 +35,11 @@ void LogForGrpc(gpr_log_func_args* entry) { log::debug("grpc: {}", entry->messag
 
 Result<std::unique_ptr<Listener>> Listener::Start(const ListenerConfig& config, grpc::Service* service,
                                                   const std::string& service_name, std::int64_t message_octets) {
-  // gRPC would take unusable files without a word and refuse every handshake later.
-  const Status usable = CheckServerCertificate(config.certificate, config.private_key, config.client_ca);
-  if (!usable) return usable.error();
+  for (const Status& usable :
+       {CheckCertificate(config.certificate), CheckPrivateKey(config.private_key, config.certificate),
+        CheckClientCa(config.client_ca)}) {
+    if (!usable) return usable.error();
+  }
 
   gpr_set_log_function(&LogForGrpc);
   grpc::EnableDefaultHealthCheckService(true);
@@ -48,7 +50,8 @@ Result<std::unique_ptr<Listener>> Listener::Start(const ListenerConfig& config, 
   builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(static_cast<int>(message_octets + kMessageOverhead));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);
-  // A fixed window: gRPC's own estimate of the path's bandwidth lets it hold tens of megabytes of a stream on a fast link.
+  // A fixed window: gRPC's own estimate of the path's bandwidth lets it hold tens of megabytes of a stream on a fast
+  // link.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindow);
   // Two daemons on one port would share its connections without a word.
