@@ -6,9 +6,10 @@
 namespace hallmark::pkcs11 {
 namespace {
 
-// The curve of Ed25519 in CKA_EC_PARAMS, as modules spell it: PrintableString "edwards25519" (PKCS#11 3.0), or the object
-// identifier 1.3.101.112 (RFC 8410).
-constexpr std::array<std::uint8_t, 14> kCurveName = {0x13, 0x0c, 'e', 'd', 'w', 'a', 'r', 'd', 's', '2', '5', '5', '1', '9'};
+// The curve of Ed25519 in CKA_EC_PARAMS, as modules spell it: PrintableString "edwards25519" (PKCS#11 3.0), or the
+// object identifier 1.3.101.112 (RFC 8410).
+constexpr std::array<std::uint8_t, 14> kCurveName = {0x13, 0x0c, 'e', 'd', 'w', 'a', 'r',
+                                                     'd',  's',  '2', '5', '5', '1', '9'};
 constexpr std::array<std::uint8_t, 5> kCurveOid = {0x06, 0x03, 0x2b, 0x65, 0x70};
 constexpr std::array<std::uint8_t, 3> kRsaExponent = {0x01, 0x00, 0x01};
 
@@ -17,7 +18,9 @@ void* Pointer(ByteView view) { return const_cast<std::uint8_t*>(view.data()); }
 class Template {
  public:
   void Add(CK_ATTRIBUTE_TYPE type, ByteView value) { attributes_.push_back({type, Pointer(value), value.size()}); }
-  void Add(CK_ATTRIBUTE_TYPE type, const CK_BBOOL& value) { attributes_.push_back({type, const_cast<CK_BBOOL*>(&value), 1}); }
+  void Add(CK_ATTRIBUTE_TYPE type, const CK_BBOOL& value) {
+    attributes_.push_back({type, const_cast<CK_BBOOL*>(&value), 1});
+  }
   void Add(CK_ATTRIBUTE_TYPE type, CK_ULONG& value) { attributes_.push_back({type, &value, sizeof value}); }
   CK_ATTRIBUTE* data() { return attributes_.data(); }
   CK_ULONG size() const { return attributes_.size(); }
@@ -57,7 +60,8 @@ Template PublicTemplate(ByteView cka_id, const std::string& label) {
 
 Result<KeyPair> Session::Generate(KeyType type, unsigned bits, ByteView cka_id, const std::string& label) {
   if (type == KeyType::kRsa && bits != 2048 && bits != 3072 && bits != 4096) {
-    return MakeError(Reason::kInvalidArgument, "an RSA key of " + std::to_string(bits) + " bits: expected 2048, 3072 or 4096");
+    return MakeError(Reason::kInvalidArgument,
+                     "an RSA key of " + std::to_string(bits) + " bits: expected 2048, 3072 or 4096");
   }
   const auto present = FindObjects(CKO_PRIVATE_KEY, cka_id);
   if (!present) return present.error();

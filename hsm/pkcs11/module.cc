@@ -32,7 +32,8 @@ Result<std::unique_ptr<Module>> Module::Load(const std::filesystem::path& path) 
   CK_FUNCTION_LIST* functions = p11_kit_module_load(path.c_str(), P11_KIT_MODULE_UNMANAGED | P11_KIT_MODULE_CRITICAL);
   if (functions == nullptr) {
     const char* message = p11_kit_message();
-    return MakeError(Reason::kTokenDown, path.string() + ": cannot load the module: " + (message == nullptr ? "" : message));
+    return MakeError(Reason::kTokenDown,
+                     path.string() + ": cannot load the module: " + (message == nullptr ? "" : message));
   }
   return std::unique_ptr<Module>(new Module(functions));
 }
@@ -83,7 +84,9 @@ Result<TokenInfo> Module::FindToken(const TokenUri& uri) const {
   std::optional<CK_SLOT_ID> found;
   for (const CK_SLOT_ID slot : *slots) {
     CK_TOKEN_INFO info{};
-    if (!IsOk(functions_->C_GetTokenInfo(slot, &info)) || (info.flags & CKF_TOKEN_INITIALIZED) == 0 || !uri.Matches(info)) continue;
+    if (!IsOk(functions_->C_GetTokenInfo(slot, &info)) || (info.flags & CKF_TOKEN_INITIALIZED) == 0 ||
+        !uri.Matches(info))
+      continue;
     if (found) return MakeError(Reason::kConfigInvalid, uri.name() + " names several tokens: add serial= to it");
     found = slot;
   }
@@ -112,10 +115,12 @@ Result<TokenInfo> Module::Describe(CK_SLOT_ID slot) const {
   token.manufacturer = Unpad(info.manufacturerID);
   token.model = Unpad(info.model);
   token.pin_refusal = PinRefusal(info.flags);
-  const bool known = info.ulMaxSessionCount != CK_EFFECTIVELY_INFINITE && info.ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION;
+  const bool known =
+      info.ulMaxSessionCount != CK_EFFECTIVELY_INFINITE && info.ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION;
   token.max_sessions = known ? info.ulMaxSessionCount : 0;
   CK_MECHANISM_INFO mechanism{};
-  token.rsa_pkcs = IsOk(functions_->C_GetMechanismInfo(slot, CKM_RSA_PKCS, &mechanism)) && (mechanism.flags & CKF_SIGN) != 0;
+  token.rsa_pkcs =
+      IsOk(functions_->C_GetMechanismInfo(slot, CKM_RSA_PKCS, &mechanism)) && (mechanism.flags & CKF_SIGN) != 0;
   return token;
 }
 

@@ -33,19 +33,22 @@ Result<Bytes> Spki(const EVP_PKEY* key) {
 
 Result<Bytes> RsaSpki(ByteView modulus, ByteView exponent) {
   const auto number = [](ByteView octets) {
-    return std::unique_ptr<BIGNUM, decltype(&BN_free)>(BN_bin2bn(octets.data(), static_cast<int>(octets.size()), nullptr), &BN_free);
+    return std::unique_ptr<BIGNUM, decltype(&BN_free)>(
+        BN_bin2bn(octets.data(), static_cast<int>(octets.size()), nullptr), &BN_free);
   };
   const auto n = number(modulus);
   const auto e = number(exponent);
-  const std::unique_ptr<OSSL_PARAM_BLD, decltype(&OSSL_PARAM_BLD_free)> builder(OSSL_PARAM_BLD_new(), &OSSL_PARAM_BLD_free);
+  const std::unique_ptr<OSSL_PARAM_BLD, decltype(&OSSL_PARAM_BLD_free)> builder(OSSL_PARAM_BLD_new(),
+                                                                                &OSSL_PARAM_BLD_free);
   if (n == nullptr || e == nullptr || BN_is_zero(n.get()) || BN_is_zero(e.get()) || builder == nullptr ||
       OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, n.get()) != 1 ||
       OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, e.get()) != 1) {
     return Unusable();
   }
-  const std::unique_ptr<OSSL_PARAM, decltype(&OSSL_PARAM_free)> parameters(OSSL_PARAM_BLD_to_param(builder.get()), &OSSL_PARAM_free);
-  const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr),
-                                                                             &EVP_PKEY_CTX_free);
+  const std::unique_ptr<OSSL_PARAM, decltype(&OSSL_PARAM_free)> parameters(OSSL_PARAM_BLD_to_param(builder.get()),
+                                                                           &OSSL_PARAM_free);
+  const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(
+      EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr), &EVP_PKEY_CTX_free);
   EVP_PKEY* raw = nullptr;
   if (parameters == nullptr || context == nullptr || EVP_PKEY_fromdata_init(context.get()) != 1 ||
       EVP_PKEY_fromdata(context.get(), &raw, EVP_PKEY_PUBLIC_KEY, parameters.get()) != 1) {
@@ -58,7 +61,8 @@ Result<Bytes> RsaSpki(ByteView modulus, ByteView exponent) {
 Result<Bytes> Ed25519Spki(ByteView point) {
   if (point.size() == kEd25519Octets + 2 && point[0] == 0x04 && point[1] == kEd25519Octets) {
     point = point.subspan(2);  // OCTET STRING
-  } else if (point.size() == kEd25519Octets + 3 && point[0] == 0x03 && point[1] == kEd25519Octets + 1 && point[2] == 0) {
+  } else if (point.size() == kEd25519Octets + 3 && point[0] == 0x03 && point[1] == kEd25519Octets + 1 &&
+             point[2] == 0) {
     point = point.subspan(3);  // BIT STRING
   }
   if (point.size() != kEd25519Octets) return Unusable();

@@ -81,7 +81,8 @@ Result<Bytes> Session::SignDigest(const KeyPair& key, ByteView digest) {
 }
 
 Result<Bytes> Session::SignData(const KeyPair& key, ByteView data) {
-  if (key.type != KeyType::kRsa) return MakeError(Reason::kInvalidArgument, "only RSA keys sign data that the token hashes");
+  if (key.type != KeyType::kRsa)
+    return MakeError(Reason::kInvalidArgument, "only RSA keys sign data that the token hashes");
   return Sign(key, {CKM_SHA256_RSA_PKCS, nullptr, 0}, data);
 }
 
@@ -117,7 +118,8 @@ Result<Bytes> Session::Attribute(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type
   CK_ATTRIBUTE attribute{type, nullptr, 0};
   CK_RV value = (*module_)->C_GetAttributeValue(handle_, object, &attribute, 1);
   if (!IsOk(value)) return Fail(value, "C_GetAttributeValue");
-  if (attribute.ulValueLen == CK_UNAVAILABLE_INFORMATION) return MakeTokenError(CKR_ATTRIBUTE_TYPE_INVALID, "C_GetAttributeValue");
+  if (attribute.ulValueLen == CK_UNAVAILABLE_INFORMATION)
+    return MakeTokenError(CKR_ATTRIBUTE_TYPE_INVALID, "C_GetAttributeValue");
   Bytes octets(attribute.ulValueLen);
   attribute.pValue = octets.data();
   value = (*module_)->C_GetAttributeValue(handle_, object, &attribute, 1);
@@ -146,7 +148,8 @@ Result<KeyPair> Session::Find(ByteView cka_id) {
   const auto private_keys = FindObjects(CKO_PRIVATE_KEY, cka_id);
   if (!private_keys) return private_keys.error();
   if (private_keys->empty()) return MakeError(Reason::kKeyMissing, "the token has no private key with this CKA_ID");
-  if (private_keys->size() > 1) return MakeError(Reason::kTokenRefused, "the token has several private keys with this CKA_ID");
+  if (private_keys->size() > 1)
+    return MakeError(Reason::kTokenRefused, "the token has several private keys with this CKA_ID");
   KeyPair key;
   key.private_key = private_keys->front();
   const auto key_type = Attribute(key.private_key, CKA_KEY_TYPE);
@@ -169,7 +172,8 @@ Result<KeyPair> Session::Find(ByteView cka_id) {
   // An RSA private key knows its public part; an Ed25519 one need not.
   auto spki = PublicPart(key.type, public_keys->empty() ? key.private_key : public_keys->front());
   if (!spki && RecoveryFor(spki.error()) != Recovery::kNone) return spki.error();
-  if (!spki) return MakeError(Reason::kTokenRefused, "the public part of the key cannot be read: " + spki.error().message);
+  if (!spki)
+    return MakeError(Reason::kTokenRefused, "the public part of the key cannot be read: " + spki.error().message);
   key.spki = std::move(*spki);
   key.bits = BitsOf(key.spki);
   return key;

@@ -24,8 +24,8 @@ struct KeyPair {
 
 enum class Access : std::uint8_t { kRead, kWrite };
 
-// One C_OpenSession. One thread at a time. After any failure but a plain refusal usable() is false: an operation may still
-// be active on the token, so the session is closed and another one opened. Must not outlive `module`.
+// One C_OpenSession. One thread at a time. After any failure but a plain refusal usable() is false: an operation may
+// still be active on the token, so the session is closed and another one opened. Must not outlive `module`.
 class Session {
  public:
   static Result<Session> Open(const Module& module, CK_SLOT_ID slot, Access access);
@@ -39,8 +39,8 @@ class Session {
   // An error when the session is gone, or nobody is logged in.
   Status CheckLoggedIn();
 
-  // The pair with this CKA_ID. kKeyMissing; kTokenRefused where it cannot be used unattended (CKA_ALWAYS_AUTHENTICATE) or
-  // the CKA_ID names several.
+  // The pair with this CKA_ID. kKeyMissing; kTokenRefused where it cannot be used unattended (CKA_ALWAYS_AUTHENTICATE)
+  // or the CKA_ID names several.
   Result<KeyPair> Find(ByteView cka_id);
   // RSA of 2048, 3072 or 4096 bits, or Ed25519: private, sensitive, never extractable, for signing only.
   Result<KeyPair> Generate(KeyType type, unsigned bits, ByteView cka_id, const std::string& label);

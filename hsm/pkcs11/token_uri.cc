@@ -54,6 +54,8 @@ Result<TokenUri> TokenUri::Parse(const std::string& text) {
   return TokenUri(std::move(uri), std::move(*file), text.substr(0, text.find('?')));
 }
 
-bool TokenUri::Matches(const CK_TOKEN_INFO& token) const { return p11_kit_uri_match_token_info(uri_.get(), &token) == 1; }
+bool TokenUri::Matches(const CK_TOKEN_INFO& token) const {
+  return p11_kit_uri_match_token_info(uri_.get(), &token) == 1;
+}
 
 }  // namespace hallmark::pkcs11

@@ -13,8 +13,8 @@ struct InitTokenConfig {
   std::filesystem::path pin_file, so_pin_file;
 };
 
-// Initializes the first token that is not initialized yet, with both PINs, and gives its serial number. For trial set-ups
-// and ceremonies. kNotFound when every token is initialized already: none is ever overwritten.
+// Initializes the first token that is not initialized yet, with both PINs, and gives its serial number. For trial
+// set-ups and ceremonies. kNotFound when every token is initialized already: none is ever overwritten.
 Result<std::string> InitToken(const InitTokenConfig& config);
 
 }  // namespace hallmark::tokend

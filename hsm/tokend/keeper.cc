@@ -243,8 +243,8 @@ void Keeper::TellReady(const pkcs11::TokenInfo& token) {
   status_.generation = generation_;
   status_.wants_data = token.rsa_pkcs ? 0 : 1;
   status_.sessions = sessions_;
-  log::info("token ready: {} {}, label {}, serial {}, {} sessions", token.manufacturer, token.model, token.label, token.serial,
-            status_.sessions);
+  log::info("token ready: {} {}, label {}, serial {}, {} sessions", token.manufacturer, token.model, token.label,
+            token.serial, status_.sessions);
   callbacks_.on_status(status_);
 }
 

@@ -30,16 +30,16 @@ struct Login {
   const pkcs11::TokenInfo token;
   pkcs11::Session session;  // stays open: closing an application's last session logs it out
   const std::uint64_t generation;
-  std::mutex keys_mutex;  // guards keys
+  std::mutex keys_mutex;                                         // guards keys
   std::map<Bytes, std::shared_ptr<const pkcs11::KeyPair>> keys;  // by CKA_ID, compared with the recorded public part
 };
 
-// Brings the token up, and back up: loads the module, finds the token, logs in once, and recovers from what workers report.
-// A thread of its own does all of it. The PIN is read from its file for each login and wiped after it.
+// Brings the token up, and back up: loads the module, finds the token, logs in once, and recovers from what workers
+// report. A thread of its own does all of it. The PIN is read from its file for each login and wiped after it.
 //
-// Recovery has four levels. The worker replaces its session (1). Trouble that is reported here costs the login (2) or the
-// module, which is initialized again at most once in `between_restarts` (3). A token that stays in trouble is down (4):
-// everything is refused at once, and tried again about every second, less often when only the login succeeds.
+// Recovery has four levels. The worker replaces its session (1). Trouble that is reported here costs the login (2) or
+// the module, which is initialized again at most once in `between_restarts` (3). A token that stays in trouble is down
+// (4): everything is refused at once, and tried again about every second, less often when only the login succeeds.
 class Keeper {
  public:
   struct Config {
@@ -68,8 +68,8 @@ class Keeper {
   // How many sessions workers may open. Any thread.
   unsigned sessions() const { return sessions_; }
 
-  // A call under `generation` failed in a way that another session does not mend. Any thread; only the first report of a
-  // generation counts.
+  // A call under `generation` failed in a way that another session does not mend. Any thread; only the first report of
+  // a generation counts.
   void Report(std::uint64_t generation, pkcs11::Recovery recovery, const Error& error);
   // The token signed: it is well. Any thread.
   void Prove() {

@@ -45,10 +45,12 @@ int Main(int argc, char** argv) {
   serve->add_option("--token-uri", keeper.uri, "The token and its PIN file (RFC 7512)")->required();
   serve->add_option("--sessions", keeper.sessions, "Signatures at once")->check(CLI::Range(1, 256))->required();
   unsigned between_restarts = 30;
-  serve->add_option("--between-restarts", between_restarts, "Seconds between initializations of a module in trouble, at least");
+  serve->add_option("--between-restarts", between_restarts,
+                    "Seconds between initializations of a module in trouble, at least");
 
   InitTokenConfig init;
-  CLI::App* init_token = app.add_subcommand("init-token", "Initialize the first empty token; prints its label and serial as JSON");
+  CLI::App* init_token =
+      app.add_subcommand("init-token", "Initialize the first empty token; prints its label and serial as JSON");
   init_token->add_option("--module", init.module, "The PKCS#11 library")->required();
   init_token->add_option("--token-label", init.label, "The label to give")->required();
   init_token->add_option("--pin-source", init.pin_file, "File with the user PIN")->required();

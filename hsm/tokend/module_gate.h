@@ -5,9 +5,9 @@
 
 namespace hallmark::tokend {
 
-// A shared mutex whose exclusive side is served first: whoever wants the module alone gets it as soon as the calls under
-// way return, however many signatures wait. (std::shared_mutex lets readers that keep coming starve a writer.) Any thread;
-// works with std::shared_lock and std::unique_lock. Not recursive.
+// A shared mutex whose exclusive side is served first: whoever wants the module alone gets it as soon as the calls
+// under way return, however many signatures wait. (std::shared_mutex lets readers that keep coming starve a writer.)
+// Any thread; works with std::shared_lock and std::unique_lock. Not recursive.
 class ModuleGate {
  public:
   void lock() {

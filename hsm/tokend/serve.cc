@@ -24,7 +24,8 @@ constexpr std::chrono::milliseconds kGrace{700};
 // Joins results that finish while an earlier frame is on its way into one frame.
 class ResultSink {
  public:
-  ResultSink(boost::asio::io_context& io, std::shared_ptr<link::Channel> channel) : io_(io), channel_(std::move(channel)) {}
+  ResultSink(boost::asio::io_context& io, std::shared_ptr<link::Channel> channel)
+      : io_(io), channel_(std::move(channel)) {}
 
   void Add(std::vector<link::SignOutcome> outcomes) {
     const std::lock_guard lock(mutex_);
@@ -42,8 +43,9 @@ class ResultSink {
     }
     for (std::size_t start = 0; start < results.outcomes.size(); start += link::kMaxBatch) {
       const std::size_t end = std::min(start + link::kMaxBatch, results.outcomes.size());
-      channel_->Send(link::SignResults{{std::make_move_iterator(results.outcomes.begin() + static_cast<std::ptrdiff_t>(start)),
-                                        std::make_move_iterator(results.outcomes.begin() + static_cast<std::ptrdiff_t>(end))}});
+      channel_->Send(
+          link::SignResults{{std::make_move_iterator(results.outcomes.begin() + static_cast<std::ptrdiff_t>(start)),
+                             std::make_move_iterator(results.outcomes.begin() + static_cast<std::ptrdiff_t>(end))}});
     }
   }
   boost::asio::io_context& io_;
@@ -103,9 +105,11 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
   boost::system::error_code failed;
   int domain = 0;
   socklen_t size = sizeof domain;
-  const bool is_socket = ::getsockopt(descriptor.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+  const bool is_socket =
+      ::getsockopt(descriptor.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
   if (is_socket) socket.assign(boost::asio::local::stream_protocol(), descriptor.get(), failed);
-  if (failed || !is_socket) return MakeError(Reason::kInvalidArgument, "the link is not a socket: tokend is started by signerd");
+  if (failed || !is_socket)
+    return MakeError(Reason::kInvalidArgument, "the link is not a socket: tokend is started by signerd");
   static_cast<void>(descriptor.Release());  // the socket owns it now
 
   const auto channel = link::Channel::Create(std::move(socket));

@@ -6,8 +6,8 @@
 
 namespace hallmark::tokend {
 
-// Serves frames on `link` (a connected AF_UNIX stream socket) until it closes. Then the process ends within a second, even
-// when a call of the module hangs: this function may not return. An error means that it could not begin.
+// Serves frames on `link` (a connected AF_UNIX stream socket) until it closes. Then the process ends within a second,
+// even when a call of the module hangs: this function may not return. An error means that it could not begin.
 Status Serve(const Keeper::Config& config, FileDescriptor link);
 
 }  // namespace hallmark::tokend

@@ -28,7 +28,9 @@ link::Outcome OutcomeOf(const Error& error) {
   }
 }
 
-link::SignOutcome OutcomeFor(std::uint64_t id, const Error& error) { return {id, OutcomeOf(error), error.token_code, {}}; }
+link::SignOutcome OutcomeFor(std::uint64_t id, const Error& error) {
+  return {id, OutcomeOf(error), error.token_code, {}};
+}
 
 link::SignOutcome Expired(std::uint64_t id) { return {id, link::Outcome::kExpired, 0, {}}; }
 
@@ -124,7 +126,8 @@ std::optional<Signer::TimePoint> Signer::Expire(TimePoint now) {
   std::optional<TimePoint> next;
   {
     const std::lock_guard lock(mutex_);
-    const auto late = std::stable_partition(tasks_.begin(), tasks_.end(), [&](const Task& task) { return task.deadline > now; });
+    const auto late =
+        std::stable_partition(tasks_.begin(), tasks_.end(), [&](const Task& task) { return task.deadline > now; });
     for (auto task = late; task != tasks_.end(); ++task) expired.push_back(Expired(task->item.id));
     tasks_.erase(late, tasks_.end());
     for (const Task& task : tasks_) next = next ? std::min(*next, task.deadline) : task.deadline;
@@ -142,7 +145,8 @@ void Signer::Work(unsigned index) {
       wake_signers_.wait(lock, [&] {
         if (stopping_) return true;
         const TokenState state = keeper_.state();
-        return !tasks_.empty() && state != TokenState::kStarting && (state != TokenState::kReady || index < keeper_.sessions());
+        return !tasks_.empty() && state != TokenState::kStarting &&
+               (state != TokenState::kReady || index < keeper_.sessions());
       });
       if (stopping_) break;
       task = std::move(tasks_.front());
@@ -240,9 +244,8 @@ void Signer::ManageKeys() {
     KeyCall call;
     {
       std::unique_lock lock(mutex_);
-      wake_manager_.wait(lock, [&] {
-        return stopping_ || (!key_calls_.empty() && keeper_.state() != TokenState::kStarting);
-      });
+      wake_manager_.wait(
+          lock, [&] { return stopping_ || (!key_calls_.empty() && keeper_.state() != TokenState::kStarting); });
       if (stopping_) return;
       call = std::move(key_calls_.front());
       key_calls_.pop_front();

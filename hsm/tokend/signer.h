@@ -17,8 +17,8 @@
 namespace hallmark::tokend {
 
 // The sessions: N workers, each with one session of its own, take signatures from one queue; one more thread makes and
-// finds keys. All of it under the keeper's present login. While a login is on its way, both queues wait; while the token
-// is down, all is refused at once.
+// finds keys. All of it under the keeper's present login. While a login is on its way, both queues wait; while the
+// token is down, all is refused at once.
 class Signer {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;

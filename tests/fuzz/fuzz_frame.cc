@@ -4,8 +4,8 @@
 
 #include "hsm/link/frame.h"
 
-// Octets from the other end of the link, pushed in pieces whose sizes the input chooses. What decodes must encode, and to
-// the very octets it came from: there is one way only to write a frame.
+// Octets from the other end of the link, pushed in pieces whose sizes the input chooses. What decodes must encode, and
+// to the very octets it came from: there is one way only to write a frame.
 
 namespace {
 

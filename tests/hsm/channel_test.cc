@@ -66,10 +66,11 @@ TEST_F(LinkChannel, CarriesTheLargestBatch) {
 TEST_F(LinkChannel, SaysOnceThatTheOtherEndIsGone) {
   const auto left = Channel::Create(std::move(one_));
   int closed = 0;
-  left->Start([](const Frame&) {}, [&](const Error& error) {
-    EXPECT_EQ(error.reason, Reason::kIoFailed);
-    ++closed;
-  });
+  left->Start([](const Frame&) {},
+              [&](const Error& error) {
+                EXPECT_EQ(error.reason, Reason::kIoFailed);
+                ++closed;
+              });
   other_.close();
   io_.run();
   left->Send(Ping{1});

@@ -10,8 +10,8 @@
 #include "tests/hsm/support/environment.h"
 #include "tests/hsm/support/verify.h"
 
-// SoftHSM 2.6.1 loses some octets at each C_SignInit with an Ed25519 key. To know them as its own, the leak checker needs
-// whole stacks, and the library still loaded at the end (see InProcess).
+// SoftHSM 2.6.1 loses some octets at each C_SignInit with an Ed25519 key. To know them as its own, the leak checker
+// needs whole stacks, and the library still loaded at the end (see InProcess).
 extern "C" const char* __asan_default_options();
 extern "C" const char* __asan_default_options() { return "fast_unwind_on_malloc=0"; }
 extern "C" const char* __lsan_default_suppressions();

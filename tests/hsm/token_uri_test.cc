@@ -44,7 +44,8 @@ const Good kGood[] = {
     {"Escaped", "pkcs11:token=a?pin-source=file:/etc/my%20pin", "/etc/my pin"},
     {"SerialOnly", "pkcs11:serial=12?pin-source=file:/etc/pin", "/etc/pin"},
 };
-INSTANTIATE_TEST_SUITE_P(All, GoodTokenUri, testing::ValuesIn(kGood), [](const auto& row) { return std::string(row.param.name); });
+INSTANTIATE_TEST_SUITE_P(All, GoodTokenUri, testing::ValuesIn(kGood),
+                         [](const auto& row) { return std::string(row.param.name); });
 
 struct Bad {
   const char* name;
@@ -75,7 +76,8 @@ const Bad kBad[] = {
     {"NamesAModule", "pkcs11:token=a?pin-source=file:/etc/pin&module-path=/lib/x.so"},
     {"UnknownAttribute", "pkcs11:token=a;colour=red?pin-source=file:/etc/pin"},
 };
-INSTANTIATE_TEST_SUITE_P(All, BadTokenUri, testing::ValuesIn(kBad), [](const auto& row) { return std::string(row.param.name); });
+INSTANTIATE_TEST_SUITE_P(All, BadTokenUri, testing::ValuesIn(kBad),
+                         [](const auto& row) { return std::string(row.param.name); });
 
 }  // namespace
 }  // namespace hallmark::pkcs11

@@ -94,8 +94,7 @@ TEST_F(Recovery, EachLoginIsANewGeneration) {
 
 TEST_F(Recovery, ManySessionsInTroubleLogInOnce) {
   auto& tokend = Start(4);
-  environment_.WriteFaults(
-      "C_SignInit 1 return 0x101\nC_SignInit 2 return 0x101");
+  environment_.WriteFaults("C_SignInit 1 return 0x101\nC_SignInit 2 return 0x101");
   link::SignBatch batch{30000, {}};
   for (std::uint64_t i = 0; i < 200; ++i) batch.items.push_back({i, 1, InputKind::kDigest, Sha256(std::to_string(i))});
   for (const auto& [id, outcome] : tokend.Sign(batch)) {
@@ -206,6 +205,23 @@ TEST_F(Recovery, CrashOfTheModuleEndsTheLink) {
   EXPECT_EQ(tokend.Wait(), 128 + SIGABRT);
 }
 
+TEST_F(Recovery, TokenThatHashesItselfSaysSo) {
+  environment_.WriteFaults("C_GetMechanismInfo * return 0x70");  // CKR_MECHANISM_INVALID
+  auto& tokend = Start();
+  EXPECT_EQ(tokend.status()->wants_data, 1);
+}
+
+TEST_F(Recovery, KeyThatCannotBeMadeIsNotLeftBehind) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_GetAttributeValue * return 0x30");
+  EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, {0x42}).outcome, Outcome::kTokenDown);
+  environment_.WriteFaults("");
+  tokend.AwaitState(TokenState::kReady);
+  tokend.Send(link::FindKey{9, {0x42}});
+  EXPECT_EQ(tokend.Await<link::KeyReply>().outcome, Outcome::kKeyMissing);
+  EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, {0x42}).outcome, Outcome::kOk);
+}
+
 TEST_F(Recovery, SlowTokenIsWaitedFor) {
   Start();
   environment_.WriteFaults("C_Sign 1 delay 300");
@@ -249,6 +265,26 @@ TEST_F(Pin, ThatTurnsWrongIsNotTriedAgainInRecovery) {
   EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kPinRejected);
   EXPECT_EQ(environment_.CountCalls("C_Login"), 2u);
 }
+
+struct Flag {
+  const char* name;
+  const char* rules;
+};
+class PinFlag : public Pin, public testing::WithParamInterface<Flag> {};
+
+TEST_P(PinFlag, KeepsThePinFromBeingTried) {
+  environment_.WriteFaults(GetParam().rules);
+  auto& tokend = StartWithFaults();
+  EXPECT_FALSE(tokend.AwaitState(TokenState::kPinRejected).message.empty());
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 0u);
+  environment_.WriteFaults("");
+  tokend.AwaitState(TokenState::kReady);
+}
+const Flag kFlags[] = {{"FinalTry", "C_GetTokenInfo * flags 0x20000"},
+                       {"Locked", "C_GetTokenInfo * flags 0x40000"},
+                       {"ToBeChanged", "C_GetTokenInfo * flags 0x80000"}};
+INSTANTIATE_TEST_SUITE_P(All, PinFlag, testing::ValuesIn(kFlags),
+                         [](const auto& row) { return std::string(row.param.name); });
 
 TEST_F(Pin, FileThatIsMissingIsWaitedFor) {
   std::filesystem::remove(environment_.directory() / "pin");

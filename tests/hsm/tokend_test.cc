@@ -78,7 +78,8 @@ TEST_P(TokendKey, IsMadeInTheTokenStaysThereAndSigns) {
   EXPECT_NE(twin.outcome, Outcome::kOk) << "a CKA_ID names one key";
 }
 INSTANTIATE_TEST_SUITE_P(All, TokendKey,
-                         testing::Values(KindOfKey{"Rsa2048", KeyType::kRsa, 2048}, KindOfKey{"Rsa3072", KeyType::kRsa, 3072},
+                         testing::Values(KindOfKey{"Rsa2048", KeyType::kRsa, 2048},
+                                         KindOfKey{"Rsa3072", KeyType::kRsa, 3072},
                                          KindOfKey{"Ed25519", KeyType::kEd25519, 256}),
                          [](const auto& row) { return std::string(row.param.name); });
 
@@ -113,9 +114,10 @@ constexpr char kRfc8463PublicKey[] = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHUR
 
 TEST(Tokend, SignsAsRfc8463Shows) {
   const HsmEnvironment environment;
-  const Ran import = RunProgram({"softhsm2-util", "--import", std::string(HALLMARK_TESTS_DIR) + "/hsm/rfc8463-ed25519.pem",
-                                 "--token", kTokenLabel, "--label", "brisbane", "--id", "0b01", "--pin", kPin},
-                                environment.Variables());
+  const Ran import =
+      RunProgram({"softhsm2-util", "--import", std::string(HALLMARK_TESTS_DIR) + "/hsm/rfc8463-ed25519.pem", "--token",
+                  kTokenLabel, "--label", "brisbane", "--id", "0b01", "--pin", kPin},
+                 environment.Variables());
   ASSERT_EQ(import.exit_code, 0) << import.output;
   TokendClient tokend(environment);
   tokend.Await<link::Hello>();
@@ -144,7 +146,8 @@ TEST(Tokend, AnswersABatchOfAThousandOverSeveralSessions) {
   tokend.Define(2, ed25519, {2});
   link::SignBatch batch{60000, {}};
   for (std::uint64_t i = 0; i < 1000; ++i) {
-    batch.items.push_back({i, static_cast<std::uint32_t>(1 + i % 2), InputKind::kDigest, Sha256("message " + std::to_string(i))});
+    batch.items.push_back(
+        {i, static_cast<std::uint32_t>(1 + i % 2), InputKind::kDigest, Sha256("message " + std::to_string(i))});
   }
   const auto outcomes = tokend.Sign(batch);
   ASSERT_EQ(outcomes.size(), 1000u);
@@ -306,9 +309,16 @@ const Usage kUsages[] = {
     {"UnknownOption", {"serve", "--pin", "1234"}, 2},
     {"Help", {"--help"}, 0},
     {"Version", {"--version"}, 0},
-    {"FdIsNoSocket", {"serve", "--fd", "0", "--module", "x.so", "--token-uri", "pkcs11:token=a?pin-source=file:/p", "--sessions", "1"}, 1},
-    {"PinInTheUri", {"serve", "--fd", "3", "--module", "x.so", "--token-uri", "pkcs11:token=a?pin-value=1234", "--sessions", "1"}, 1},
-    {"InitWithoutPinFile", {"init-token", "--module", "x.so", "--token-label", "a", "--pin-source", "/nonexistent", "--so-pin-source", "/nonexistent"}, 1},
+    {"FdIsNoSocket",
+     {"serve", "--fd", "0", "--module", "x.so", "--token-uri", "pkcs11:token=a?pin-source=file:/p", "--sessions", "1"},
+     1},
+    {"PinInTheUri",
+     {"serve", "--fd", "3", "--module", "x.so", "--token-uri", "pkcs11:token=a?pin-value=1234", "--sessions", "1"},
+     1},
+    {"InitWithoutPinFile",
+     {"init-token", "--module", "x.so", "--token-label", "a", "--pin-source", "/nonexistent", "--so-pin-source",
+      "/nonexistent"},
+     1},
 };
 INSTANTIATE_TEST_SUITE_P(All, TokendUsage, testing::ValuesIn(kUsages),
                          [](const auto& row) { return std::string(row.param.name); });

@@ -14,8 +14,8 @@
 namespace faulty {
 namespace {
 
-CK_FUNCTION_LIST real;    // the other module's
-CK_FUNCTION_LIST shown;   // ours: the same, but for the functions that have rules
+CK_FUNCTION_LIST real;   // the other module's
+CK_FUNCTION_LIST shown;  // ours: the same, but for the functions that have rules
 
 // One function of the list, counted and with its rules obeyed.
 template <auto Member, const char* kName>
@@ -36,6 +36,11 @@ struct Wrapped<Member, kName> {
         Log("hang");
         while (true) ::pause();
       case Action::Kind::kDelay: std::this_thread::sleep_for(std::chrono::milliseconds(action->number)); break;
+      case Action::Kind::kFlags: {
+        const CK_RV rv = (real.*Member)(args...);
+        SetFlags(action->number, args...);
+        return rv;
+      }
       case Action::Kind::kCorrupt: {
         const CK_RV rv = (real.*Member)(args...);
         Corrupt(args...);
@@ -46,6 +51,9 @@ struct Wrapped<Member, kName> {
   }
 
  private:
+  static void SetFlags(CK_FLAGS flags, CK_SLOT_ID, CK_TOKEN_INFO* info) { info->flags |= flags; }
+  template <class... Others>
+  static void SetFlags(CK_FLAGS, Others...) {}
   static void Corrupt(CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* signature, CK_ULONG* size) {
     if (signature != nullptr && *size > 0) signature[*size / 2] ^= 0x01;
   }
@@ -53,7 +61,7 @@ struct Wrapped<Member, kName> {
   static void Corrupt(Others...) {}
 };
 
-#define FAULTY_FUNCTION(name) \
+#define FAULTY_FUNCTION(name)       \
   constexpr char k##name[] = #name; \
   void Wrap##name() { shown.name = &Wrapped<&CK_FUNCTION_LIST::name, k##name>::Call; }
 FAULTY_FUNCTION(C_Initialize)
@@ -86,10 +94,10 @@ bool LoadReal() {
   if (get == nullptr || get(&list) != CKR_OK) return false;
   real = *list;
   shown = *list;
-  for (auto* wrap : {&WrapC_Initialize, &WrapC_Finalize, &WrapC_GetSlotList, &WrapC_GetTokenInfo, &WrapC_GetMechanismInfo,
-                     &WrapC_OpenSession, &WrapC_CloseSession, &WrapC_GetSessionInfo, &WrapC_Login, &WrapC_FindObjectsInit,
-                     &WrapC_FindObjects, &WrapC_FindObjectsFinal, &WrapC_GetAttributeValue, &WrapC_GenerateKeyPair,
-                     &WrapC_SignInit, &WrapC_Sign}) {
+  for (auto* wrap : {&WrapC_Initialize, &WrapC_Finalize, &WrapC_GetSlotList, &WrapC_GetTokenInfo,
+                     &WrapC_GetMechanismInfo, &WrapC_OpenSession, &WrapC_CloseSession, &WrapC_GetSessionInfo,
+                     &WrapC_Login, &WrapC_FindObjectsInit, &WrapC_FindObjects, &WrapC_FindObjectsFinal,
+                     &WrapC_GetAttributeValue, &WrapC_GenerateKeyPair, &WrapC_SignInit, &WrapC_Sign}) {
     wrap();
   }
   return true;

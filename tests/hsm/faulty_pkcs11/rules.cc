@@ -23,6 +23,7 @@ std::optional<Action> Parse(const std::string& verb, const std::string& argument
   if (verb == "hang") return Action{Kind::kHang, 0};
   if (verb == "crash") return Action{Kind::kCrash, 0};
   if (verb == "delay") return Action{Kind::kDelay, number};
+  if (verb == "flags") return Action{Kind::kFlags, number};
   if (verb == "corrupt") return Action{Kind::kCorrupt, 0};
   return std::nullopt;
 }

@@ -7,8 +7,8 @@
 namespace faulty {
 
 struct Action {
-  enum class Kind { kReturn, kHang, kCrash, kDelay, kCorrupt } kind = Kind::kReturn;
-  unsigned long number = 0;  // the CK_RV of kReturn, the milliseconds of kDelay
+  enum class Kind { kReturn, kHang, kCrash, kDelay, kFlags, kCorrupt } kind = Kind::kReturn;
+  unsigned long number = 0;  // the CK_RV of kReturn, the milliseconds of kDelay, the bits of kFlags
 };
 
 // What the control file says about this call of `function`. Any thread.

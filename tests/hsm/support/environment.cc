@@ -37,8 +37,8 @@ HsmEnvironment::HsmEnvironment(bool token) {
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary directory");
   directory_ = pattern;
   fs::create_directory(directory_ / "tokens");
-  Write(directory_ / "softhsm2.conf",
-        "directories.tokendir = " + (directory_ / "tokens").string() + "\nobjectstore.backend = file\nlog.level = ERROR\n");
+  Write(directory_ / "softhsm2.conf", "directories.tokendir = " + (directory_ / "tokens").string() +
+                                          "\nobjectstore.backend = file\nlog.level = ERROR\n");
   WritePin(kPin);
   Write(directory_ / "so-pin", "91827364\n");
   if (token) InitToken();
@@ -50,10 +50,10 @@ HsmEnvironment::~HsmEnvironment() {
 }
 
 std::string HsmEnvironment::InitToken(const std::string& label) {
-  const Ran run = RunProgram({TokendProgram().string(), "init-token", "--module", softhsm_module().string(), "--token-label",
-                              label, "--pin-source", (directory_ / "pin").string(), "--so-pin-source",
-                              (directory_ / "so-pin").string()},
-                             Variables());
+  const Ran run =
+      RunProgram({TokendProgram().string(), "init-token", "--module", softhsm_module().string(), "--token-label", label,
+                  "--pin-source", (directory_ / "pin").string(), "--so-pin-source", (directory_ / "so-pin").string()},
+                 Variables());
   if (run.exit_code != 0) throw std::runtime_error("tokend init-token failed: " + run.output);
   return run.output;
 }
@@ -81,7 +81,9 @@ std::size_t HsmEnvironment::CountCalls(const std::string& function) const {
 fs::path HsmEnvironment::softhsm_module() const {
   return FirstThatExists({"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so"});
 }
-fs::path HsmEnvironment::faulty_module() const { return fs::path(HALLMARK_BIN_DIR) / ".." / "tests" / "libfaulty_pkcs11.so"; }
+fs::path HsmEnvironment::faulty_module() const {
+  return fs::path(HALLMARK_BIN_DIR) / ".." / "tests" / "libfaulty_pkcs11.so";
+}
 
 std::string HsmEnvironment::uri() const {
   return std::string("pkcs11:token=") + kTokenLabel + "?pin-source=file:" + (directory_ / "pin").string();

@@ -22,9 +22,16 @@ TokendClient::TokendClient(const HsmEnvironment& environment, const Options& opt
   link_ = FileDescriptor(sockets[0]);
   const FileDescriptor theirs(sockets[1]);
   std::vector<std::string> arguments = {
-      TokendProgram().string(), "serve", "--fd", "3", "--module",
+      TokendProgram().string(),
+      "serve",
+      "--fd",
+      "3",
+      "--module",
       (options.faulty ? environment.faulty_module() : environment.softhsm_module()).string(),
-      "--token-uri", options.uri.empty() ? environment.uri() : options.uri, "--sessions", std::to_string(options.sessions)};
+      "--token-uri",
+      options.uri.empty() ? environment.uri() : options.uri,
+      "--sessions",
+      std::to_string(options.sessions)};
   arguments.insert(arguments.end(), options.more.begin(), options.more.end());
   std::vector<std::string> variables = environment.Variables();
   const auto pointers = [](std::vector<std::string>& strings) {

@@ -20,8 +20,8 @@ class TokendClient {
  public:
   struct Options {
     unsigned sessions = 2;
-    bool faulty = false;          // through the faulty module
-    std::string uri;              // default: that of the environment
+    bool faulty = false;            // through the faulty module
+    std::string uri;                // default: that of the environment
     std::vector<std::string> more;  // arguments
   };
   explicit TokendClient(const HsmEnvironment& environment) : TokendClient(environment, Options{}) {}
