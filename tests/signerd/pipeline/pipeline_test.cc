@@ -1,0 +1,246 @@
+#include "signerd/pipeline/pipeline.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+#include <future>
+#include <thread>
+
+#include "sample.h"
+#include "signerd/dkim/key_record.h"
+#include "signerd/dkim/verifier.h"
+
+// The whole way of a message but gRPC: real tokend processes on a real SoftHSM token, many threads.
+namespace hallmark::pipeline {
+namespace {
+
+constexpr std::string_view kMessage =
+    "From: Joe <joe@example.com>\r\nTo: suzie@example.net\r\nSubject: dinner\r\n\r\nHi.  Are you hungry yet?\r\n";
+
+std::filesystem::path Tokend() { return std::filesystem::path(HALLMARK_BIN_DIR) / "tokend"; }
+
+// A SoftHSM token in a folder of its own.
+class SoftToken {
+ public:
+  SoftToken() {
+    std::filesystem::create_directory(folder_.path() / "tokens");
+    std::ofstream(folder_.path() / "softhsm2.conf")
+        << "directories.tokendir = " << (folder_.path() / "tokens").string() << "\n";
+    for (const char* name : {"pin", "so-pin"}) {
+      std::ofstream(folder_.path() / name) << "123456\n";
+      std::filesystem::permissions(folder_.path() / name,
+                                   std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+    }
+    const std::string at = folder_.path().string();
+    const std::string command = "SOFTHSM2_CONF=" + at + "/softhsm2.conf " + Tokend().string() +
+                                " init-token --module " + kModule + " --token-label test --pin-source " + at +
+                                "/pin --so-pin-source " + at + "/so-pin >/dev/null";
+    EXPECT_EQ(std::system(command.c_str()), 0);
+  }
+  tokens::TokenConfig Config(const std::string& name) const {
+    tokens::TokenConfig config;
+    config.name = name;
+    config.module = kModule;
+    config.pin_file = folder_.path() / "pin";
+    config.uri = "pkcs11:token=test?pin-source=file:" + config.pin_file.string();
+    config.environment["SOFTHSM2_CONF"] = (folder_.path() / "softhsm2.conf").string();
+    return config;
+  }
+
+ private:
+  static constexpr const char* kModule = "/usr/lib/softhsm/libsofthsm2.so";
+  test::TemporaryFolder folder_;
+};
+
+class PipelineTest : public testing::Test {
+ protected:
+  PipelineTest() {
+    tokens_.Start();
+    snapshot::Domain domain{"example.com", std::make_shared<const dkim::SigningProfile>(dkim::DefaultProfile()), {}};
+    domain.active_keys = {MakeKey(link::KeyType::kRsa, "r1"), MakeKey(link::KeyType::kEd25519, "e1")};
+    auto view = std::make_shared<snapshot::Snapshot>();
+    view->domains.emplace(domain.name, domain);
+    view->relays.emplace("dns:r.example", snapshot::Relay{"r", "dns:r.example", true, {}});
+    view_ = view;
+  }
+  ~PipelineTest() override { tokens_.Stop(); }
+
+  std::shared_ptr<const snapshot::Key> MakeKey(link::KeyType type, const std::string& selector) {
+    auto key = test::SampleKey("example.com", selector);
+    Result<link::KeyReply> reply = MakeError(Reason::kTokenDown, "");
+    // The token is being logged in to at first.
+    for (int i = 0; i < 300 && !reply; ++i) {
+      reply = tokens_.Generate("softhsm", type, 2048, key.cka_id, selector);
+      if (!reply) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    EXPECT_TRUE(reply) << reply.error().message;
+    key.public_key = std::make_shared<const dkim::PublicKey>(std::move(*dkim::PublicKey::FromSpki(reply->spki)));
+    return std::make_shared<const snapshot::Key>(std::move(key));
+  }
+
+  Job MakeJob(std::function<void(Result<SignedMessage>)> done,
+              std::chrono::milliseconds wait = std::chrono::seconds(30)) const {
+    Origin origin{view_, view_->FindRelay("dns:r.example"), ""};
+    return {origin, kMessage, std::chrono::steady_clock::now() + wait, nullptr, std::move(done)};
+  }
+  static Result<SignedMessage> Wait(Pipeline& pipeline, Job job) {
+    std::promise<Result<SignedMessage>> promise;
+    job.done = [&](Result<SignedMessage> result) { promise.set_value(std::move(result)); };
+    auto answer = promise.get_future();
+    pipeline.Submit(std::move(job));
+    return answer.get();
+  }
+  void ExpectVerifies(const SignedMessage& made) const {
+    std::string message;
+    for (const MadeSignature& signature : made.signatures) message += signature.field;
+    message += kMessage;
+    const auto lookup = [&](const std::string& name) -> Result<std::vector<std::string>> {
+      for (const auto& key : view_->FindDomain("example.com")->active_keys) {
+        if (name == key->selector + "._domainkey.example.com")
+          return std::vector{dkim::KeyRecordValue(*key->public_key)};
+      }
+      return MakeError(Reason::kNotFound, name);
+    };
+    const auto verdicts = dkim::VerifyMessage(message, lookup, clock_.Now());
+    ASSERT_TRUE(verdicts);
+    ASSERT_EQ(verdicts->size(), 2u);
+    for (const auto& verdict : *verdicts) EXPECT_EQ(verdict.verdict, dkim::Verdict::kPass) << verdict.reason;
+  }
+  // Submits from several threads and counts the answers by reason; "" is a signature.
+  std::map<std::string, int> Load(Pipeline& pipeline, int threads, int each) const {
+    std::mutex mutex;
+    std::condition_variable done;
+    std::map<std::string, int> answers;
+    int answered = 0;
+    std::vector<std::thread> callers;
+    for (int t = 0; t < threads; ++t) {
+      callers.emplace_back([&] {
+        for (int i = 0; i < each; ++i) {
+          pipeline.Submit(MakeJob([&](Result<SignedMessage> result) {
+            const std::lock_guard lock(mutex);
+            ++answers[result ? "" : std::string(ReasonName(result.error().reason))];
+            ++answered;
+            done.notify_all();
+          }));
+        }
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+    std::unique_lock lock(mutex);
+    done.wait(lock, [&] { return answered == threads * each; });
+    return answers;
+  }
+
+  const SoftToken token_;
+  tokens::TokenSet tokens_{Tokend(), {token_.Config("softhsm")}};
+  const SystemClock clock_;
+  std::shared_ptr<const snapshot::Snapshot> view_;
+};
+
+TEST_F(PipelineTest, SignsWithEveryActiveKeyRsaFirst) {
+  Pipeline pipeline({}, tokens_, clock_);
+  const auto made = Wait(pipeline, MakeJob(nullptr));
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(made->signing_domain, "example.com");
+  ASSERT_EQ(made->signatures.size(), 2u);
+  EXPECT_EQ(made->signatures[0].selector, "r1");
+  EXPECT_EQ(made->signatures[1].selector, "e1");
+  ExpectVerifies(*made);
+}
+
+TEST_F(PipelineTest, EveryMessageOfManyThreadsIsAnswered) {
+  PipelineConfig config;
+  config.threads = 3;
+  Pipeline pipeline(config, tokens_, clock_);
+  const auto answers = Load(pipeline, 8, 60);
+  EXPECT_EQ(answers, (std::map<std::string, int>{{"", 480}}));
+  EXPECT_EQ(pipeline.counters().signed_messages, 480);
+  EXPECT_EQ(pipeline.counters().in_flight, 0);
+}
+
+TEST_F(PipelineTest, RefusesOnlyAtTheIntakeAndAtOnce) {
+  PipelineConfig config;
+  config.in_flight = 10;
+  Pipeline pipeline(config, tokens_, clock_);
+  auto answers = Load(pipeline, 4, 100);
+  EXPECT_EQ(answers[""] + answers["OVERLOADED"], 400);
+  EXPECT_GE(answers[""], 10);
+  EXPECT_GT(answers["OVERLOADED"], 0);
+  EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
+}
+
+TEST_F(PipelineTest, TokendKilledUnderLoadLosesNothing) {
+  Pipeline pipeline({}, tokens_, clock_);
+  std::atomic<bool> stop{false};
+  std::thread killer([&] {
+    for (int i = 0; i < 3 && !stop; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      // The only child of this process.
+      std::ifstream children("/proc/self/task/" + std::to_string(::getpid()) + "/children");
+      for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+        std::ifstream list(task.path() / "children");
+        for (pid_t pid = 0; list >> pid;) ::kill(pid, SIGKILL);
+      }
+    }
+  });
+  auto answers = Load(pipeline, 4, 200);
+  stop = true;
+  killer.join();
+  // Answered once each: signed, or told to come again.
+  EXPECT_EQ(answers[""] + answers["TOKEN_DOWN"], 800);
+  EXPECT_GT(answers[""], 0);
+  const auto after = Wait(pipeline, MakeJob(nullptr));
+  ASSERT_TRUE(after) << after.error().message;
+  ExpectVerifies(*after);
+}
+
+TEST_F(PipelineTest, AKeyThatIsNotTheRecordedOneSignsNothing) {
+  auto view = std::make_shared<snapshot::Snapshot>(*view_);
+  auto key = *view_->FindDomain("example.com")->active_keys.front();
+  key.public_key = test::FreshPublicKey();
+  view->domains.at("example.com").active_keys = {std::make_shared<const snapshot::Key>(key)};
+  view_ = view;
+  Pipeline pipeline({}, tokens_, clock_);
+  EXPECT_EQ(Wait(pipeline, MakeJob(nullptr)).error().reason, Reason::kKeyMismatch);
+}
+
+TEST_F(PipelineTest, OneKeyMissingRefusesTheMessageAndHarmsNoOther) {
+  const auto whole = view_;
+  auto view = std::make_shared<snapshot::Snapshot>(*view_);
+  view->domains.at("example.com")
+      .active_keys.push_back(std::make_shared<const snapshot::Key>(test::SampleKey("example.com", "gone")));
+  view_ = view;
+  Pipeline pipeline({}, tokens_, clock_);
+  EXPECT_EQ(Wait(pipeline, MakeJob(nullptr)).error().reason, Reason::kKeyMissing);
+  view_ = whole;
+  EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
+}
+
+TEST_F(PipelineTest, DropsWhatIsLateOrCancelledBeforeTheTokenSeesIt) {
+  Pipeline pipeline({}, tokens_, clock_);
+  EXPECT_EQ(Wait(pipeline, MakeJob(nullptr, std::chrono::milliseconds(-1))).error().reason, Reason::kDeadlineExceeded);
+  Job job = MakeJob(nullptr);
+  job.cancelled = std::make_shared<const std::atomic<bool>>(true);
+  EXPECT_EQ(Wait(pipeline, std::move(job)).error().reason, Reason::kCancelled);
+}
+
+TEST_F(PipelineTest, StoppingTheTokensAnswersWhatWaits) {
+  Pipeline pipeline({}, tokens_, clock_);
+  std::atomic<int> answered{0}, signed_or_stopped{0};
+  for (int i = 0; i < 200; ++i) {
+    pipeline.Submit(MakeJob([&](Result<SignedMessage> result) {
+      if (result || result.error().reason == Reason::kShuttingDown) ++signed_or_stopped;
+      ++answered;
+    }));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  tokens_.Stop();
+  while (pipeline.counters().in_flight != 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(signed_or_stopped.load(), 200);
+}
+
+}  // namespace
+}  // namespace hallmark::pipeline

@@ -1,0 +1,65 @@
+#include "signerd/pipeline/stage.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <latch>
+#include <set>
+#include <thread>
+
+namespace hallmark::pipeline {
+namespace {
+
+TEST(Stage, RunsEveryItemOnceWhoeverPushesIt) {
+  boost::asio::thread_pool pool(4);
+  std::mutex mutex;
+  std::multiset<int> seen;
+  std::atomic<std::size_t> largest{0}, at_once{0}, most_at_once{0};
+  Stage<int> stage(pool, 3, [&](std::vector<int> batch) {
+    const std::size_t now = ++at_once;
+    for (std::size_t most = most_at_once; now > most && !most_at_once.compare_exchange_weak(most, now);) {
+    }
+    for (std::size_t most = largest; batch.size() > most && !largest.compare_exchange_weak(most, batch.size());) {
+    }
+    {
+      const std::lock_guard lock(mutex);
+      seen.insert(batch.begin(), batch.end());
+    }
+    --at_once;
+  });
+  constexpr int kThreads = 8, kEach = 2000;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kEach; ++i) stage.Push(t * kEach + i);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  pool.join();
+  ASSERT_EQ(seen.size(), static_cast<std::size_t>(kThreads * kEach));
+  for (int i = 0; i < kThreads * kEach; ++i) ASSERT_EQ(seen.count(i), 1u) << i;
+  EXPECT_LE(largest.load(), Stage<int>::kMaxBatch);
+  EXPECT_LE(most_at_once.load(), 3u);
+}
+
+TEST(Stage, TakesWhatHasQueuedAsOneBatch) {
+  boost::asio::thread_pool pool(1);
+  std::latch first_runs(1), go_on(1);
+  std::vector<std::size_t> sizes;
+  Stage<int> stage(pool, 1, [&](std::vector<int> batch) {
+    sizes.push_back(batch.size());
+    if (sizes.size() == 1) {
+      first_runs.count_down();
+      go_on.wait();
+    }
+  });
+  stage.Push(0);
+  first_runs.wait();
+  for (int i = 0; i < 10; ++i) stage.Push(i);
+  go_on.count_down();
+  pool.join();
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{1, 10}));
+}
+
+}  // namespace
+}  // namespace hallmark::pipeline
