@@ -28,8 +28,8 @@ NOT_MESSAGES = re.compile(r"(\.(pem|key|pub|json|ya?ml|md|dns|bind9|tinydns|b64|
                           re.IGNORECASE)
 
 
-# A mailbox's separator stands before a message and is no part of it.
-MBOX_LINE = re.compile(rb"From (?![ \t]*:)[^\r\n]*\r?\n")
+# What stands before a message and is no part of it: a mailbox's separator, or the keys of a test of another project.
+PREFACE = re.compile(rb"From (?![ \t]*:)[^\r\n]*\r?\n|(?:[^\s:]+\._domainkey\.[^\s:]+ [^\r\n]*\r?\n)+\r?\n")
 
 
 def find_messages(folder):
@@ -42,8 +42,8 @@ def find_messages(folder):
             relative = path.relative_to(folder).as_posix()
             if not NOT_MESSAGES.search(relative):
                 message = path.read_bytes()
-                separator = MBOX_LINE.match(message)
-                found[relative] = message[separator.end():] if separator else message
+                preface = PREFACE.match(message)
+                found[relative] = message[preface.end():] if preface else message
     return found
 
 

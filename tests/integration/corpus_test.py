@@ -56,9 +56,6 @@ class CorpusTest(unittest.TestCase):
                     refused.append((path, pair, signature))
         self.assertEqual(refused, [])
 
-    def test_dkimctl_accepts_with_a_key_file(self):
-        self.assert_dkimctl_accepts("--key-file", self.run_.key_file)
-
     def test_dkimctl_accepts_from_dns(self):
         lines = []
         for domain in self.run_.domains():

@@ -1,4 +1,4 @@
-"""The independent verifiers: which there are, how each is run, and whether it can run here."""
+"""The verifiers, ours and the independent ones: which there are, how each is run, and whether it can run here."""
 
 import json
 import os
@@ -14,6 +14,7 @@ def _mailauth_folder():
 
 def _adapters():
     return {
+        "dkimctl": ["/usr/bin/python3", "-B", HERE / "dkimctl_adapter.py"],
         "opendkim": ["/usr/bin/python3", "-B", HERE / "opendkim_adapter.py"],
         "dkimpy": ["/usr/bin/python3", "-B", HERE / "dkimpy_adapter.py"],
         "mail-dkim": ["/usr/bin/perl", HERE / "mail_dkim_adapter.pl"],
