@@ -17,6 +17,8 @@ constexpr milliseconds kFirstPause{50};
 constexpr milliseconds kLongestPause{5000};
 // Generation of RSA-4096 takes seconds on a small token.
 constexpr std::chrono::seconds kKeyCallTimeout{120};
+// How long such a call waits for a token that is starting.
+constexpr std::chrono::seconds kStartTimeout{10};
 constexpr int kMaxAttempts = 2;
 constexpr int kDeathsUntilDown = 4;
 
@@ -85,7 +87,6 @@ void Token::Spawn() {
   status_.state = link::TokenState::kStarting;
   key_refs_.clear();
   ++starts_;
-  spawned_ = steady_clock::now();
   auto process = TokendProcess::Spawn(program_, config_);
   if (!process) {
     Replace(process.error().message);
@@ -210,7 +211,10 @@ void Token::OnStatus(const link::TokenStatus& status) {
     }
   }
   status_ = status;
-  if (status_.state == link::TokenState::kReady) early_deaths_ = 0;
+  if (status_.state == link::TokenState::kReady) {
+    early_deaths_ = 0;
+    for (auto& [id, call] : key_calls_) call.expires = steady_clock::now() + kKeyCallTimeout;
+  }
   if (const auto refusal = Refusal()) {
     FailWaiting(*refusal);
   } else {
@@ -365,11 +369,13 @@ void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
     done(*refusal);
     return;
   }
-  if (status_.state != link::TokenState::kReady || channel_ == nullptr) {
+  if (channel_ == nullptr) {
     done(MakeError(Reason::kTokenDown, "token " + config_.name + ": the token is starting; try again"));
     return;
   }
-  key_calls_.emplace(id, KeyCall{std::move(done), steady_clock::now() + kKeyCallTimeout});
+  // A tokend that still logs in keeps the call until it has.
+  const auto patience = status_.state == link::TokenState::kReady ? kKeyCallTimeout : kStartTimeout;
+  key_calls_.emplace(id, KeyCall{std::move(done), steady_clock::now() + patience});
   channel_->Send(std::move(frame));
 }
 

@@ -98,7 +98,6 @@ class Token {
   std::optional<TokendProcess> process_;
   std::shared_ptr<link::Channel> channel_;
   link::TokenStatus status_;
-  std::chrono::steady_clock::time_point spawned_;
   int starts_ = 0;
   int early_deaths_ = 0;  // in a row
   bool stopped_ = false;

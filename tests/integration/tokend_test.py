@@ -110,6 +110,21 @@ class KilledTest(unittest.TestCase):
             pin.write_text(right)
 
 
+class StartTest(unittest.TestCase):
+    def test_calls_wait_for_a_slow_start(self):
+        with deployment.Deployment(start=False) as hallmark:
+            faults = hallmark.folder / "faults"
+            faults.write_text("C_Login 1 delay 1500\n")
+            module = deployment.BIN.parent / "tests/libfaulty_pkcs11.so"
+            hallmark.edit_config(lambda text: re.sub(
+                r'^module = "(.*)"\n((?:.*\n)*?)environment = \{', rf'module = "{module}"\n\2environment = '
+                rf'{{ FAULTY_PKCS11_MODULE = "\1", FAULTY_PKCS11_CONTROL = "{faults}",', text, flags=re.MULTILINE))
+            hallmark.start()
+            self.assertEqual(token_state(hallmark).state, admin_pb2.TOKEN_STATE_STARTING)
+            hallmark.add_domain("example.com")  # Keys are made as soon as the token is there.
+            self.assertEqual(len(hallmark.sign(messages.MESSAGE).signatures), 2)
+
+
 class PinTest(unittest.TestCase):
     def test_wrong_pin_is_tried_once(self):
         with deployment.Deployment(start=False) as hallmark:
