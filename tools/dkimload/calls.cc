@@ -1,0 +1,26 @@
+#include "tools/dkimload/calls.h"
+
+#include "hallmark/signing/v1/signing.pb.h"
+
+namespace hallmark::load {
+
+Ending EndingOf(const grpc::Status& status) {
+  if (status.ok()) return {};
+  return {status.error_code(),
+          ctl::FromDetails(status.error_code(), status.error_message(), status.error_details()).reason};
+}
+
+Ending CheckAnswer(const void* data, std::size_t size) {
+  signing::v1::SignResponse response;
+  if (!response.ParseFromArray(data, static_cast<int>(size))) return {0, "ANSWER_MALFORMED"};
+  if (response.signatures().empty()) return {0, "NO_SIGNATURE"};
+  return {};
+}
+
+grpc::Slice Flat(const grpc::ByteBuffer& buffer) {
+  grpc::Slice slice;
+  if (buffer.TrySingleSlice(&slice).ok() || buffer.DumpToSingleSlice(&slice).ok()) return slice;
+  return {};
+}
+
+}  // namespace hallmark::load

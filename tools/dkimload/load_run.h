@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "tools/dkimload/calls.h"
+#include "tools/dkimload/options.h"
+#include "tools/dkimload/process_usage.h"
+#include "tools/dkimload/tally.h"
+
+namespace hallmark::load {
+
+// What a process used during the measured window, and its memory at the end of it. Nothing where it has ended.
+struct ProcessCost {
+  WatchedProcess process;
+  std::optional<CpuTime> cpu;
+  std::optional<Memory> memory;
+};
+
+// What a run has found.
+struct Results {
+  explicit Results(const Window& window) : tally(window) {}
+  Tally tally;
+  Histogram lag;              // how late the window's messages were handed to gRPC; empty in a closed loop
+  std::uint64_t started = 0;  // the window's messages
+  double window_seconds = 0;
+  std::vector<ProcessCost> processes;  // dkimload itself comes first
+};
+
+// Loads the server as the options say, over connections that are open. Returns when every message has ended. The run
+// has two threads of its own: one sends at the arrivals' instants (open loop), one drives the completion queue and, in
+// a closed loop, sends the next message when one has ended.
+std::unique_ptr<Results> RunLoad(const Options& options, const Requests& requests,
+                                 const std::vector<std::unique_ptr<Stub>>& stubs);
+
+}  // namespace hallmark::load
