@@ -10,11 +10,12 @@
 #include <thread>
 
 #include "rules.h"
+#include "simulation.h"
 
 namespace faulty {
 namespace {
 
-CK_FUNCTION_LIST real;   // the other module's
+CK_FUNCTION_LIST real;   // the other module's, or those of the token simulated with it
 CK_FUNCTION_LIST shown;  // ours: the same, but for the functions that have rules
 
 // One function of the list, counted and with its rules obeyed.
@@ -82,6 +83,18 @@ FAULTY_FUNCTION(C_SignInit)
 FAULTY_FUNCTION(C_Sign)
 #undef FAULTY_FUNCTION
 
+bool SimulateIfAsked() {
+  const char* wanted = std::getenv("FAULTY_PKCS11_SIMULATE");
+  if (wanted == nullptr) return true;
+  const auto profile = ParseProfile(wanted);
+  if (!profile) {
+    std::fprintf(stderr, "faulty_pkcs11: FAULTY_PKCS11_SIMULATE is not understood\n");
+    return false;
+  }
+  Simulate(*profile, real);
+  return true;
+}
+
 bool LoadReal() {
   const char* path = std::getenv("FAULTY_PKCS11_MODULE");
   void* library = path == nullptr ? nullptr : ::dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -93,7 +106,8 @@ bool LoadReal() {
   CK_FUNCTION_LIST* list = nullptr;
   if (get == nullptr || get(&list) != CKR_OK) return false;
   real = *list;
-  shown = *list;
+  if (!SimulateIfAsked()) return false;
+  shown = real;
   for (auto* wrap : {&WrapC_Initialize, &WrapC_Finalize, &WrapC_GetSlotList, &WrapC_GetTokenInfo,
                      &WrapC_GetMechanismInfo, &WrapC_OpenSession, &WrapC_CloseSession, &WrapC_GetSessionInfo,
                      &WrapC_Login, &WrapC_FindObjectsInit, &WrapC_FindObjects, &WrapC_FindObjectsFinal,

@@ -34,6 +34,7 @@ TokendClient::TokendClient(const HsmEnvironment& environment, const Options& opt
       std::to_string(options.sessions)};
   arguments.insert(arguments.end(), options.more.begin(), options.more.end());
   std::vector<std::string> variables = environment.Variables();
+  variables.insert(variables.end(), options.variables.begin(), options.variables.end());
   const auto pointers = [](std::vector<std::string>& strings) {
     std::vector<char*> out;
     for (std::string& string : strings) out.push_back(string.data());

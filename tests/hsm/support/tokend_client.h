@@ -20,9 +20,10 @@ class TokendClient {
  public:
   struct Options {
     unsigned sessions = 2;
-    bool faulty = false;            // through the faulty module
-    std::string uri;                // default: that of the environment
-    std::vector<std::string> more;  // arguments
+    bool faulty = false;                 // through the faulty module
+    std::string uri;                     // default: that of the environment
+    std::vector<std::string> more;       // arguments
+    std::vector<std::string> variables;  // beside those of the environment
   };
   explicit TokendClient(const HsmEnvironment& environment) : TokendClient(environment, Options{}) {}
   TokendClient(const HsmEnvironment& environment, const Options& options);
