@@ -14,8 +14,6 @@
 // needs whole stacks, and the library still loaded at the end (see InProcess).
 extern "C" const char* __asan_default_options();
 extern "C" const char* __asan_default_options() { return "fast_unwind_on_malloc=0"; }
-extern "C" const char* __lsan_default_suppressions();
-extern "C" const char* __lsan_default_suppressions() { return "leak:libsofthsm2.so"; }
 
 namespace hallmark::pkcs11 {
 namespace {

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <mutex>
+
 #include "fake_signerd.h"
 
 namespace {
@@ -28,12 +30,15 @@ Key MakeKey(const std::string& domain, const std::string& selector, KeyState sta
 // Knows the domain example.com with the active key "only", and pages lists by one.
 class FakeAdmin final : public AdminService::Service {
  public:
-  std::vector<std::string> changes;
+  std::vector<std::string> changes() {
+    const std::lock_guard lock(mutex_);
+    return changes_;
+  }
   Status next_status;
 
  private:
   Status CreateDomain(ServerContext*, const CreateDomainRequest* request, Domain* response) override {
-    changes.push_back("create " + request->name());
+    Add("create " + request->name());
     if (!next_status.ok()) return next_status;
     response->set_name(request->name());
     response->set_profile("default");
@@ -62,17 +67,17 @@ class FakeAdmin final : public AdminService::Service {
     return Status::OK;
   }
   Status GenerateKey(ServerContext*, const GenerateKeyRequest* request, Key* response) override {
-    changes.push_back("generate " + request->domain());
+    Add("generate " + request->domain());
     *response = MakeKey(request->domain(), "r1", KEY_STATE_GENERATED);
     return Status::OK;
   }
   Status ActivateKey(ServerContext*, const ActivateKeyRequest* request, Key* response) override {
-    changes.push_back("activate " + request->selector());
+    Add("activate " + request->selector());
     *response = MakeKey(request->domain(), request->selector(), KEY_STATE_ACTIVE);
     return Status::OK;
   }
   Status RetireKey(ServerContext*, const RetireKeyRequest* request, Key* response) override {
-    changes.push_back("retire " + request->selector() + (request->allow_last() ? " last" : ""));
+    Add("retire " + request->selector() + (request->allow_last() ? " last" : ""));
     *response = MakeKey(request->domain(), request->selector(), KEY_STATE_RETIRING);
     return Status::OK;
   }
@@ -85,13 +90,13 @@ class FakeAdmin final : public AdminService::Service {
   }
   Status CreateSigningProfile(ServerContext*, const CreateSigningProfileRequest* request,
                               SigningProfile* response) override {
-    changes.push_back("create profile " + request->profile().ShortDebugString());
+    Add("create profile " + request->profile().ShortDebugString());
     *response = request->profile();
     return Status::OK;
   }
   Status UpdateSigningProfile(ServerContext*, const UpdateSigningProfileRequest* request,
                               SigningProfile* response) override {
-    changes.push_back("update profile " + request->profile().ShortDebugString());
+    Add("update profile " + request->profile().ShortDebugString());
     *response = request->profile();
     return Status::OK;
   }
@@ -125,6 +130,13 @@ class FakeAdmin final : public AdminService::Service {
     for (int i = 0; i < 20; ++i) relay->add_domains("example" + std::to_string(i) + ".com");
     return Status::OK;
   }
+
+  void Add(const std::string& change) {
+    const std::lock_guard lock(mutex_);
+    changes_.push_back(change);
+  }
+  std::mutex mutex_;  // guards changes_
+  std::vector<std::string> changes_;
 };
 
 class AdminTest : public testing::Test {
@@ -188,22 +200,22 @@ TEST_F(AdminTest, DryRunsChangeNothing) {
   EXPECT_EQ(Run({"key", "activate", "example.com", "none", "--dry-run"}).exit_code, 1);
   EXPECT_THAT(Run({"key", "retire", "example.com", "only", "--dry-run"}).out, HasSubstr("last active key"));
   EXPECT_EQ(Run({"profile", "set", "new", "--auid", "@example.com", "--dry-run"}).exit_code, 0);
-  EXPECT_TRUE(admin_.changes.empty());
+  EXPECT_TRUE(admin_.changes().empty());
 }
 
 TEST_F(AdminTest, GeneratesAndActivatesInOneGo) {
   const auto run = Run({"key", "generate", "example.com", "--activate"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
-  EXPECT_THAT(admin_.changes, testing::ElementsAre("generate example.com", "activate r1"));
+  EXPECT_THAT(admin_.changes(), testing::ElementsAre("generate example.com", "activate r1"));
 }
 
 TEST_F(AdminTest, TheLastKeyGoesOnlyWithYes) {
   const auto refused = Run({"key", "retire", "example.com", "only"});
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_THAT(refused.err, HasSubstr("--yes"));
-  EXPECT_TRUE(admin_.changes.empty());
+  EXPECT_TRUE(admin_.changes().empty());
   EXPECT_EQ(Run({"key", "retire", "example.com", "only", "--yes"}).exit_code, 0);
-  EXPECT_THAT(admin_.changes, testing::ElementsAre("retire only last"));
+  EXPECT_THAT(admin_.changes(), testing::ElementsAre("retire only last"));
 }
 
 TEST_F(AdminTest, ProfileKeepsWhatIsNotNamed) {
@@ -215,7 +227,7 @@ TEST_F(AdminTest, ProfileKeepsWhatIsNotNamed) {
             0);
   EXPECT_EQ(Run({"profile", "set", "new", "--body-canonicalization", "simple", "--expires-after", "86400"}).exit_code,
             0);
-  EXPECT_THAT(admin_.changes,
+  EXPECT_THAT(admin_.changes(),
               testing::ElementsAre(
                   "update profile name: \"known\" signed_fields: \"From\" signed_fields: \"Subject\" auid: "
                   "\"@example.com\" omit_timestamp: true query_method: true",
@@ -251,7 +263,7 @@ TEST(Admin, AServerOfAnotherAuthorityIsNotTrusted) {
                         std::filesystem::copy_options::overwrite_existing);
   const auto run = Dkimctl({"domain", "add", "example.com", "--dir", one.directory()});
   EXPECT_EQ(run.exit_code, 3);
-  EXPECT_TRUE(admin.changes.empty());
+  EXPECT_TRUE(admin.changes().empty());
 }
 
 }  // namespace

@@ -18,7 +18,6 @@ extern char** environ;
 namespace hallmark::ctl {
 namespace {
 
-constexpr std::chrono::seconds kLimit(60);
 constexpr std::size_t kMostOutput = 1u << 20;
 
 struct Pipe {
@@ -75,8 +74,8 @@ bool Drain(int fd, std::string& text) {
 }
 
 // Reads both until they end; false when the time is over first.
-bool Collect(const Pipe& out, const Pipe& err, ProgramResult& result) {
-  const auto end = std::chrono::steady_clock::now() + kLimit;
+bool Collect(const Pipe& out, const Pipe& err, std::chrono::seconds limit, ProgramResult& result) {
+  const auto end = std::chrono::steady_clock::now() + limit;
   pollfd fds[] = {{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}};
   while (fds[0].fd >= 0 || fds[1].fd >= 0) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
@@ -91,7 +90,7 @@ bool Collect(const Pipe& out, const Pipe& err, ProgramResult& result) {
 }  // namespace
 
 Answer<ProgramResult> RunProgram(const std::filesystem::path& program, const std::vector<std::string>& arguments,
-                                 const std::map<std::string, std::string>& environment) {
+                                 const std::map<std::string, std::string>& environment, std::chrono::seconds limit) {
   Pipe out, err;
   if (!out.Open() || !err.Open()) return Failed(std::string("cannot make a pipe: ") + std::strerror(errno));
   std::vector<std::string> line{program.string()};
@@ -102,12 +101,12 @@ Answer<ProgramResult> RunProgram(const std::filesystem::path& program, const std
   out.write.Reset();
   err.write.Reset();
   ProgramResult result;
-  const bool ended = Collect(out, err, result);
+  const bool ended = Collect(out, err, limit, result);
   if (!ended) ::kill(pid, SIGKILL);
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  if (!ended) return Failed(program.string() + " did not end within a minute");
+  if (!ended) return Failed(program.string() + " did not end within " + std::to_string(limit.count()) + " s");
   if (WIFEXITED(status)) result.exit_code = WEXITSTATUS(status);
   return result;
 }

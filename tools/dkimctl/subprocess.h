@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -16,9 +17,10 @@ struct ProgramResult {
 };
 
 // Runs `program` to its end, with `environment` on top of this process's own, and standard input at /dev/null. One that
-// takes longer than a minute is killed. Fails when it cannot be started or was killed.
+// takes longer than `limit` is killed. Fails when it cannot be started or was killed.
 Answer<ProgramResult> RunProgram(const std::filesystem::path& program, const std::vector<std::string>& arguments,
-                                 const std::map<std::string, std::string>& environment);
+                                 const std::map<std::string, std::string>& environment,
+                                 std::chrono::seconds limit = std::chrono::seconds(60));
 
 // A program that stands beside this one's executable.
 std::filesystem::path ProgramBeside(const std::string& name);

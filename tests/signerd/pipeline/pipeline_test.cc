@@ -66,7 +66,9 @@ class PipelineTest : public testing::Test {
     view->relays.emplace("dns:r.example", snapshot::Relay{"r", "dns:r.example", true, {}});
     view_ = view;
   }
-  ~PipelineTest() override { tokens_.Stop(); }
+  ~PipelineTest() override { tokens_.Stop(); }  // before the pipeline goes, as it demands
+
+  Pipeline& Make(const PipelineConfig& config = {}) { return pipeline_.emplace(config, tokens_, clock_); }
 
   std::shared_ptr<const snapshot::Key> MakeKey(link::KeyType type, const std::string& selector) {
     auto key = test::SampleKey("example.com", selector);
@@ -138,10 +140,11 @@ class PipelineTest : public testing::Test {
   tokens::TokenSet tokens_{Tokend(), {token_.Config("softhsm")}};
   const SystemClock clock_;
   std::shared_ptr<const snapshot::Snapshot> view_;
+  std::optional<Pipeline> pipeline_;
 };
 
 TEST_F(PipelineTest, SignsWithEveryActiveKeyRsaFirst) {
-  Pipeline pipeline({}, tokens_, clock_);
+  Pipeline& pipeline = Make();
   const auto made = Wait(pipeline, MakeJob(nullptr));
   ASSERT_TRUE(made) << made.error().message;
   EXPECT_EQ(made->signing_domain, "example.com");
@@ -154,7 +157,7 @@ TEST_F(PipelineTest, SignsWithEveryActiveKeyRsaFirst) {
 TEST_F(PipelineTest, EveryMessageOfManyThreadsIsAnswered) {
   PipelineConfig config;
   config.threads = 3;
-  Pipeline pipeline(config, tokens_, clock_);
+  Pipeline& pipeline = Make(config);
   const auto answers = Load(pipeline, 8, 60);
   EXPECT_EQ(answers, (std::map<std::string, int>{{"", 480}}));
   EXPECT_EQ(pipeline.counters().signed_messages, 480);
@@ -164,7 +167,7 @@ TEST_F(PipelineTest, EveryMessageOfManyThreadsIsAnswered) {
 TEST_F(PipelineTest, RefusesOnlyAtTheIntakeAndAtOnce) {
   PipelineConfig config;
   config.in_flight = 10;
-  Pipeline pipeline(config, tokens_, clock_);
+  Pipeline& pipeline = Make(config);
   auto answers = Load(pipeline, 4, 100);
   EXPECT_EQ(answers[""] + answers["OVERLOADED"], 400);
   EXPECT_GE(answers[""], 10);
@@ -173,13 +176,12 @@ TEST_F(PipelineTest, RefusesOnlyAtTheIntakeAndAtOnce) {
 }
 
 TEST_F(PipelineTest, TokendKilledUnderLoadLosesNothing) {
-  Pipeline pipeline({}, tokens_, clock_);
+  Pipeline& pipeline = Make();
   std::atomic<bool> stop{false};
   std::thread killer([&] {
     for (int i = 0; i < 3 && !stop; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      // The only child of this process.
-      std::ifstream children("/proc/self/task/" + std::to_string(::getpid()) + "/children");
+      // The only child of this process, whichever thread started it.
       for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
         std::ifstream list(task.path() / "children");
         for (pid_t pid = 0; list >> pid;) ::kill(pid, SIGKILL);
@@ -203,7 +205,7 @@ TEST_F(PipelineTest, AKeyThatIsNotTheRecordedOneSignsNothing) {
   key.public_key = test::FreshPublicKey();
   view->domains.at("example.com").active_keys = {std::make_shared<const snapshot::Key>(key)};
   view_ = view;
-  Pipeline pipeline({}, tokens_, clock_);
+  Pipeline& pipeline = Make();
   EXPECT_EQ(Wait(pipeline, MakeJob(nullptr)).error().reason, Reason::kKeyMismatch);
 }
 
@@ -213,14 +215,14 @@ TEST_F(PipelineTest, OneKeyMissingRefusesTheMessageAndHarmsNoOther) {
   view->domains.at("example.com")
       .active_keys.push_back(std::make_shared<const snapshot::Key>(test::SampleKey("example.com", "gone")));
   view_ = view;
-  Pipeline pipeline({}, tokens_, clock_);
+  Pipeline& pipeline = Make();
   EXPECT_EQ(Wait(pipeline, MakeJob(nullptr)).error().reason, Reason::kKeyMissing);
   view_ = whole;
   EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
 }
 
 TEST_F(PipelineTest, DropsWhatIsLateOrCancelledBeforeTheTokenSeesIt) {
-  Pipeline pipeline({}, tokens_, clock_);
+  Pipeline& pipeline = Make();
   EXPECT_EQ(Wait(pipeline, MakeJob(nullptr, std::chrono::milliseconds(-1))).error().reason, Reason::kDeadlineExceeded);
   Job job = MakeJob(nullptr);
   job.cancelled = std::make_shared<const std::atomic<bool>>(true);
@@ -228,7 +230,7 @@ TEST_F(PipelineTest, DropsWhatIsLateOrCancelledBeforeTheTokenSeesIt) {
 }
 
 TEST_F(PipelineTest, StoppingTheTokensAnswersWhatWaits) {
-  Pipeline pipeline({}, tokens_, clock_);
+  Pipeline& pipeline = Make();
   std::atomic<int> answered{0}, signed_or_stopped{0};
   for (int i = 0; i < 200; ++i) {
     pipeline.Submit(MakeJob([&](Result<SignedMessage> result) {
