@@ -20,7 +20,7 @@ constexpr milliseconds kLook{1000};
 constexpr milliseconds kLongestPause{30000};
 // So often in a row a login is made again at once for trouble that it did not mend.
 constexpr unsigned kTroublesUntilDown = 3;
-// Sessions that workers leave to the login and to key management.
+// Sessions that workers leave to the login and to key management. A token with no more than these does all with one.
 constexpr unsigned long kKeptSessions = 2;
 
 Bytes Fingerprint(std::string_view secret) {
@@ -181,20 +181,27 @@ Status Keeper::LogIn(const pkcs11::TokenInfo& token) {
     return MakeError(Reason::kPinRejected, "the PIN was refused and is not tried again until its file changes");
   }
   slot_ = token.slot;
-  auto session = pkcs11::Session::Open(*module_, token.slot, pkcs11::Access::kRead);
+  const bool only = token.max_sessions != 0 && token.max_sessions <= kKeptSessions;
+  auto session = pkcs11::Session::Open(*module_, token.slot, only ? pkcs11::Access::kWrite : pkcs11::Access::kRead);
   if (!session) return session.error();
   const Status done = session->Login(CKU_USER, pin->view());
   if (!done && done.error().reason == Reason::kPinRejected) refused_pin_ = fingerprint;
   if (!done) return done;
   refused_pin_.clear();
-  const auto login = std::make_shared<Login>(*module_, token, std::move(*session), ++generation_);
+  const auto login = std::make_shared<Login>(*module_, token, std::move(*session), only, ++generation_);
   const std::lock_guard lock(mutex_);
   login_ = login;
   return Ok();
 }
 
 Status Keeper::CheckLogin(Login& present) {
-  const std::shared_lock shared(gate_);
+  std::shared_lock shared(gate_, std::defer_lock);
+  std::unique_lock alone(gate_, std::defer_lock);
+  if (present.only) {
+    alone.lock();
+  } else {
+    shared.lock();
+  }
   const auto token = module_->Describe(present.token.slot);
   if (!token) return token.error();
   if (token->serial != present.token.serial || token->label != present.token.label) {

@@ -24,11 +24,14 @@ namespace hallmark::tokend {
 // One login at the token. Workers open their sessions and find their keys under it; when it is replaced, both are made
 // again. The keys found under it are remembered here.
 struct Login {
-  Login(const pkcs11::Module& on, pkcs11::TokenInfo info, pkcs11::Session first, std::uint64_t number)
-      : module(on), token(std::move(info)), session(std::move(first)), generation(number) {}
+  Login(const pkcs11::Module& on, pkcs11::TokenInfo info, pkcs11::Session first, bool is_only, std::uint64_t number)
+      : module(on), token(std::move(info)), session(std::move(first)), only(is_only), generation(number) {}
   const pkcs11::Module& module;
   const pkcs11::TokenInfo token;
   pkcs11::Session session;  // stays open: closing an application's last session logs it out
+  // The token (a smartcard) has no sessions to spare: the one worker uses `session`, and whoever else does so is alone
+  // in the module (gate()).
+  const bool only;
   const std::uint64_t generation;
   std::mutex keys_mutex;                                         // guards keys
   std::map<Bytes, std::shared_ptr<const pkcs11::KeyPair>> keys;  // by CKA_ID, compared with the recorded public part

@@ -192,7 +192,8 @@ std::optional<link::SignOutcome> Signer::Fail(Seat& seat, Task& task, const Erro
   if (seat.session && !seat.session->usable()) seat.session.reset();
   if (recovery == pkcs11::Recovery::kNone || recovery == pkcs11::Recovery::kPin) return OutcomeFor(task.item.id, error);
   ++task.attempts;
-  if (recovery == pkcs11::Recovery::kSession && task.attempts > 1) recovery = pkcs11::Recovery::kLogin;
+  if (recovery == pkcs11::Recovery::kSession && (task.attempts > 1 || seat.login->only))
+    recovery = pkcs11::Recovery::kLogin;
   seat.session.reset();
   if (recovery != pkcs11::Recovery::kSession) keeper_.Report(seat.login->generation, recovery, error);
   if (task.attempts < kMaxAttempts) return std::nullopt;
@@ -200,6 +201,11 @@ std::optional<link::SignOutcome> Signer::Fail(Seat& seat, Task& task, const Erro
 }
 
 Status Signer::Sit(Seat& seat) {
+  if (seat.login->only) {
+    return seat.login->session.usable()
+               ? Ok()
+               : Status(pkcs11::MakeTokenError(CKR_SESSION_HANDLE_INVALID, "the token's only session"));
+  }
   if (seat.session && seat.session->usable()) return Ok();
   seat.session.reset();
   auto session = pkcs11::Session::Open(seat.login->module, seat.login->token.slot, pkcs11::Access::kRead);
@@ -214,7 +220,7 @@ Result<std::shared_ptr<const pkcs11::KeyPair>> Signer::KeyFor(Seat& seat, const 
     const auto known = seat.login->keys.find(wanted.cka_id);
     if (known != seat.login->keys.end() && known->second->spki == wanted.spki) return known->second;
   }
-  auto found = seat.session->Find(wanted.cka_id);
+  auto found = seat.current().Find(wanted.cka_id);
   if (!found) return found.error();
   if (found->type != ToPkcs11(wanted.type) || found->spki != wanted.spki) {
     return MakeError(Reason::kKeyMismatch, "the token's key is not the recorded one");
@@ -235,8 +241,8 @@ Result<Bytes> Signer::Attempt(Seat& seat, const link::SignItem& item) {
   }
   const auto key = KeyFor(seat, wanted);
   if (!key) return key.error();
-  return item.kind == link::InputKind::kData ? seat.session->SignData(**key, item.input)
-                                             : seat.session->SignDigest(**key, item.input);
+  return item.kind == link::InputKind::kData ? seat.current().SignData(**key, item.input)
+                                             : seat.current().SignDigest(**key, item.input);
 }
 
 void Signer::ManageKeys() {
@@ -258,30 +264,40 @@ void Signer::ManageKeys() {
 // Not tried again: a pair could be made twice. A session for each call, as they are rare.
 Result<pkcs11::KeyPair> Signer::Answer(const KeyCall& call) {
   const auto* generate = std::get_if<link::GenerateKey>(&call);
-  // SoftHSM 2.6 mixes objects up when a pair is made while other calls are under way.
   std::unique_lock alone(keeper_.gate(), std::defer_lock);
   std::shared_lock shared(keeper_.gate(), std::defer_lock);
-  if (generate != nullptr) {
+  const auto before = keeper_.login();
+  // SoftHSM 2.6 mixes objects up when a pair is made while other calls are under way.
+  if (generate != nullptr || (before != nullptr && before->only)) {
     alone.lock();
   } else {
     shared.lock();
   }
   const auto login = keeper_.login();
   if (login == nullptr) return NoLogin(keeper_.state());
+  if (login != before) return MakeError(Reason::kTokenDown, "the token was logged in to again meanwhile: try again");
   const auto access = generate != nullptr ? pkcs11::Access::kWrite : pkcs11::Access::kRead;
-  auto session = pkcs11::Session::Open(login->module, login->token.slot, access);
-  Result<pkcs11::KeyPair> key = session ? Result<pkcs11::KeyPair>(pkcs11::KeyPair()) : session.error();
-  if (session && generate != nullptr) {
-    key = session->Generate(ToPkcs11(generate->type), generate->bits, generate->cka_id, generate->label);
-  } else if (session) {
-    key = session->Find(std::get<link::FindKey>(call).cka_id);
+  std::optional<pkcs11::Session> own;
+  if (!login->only) {
+    auto opened = pkcs11::Session::Open(login->module, login->token.slot, access);
+    if (!opened) return Trouble(*login, opened.error());
+    own.emplace(std::move(*opened));
   }
-  if (key) return key;
-  const pkcs11::Recovery recovery = pkcs11::RecoveryFor(key.error());
+  pkcs11::Session& session = own ? *own : login->session;
+  auto key = generate != nullptr
+                 ? session.Generate(ToPkcs11(generate->type), generate->bits, generate->cka_id, generate->label)
+                 : session.Find(std::get<link::FindKey>(call).cka_id);
+  return key ? key : Trouble(*login, key.error());
+}
+
+// Has the login seen to where a key call found it in trouble.
+Error Signer::Trouble(const Login& login, const Error& error) {
+  pkcs11::Recovery recovery = pkcs11::RecoveryFor(error);
+  if (recovery == pkcs11::Recovery::kSession && login.only) recovery = pkcs11::Recovery::kLogin;
   if (recovery == pkcs11::Recovery::kLogin || recovery == pkcs11::Recovery::kModule) {
-    keeper_.Report(login->generation, recovery, key.error());
+    keeper_.Report(login.generation, recovery, error);
   }
-  return key;
+  return error;
 }
 
 }  // namespace hallmark::tokend

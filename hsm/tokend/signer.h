@@ -51,7 +51,9 @@ class Signer {
   // A session and the login it belongs to.
   struct Seat {
     std::shared_ptr<Login> login;
-    std::optional<pkcs11::Session> session;
+    std::optional<pkcs11::Session> session;  // none where the login's is the only one
+
+    pkcs11::Session& current() { return session ? *session : login->session; }
   };
   using KeyCall = std::variant<link::GenerateKey, link::FindKey>;
 
@@ -65,6 +67,7 @@ class Signer {
   Status Sit(Seat& seat);
   Result<std::shared_ptr<const pkcs11::KeyPair>> KeyFor(Seat& seat, const link::DefineKey& wanted);
   Result<pkcs11::KeyPair> Answer(const KeyCall& call);
+  Error Trouble(const Login& login, const Error& error);
 
   Keeper& keeper_;
   const unsigned sessions_;

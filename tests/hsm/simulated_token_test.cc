@@ -121,6 +121,8 @@ TEST_P(SimulatedLimit, IsWhatTokendReports) {
 }
 const Limit kLimits[] = {{"network", 28},
                          {"pcie", 14},
+                         {"smartcard", 1},
+                         {"smartcard,sessions=2", 1},
                          {"smartcard,sessions=3", 1},
                          {"instant", 62},
                          {"latency_us=10,sessions=5,rate=10000", 3},
@@ -132,6 +134,27 @@ TEST_F(SimulatedToken, SignsOnNoMoreSessionsThanItHas) {
   Start("latency_us=1000,sessions=5", 100);
   EXPECT_EQ(tokend_->status()->sessions, 3u);
   EXPECT_GE(TimeOf(60), milliseconds(15));  // 20 ms on each of three sessions
+}
+
+// A smartcard: the login, signing and key management share the one session that there is.
+TEST_F(SimulatedToken, WithOneSessionDoesEverything) {
+  Start("smartcard,latency_us=1000", 4);
+  EXPECT_EQ(tokend_->status()->sessions, 1u);
+  const Bytes first = Sign("first");
+  const auto made = tokend_->Generate(KeyType::kEd25519, 0, {0x77});
+  EXPECT_EQ(made.outcome, Outcome::kOk) << made.message;
+  EXPECT_GE(TimeOf(20), milliseconds(15));
+  EXPECT_EQ(Sign("first"), first);
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 1u);
+}
+
+// Its only session is also its login: what costs the one costs the other.
+TEST_F(SimulatedToken, WithOneSessionRecoversByLoggingInAgain) {
+  Start("smartcard,latency_us=1000", 4);
+  const Bytes first = Sign("first");
+  environment_.WriteFaults("C_Sign 2 return 0xb3");  // CKR_SESSION_HANDLE_INVALID
+  EXPECT_EQ(Sign("first"), first);
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 2u);
 }
 
 TEST_F(SimulatedToken, HasLatency) {
