@@ -3,6 +3,7 @@
 #include <boost/asio/post.hpp>
 
 #include <future>
+#include <utility>
 
 namespace hallmark::tokens {
 
@@ -21,6 +22,10 @@ void TokenSet::Start() {
 }
 
 void TokenSet::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(stopped_, true)) return;
+  }
   if (!thread_.joinable()) return;
   boost::asio::post(io_, [this] {
     for (auto& [name, token] : by_name_) token->Stop();
@@ -29,19 +34,29 @@ void TokenSet::Stop() {
   thread_.join();
 }
 
+bool TokenSet::Post(const std::function<void()>& call) {
+  const std::lock_guard lock(mutex_);
+  if (!stopped_) boost::asio::post(io_, call);
+  return !stopped_;
+}
+
 void TokenSet::Sign(std::vector<Signing> batch) {
-  boost::asio::post(io_, [this, batch = std::move(batch)]() mutable {
-    std::map<Token*, std::vector<Signing>> by_token;
-    for (Signing& signing : batch) {
-      const auto found = by_name_.find(signing.key->token);
-      if (found == by_name_.end()) {
-        signing.done(MakeError(Reason::kTokenDown, "token " + signing.key->token + ": not in the configuration"));
-      } else {
-        by_token[found->second.get()].push_back(std::move(signing));
-      }
+  const auto shared = std::make_shared<std::vector<Signing>>(std::move(batch));
+  if (Post([this, shared] { Spread(std::move(*shared)); })) return;
+  for (Signing& signing : *shared) signing.done(MakeError(Reason::kShuttingDown, "the daemon is stopping"));
+}
+
+void TokenSet::Spread(std::vector<Signing> batch) {
+  std::map<Token*, std::vector<Signing>> by_token;
+  for (Signing& signing : batch) {
+    const auto found = by_name_.find(signing.key->token);
+    if (found == by_name_.end()) {
+      signing.done(MakeError(Reason::kTokenDown, "token " + signing.key->token + ": not in the configuration"));
+    } else {
+      by_token[found->second.get()].push_back(std::move(signing));
     }
-    for (auto& [token, signings] : by_token) token->Sign(std::move(signings));
-  });
+  }
+  for (auto& [token, signings] : by_token) token->Sign(std::move(signings));
 }
 
 Result<link::KeyReply> TokenSet::Call(const std::string& token, std::function<void(Token&, KeyDone)> call) {
@@ -49,9 +64,10 @@ Result<link::KeyReply> TokenSet::Call(const std::string& token, std::function<vo
   if (found == by_name_.end()) return MakeError(Reason::kNotFound, "the token " + token + " is not configured");
   auto promise = std::make_shared<std::promise<Result<link::KeyReply>>>();
   auto answer = promise->get_future();
-  boost::asio::post(io_, [&target = *found->second, call = std::move(call), promise] {
+  const bool posted = Post([&target = *found->second, call = std::move(call), promise] {
     call(target, [promise](Result<link::KeyReply> reply) { promise->set_value(std::move(reply)); });
   });
+  if (!posted) return MakeError(Reason::kShuttingDown, "the daemon is stopping");
   return answer.get();
 }
 
@@ -66,12 +82,12 @@ Result<link::KeyReply> TokenSet::Find(const std::string& token, const Bytes& cka
 
 std::vector<TokenFacts> TokenSet::Facts() {
   std::promise<std::vector<TokenFacts>> promise;
-  boost::asio::post(io_, [&] {
+  const bool posted = Post([&] {
     std::vector<TokenFacts> facts;
     for (const auto& [name, token] : by_name_) facts.push_back(token->Facts());
     promise.set_value(std::move(facts));
   });
-  return promise.get_future().get();
+  return posted ? promise.get_future().get() : std::vector<TokenFacts>();
 }
 
 }  // namespace hallmark::tokens

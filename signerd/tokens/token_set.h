@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,7 +26,8 @@ class TokenSet {
   // Ends every tokend, fails what waits with kShuttingDown, joins the I/O thread. Safe to repeat.
   void Stop();
 
-  // Each goes to the token that its key names. A key of a token that is not configured fails with kTokenDown.
+  // Each goes to the token that its key names. A key of a token that is not configured fails with kTokenDown; after
+  // Stop() all fail with kShuttingDown, on this thread.
   void Sign(std::vector<Signing> batch);
 
   // These wait for the answer. Never call them on the I/O thread.
@@ -39,6 +41,9 @@ class TokenSet {
 
  private:
   Result<link::KeyReply> Call(const std::string& token, std::function<void(Token&, KeyDone)> call);
+  void Spread(std::vector<Signing> batch);
+  // Has the I/O thread make the call. False after Stop(): then it is not made.
+  bool Post(const std::function<void()>& call);
 
   boost::asio::io_context io_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
@@ -46,6 +51,8 @@ class TokenSet {
   // Fixed after construction; the tokens themselves are touched on the I/O thread only.
   std::map<std::string, std::unique_ptr<Token>> by_name_;
   std::thread thread_;
+  std::mutex mutex_;  // guards stopped_
+  bool stopped_ = false;
 };
 
 }  // namespace hallmark::tokens

@@ -240,8 +240,17 @@ TEST_F(PipelineTest, StoppingTheTokensAnswersWhatWaits) {
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   tokens_.Stop();
-  while (pipeline.counters().in_flight != 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  while (answered != 200) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   EXPECT_EQ(signed_or_stopped.load(), 200);
+}
+
+// Also what comes too late for the tokens' thread to take it.
+TEST_F(PipelineTest, EverythingIsAnsweredAfterTheTokensHaveStopped) {
+  Pipeline& pipeline = Make();
+  tokens_.Stop();
+  EXPECT_EQ(Wait(pipeline, MakeJob(nullptr)).error().reason, Reason::kShuttingDown);
+  EXPECT_EQ(tokens_.Generate("softhsm", link::KeyType::kEd25519, 0, {1}, "late").error().reason, Reason::kShuttingDown);
+  EXPECT_TRUE(tokens_.Facts().empty());
 }
 
 }  // namespace
