@@ -22,6 +22,8 @@ install_packages() {
   local group package command missing=()
   while read -r group package command; do
     [[ " $* " == *" $group "* ]] || continue
+    [[ $package != */* || ${package#*/} == $(dpkg --print-architecture) ]] || continue
+    package=${package%/*}
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] && continue
     [[ -n $command ]] && command -v "$command" >/dev/null && continue
     missing+=("$package")

@@ -1,14 +1,14 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string_view>
 
 #include "signerd/dkim/ascii.h"
+#include "signerd/dkim/canonical_kernel.h"
 #include "signerd/dkim/header.h"
-#include "signerd/dkim/line_ends.h"
 #include "signerd/dkim/types.h"
 
 namespace hallmark::dkim {
@@ -22,144 +22,104 @@ struct BodyFacts {
 };
 
 // Gives the canonical octets of a body (RFC 6376 sections 3.4.3 and 3.4.4) as it comes, in chunks cut anywhere. Bare CR
-// and bare LF count as CRLF. Memory is constant: trailing empty lines are counted, not kept. Octets that stay as they
-// are go to the sink in long runs straight from the chunk, many lines at once. A Sink is called with string views that
-// are good during the call. Not thread-safe.
+// and bare LF count as CRLF. Memory is constant: trailing empty lines are counted, not kept. What is canonical as it
+// stands goes to the sink straight from the chunk, slice by slice, while it is in the first-level cache. A Sink is
+// called with string views that are good during the call. Not thread-safe.
 class BodyCanonicalizer {
  public:
-  explicit BodyCanonicalizer(Canonicalization canonicalization)
-      : relaxed_(canonicalization == Canonicalization::kRelaxed) {}
+  explicit BodyCanonicalizer(Canonicalization canonicalization, const CanonicalKernel& kernel = BestKernel())
+      : relaxed_(canonicalization == Canonicalization::kRelaxed), kernel_(kernel) {}
 
   template <class Sink>
   void Push(std::string_view chunk, Sink& sink) {
+    if (chunk.empty()) return;
     facts_.octets += chunk.size();
-    run_begin_ = run_end_ = contiguous_end_ = 0;
-    LineEndFinder line_ends(chunk);
-    std::size_t i = 0;
-    while (i < chunk.size()) {
-      if (pending_cr_) {
-        pending_cr_ = false;
-        i += EndLineAfterCr(chunk[i] == '\n', i);
-        continue;
-      }
-      const std::size_t end = line_ends.Next(i);
-      if (end != i) Text(chunk, i, end, sink);
-      if (end == chunk.size()) break;
-      if (chunk[end] == '\r') {
-        pending_cr_ = true;
-      } else {
+    std::size_t at = TakePending(chunk.front(), sink);
+    std::size_t end = chunk.size();
+    // What becomes of a CR or (relaxed) white space depends on the octet that follows.
+    if (at < end && chunk.back() == '\r') pending_ = Pending::kCr;
+    if (at < end && relaxed_ && IsWsp(chunk.back())) pending_ = Pending::kWhiteSpace;
+    if (pending_ != Pending::kNothing) --end;
+    while (at < end) {
+      if (chunk[at] == '\n') {
         ++facts_.lines.bare_lf;
         EndLine();
+        ++at;
+        continue;
       }
-      i = end + 1;
+      std::size_t stop = std::min(at + kSlice, end);
+      if (stop < end && chunk[stop - 1] == '\r' && chunk[stop] == '\n') ++stop;
+      Slice(chunk.substr(at, stop - at), stop < chunk.size() ? chunk[stop] : '\0', sink);
+      at = stop;
     }
-    FlushRun(chunk, sink);
+    if (pending_ == Pending::kWhiteSpace) ++lines_.open;
   }
 
   // The end of the body: at most one CRLF more.
   template <class Sink>
   void Finish(Sink& sink) {
-    if (pending_cr_) {
-      pending_cr_ = false;
+    if (pending_ == Pending::kCr) {
       ++facts_.lines.bare_cr;
       EndLine();
     }
-    facts_.ends_without_crlf = line_octets_ != 0;
-    facts_.longest_line = std::max(facts_.longest_line, line_octets_);
+    facts_.ends_without_crlf = lines_.open != 0;
+    lines_.End();
+    facts_.longest_line = static_cast<std::uint64_t>(lines_.longest);
     // Simple: an empty body is one CRLF. Relaxed: it is nothing. A last line without its CRLF gets it.
     if (!relaxed_ || content_) sink(std::string_view("\r\n"));
   }
 
+  // Whole after Finish().
   const BodyFacts& facts() const { return facts_; }
 
  private:
-  // The octet at `at` follows a CR. Gives how many octets belong to the line end.
-  std::size_t EndLineAfterCr(bool crlf, std::size_t at) {
+  static constexpr std::size_t kSlice = 8192;
+  enum class Pending : std::uint8_t { kNothing, kCr, kWhiteSpace };
+
+  // `next` follows what is pending. Gives how many octets of the chunk belong to it.
+  template <class Sink>
+  std::size_t TakePending(char next, Sink& sink) {
+    const Pending pending = pending_;
+    pending_ = Pending::kNothing;
+    if (pending == Pending::kWhiteSpace && !IsFws(next)) Give(" ", sink);
+    if (pending != Pending::kCr) return 0;
     EndLine();
-    if (!crlf) {
-      ++facts_.lines.bare_cr;
-      return 0;
-    }
-    if (at != 0 && contiguous_end_ == at - 1) contiguous_end_ = at + 1;
-    return 1;
+    if (next == '\n') return 1;
+    ++facts_.lines.bare_cr;
+    return 0;
   }
 
   void EndLine() {
-    facts_.longest_line = std::max(facts_.longest_line, line_octets_);
-    line_octets_ = 0;
-    gap_ = false;  // relaxed: white space at the end of a line goes
+    lines_.End();
     ++line_ends_;
   }
 
-  // chunk[begin, end) is of one line: no CR, no LF.
   template <class Sink>
-  void Text(std::string_view chunk, std::size_t begin, std::size_t end, Sink& sink) {
-    line_octets_ += end - begin;
-    if (!relaxed_) {
-      Keep(chunk, begin, end, sink);
+  void Slice(std::string_view slice, char next, Sink& sink) {
+    if (kernel_.is_clean(relaxed_, slice, next, lines_)) {
+      Give(slice, sink);
       return;
     }
-    while (begin < end) {
-      if (IsWsp(chunk[begin])) {
-        gap_ = true;
-        ++begin;
-        continue;
-      }
-      const std::size_t clean_end = begin + CleanOctets(chunk.substr(begin, end - begin));
-      Keep(chunk, begin, clean_end, sink);
-      begin = clean_end;
-    }
+    const Compacted compacted = kernel_.compact(relaxed_, slice, next, buffer_.data(), lines_);
+    facts_.lines.bare_cr += compacted.bare_cr;
+    facts_.lines.bare_lf += compacted.bare_lf;
+    Give({buffer_.data(), compacted.octets}, sink);
   }
 
-  // How many octets from the front stay as they are: a single space between other octets is one of them.
-  static std::size_t CleanOctets(std::string_view text) {
-    std::size_t i = 1;
-    // Eight at a time, as long as none is a tab or a space before white space.
-    for (; i + sizeof(std::uint64_t) < text.size(); i += sizeof(std::uint64_t)) {
-      const std::uint64_t octets = Load(text.data() + i);
-      const std::uint64_t next = Load(text.data() + i + 1);
-      if ((Equal(octets, '\t') | (Equal(octets, ' ') & (Equal(next, ' ') | Equal(next, '\t')))) != 0) break;
-    }
-    while (i < text.size()) {
-      if (text[i] == '\t') break;
-      if (text[i] == ' ' && (i + 1 == text.size() || IsWsp(text[i + 1]))) break;
-      ++i;
-    }
-    return i;
-  }
-
-  static std::uint64_t Load(const char* at) {
-    std::uint64_t octets;
-    std::memcpy(&octets, at, sizeof octets);
-    return octets;
-  }
-
-  // The top bit of each octet that is `wanted`. No carry leaves an octet, so the answer is exact for each.
-  static std::uint64_t Equal(std::uint64_t octets, char wanted) {
-    constexpr std::uint64_t kEach = 0x0101010101010101, kLow = 0x7f * kEach;
-    const std::uint64_t difference = octets ^ (static_cast<unsigned char>(wanted) * kEach);
-    return ~(((difference & kLow) + kLow) | difference | kLow);
-  }
-
-  // chunk[begin, end) is part of the canonical form. It joins the present run where nothing but CRLFs lies between.
+  // `text` is canonical but for the line ends at its end, which are only given when something follows.
   template <class Sink>
-  void Keep(std::string_view chunk, std::size_t begin, std::size_t end, Sink& sink) {
-    if (run_end_ == 0 || begin != contiguous_end_) {
-      FlushRun(chunk, sink);
+  void Give(std::string_view text, Sink& sink) {
+    std::uint64_t line_ends = 0;
+    while (text.ends_with("\r\n")) {
+      text.remove_suffix(2);
+      ++line_ends;
+    }
+    if (!text.empty()) {
       GiveLineEnds(sink);
-      if (gap_) sink(std::string_view(" "));
-      run_begin_ = begin;
+      content_ = true;
+      sink(text);
     }
-    gap_ = false;
-    line_ends_ = 0;
-    content_ = true;
-    run_end_ = contiguous_end_ = end;
-  }
-
-  template <class Sink>
-  void FlushRun(std::string_view chunk, Sink& sink) {
-    if (run_end_ != run_begin_) sink(chunk.substr(run_begin_, run_end_ - run_begin_));
-    run_begin_ = run_end_;
+    line_ends_ += line_ends;
   }
 
   template <class Sink>
@@ -173,14 +133,13 @@ class BodyCanonicalizer {
   }
 
   const bool relaxed_;
-  bool pending_cr_ = false;        // a CR came last; the next octet says whether it is bare
-  bool gap_ = false;               // relaxed: white space came last
-  bool content_ = false;           // something was kept
-  std::uint64_t line_ends_ = 0;    // seen and not given: only given when something follows
-  std::uint64_t line_octets_ = 0;  // of the present line
-  // Of the present chunk: what is to be given in one call, and where the CRLFs that directly follow it end.
-  std::size_t run_begin_ = 0, run_end_ = 0, contiguous_end_ = 0;
+  const CanonicalKernel& kernel_;
+  Pending pending_ = Pending::kNothing;
+  bool content_ = false;         // something was given
+  std::uint64_t line_ends_ = 0;  // seen and not given
+  LineTally lines_;
   BodyFacts facts_;
+  std::array<char, MaxCompacted(kSlice + 1)> buffer_;
 };
 
 }  // namespace hallmark::dkim

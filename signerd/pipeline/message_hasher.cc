@@ -21,7 +21,33 @@ Status CheckLineEndings(const dkim::LineFacts& facts, const snapshot::Domain& do
                                                 " refuses them: end every line with CRLF");
 }
 
+// What the header of every message goes through once it has ended.
+Result<const snapshot::Domain*> Admit(const Origin& origin, const dkim::Header& header) {
+  const auto domain = DomainOf(origin, header);
+  if (!domain) return domain.error();
+  const Status lines = CheckLineEndings(header.line_facts(), **domain, "header");
+  if (!lines) return lines.error();
+  return *domain;
+}
+
 }  // namespace
+
+Result<ParsedMessage> ParseMessage(const Origin& origin, const dkim::Limits& limits, std::string_view message) {
+  dkim::HeaderReader reader(limits);
+  const auto taken = reader.Push(message);
+  if (!taken) return taken.error();
+  auto header = std::move(reader).Finish();
+  if (!header) return header.error();
+  const auto domain = Admit(origin, *header);
+  if (!domain) return domain.error();
+  return ParsedMessage{std::move(*header), *domain, message.substr(*taken)};
+}
+
+Result<HashedMessage> WithBody(ParsedMessage message, const dkim::HashedBody& body) {
+  const Status lines = CheckLineEndings(body.facts.lines, *message.domain, "body");
+  if (!lines) return lines.error();
+  return HashedMessage{std::move(message.header), message.domain, message.domain->profile->body, body.hash, body.facts};
+}
 
 Status MessageHasher::Push(std::string_view chunk) {
   if (!header_) {
@@ -39,12 +65,12 @@ Status MessageHasher::Push(std::string_view chunk) {
 Status MessageHasher::EndHeader() {
   auto header = std::move(reader_).Finish();
   if (!header) return header.error();
-  header_.emplace(std::move(*header));
-  const auto domain = DomainOf(origin_, *header_);
+  const auto domain = Admit(origin_, *header);
   if (!domain) return domain.error();
+  header_.emplace(std::move(*header));
   domain_ = *domain;
   body_.emplace(domain_->profile->body);
-  return CheckLineEndings(header_->line_facts(), *domain_, "header");
+  return Ok();
 }
 
 Result<HashedMessage> MessageHasher::Finish() {
@@ -53,10 +79,7 @@ Result<HashedMessage> MessageHasher::Finish() {
     if (!ended) return ended.error();
   }
   const dkim::BodyHash hash = body_->Finish();
-  const dkim::BodyFacts facts = body_->facts();
-  const Status lines = CheckLineEndings(facts.lines, *domain_, "body");
-  if (!lines) return lines.error();
-  return HashedMessage{std::move(*header_), domain_, domain_->profile->body, hash, facts};
+  return WithBody({std::move(*header_), domain_, {}}, {hash, body_->facts()});
 }
 
 Result<HashedMessage> TakeDigest(const Origin& origin, const dkim::Limits& limits, std::string_view header_block,
@@ -64,10 +87,8 @@ Result<HashedMessage> TakeDigest(const Origin& origin, const dkim::Limits& limit
                                  std::optional<std::uint64_t> body_length) {
   auto header = dkim::Header::Parse(header_block, limits);
   if (!header) return header.error();
-  const auto domain = DomainOf(origin, *header);
+  const auto domain = Admit(origin, *header);
   if (!domain) return domain.error();
-  const Status lines = CheckLineEndings(header->line_facts(), **domain, "header");
-  if (!lines) return lines.error();
   if ((*domain)->profile->body_length && !body_length) {
     return MakeError(Reason::kInvalidArgument,
                      "body_length: the signing profile " + (*domain)->profile->name + " writes l=, which needs it");

@@ -7,6 +7,7 @@
 
 #include "firmware/runtime/result.h"
 #include "signerd/dkim/author.h"
+#include "signerd/dkim/body_batch.h"
 #include "signerd/dkim/body_hasher.h"
 #include "signerd/dkim/header.h"
 #include "signerd/dkim/limits.h"
@@ -29,6 +30,17 @@ struct HashedMessage {
   dkim::BodyHash body_hash;
   std::optional<dkim::BodyFacts> body_facts;  // unknown where the relay hashed the body
 };
+
+// A whole message whose header is parsed and whose signing domain is chosen.
+struct ParsedMessage {
+  dkim::Header header;
+  const snapshot::Domain* domain;
+  std::string_view body;  // within the message
+};
+
+// The way of a whole message: its body is hashed in between, together with others (dkim::BodyBatch).
+Result<ParsedMessage> ParseMessage(const Origin& origin, const dkim::Limits& limits, std::string_view message);
+Result<HashedMessage> WithBody(ParsedMessage message, const dkim::HashedBody& body);
 
 // Takes one message in chunks of any size. The signing domain is chosen, and refused where the relay may not use it, as
 // soon as the header has ended; from there on the body is hashed as it comes, in constant memory.

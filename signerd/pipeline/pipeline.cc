@@ -31,6 +31,7 @@ struct Pipeline::Work {
   };
   explicit Work(Job taken) : job(std::move(taken)) {}
   Job job;
+  std::optional<ParsedMessage> parsed;  // until its body is hashed
   std::optional<HashedMessage> hashed;
   std::vector<Slot> slots;
   std::atomic<std::size_t> remaining{0};
@@ -60,35 +61,78 @@ void Pipeline::Submit(Job job) {
 }
 
 void Pipeline::Prepare(std::vector<WorkPointer> batch) {
+  std::unique_ptr<dkim::BodyBatch> bodies = TakeBodies();
+  std::vector<WorkPointer> with_body;  // in the order of `bodies`
+  std::vector<WorkPointer> hashed;
+  for (WorkPointer& work : batch) {
+    const Status parsed = Parse(*work, *bodies);
+    if (!parsed) {
+      Answer(*work, parsed.error());
+    } else if (work->parsed) {
+      with_body.push_back(std::move(work));
+    } else {
+      hashed.push_back(std::move(work));
+    }
+  }
+  auto body = bodies->Hash();
+  for (std::size_t i = 0; i < with_body.size(); ++i) {
+    Work& work = *with_body[i];
+    auto message = WithBody(std::move(*work.parsed), body[i]);
+    if (message) {
+      work.hashed.emplace(std::move(*message));
+      hashed.push_back(std::move(with_body[i]));
+    } else {
+      Answer(work, message.error());
+    }
+  }
+  GiveBack(std::move(bodies));
+
   std::vector<tokens::Signing> signings;
-  for (const WorkPointer& work : batch) {
-    const Status prepared = PrepareOne(*work);
-    if (prepared) {
+  for (const WorkPointer& work : hashed) {
+    const Status laid_out = LayOut(*work);
+    if (laid_out) {
       CollectSignings(work, signings);
     } else {
-      Answer(*work, prepared.error());
+      Answer(*work, laid_out.error());
     }
   }
   if (!signings.empty()) tokens_.Sign(std::move(signings));
 }
 
-Status Pipeline::PrepareOne(Work& work) {
+std::unique_ptr<dkim::BodyBatch> Pipeline::TakeBodies() {
+  const std::lock_guard lock(bodies_mutex_);
+  if (bodies_.empty()) return std::make_unique<dkim::BodyBatch>();
+  auto taken = std::move(bodies_.back());
+  bodies_.pop_back();
+  return taken;
+}
+
+void Pipeline::GiveBack(std::unique_ptr<dkim::BodyBatch> bodies) {
+  const std::lock_guard lock(bodies_mutex_);
+  bodies_.push_back(std::move(bodies));
+}
+
+// Sets work.parsed, with its body in `bodies`, or work.hashed where the body is hashed already.
+Status Pipeline::Parse(Work& work, dkim::BodyBatch& bodies) {
   if (work.job.cancelled != nullptr && work.job.cancelled->load()) {
     return MakeError(Reason::kCancelled, "the relay cancelled the call");
   }
   if (work.job.deadline <= std::chrono::steady_clock::now()) {
     return MakeError(Reason::kDeadlineExceeded, "the deadline passed before the message was hashed");
   }
-  if (const auto* whole = std::get_if<std::string_view>(&work.job.message)) {
-    MessageHasher hasher(work.job.origin, limits_);
-    const Status pushed = hasher.Push(*whole);
-    if (!pushed) return pushed;
-    auto hashed = hasher.Finish();
-    if (!hashed) return hashed.error();
+  if (auto* hashed = std::get_if<HashedMessage>(&work.job.message)) {
     work.hashed.emplace(std::move(*hashed));
-  } else {
-    work.hashed.emplace(std::move(std::get<HashedMessage>(work.job.message)));
+    return Ok();
   }
+  auto parsed = ParseMessage(work.job.origin, limits_, std::get<std::string_view>(work.job.message));
+  if (!parsed) return parsed.error();
+  bodies.Add(parsed->domain->profile->body, parsed->body);
+  work.parsed.emplace(std::move(*parsed));
+  return Ok();
+}
+
+// One DKIM-Signature field for each active key.
+Status Pipeline::LayOut(Work& work) {
   const HashedMessage& message = *work.hashed;
   for (const auto& key : message.domain->active_keys) {
     auto prepared = dkim::PrepareSignature({.header = message.header,

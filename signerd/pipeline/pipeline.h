@@ -4,6 +4,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -11,6 +12,7 @@
 
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/result.h"
+#include "signerd/dkim/body_batch.h"
 #include "signerd/dkim/signature.h"
 #include "signerd/dkim/warnings.h"
 #include "signerd/pipeline/message_hasher.h"
@@ -76,7 +78,10 @@ class Pipeline {
   using WorkPointer = std::shared_ptr<Work>;
 
   void Prepare(std::vector<WorkPointer> batch);
-  Status PrepareOne(Work& work);
+  Status Parse(Work& work, dkim::BodyBatch& bodies);
+  Status LayOut(Work& work);
+  std::unique_ptr<dkim::BodyBatch> TakeBodies();
+  void GiveBack(std::unique_ptr<dkim::BodyBatch> bodies);
   void CollectSignings(const WorkPointer& work, std::vector<tokens::Signing>& signings);
   void Finish(std::vector<WorkPointer> batch);
   Result<SignedMessage> FinishOne(Work& work);
@@ -87,6 +92,8 @@ class Pipeline {
   tokens::TokenSet& tokens_;
   const Clock& clock_;
   std::atomic<std::int64_t> in_flight_{0}, signed_{0}, refused_{0};
+  std::mutex bodies_mutex_;                               // guards bodies_
+  std::vector<std::unique_ptr<dkim::BodyBatch>> bodies_;  // those that no thread is using
   boost::asio::thread_pool pool_;
   Stage<WorkPointer> prepare_;
   Stage<WorkPointer> finish_;
