@@ -46,9 +46,9 @@ sigset_t EndSignals() {
   return set;
 }
 
-Result<std::shared_ptr<const snapshot::Snapshot>> Build(store::Store& store,
-                                                        const std::vector<snapshot::Relay>& relays) {
-  auto built = store.BuildSnapshot();
+Result<std::shared_ptr<const snapshot::Snapshot>> Build(store::Store& store, const std::vector<snapshot::Relay>& relays,
+                                                        const snapshot::Snapshot* previous) {
+  auto built = store.BuildSnapshot(previous);
   if (!built) return built.error();
   for (const snapshot::Relay& relay : relays) (*built)->relays.emplace(relay.identity, relay);
   return std::shared_ptr<const snapshot::Snapshot>(std::move(*built));
@@ -77,11 +77,11 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   std::filesystem::create_directories(config.state_directory, failed);
   auto store = store::Store::Open(config.state_directory / "hallmark.db");
   if (!store) return store.error();
-  auto first = Build(**store, config.relays);
+  auto first = Build(**store, config.relays, nullptr);
   if (!first) return first.error();
   snapshot::Current current(std::move(*first));
   const auto publish = [&]() -> Status {
-    auto next = Build(**store, config.relays);
+    auto next = Build(**store, config.relays, current.Get().get());
     if (!next) return next.error();
     current.Set(std::move(*next));
     return Ok();

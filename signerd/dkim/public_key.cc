@@ -4,6 +4,9 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "signerd/dkim/algorithm.h"
 
 namespace hallmark::dkim {
@@ -17,18 +20,34 @@ Error Invalid(const std::string& what) {
   return MakeError(Reason::kInvalidArgument, what);
 }
 
+// The DER of an Ed25519 key up to its 32 octets (RFC 8410 section 4), and the object identifier of RSA.
+constexpr std::uint8_t kEd25519Start[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
+constexpr std::uint8_t kRsaOid[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01};
+
+Bytes Encode(const EVP_PKEY* key) {
+  std::uint8_t* der = nullptr;
+  const int size = i2d_PUBKEY(key, &der);
+  const std::unique_ptr<std::uint8_t, void (*)(void*)> owner(der, [](void* memory) { OPENSSL_free(memory); });
+  return size <= 0 ? Bytes() : Bytes(der, der + size);
+}
+
 }  // namespace
 
 Result<PublicKey> PublicKey::Take(Handle key) {
   const int bits = EVP_PKEY_get_bits(key.get());
+  Algorithm algorithm = Algorithm::kRsaSha256;
   if (EVP_PKEY_is_a(key.get(), "RSA") == 1) {
     const auto least = static_cast<int>(InfoOf(Algorithm::kRsaSha256).minimum_verifying_bits);
     if (bits < least) return Invalid("an RSA key of " + std::to_string(bits) + " bits is too short (RFC 8301)");
     if (bits > kLargestRsa) return Invalid("an RSA key of " + std::to_string(bits) + " bits is too long");
-    return PublicKey(std::move(key), Algorithm::kRsaSha256);
+  } else if (EVP_PKEY_is_a(key.get(), "ED25519") == 1) {
+    algorithm = Algorithm::kEd25519Sha256;
+  } else {
+    return Invalid("a public key that is neither RSA nor Ed25519");
   }
-  if (EVP_PKEY_is_a(key.get(), "ED25519") == 1) return PublicKey(std::move(key), Algorithm::kEd25519Sha256);
-  return Invalid("a public key that is neither RSA nor Ed25519");
+  PublicKey taken(Encode(key.get()), algorithm);
+  std::call_once(taken.parsed_->once, [&] { taken.parsed_->key = std::move(key); });
+  return taken;
 }
 
 Result<PublicKey> PublicKey::FromSpki(ByteView der) {
@@ -36,6 +55,31 @@ Result<PublicKey> PublicKey::FromSpki(ByteView der) {
   Handle key(d2i_PUBKEY(nullptr, &at, static_cast<long>(der.size())), &EVP_PKEY_free);
   if (key == nullptr || at != der.data() + der.size()) return Invalid("not a public key (SubjectPublicKeyInfo)");
   return Take(std::move(key));
+}
+
+Result<PublicKey> PublicKey::FromRecordedSpki(Bytes der) {
+  if (der.size() == std::size(kEd25519Start) + kEd25519Octets &&
+      std::equal(std::begin(kEd25519Start), std::end(kEd25519Start), der.begin())) {
+    return PublicKey(std::move(der), Algorithm::kEd25519Sha256);
+  }
+  if (std::search(der.begin(), der.end(), std::begin(kRsaOid), std::end(kRsaOid)) != der.end()) {
+    return PublicKey(std::move(der), Algorithm::kRsaSha256);
+  }
+  return Invalid("a recorded public key that is neither RSA nor Ed25519");
+}
+
+EVP_PKEY* PublicKey::Key() const {
+  std::call_once(parsed_->once, [this] {
+    const std::uint8_t* at = spki_.data();
+    parsed_->key.reset(d2i_PUBKEY(nullptr, &at, static_cast<long>(spki_.size())));
+    if (parsed_->key == nullptr) ERR_clear_error();
+  });
+  return parsed_->key.get();
+}
+
+unsigned PublicKey::bits() const {
+  EVP_PKEY* key = Key();
+  return key == nullptr ? 0 : static_cast<unsigned>(EVP_PKEY_get_bits(key));
 }
 
 Result<PublicKey> PublicKey::FromEd25519(ByteView raw) {
@@ -54,29 +98,21 @@ Result<PublicKey> PublicKey::FromRecordData(Algorithm algorithm, ByteView data) 
   return key;
 }
 
-Bytes PublicKey::Spki() const {
-  std::uint8_t* der = nullptr;
-  const int size = i2d_PUBKEY(key_.get(), &der);
-  const std::unique_ptr<std::uint8_t, void (*)(void*)> owner(der, [](void* memory) { OPENSSL_free(memory); });
-  return size <= 0 ? Bytes() : Bytes(der, der + size);
-}
-
 Bytes PublicKey::RecordData() const {
-  if (algorithm_ == Algorithm::kRsaSha256) return Spki();
-  Bytes raw(kEd25519Octets);
-  std::size_t size = raw.size();
-  EVP_PKEY_get_raw_public_key(key_.get(), raw.data(), &size);
-  return raw;
+  if (algorithm_ == Algorithm::kRsaSha256) return spki_;
+  return {spki_.end() - kEd25519Octets, spki_.end()};
 }
 
 bool PublicKey::Verify(const Digest& digest, ByteView signature) const {
   bool good = false;
+  EVP_PKEY* key = Key();
+  if (key == nullptr) return false;
   if (algorithm_ == Algorithm::kEd25519Sha256) {
     const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-    good = context != nullptr && EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key_.get()) == 1 &&
+    good = context != nullptr && EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key) == 1 &&
            EVP_DigestVerify(context.get(), signature.data(), signature.size(), digest.data(), digest.size()) == 1;
   } else {
-    const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(EVP_PKEY_CTX_new(key_.get(), nullptr),
+    const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(EVP_PKEY_CTX_new(key, nullptr),
                                                                               &EVP_PKEY_CTX_free);
     good = context != nullptr && EVP_PKEY_verify_init(context.get()) == 1 &&
            EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PADDING) == 1 &&

@@ -3,18 +3,22 @@
 #include <openssl/evp.h>
 
 #include <memory>
+#include <mutex>
 
 #include "firmware/runtime/result.h"
 #include "signerd/dkim/types.h"
 
 namespace hallmark::dkim {
 
-// A public key, parsed once. Const methods may be called from any thread.
+// A public key. Const methods may be called from any thread.
 class PublicKey {
  public:
   // SubjectPublicKeyInfo, DER, with nothing after it. kInvalidArgument for other kinds of keys and for RSA below 1024
   // or above 16,384 bits.
   static Result<PublicKey> FromSpki(ByteView der);
+  // The same for what was checked before and is only read back: it is not parsed until it is used. A daemon of a
+  // hundred thousand domains starts in a moment and holds few of their keys.
+  static Result<PublicKey> FromRecordedSpki(Bytes der);
   // The raw 32 octets of RFC 8032.
   static Result<PublicKey> FromEd25519(ByteView raw);
   // What p= of a key record holds: SubjectPublicKeyInfo for RSA (RFC 6376 section 3.6.1), the raw key for Ed25519
@@ -22,8 +26,9 @@ class PublicKey {
   static Result<PublicKey> FromRecordData(Algorithm algorithm, ByteView data);
 
   Algorithm algorithm() const { return algorithm_; }
-  unsigned bits() const { return static_cast<unsigned>(EVP_PKEY_get_bits(key_.get())); }
-  Bytes Spki() const;
+  // 0 when a recorded key turns out to be none.
+  unsigned bits() const;
+  const Bytes& Spki() const { return spki_; }
   Bytes RecordData() const;
 
   // Whether `signature` is that of the header data with this SHA-256: PKCS#1 v1.5 for RSA, PureEdDSA over the 32 octets
@@ -32,10 +37,19 @@ class PublicKey {
 
  private:
   using Handle = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
-  PublicKey(Handle key, Algorithm algorithm) : key_(std::move(key)), algorithm_(algorithm) {}
+  struct Parsed {
+    std::once_flag once;
+    Handle key{nullptr, &EVP_PKEY_free};
+  };
+  PublicKey(Bytes spki, Algorithm algorithm)
+      : spki_(std::move(spki)), algorithm_(algorithm), parsed_(std::make_unique<Parsed>()) {}
   static Result<PublicKey> Take(Handle key);
-  Handle key_;
+  // Null when a recorded key turns out to be none.
+  EVP_PKEY* Key() const;
+
+  Bytes spki_;
   Algorithm algorithm_;
+  std::unique_ptr<Parsed> parsed_;
 };
 
 }  // namespace hallmark::dkim

@@ -62,7 +62,7 @@ Result<snapshot::Key> ReadKey(const Statement& row) {
   key.selector = row.Text(1);
   key.token = row.Text(2);
   key.cka_id = row.Blob(3);
-  auto public_key = dkim::PublicKey::FromSpki(row.Blob(4));
+  auto public_key = dkim::PublicKey::FromRecordedSpki(row.Blob(4));
   if (!public_key) {
     return MakeError(Reason::kStorageFailed, "the recorded public key of " + key.selector + "._domainkey." +
                                                  key.domain + " is damaged: " + public_key.error().message);

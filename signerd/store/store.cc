@@ -177,7 +177,33 @@ Status Store::ChangeKeyState(const std::string& domain, const std::string& selec
   return done;
 }
 
-Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot() {
+namespace {
+
+// The key as `previous` has it, if it is the same: its public part may be parsed already.
+std::shared_ptr<const snapshot::Key> Share(snapshot::Key key, const snapshot::Snapshot* previous) {
+  const snapshot::Domain* domain = previous == nullptr ? nullptr : previous->FindDomain(key.domain);
+  if (domain != nullptr) {
+    for (const auto& known : domain->active_keys) {
+      if (known->selector == key.selector && known->token == key.token && known->state_since == key.state_since &&
+          known->public_key->Spki() == key.public_key->Spki()) {
+        return known;
+      }
+    }
+  }
+  return std::make_shared<const snapshot::Key>(std::move(key));
+}
+
+}  // namespace
+
+Result<std::vector<snapshot::Key>> Store::ListActiveKeys() {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(std::string(kSelectKey) + "WHERE state = ?");
+  if (!statement) return statement.error();
+  statement->Bind(1, WriteState(snapshot::KeyState::kActive));
+  return Collect<snapshot::Key>(*statement, &ReadKey);
+}
+
+Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot(const snapshot::Snapshot* previous) {
   auto profiles = ListProfiles();
   if (!profiles) return profiles.error();
   auto built = std::make_shared<snapshot::Snapshot>();
@@ -198,16 +224,16 @@ Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot() {
     }
     built->domains.emplace(row.name, snapshot::Domain{row.name, profile->second, {}});
   }
-  auto keys = ListKeys("", {"", kAll});
+  auto keys = ListActiveKeys();
   if (!keys) return keys.error();
   for (snapshot::Key& key : *keys) {
-    if (key.state != snapshot::KeyState::kActive) continue;
     auto& active = built->domains.at(key.domain).active_keys;
-    // RSA first: a verifier that stops at the first signature knows it.
+    // RSA first: a verifier that stops at the first signature knows it. Then by selector.
     const auto place = std::find_if(active.begin(), active.end(), [&](const auto& other) {
-      return key.public_key->algorithm() < other->public_key->algorithm();
+      return std::pair(key.public_key->algorithm(), key.selector) <
+             std::pair(other->public_key->algorithm(), other->selector);
     });
-    active.insert(place, std::make_shared<const snapshot::Key>(std::move(key)));
+    active.insert(place, Share(std::move(key), previous));
   }
   return built;
 }

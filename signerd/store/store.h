@@ -53,10 +53,12 @@ class Store {
   Status ChangeKeyState(const std::string& domain, const std::string& selector, snapshot::KeyState from,
                         snapshot::KeyState to, std::chrono::sys_seconds now);
 
-  // Everything the hot path needs, but the relays, which come from the configuration.
-  Result<std::shared_ptr<snapshot::Snapshot>> BuildSnapshot();
+  // Everything the hot path needs, but the relays, which come from the configuration. Keys that are the same in
+  // `previous` (may be null) are shared with it, so that what was parsed stays parsed.
+  Result<std::shared_ptr<snapshot::Snapshot>> BuildSnapshot(const snapshot::Snapshot* previous);
 
  private:
+  Result<std::vector<snapshot::Key>> ListActiveKeys();
   explicit Store(Database database) : database_(std::move(database)) {}
   Status Migrate();
   std::mutex mutex_;  // guards database_: one statement at a time

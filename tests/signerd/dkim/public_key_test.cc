@@ -102,6 +102,31 @@ TEST_F(PublicKeys, ThatAreNoneAreRefused) {
   EXPECT_FALSE(PublicKey::FromSpki(ByteView(Rsa2048().Spki()).subspan(24)));
 }
 
+TEST_F(PublicKeys, ThatWereRecordedAreTheSameWhenTheyAreUsed) {
+  const Digest digest = Sha256Of("message");
+  for (const TestKey* key : {&Rsa2048(), &Ed25519()}) {
+    const auto recorded = PublicKey::FromRecordedSpki(key->Spki());
+    ASSERT_TRUE(recorded);
+    EXPECT_EQ(recorded->algorithm(), key->Public().algorithm());
+    EXPECT_EQ(recorded->RecordData(), key->Public().RecordData());
+    EXPECT_EQ(recorded->Spki(), key->Spki());
+    EXPECT_TRUE(recorded->Verify(digest, key->Sign(digest)));
+    EXPECT_EQ(recorded->bits(), key->Public().bits());
+  }
+}
+
+TEST_F(PublicKeys, ThatWereRecordedAndAreDamagedVerifyNothing) {
+  EXPECT_FALSE(PublicKey::FromRecordedSpki({}));
+  EXPECT_FALSE(PublicKey::FromRecordedSpki(TestKey::P256().Spki()));
+  Bytes damaged = Rsa2048().Spki();
+  damaged.resize(100);
+  const auto key = PublicKey::FromRecordedSpki(damaged);
+  ASSERT_TRUE(key);
+  const Digest digest = Sha256Of("message");
+  EXPECT_FALSE(key->Verify(digest, Rsa2048().Sign(digest)));
+  EXPECT_EQ(key->bits(), 0u);
+}
+
 TEST_F(PublicKeys, OfOtherKindsAreRefused) {
   const auto key = PublicKey::FromSpki(TestKey::P256().Spki());
   ASSERT_FALSE(key);

@@ -64,7 +64,7 @@ TEST_F(StoreTest, KeepsDomainsKeysAndProfilesAcrossARestart) {
   EXPECT_EQ(same->state, KeyState::kActive);
   EXPECT_EQ(same->state_since, kNow);
 
-  const auto view = store_->BuildSnapshot();
+  const auto view = store_->BuildSnapshot(nullptr);
   ASSERT_TRUE(view);
   const snapshot::Domain* domain = (*view)->FindDomain("example.com");
   ASSERT_NE(domain, nullptr);
@@ -78,12 +78,32 @@ TEST_F(StoreTest, SnapshotHasActiveKeysOnly) {
   ASSERT_TRUE(store_->ChangeKeyState("example.com", "b", KeyState::kGenerated, KeyState::kActive, kNow));
   ASSERT_TRUE(store_->ChangeKeyState("example.com", "c", KeyState::kGenerated, KeyState::kActive, kNow));
   ASSERT_TRUE(store_->ChangeKeyState("example.com", "c", KeyState::kActive, KeyState::kRetiring, kNow));
-  const auto view = store_->BuildSnapshot();
+  const auto view = store_->BuildSnapshot(nullptr);
   ASSERT_TRUE(view);
   const auto& active = (*view)->FindDomain("example.com")->active_keys;
   ASSERT_EQ(active.size(), 1u);
   EXPECT_EQ(active.front()->selector, "b");
   EXPECT_EQ(store_->GetDomain("example.com")->active_keys, 1);
+}
+
+TEST_F(StoreTest, SnapshotsShareTheKeysThatAreTheSame) {
+  ASSERT_TRUE(store_->InsertDomain({"example.com", "default", kNow}));
+  for (const char* selector : {"a", "b"}) {
+    ASSERT_TRUE(store_->InsertKey(test::SampleKey("example.com", selector)));
+    ASSERT_TRUE(store_->ChangeKeyState("example.com", selector, KeyState::kGenerated, KeyState::kActive, kNow));
+  }
+  const auto first = *store_->BuildSnapshot(nullptr);
+  // "b" goes and comes back, which makes it another record.
+  ASSERT_TRUE(store_->ChangeKeyState("example.com", "b", KeyState::kActive, KeyState::kRetiring, kNow));
+  ASSERT_TRUE(store_->ChangeKeyState("example.com", "b", KeyState::kRetiring, KeyState::kActive,
+                                     kNow + std::chrono::seconds(1)));
+  const auto second = *store_->BuildSnapshot(first.get());
+  const auto& before = first->FindDomain("example.com")->active_keys;
+  const auto& after = second->FindDomain("example.com")->active_keys;
+  ASSERT_EQ(after.size(), 2u);
+  EXPECT_EQ(after[0], before[0]);
+  EXPECT_NE(after[1], before[1]);
+  EXPECT_EQ(after[1]->state_since, kNow + std::chrono::seconds(1));
 }
 
 TEST_F(StoreTest, RefusesASecondOfTheSameName) {
