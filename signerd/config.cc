@@ -145,6 +145,7 @@ snapshot::Relay ReadRelay(ConfigTable& table) {
       table.Reject("domains", "found \"" + entry + "\"", "signing domains, for example \"example.com\"");
     }
   }
+  relay.weight = static_cast<double>(table.Integer("weight", 1, 1, 1000));
   return relay;
 }
 
@@ -191,7 +192,7 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
   }
   if (auto pipeline = root.OptionalTable("pipeline")) {
     config.pipeline.threads = static_cast<std::size_t>(pipeline->Integer("threads", 0, 0, 1024));
-    config.pipeline.in_flight = static_cast<std::size_t>(pipeline->Integer("in_flight", 1024, 1, 1 << 20));
+    config.pipeline.in_flight = static_cast<std::size_t>(pipeline->Integer("in_flight", 2048, 1, 1 << 20));
   }
 
   std::vector<ConfigTable> tokens = root.Tables("token");

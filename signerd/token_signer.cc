@@ -28,7 +28,7 @@ Result<Bytes> TokenSigner::Sign(std::shared_ptr<const snapshot::Key> key, const 
   auto promise = std::make_shared<std::promise<Result<Bytes>>>();
   auto answer = promise->get_future();
   std::vector<tokens::Signing> batch;
-  batch.push_back({key, digest, nullptr, std::chrono::steady_clock::now() + kProbeWait,
+  batch.push_back({key, digest, nullptr, std::chrono::steady_clock::now() + kProbeWait, tokens::Flow{"operators"},
                    [promise](Result<Bytes> signature) { promise->set_value(std::move(signature)); }});
   tokens_.Sign(std::move(batch));
   Result<Bytes> signature = answer.get();

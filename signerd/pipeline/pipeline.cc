@@ -30,7 +30,14 @@ struct Pipeline::Work {
     Result<Bytes> signature = Bytes();
   };
   explicit Work(Job taken) : job(std::move(taken)) {}
+  tokens::Flow flow() const { return {job.origin.relay->name, job.origin.relay->weight}; }
+  // To prepare it: about the same for a message and for some 20,000 octets of it.
+  double cost() const {
+    const auto* whole = std::get_if<std::string_view>(&job.message);
+    return 1 + (whole == nullptr ? 0 : static_cast<double>(whole->size()) / 20'000);
+  }
   Job job;
+  bool entered = false;                 // holds a credit
   std::optional<ParsedMessage> parsed;  // until its body is hashed
   std::optional<HashedMessage> hashed;
   std::vector<Slot> slots;
@@ -38,7 +45,7 @@ struct Pipeline::Work {
 };
 
 Pipeline::Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock)
-    : credits_(config.in_flight),
+    : intake_(config.in_flight),
       limits_(config.limits),
       tokens_(tokens),
       clock_(clock),
@@ -52,12 +59,13 @@ Pipeline::~Pipeline() { pool_.join(); }
 
 void Pipeline::Submit(Job job) {
   const auto work = std::make_shared<Work>(std::move(job));
-  if (in_flight_.fetch_add(1) >= static_cast<std::int64_t>(credits_)) {
-    Answer(*work, MakeError(Reason::kOverloaded, "the signer has " + std::to_string(credits_) +
-                                                     " messages in flight already: try again shortly"));
+  const tokens::Flow flow = work->flow();
+  work->entered = intake_.Enter(flow.name);
+  if (!work->entered) {
+    Answer(*work, MakeError(Reason::kOverloaded, "this relay has too many messages in flight: try again shortly"));
     return;
   }
-  prepare_.Push(work);
+  prepare_.Push(flow, work->cost(), work);
 }
 
 void Pipeline::Prepare(std::vector<WorkPointer> batch) {
@@ -152,7 +160,7 @@ Status Pipeline::LayOut(Work& work) {
 void Pipeline::CollectSignings(const WorkPointer& work, std::vector<tokens::Signing>& signings) {
   work->remaining = work->slots.size();
   for (Work::Slot& slot : work->slots) {
-    signings.push_back({slot.key, slot.prepared.digest, &slot.prepared.signed_data, work->job.deadline,
+    signings.push_back({slot.key, slot.prepared.digest, &slot.prepared.signed_data, work->job.deadline, work->flow(),
                         [this, work, &slot](Result<Bytes> signature) {
                           slot.signature = std::move(signature);
                           if (work->remaining.fetch_sub(1) == 1) finish_.Push(work);
@@ -188,10 +196,12 @@ void Pipeline::Answer(Work& work, Result<SignedMessage> result) {
   ++(result ? signed_ : refused_);
   if (!result && result.error().reason == Reason::kSignatureInvalid) log::error("{}", result.error().message);
   const auto done = std::move(work.job.done);
-  --in_flight_;
+  if (work.entered) intake_.Leave(work.job.origin.relay->name);
   done(std::move(result));
 }
 
-Counters Pipeline::counters() const { return {signed_.load(), refused_.load(), in_flight_.load()}; }
+Counters Pipeline::counters() const {
+  return {signed_.load(), refused_.load(), static_cast<std::int64_t>(intake_.in_flight())};
+}
 
 }  // namespace hallmark::pipeline

@@ -15,6 +15,7 @@
 #include "signerd/dkim/body_batch.h"
 #include "signerd/dkim/signature.h"
 #include "signerd/dkim/warnings.h"
+#include "signerd/pipeline/intake.h"
 #include "signerd/pipeline/message_hasher.h"
 #include "signerd/pipeline/stage.h"
 #include "signerd/tokens/token_set.h"
@@ -23,7 +24,7 @@ namespace hallmark::pipeline {
 
 struct PipelineConfig {
   std::size_t threads = 0;       // 0: as many as the machine has
-  std::size_t in_flight = 1024;  // messages taken in and not answered yet; more are refused
+  std::size_t in_flight = 2048;  // messages taken in and not answered yet; more are refused
   dkim::Limits limits;
 };
 
@@ -67,7 +68,7 @@ class Pipeline {
   // The tokens must be stopped first, so that nothing is in flight.
   ~Pipeline();
 
-  // Any thread. Always answers through job.done; kOverloaded at once when there is no credit.
+  // Any thread. Always answers through job.done; kOverloaded at once when the relay gets no credit.
   void Submit(Job job);
 
   Counters counters() const;
@@ -87,15 +88,15 @@ class Pipeline {
   Result<SignedMessage> FinishOne(Work& work);
   void Answer(Work& work, Result<SignedMessage> result);
 
-  const std::size_t credits_;
+  Intake intake_;
   const dkim::Limits limits_;
   tokens::TokenSet& tokens_;
   const Clock& clock_;
-  std::atomic<std::int64_t> in_flight_{0}, signed_{0}, refused_{0};
+  std::atomic<std::int64_t> signed_{0}, refused_{0};
   std::mutex bodies_mutex_;                               // guards bodies_
   std::vector<std::unique_ptr<dkim::BodyBatch>> bodies_;  // those that no thread is using
   boost::asio::thread_pool pool_;
-  Stage<WorkPointer> prepare_;
+  Stage<WorkPointer, tokens::FairQueue<WorkPointer>> prepare_;
   Stage<WorkPointer> finish_;
 };
 

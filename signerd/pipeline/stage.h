@@ -12,10 +12,27 @@
 
 namespace hallmark::pipeline {
 
+// First in, first out.
+template <class T>
+class Fifo {
+ public:
+  void Push(T item) { items_.push_back(std::move(item)); }
+  T Pop() {
+    T item = std::move(items_.front());
+    items_.pop_front();
+    return item;
+  }
+  bool empty() const { return items_.empty(); }
+  std::size_t size() const { return items_.size(); }
+
+ private:
+  std::deque<T> items_;
+};
+
 // One step of the way of a message. What is pushed is taken up by the pool in batches: as much as has queued, never
 // waiting for more, so that an idle system adds no delay and a busy one makes full batches. The queue has no limit of
 // its own: every job holds one of the intake's credits.
-template <class T>
+template <class T, class Queue = Fifo<T>>
 class Stage {
  public:
   static constexpr std::size_t kMaxBatch = 64;
@@ -24,11 +41,12 @@ class Stage {
   Stage(boost::asio::thread_pool& pool, std::size_t runners, std::function<void(std::vector<T>)> run)
       : pool_(pool), runners_(runners), run_(std::move(run)) {}
 
-  // Any thread.
-  void Push(T item) {
+  // What Queue::Push takes. Any thread.
+  template <class... Item>
+  void Push(Item&&... item) {
     {
       const std::lock_guard lock(mutex_);
-      waiting_.push_back(std::move(item));
+      waiting_.Push(std::forward<Item>(item)...);
       if (running_ == runners_) return;
       ++running_;
     }
@@ -50,10 +68,7 @@ class Stage {
     }
     // A fair share, so that the other runners find work too.
     const std::size_t share = std::clamp<std::size_t>(waiting_.size() / runners_, 1, kMaxBatch);
-    for (std::size_t i = 0; i < share; ++i) {
-      batch.push_back(std::move(waiting_.front()));
-      waiting_.pop_front();
-    }
+    for (std::size_t i = 0; i < share; ++i) batch.push_back(waiting_.Pop());
     return true;
   }
 
@@ -61,7 +76,7 @@ class Stage {
   const std::size_t runners_;
   const std::function<void(std::vector<T>)> run_;
   std::mutex mutex_;  // guards waiting_ and running_
-  std::deque<T> waiting_;
+  Queue waiting_;
   std::size_t running_ = 0;
 };
 

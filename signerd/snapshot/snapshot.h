@@ -49,6 +49,7 @@ struct Relay {
   std::string identity;  // "dns:NAME" or "uri:URI", as its certificate's SAN says
   bool all_domains = false;
   std::set<std::string, std::less<>> domains;  // signing domains it may use
+  double weight = 1;                           // its share where there is more work than can be done
 
   bool MayUse(std::string_view domain) const { return all_domains || domains.contains(domain); }
 };

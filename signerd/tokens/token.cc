@@ -75,7 +75,7 @@ void Token::Stop() {
   channel_.reset();
   process_.reset();
   const Error error = MakeError(Reason::kShuttingDown, "the daemon is stopping");
-  for (auto& [id, attempt] : in_flight_) waiting_.push_back(std::move(attempt));
+  for (auto& [id, attempt] : in_flight_) waiting_.PushFront(std::move(attempt));
   in_flight_.clear();
   FailWaiting(error);
   for (auto& [id, call] : key_calls_) call.done(error);
@@ -131,11 +131,12 @@ void Token::Replace(const std::string& why) {
   for (auto& entry : in_flight_) again.emplace_back(entry.first, std::move(entry.second));
   in_flight_.clear();
   std::sort(again.begin(), again.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  pace_.Interrupt();
   const Error error = MakeError(Reason::kTokenDown, "token " + config_.name + ": " + why);
   for (auto& [id, attempt] : again) {
     if (attempt.signing.done == nullptr) continue;
     if (attempt.attempts < kMaxAttempts) {
-      waiting_.push_front(std::move(attempt));
+      waiting_.PushFront(std::move(attempt));
     } else {
       attempt.signing.done(error);
     }
@@ -223,6 +224,7 @@ void Token::OnStatus(const link::TokenStatus& status) {
 }
 
 void Token::OnResults(const link::SignResults& results) {
+  pace_.Learn(results.outcomes.size(), !waiting_.empty(), steady_clock::now());
   for (const link::SignOutcome& outcome : results.outcomes) {
     const auto found = in_flight_.find(outcome.id);
     if (found == in_flight_.end()) continue;  // answered before: its deadline had passed
@@ -252,18 +254,23 @@ void Token::OnKeyReply(const link::KeyReply& reply) {
 
 void Token::Sign(std::vector<Signing> batch) {
   const auto refusal = stopped_ ? MakeError(Reason::kShuttingDown, "the daemon is stopping") : Refusal();
+  const auto now = steady_clock::now();
   for (Signing& signing : batch) {
     if (refusal) {
       signing.done(*refusal);
+    } else if (now + pace_.TimeFor(waiting_.Ahead(signing.flow)) > signing.deadline) {
+      signing.done(MakeError(Reason::kOverloaded, "token " + config_.name +
+                                                      ": too much is waiting for it to be signed within the deadline"));
     } else {
-      waiting_.push_back(Attempt{std::move(signing), {}, 0});
+      const Flow flow = signing.flow;
+      waiting_.Push(flow, 1, Attempt{std::move(signing), {}, 0});
     }
   }
   Pump();
 }
 
 std::uint32_t Token::RefOf(const snapshot::Key& key) {
-  const Bytes spki = key.public_key->Spki();
+  const Bytes& spki = key.public_key->Spki();
   const std::string name = std::string(AsText(key.cka_id)) + '/' + std::string(AsText(spki));
   const auto [place, fresh] = key_refs_.emplace(name, static_cast<std::uint32_t>(key_refs_.size() + 1));
   if (fresh) channel_->Send(link::DefineKey{place->second, TypeOf(key), key.cka_id, spki});
@@ -277,8 +284,7 @@ void Token::Pump() {
   link::SignBatch batch;
   auto latest = now;
   while (!waiting_.empty() && in_flight_.size() < room && batch.items.size() < link::kMaxBatch) {
-    Attempt attempt = std::move(waiting_.front());
-    waiting_.pop_front();
+    Attempt attempt = waiting_.Pop();
     if (attempt.signing.deadline <= now) {
       attempt.signing.done(ErrorOf(link::Outcome::kExpired, config_.name, 0));
       continue;
@@ -305,9 +311,7 @@ void Token::Pump() {
 }
 
 void Token::FailWaiting(const Error& error) {
-  std::deque<Attempt> failed;
-  failed.swap(waiting_);
-  for (Attempt& attempt : failed) {
+  for (Attempt& attempt : waiting_.Remove([](const Attempt&) { return true; })) {
     if (attempt.signing.done != nullptr) attempt.signing.done(error);
   }
 }
@@ -324,16 +328,9 @@ void Token::ScheduleTick() {
 void Token::OnTick() {
   const auto now = steady_clock::now();
   const Error expired = ErrorOf(link::Outcome::kExpired, config_.name, 0);
-  // Every waiting entry may have a deadline of its own, so each is looked at; those that go keep no place.
-  std::deque<Attempt> keep;
-  for (Attempt& attempt : waiting_) {
-    if (attempt.signing.deadline <= now) {
-      attempt.signing.done(expired);
-    } else {
-      keep.push_back(std::move(attempt));
-    }
+  for (Attempt& attempt : waiting_.Remove([&](const Attempt& waiting) { return waiting.signing.deadline <= now; })) {
+    attempt.signing.done(expired);
   }
-  waiting_.swap(keep);
 
   bool hung = false;
   for (auto& [id, attempt] : in_flight_) {

@@ -3,7 +3,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -17,6 +16,8 @@
 #include "hsm/link/frame.h"
 #include "signerd/dkim/signature.h"
 #include "signerd/snapshot/snapshot.h"
+#include "signerd/tokens/fair_queue.h"
+#include "signerd/tokens/pace.h"
 #include "signerd/tokens/process.h"
 #include "signerd/tokens/token_config.h"
 
@@ -31,8 +32,10 @@ struct Signing {
   // What was hashed, for a token that insists on hashing itself. Owned by whoever waits for `done`.
   const std::string* signed_data = nullptr;
   Deadline deadline;
+  Flow flow;  // whose message it is; its name is owned by whoever waits for `done`
   // Called once, on the tokens' I/O thread, and must not block. kTokenDown, kPinRejected, kKeyMissing, kKeyMismatch,
-  // kTokenRefused, kDeadlineExceeded. The signature is not verified yet.
+  // kTokenRefused, kDeadlineExceeded; kOverloaded at once when its turn would come after its deadline. The signature is
+  // not verified yet.
   std::function<void(Result<Bytes>)> done;
 };
 
@@ -46,7 +49,8 @@ using KeyDone = std::function<void(Result<link::KeyReply>)>;
 
 // One token: its tokend, supervised, and what is waiting for it. Everything runs on one I/O thread (that of `io`).
 //
-// At most twice as many signatures as the token has sessions are with tokend; the rest wait here. When tokend dies or
+// At most twice as many signatures as the token has sessions are with tokend; the rest wait here, and flows share the
+// token by their weights. When tokend dies or
 // hangs it is replaced, and what was in flight is sent once more: RSA PKCS#1 v1.5 and Ed25519 are deterministic, so a
 // second attempt cannot give a second answer.
 class Token {
@@ -105,7 +109,8 @@ class Token {
   // Set while a refused PIN keeps tokend from being started: the age of the PIN file then.
   std::optional<std::filesystem::file_time_type> pin_file_age_;
   std::uint64_t next_id_ = 1;
-  std::deque<Attempt> waiting_;
+  FairQueue<Attempt> waiting_;
+  Pace pace_;
   std::unordered_map<std::uint64_t, Attempt> in_flight_;
   std::map<std::uint64_t, KeyCall> key_calls_;
   // Which keys this tokend knows, by a name that holds their public part; forgotten with the process.

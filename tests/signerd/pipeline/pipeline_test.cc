@@ -170,7 +170,7 @@ TEST_F(PipelineTest, RefusesOnlyAtTheIntakeAndAtOnce) {
   Pipeline& pipeline = Make(config);
   auto answers = Load(pipeline, 4, 100);
   EXPECT_EQ(answers[""] + answers["OVERLOADED"], 400);
-  EXPECT_GE(answers[""], 10);
+  EXPECT_GE(answers[""], 5);  // a relay alone gets half of the credits
   EXPECT_GT(answers["OVERLOADED"], 0);
   EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
 }
