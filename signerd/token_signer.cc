@@ -29,7 +29,7 @@ Result<Bytes> TokenSigner::Sign(std::shared_ptr<const snapshot::Key> key, const 
   auto answer = promise->get_future();
   std::vector<tokens::Signing> batch;
   batch.push_back({key, digest, nullptr, std::chrono::steady_clock::now() + kProbeWait, tokens::Flow{"operators"},
-                   [promise](Result<Bytes> signature) { promise->set_value(std::move(signature)); }});
+                   nullptr, [promise](Result<Bytes> signature) { promise->set_value(std::move(signature)); }});
   tokens_.Sign(std::move(batch));
   Result<Bytes> signature = answer.get();
   if (signature && !key->public_key->Verify(digest, *signature)) {

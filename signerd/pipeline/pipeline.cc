@@ -161,7 +161,7 @@ void Pipeline::CollectSignings(const WorkPointer& work, std::vector<tokens::Sign
   work->remaining = work->slots.size();
   for (Work::Slot& slot : work->slots) {
     signings.push_back({slot.key, slot.prepared.digest, &slot.prepared.signed_data, work->job.deadline, work->flow(),
-                        [this, work, &slot](Result<Bytes> signature) {
+                        work->job.cancelled.get(), [this, work, &slot](Result<Bytes> signature) {
                           slot.signature = std::move(signature);
                           if (work->remaining.fetch_sub(1) == 1) finish_.Push(work);
                         }});

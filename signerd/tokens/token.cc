@@ -187,6 +187,15 @@ std::optional<Error> Token::Refusal() const {
   return error(Reason::kInternal, "the token's state does not exist");
 }
 
+// Why nobody waits for it any more.
+std::optional<Error> Token::Gone(const Signing& signing, steady_clock::time_point now) const {
+  if (signing.cancelled != nullptr && signing.cancelled->load()) {
+    return MakeError(Reason::kCancelled, "the relay cancelled the call");
+  }
+  if (signing.deadline <= now) return ErrorOf(link::Outcome::kExpired, config_.name, 0);
+  return std::nullopt;
+}
+
 void Token::OnFrame(link::Frame frame) {
   if (const auto* hello = std::get_if<link::Hello>(&frame)) {
     if (hello->version != link::kVersion)
@@ -285,8 +294,8 @@ void Token::Pump() {
   auto latest = now;
   while (!waiting_.empty() && in_flight_.size() < room && batch.items.size() < link::kMaxBatch) {
     Attempt attempt = waiting_.Pop();
-    if (attempt.signing.deadline <= now) {
-      attempt.signing.done(ErrorOf(link::Outcome::kExpired, config_.name, 0));
+    if (const auto reason = Gone(attempt.signing, now)) {
+      attempt.signing.done(*reason);
       continue;
     }
     const link::KeyType type = TypeOf(*attempt.signing.key);
@@ -327,9 +336,9 @@ void Token::ScheduleTick() {
 
 void Token::OnTick() {
   const auto now = steady_clock::now();
-  const Error expired = ErrorOf(link::Outcome::kExpired, config_.name, 0);
-  for (Attempt& attempt : waiting_.Remove([&](const Attempt& waiting) { return waiting.signing.deadline <= now; })) {
-    attempt.signing.done(expired);
+  for (Attempt& attempt :
+       waiting_.Remove([&](const Attempt& waiting) { return Gone(waiting.signing, now).has_value(); })) {
+    attempt.signing.done(*Gone(attempt.signing, now));
   }
 
   bool hung = false;
@@ -337,7 +346,7 @@ void Token::OnTick() {
     hung = hung || now - attempt.sent > config_.sign_timeout;
     if (attempt.signing.done != nullptr && attempt.signing.deadline <= now) {
       // It keeps its place until tokend answers: the session is busy all the same.
-      std::exchange(attempt.signing.done, nullptr)(expired);
+      std::exchange(attempt.signing.done, nullptr)(ErrorOf(link::Outcome::kExpired, config_.name, 0));
     }
   }
   for (auto call = key_calls_.begin(); call != key_calls_.end();) {

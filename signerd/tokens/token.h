@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
@@ -33,9 +34,11 @@ struct Signing {
   const std::string* signed_data = nullptr;
   Deadline deadline;
   Flow flow;  // whose message it is; its name is owned by whoever waits for `done`
+  // Set when nobody waits for it any more: it then gives up its place. Null, or owned by whoever waits for `done`.
+  const std::atomic<bool>* cancelled = nullptr;
   // Called once, on the tokens' I/O thread, and must not block. kTokenDown, kPinRejected, kKeyMissing, kKeyMismatch,
-  // kTokenRefused, kDeadlineExceeded; kOverloaded at once when its turn would come after its deadline. The signature is
-  // not verified yet.
+  // kTokenRefused, kDeadlineExceeded, kCancelled; kOverloaded at once when its turn would come after its deadline. The
+  // signature is not verified yet.
   std::function<void(Result<Bytes>)> done;
 };
 
@@ -93,6 +96,7 @@ class Token {
   void SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done);
   // Why nothing can be signed now; nothing when waiting makes sense.
   std::optional<Error> Refusal() const;
+  std::optional<Error> Gone(const Signing& signing, std::chrono::steady_clock::time_point now) const;
 
   boost::asio::io_context& io_;
   const std::filesystem::path program_;

@@ -229,6 +229,38 @@ TEST_F(PipelineTest, DropsWhatIsLateOrCancelledBeforeTheTokenSeesIt) {
   EXPECT_EQ(Wait(pipeline, std::move(job)).error().reason, Reason::kCancelled);
 }
 
+// What waits for a token is given up as well, and its place with it.
+TEST_F(PipelineTest, CancelledCallsFreeTheirPlacesInTheTokensQueue) {
+  Pipeline& pipeline = Make();
+  const auto cancelled = std::make_shared<std::atomic<bool>>(false);
+  std::atomic<int> made{0}, dropped{0};
+  constexpr int kJobs = 500;
+  for (int i = 0; i < kJobs; ++i) {
+    Job job = MakeJob([&](Result<SignedMessage> result) { ++(result ? made : dropped); });
+    job.cancelled = cancelled;
+    pipeline.Submit(std::move(job));
+  }
+  while (made == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  cancelled->store(true);
+  while (made + dropped != kJobs) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_GT(dropped.load(), 0);
+  EXPECT_EQ(pipeline.counters().in_flight, 0);
+}
+
+TEST_F(PipelineTest, RefusesAtOnceWhatCannotMakeItsDeadline) {
+  Pipeline& pipeline = Make();
+  std::atomic<int> answered{0};
+  constexpr int kJobs = 1000;
+  for (int i = 0; i < kJobs; ++i) pipeline.Submit(MakeJob([&](const Result<SignedMessage>&) { ++answered; }));
+  // The pace of the token is known by then, and hundreds still wait for it.
+  while (answered < kJobs / 3) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const auto late = Wait(pipeline, MakeJob(nullptr, std::chrono::milliseconds(50)));
+  EXPECT_LT(answered.load(), kJobs);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().reason, Reason::kOverloaded) << late.error().message;
+  while (answered != kJobs) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
 TEST_F(PipelineTest, StoppingTheTokensAnswersWhatWaits) {
   Pipeline& pipeline = Make();
   std::atomic<int> answered{0}, signed_or_stopped{0};
