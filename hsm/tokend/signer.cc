@@ -14,6 +14,7 @@ using std::chrono::steady_clock;
 
 // With a new session, then under a new login, and no more.
 constexpr int kMaxAttempts = 3;
+constexpr unsigned kMostWaking = 2;
 constexpr std::size_t kMaxKeys = 1'000'000;
 
 link::Outcome OutcomeOf(const Error& error) {
@@ -69,33 +70,41 @@ Signer::Signer(Keeper& keeper, unsigned sessions, Callbacks callbacks)
 Signer::~Signer() { Stop(); }
 
 void Signer::Start() {
-  for (unsigned i = 0; i < sessions_; ++i) threads_.emplace_back([this, i] { Work(i); });
-  threads_.emplace_back([this] { ManageKeys(); });
+  const std::lock_guard lock(mutex_);
+  for (unsigned i = 0; i < sessions_; ++i) {
+    workers_.emplace_back().thread = std::thread([this, i] { Work(i); });
+  }
+  manager_ = std::thread([this] { ManageKeys(); });
 }
 
 void Signer::Stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
+    for (Worker& worker : workers_) worker.wake.notify_one();
+    wake_manager_.notify_one();
   }
-  wake_signers_.notify_all();
-  wake_manager_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
-  threads_.clear();
+  for (Worker& worker : workers_) {
+    if (worker.thread.joinable()) worker.thread.join();
+  }
+  if (manager_.joinable()) manager_.join();
 }
 
 void Signer::Define(const link::DefineKey& key) {
   const std::lock_guard lock(mutex_);
-  if (keys_.size() < kMaxKeys || keys_.count(key.key_ref) != 0) keys_[key.key_ref] = key;
+  if (keys_.size() < kMaxKeys || keys_.count(key.key_ref) != 0) {
+    keys_[key.key_ref] = std::make_shared<const link::DefineKey>(key);
+  }
 }
 
 void Signer::Sign(link::SignBatch batch) {
   const auto deadline = steady_clock::now() + std::chrono::milliseconds(batch.timeout_ms);
-  {
-    const std::lock_guard lock(mutex_);
-    for (link::SignItem& item : batch.items) tasks_.push_back({std::move(item), deadline, 0});
+  const std::lock_guard lock(mutex_);
+  for (link::SignItem& item : batch.items) {
+    const auto key = keys_.find(item.key_ref);
+    tasks_.push_back({std::move(item), deadline, key == keys_.end() ? nullptr : key->second});
   }
-  wake_signers_.notify_all();
+  WakeSome();
 }
 
 void Signer::Manage(link::GenerateKey call) {
@@ -116,9 +125,47 @@ void Signer::Manage(link::FindKey call) {
 
 void Signer::Wake() {
   // Whoever is about to wait has read the state before, or reads it after.
-  { const std::lock_guard lock(mutex_); }
-  wake_signers_.notify_all();
-  wake_manager_.notify_all();
+  const std::lock_guard lock(mutex_);
+  WakeSome();
+  wake_manager_.notify_one();
+}
+
+bool Signer::MayWork(unsigned index) const {
+  const TokenState state = keeper_.state();
+  return state != TokenState::kStarting && (state != TokenState::kReady || index < keeper_.sessions());
+}
+
+// A few at a time, and each worker that runs wakes more while there is work: a slow token has all of its sessions busy
+// in well under a millisecond, and a fast one is not slowed by sixty threads that come and find nothing left. The
+// latest to wait is woken first: its stack and its session are warm.
+void Signer::WakeSome() {
+  while (waking_ < kMostWaking && waking_ < tasks_.size()) {
+    const auto next = std::find_if(idle_.rbegin(), idle_.rend(), [this](unsigned index) { return MayWork(index); });
+    if (next == idle_.rend()) return;
+    Worker& worker = workers_[*next];
+    idle_.erase(std::next(next).base());
+    worker.woken = true;
+    ++waking_;
+    worker.wake.notify_one();
+  }
+}
+
+std::optional<Signer::Task> Signer::Take(unsigned index) {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (!tasks_.empty() && MayWork(index)) {
+      Task task = std::move(tasks_.front());
+      tasks_.pop_front();
+      WakeSome();
+      return task;
+    }
+    WakeSome();  // it may have been woken for a task that it may not work on any more
+    Worker& self = workers_[index];
+    idle_.push_back(index);
+    self.wake.wait(lock, [&] { return self.woken || stopping_; });
+    if (std::exchange(self.woken, false)) --waking_;
+  }
+  return std::nullopt;
 }
 
 std::optional<Signer::TimePoint> Signer::Expire(TimePoint now) {
@@ -138,29 +185,14 @@ std::optional<Signer::TimePoint> Signer::Expire(TimePoint now) {
 
 void Signer::Work(unsigned index) {
   Seat seat;
-  while (true) {
-    Task task;
-    {
-      std::unique_lock lock(mutex_);
-      wake_signers_.wait(lock, [&] {
-        if (stopping_) return true;
-        const TokenState state = keeper_.state();
-        return !tasks_.empty() && state != TokenState::kStarting &&
-               (state != TokenState::kReady || index < keeper_.sessions());
-      });
-      if (stopping_) break;
-      task = std::move(tasks_.front());
-      tasks_.pop_front();
-    }
-    if (auto outcome = SignOne(seat, task)) {
+  while (auto task = Take(index)) {
+    if (auto outcome = SignOne(seat, *task)) {
       callbacks_.on_results({std::move(*outcome)});
       continue;
     }
-    {
-      const std::lock_guard lock(mutex_);
-      tasks_.push_front(std::move(task));
-    }
-    wake_signers_.notify_one();
+    const std::lock_guard lock(mutex_);
+    tasks_.push_front(std::move(*task));
+    WakeSome();
   }
   const std::shared_lock shared(keeper_.gate());
   seat.session.reset();
@@ -180,7 +212,7 @@ std::optional<link::SignOutcome> Signer::SignOne(Seat& seat, Task& task) {
     seat.login = login;
   }
   if (const Status seated = Sit(seat); !seated) return Fail(seat, task, seated.error());
-  auto signature = Attempt(seat, task.item);
+  auto signature = Attempt(seat, task);
   if (!signature) return Fail(seat, task, signature.error());
   keeper_.Prove();
   return link::SignOutcome{task.item.id, link::Outcome::kOk, 0, std::move(*signature)};
@@ -231,18 +263,12 @@ Result<std::shared_ptr<const pkcs11::KeyPair>> Signer::KeyFor(Seat& seat, const 
   return key;
 }
 
-Result<Bytes> Signer::Attempt(Seat& seat, const link::SignItem& item) {
-  link::DefineKey wanted;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto known = keys_.find(item.key_ref);
-    if (known == keys_.end()) return MakeError(Reason::kNotFound, "a key that was not defined");
-    wanted = known->second;
-  }
-  const auto key = KeyFor(seat, wanted);
+Result<Bytes> Signer::Attempt(Seat& seat, const Task& task) {
+  if (task.key == nullptr) return MakeError(Reason::kNotFound, "a key that was not defined");
+  const auto key = KeyFor(seat, *task.key);
   if (!key) return key.error();
-  return item.kind == link::InputKind::kData ? seat.current().SignData(**key, item.input)
-                                             : seat.current().SignDigest(**key, item.input);
+  return task.item.kind == link::InputKind::kData ? seat.current().SignData(**key, task.item.input)
+                                                  : seat.current().SignDigest(**key, task.item.input);
 }
 
 void Signer::ManageKeys() {

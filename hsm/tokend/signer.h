@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -46,6 +47,7 @@ class Signer {
   struct Task {
     link::SignItem item;
     TimePoint deadline;
+    std::shared_ptr<const link::DefineKey> key;  // null where it was not defined
     int attempts = 0;
   };
   // A session and the login it belongs to.
@@ -55,14 +57,24 @@ class Signer {
 
     pkcs11::Session& current() { return session ? *session : login->session; }
   };
+  struct Worker {
+    std::thread thread;
+    std::condition_variable wake;
+    bool woken = false;
+  };
   using KeyCall = std::variant<link::GenerateKey, link::FindKey>;
 
   void Work(unsigned index);
+  // What the worker does next; nothing when it is to end.
+  std::optional<Task> Take(unsigned index);
+  // These two: under mutex_.
+  bool MayWork(unsigned index) const;
+  void WakeSome();
   void ManageKeys();
   // Nothing when the task should be tried again.
   std::optional<link::SignOutcome> SignOne(Seat& seat, Task& task);
   std::optional<link::SignOutcome> Fail(Seat& seat, Task& task, const Error& error);
-  Result<Bytes> Attempt(Seat& seat, const link::SignItem& item);
+  Result<Bytes> Attempt(Seat& seat, const Task& task);
   // Makes the seat one of the present login.
   Status Sit(Seat& seat);
   Result<std::shared_ptr<const pkcs11::KeyPair>> KeyFor(Seat& seat, const link::DefineKey& wanted);
@@ -72,13 +84,16 @@ class Signer {
   Keeper& keeper_;
   const unsigned sessions_;
   const Callbacks callbacks_;
-  std::mutex mutex_;  // guards everything below
-  std::condition_variable wake_signers_, wake_manager_;
+  std::mutex mutex_;            // guards everything below
+  std::deque<Worker> workers_;  // by index
+  std::vector<unsigned> idle_;  // the workers that wait for a task, the latest last
+  unsigned waking_ = 0;         // of those woken, how many do not run yet
+  std::condition_variable wake_manager_;
+  std::thread manager_;
   std::deque<Task> tasks_;
   std::deque<KeyCall> key_calls_;
-  std::map<std::uint32_t, link::DefineKey> keys_;  // by key_ref
+  std::map<std::uint32_t, std::shared_ptr<const link::DefineKey>> keys_;  // by key_ref
   bool stopping_ = false;
-  std::vector<std::thread> threads_;
 };
 
 }  // namespace hallmark::tokend

@@ -1,0 +1,105 @@
+"""A signerd for benchmarks: real processes over mTLS, with SoftHSM or a simulated token behind it, and dkimload before it.
+
+A simulated token (tests/hsm/faulty_pkcs11) makes each signature once, in a warm-up, and gives it again afterwards; so the
+messages are always the same and their signatures carry no time.
+"""
+
+import json
+import pathlib
+import subprocess
+
+import deployment
+from hallmark.admin.v1 import admin_pb2
+
+DOMAIN = "example.com"
+RSA = (admin_pb2.KEY_ALGORITHM_RSA_2048,)
+ED25519 = (admin_pb2.KEY_ALGORITHM_ED25519,)
+
+HEADER = (
+    "Received: from client.example.org (client.example.org [192.0.2.1])\r\n"
+    "\tby submit.example.com with ESMTPSA; Mon, 5 Jan 2026 09:30:00 +0000\r\n"
+    "From: Joe SixPack <joe@example.com>\r\n"
+    "To: Suzie Q <suzie@shopping.example.net>\r\n"
+    "Subject: Is dinner ready? ({number})\r\n"
+    "Date: Mon, 5 Jan 2026 09:30:00 +0000\r\n"
+    "Message-ID: <20260105093000.{number}@submit.example.com>\r\n"
+    "MIME-Version: 1.0\r\n"
+    "Content-Type: text/plain; charset=utf-8\r\n"
+    "\r\n")
+LINE = "The quick brown fox jumps over the lazy dog, and then it does so once more.x\r\n"
+
+
+def write_messages(folder, size, count):
+    """Writes `count` messages of about `size` octets that differ in their header. Returns their folder."""
+    target = pathlib.Path(folder) / f"messages-{size}"
+    target.mkdir(exist_ok=True)
+    body = LINE * (size // len(LINE))
+    for number in range(count):
+        (target / f"{number:04}.eml").write_bytes((HEADER.format(number=number) + body).encode())
+    return target
+
+
+class Service:
+    """A deployment with one domain. `token` is "softhsm" or what FAULTY_PKCS11_SIMULATE takes."""
+
+    def __init__(self, token, algorithms=RSA, sessions=64, settings=""):
+        self.hallmark = deployment.Deployment(start=False)
+        try:
+            self.hallmark.edit_config(lambda text: self._configure(text, token, sessions) + settings)
+            self.hallmark.start()
+            admin = self.hallmark.admin()
+            admin.CreateSigningProfile(admin_pb2.CreateSigningProfileRequest(
+                profile=admin_pb2.SigningProfile(name="bench", omit_timestamp=True)))
+            self.hallmark.add_domain(DOMAIN, "bench", algorithms)
+        except BaseException:
+            self.close()
+            raise
+
+    def _configure(self, text, token, sessions):
+        text = text.replace("sessions = 4\n", f"sessions = {sessions}\n")
+        if token == "softhsm":
+            return text
+        module = deployment.BUILD / "tests" / "libfaulty_pkcs11.so"
+        real = "/usr/lib/softhsm/libsofthsm2.so"
+        environment = (f'FAULTY_PKCS11_MODULE = "{real}", FAULTY_PKCS11_SIMULATE = "{token}", '
+                       f'FAULTY_PKCS11_CACHE = "{self.hallmark.folder / "signatures"}"')
+        return text.replace(f'module = "{real}"', f'module = "{module}"').replace("environment = { ", f"environment = {{ {environment}, ")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.hallmark.close()
+
+    def pids(self):
+        return {"signerd": self.hallmark.process.pid, "tokend": self.hallmark.tokend_pids()[0]}
+
+    def resident_bytes(self, process):
+        """VmRSS of "signerd" or "tokend"."""
+        status = pathlib.Path(f"/proc/{self.pids()[process]}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))) * 1024
+
+    def warm_up(self, messages):
+        """Signs every message once, so that a simulated token has its signature."""
+        count = len(list(pathlib.Path(messages).iterdir()))
+        before = self._signed()
+        while self._signed() - before < count:
+            self.load(messages, "--in-flight", "16", duration=1, warmup=0)
+
+    def _signed(self):
+        return int(self.hallmark.dkimctl_json("status")["signed_message_count"])
+
+    def load(self, messages, *arguments, duration=5, warmup=1):
+        """Runs dkimload. Returns its report."""
+        command = [deployment.BIN / "dkimload", "--dir", self.hallmark.folder, "--output", "json", "--duration", duration,
+                   "--warmup", warmup]
+        for name, pid in self.pids().items():
+            command += ["--pid", f"{name}={pid}"]
+        run = subprocess.run([str(word) for word in (*command, *arguments, messages)], capture_output=True, text=True,
+                             timeout=duration + warmup + 60, check=False)
+        if run.returncode != 0:
+            raise RuntimeError(f"dkimload failed: {run.stdout[-500:]}{run.stderr[-500:]}")
+        return json.loads(run.stdout)
