@@ -25,20 +25,18 @@ import sys
 import tempfile
 
 import bodies
+from errors import PeerError
 
 HERE = pathlib.Path(__file__).resolve().parent
 BATCH_OCTETS = 1_000_000  # Hashed between two looks at the clock, so that looking costs nothing.
-
-
-class PeerError(Exception):
-    """A peer cannot be measured; the text says what to do."""
 
 
 # For each peer: its program, whether it takes bare LF, and what to do when it is missing.
 PEERS = {
     "dkimpy": (["/usr/bin/python3", "-B", HERE / "dkimpy_hash.py"], False, "apt-get install python3-dkim"),
     "mail-dkim": (["/usr/bin/perl", HERE / "mail_dkim_hash.pl"], False, "apt-get install libmail-dkim-perl"),
-    "mailauth": (["node", HERE / "mailauth_hash.mjs"], True, "apt-get install nodejs npm, then run tools/check, which installs it"),
+    "mailauth": (["node", HERE / "mailauth_hash.mjs"], True,
+                 "apt-get install nodejs npm, then run tools/check, which installs mailauth"),
 }
 
 
@@ -86,7 +84,8 @@ def run_peer(peer, body, build, seconds, repeats):
     return answer["samples"]
 
 
-def measure(build, peers=tuple(PEERS), sizes=tuple(bodies.SIZES), seconds=0.5, repeats=5, core=None, progress=lambda text: None):
+def measure(build, peers=tuple(PEERS), sizes=tuple(bodies.SIZES), seconds=0.5, repeats=5, core=None,
+            progress=lambda text: None):
     """{peer: {"clean/SIZE" or "dirty/SIZE": [GB/s]}}. `build` is the build folder, in which tools/check installs mailauth."""
     allowed = os.sched_getaffinity(0)
     pin(max(allowed) if core is None else core)
