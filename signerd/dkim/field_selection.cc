@@ -1,54 +1,58 @@
 #include "signerd/dkim/field_selection.h"
 
-#include <algorithm>
 #include <map>
-#include <set>
-#include <string>
 
 #include "signerd/dkim/ascii.h"
 
 namespace hallmark::dkim {
-namespace {
 
-using Names = std::set<std::string>;
-
-Names LowerSet(const std::vector<std::string>& list) {
-  Names names;
-  for (const std::string& name : list) names.insert(ToLower(name));
-  return names;
+FieldRules::FieldRules(const SigningProfile& profile) {
+  for (const std::string& name : profile.excluded_fields) places_.emplace(ToLower(name), kNone);
+  places_.erase("from");
+  Add("from", false);
+  for (const std::string& name : profile.signed_fields) Add(name, false);
+  for (const std::string& name : profile.oversigned_fields) Add(name, true);
 }
 
-// Instances of each field, from the top, by lower-case name.
-std::map<std::string, std::vector<const Field*>> Instances(const Header& header) {
-  std::map<std::string, std::vector<const Field*>> instances;
-  for (const Field& field : header.fields()) instances[ToLower(field.name)].push_back(&field);
-  return instances;
+void FieldRules::Add(const std::string& name, bool oversigned) {
+  const auto [place, fresh] = places_.emplace(ToLower(name), rules_.size());
+  if (fresh) rules_.push_back({place->first, oversigned});
+  if (oversigned && place->second != kNone) rules_[place->second].oversigned = true;
 }
 
-}  // namespace
+std::size_t FieldRules::Find(std::string_view name) const {
+  const auto found = places_.find(name);
+  return found == places_.end() ? kNone : found->second;
+}
 
-Result<FieldSelection> SelectFields(const Header& header, const SigningProfile& profile) {
-  const auto instances = Instances(header);
-  const Names oversigned = LowerSet(profile.oversigned_fields);
-  Names done = LowerSet(profile.excluded_fields);  // what needs no more attention
-  done.erase("from");
+std::size_t FieldRules::NameHash::operator()(std::string_view name) const {
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(Lower(c))) * 0x100000001b3;
+  return static_cast<std::size_t>(hash);
+}
+
+bool FieldRules::SameName::operator()(std::string_view a, std::string_view b) const { return EqualsIgnoringCase(a, b); }
+
+Result<FieldSelection> SelectFields(const Header& header, const FieldRules& rules) {
+  // Of each rule the lowest field, and of each field the one above it with the same name.
+  constexpr std::size_t kNone = FieldRules::kNone;
+  const std::vector<Field>& fields = header.fields();
+  std::vector<std::size_t> lowest(rules.rules().size(), kNone), above(fields.size(), kNone);
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    const std::size_t rule = rules.Find(fields[i].name);
+    if (rule != kNone) above[i] = std::exchange(lowest[rule], i);
+  }
+  if (lowest.front() == kNone) return MakeError(Reason::kFromMissing, "the message has no From field");
   FieldSelection selection;
-  const auto take = [&](std::string_view name) {
-    const std::string lower = ToLower(name);
-    if (!done.insert(lower).second) return;
-    const auto found = instances.find(lower);
-    if (found != instances.end()) {
-      for (auto field = found->second.rbegin(); field != found->second.rend(); ++field) {
-        selection.fields.push_back(*field);
-        selection.names.push_back(name);
-      }
+  selection.names.reserve(rules.rules().size() + fields.size());
+  selection.fields.reserve(fields.size());
+  for (std::size_t rule = 0; rule < lowest.size(); ++rule) {
+    for (std::size_t i = lowest[rule]; i != kNone; i = above[i]) {
+      selection.fields.push_back(&fields[i]);
+      selection.names.push_back(rules.rules()[rule].name);
     }
-    if (oversigned.contains(lower)) selection.names.push_back(name);
-  };
-  take("From");
-  if (selection.fields.empty()) return MakeError(Reason::kFromMissing, "the message has no From field");
-  for (const std::string& name : profile.signed_fields) take(name);
-  for (const std::string& name : profile.oversigned_fields) take(name);
+    if (rules.rules()[rule].oversigned) selection.names.push_back(rules.rules()[rule].name);
+  }
   if (selection.names.size() > kMaxSignedNames) {
     return MakeError(Reason::kHeaderTooLarge,
                      "the message has more than " + std::to_string(kMaxSignedNames) + " fields to be signed");
@@ -57,7 +61,8 @@ Result<FieldSelection> SelectFields(const Header& header, const SigningProfile& 
 }
 
 std::vector<const Field*> FieldsOf(const Header& header, const std::vector<std::string_view>& names) {
-  auto instances = Instances(header);
+  std::map<std::string, std::vector<const Field*>> instances;  // from the top, by lower-case name
+  for (const Field& field : header.fields()) instances[ToLower(field.name)].push_back(&field);
   std::vector<const Field*> fields;
   for (const std::string_view name : names) {
     auto& left = instances[ToLower(name)];

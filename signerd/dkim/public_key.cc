@@ -46,7 +46,6 @@ Result<PublicKey> PublicKey::Take(Handle key) {
     return Invalid("a public key that is neither RSA nor Ed25519");
   }
   PublicKey taken(Encode(key.get()), algorithm);
-  std::call_once(taken.parsed_->once, [&] { taken.parsed_->key = std::move(key); });
   return taken;
 }
 
@@ -68,17 +67,25 @@ Result<PublicKey> PublicKey::FromRecordedSpki(Bytes der) {
   return Invalid("a recorded public key that is neither RSA nor Ed25519");
 }
 
-EVP_PKEY* PublicKey::Key() const {
+const PublicKey::Parsed& PublicKey::Key() const {
   std::call_once(parsed_->once, [this] {
     const std::uint8_t* at = spki_.data();
     parsed_->key.reset(d2i_PUBKEY(nullptr, &at, static_cast<long>(spki_.size())));
-    if (parsed_->key == nullptr) ERR_clear_error();
+    if (algorithm_ == Algorithm::kRsaSha256) {
+      Context context(EVP_PKEY_CTX_new(parsed_->key.get(), nullptr), &EVP_PKEY_CTX_free);
+      if (context != nullptr && EVP_PKEY_verify_init(context.get()) == 1 &&
+          EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PADDING) == 1 &&
+          EVP_PKEY_CTX_set_signature_md(context.get(), EVP_sha256()) == 1) {
+        parsed_->verifying = std::move(context);
+      }
+    }
+    ERR_clear_error();
   });
-  return parsed_->key.get();
+  return *parsed_;
 }
 
 unsigned PublicKey::bits() const {
-  EVP_PKEY* key = Key();
+  EVP_PKEY* key = Key().key.get();
   return key == nullptr ? 0 : static_cast<unsigned>(EVP_PKEY_get_bits(key));
 }
 
@@ -105,18 +112,16 @@ Bytes PublicKey::RecordData() const {
 
 bool PublicKey::Verify(const Digest& digest, ByteView signature) const {
   bool good = false;
-  EVP_PKEY* key = Key();
-  if (key == nullptr) return false;
+  const Parsed& parsed = Key();
   if (algorithm_ == Algorithm::kEd25519Sha256) {
     const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-    good = context != nullptr && EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key) == 1 &&
+    good = context != nullptr && parsed.key != nullptr &&
+           EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, parsed.key.get()) == 1 &&
            EVP_DigestVerify(context.get(), signature.data(), signature.size(), digest.data(), digest.size()) == 1;
   } else {
-    const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(EVP_PKEY_CTX_new(key, nullptr),
-                                                                              &EVP_PKEY_CTX_free);
-    good = context != nullptr && EVP_PKEY_verify_init(context.get()) == 1 &&
-           EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PADDING) == 1 &&
-           EVP_PKEY_CTX_set_signature_md(context.get(), EVP_sha256()) == 1 &&
+    const Context context(parsed.verifying == nullptr ? nullptr : EVP_PKEY_CTX_dup(parsed.verifying.get()),
+                          &EVP_PKEY_CTX_free);
+    good = context != nullptr &&
            EVP_PKEY_verify(context.get(), signature.data(), signature.size(), digest.data(), digest.size()) == 1;
   }
   if (!good) ERR_clear_error();

@@ -90,8 +90,9 @@ Result<std::string> AuidTag(const std::string& auid, std::string_view signing_do
 }
 
 void AddNames(FoldingWriter& writer, const std::vector<std::string_view>& names) {
+  std::string piece;
   for (std::size_t i = 0; i < names.size(); ++i) {
-    const std::string piece = (i == 0 ? "h=" : "") + ToLower(names[i]) + (i + 1 == names.size() ? ";" : ":");
+    piece.assign(i == 0 ? "h=" : "").append(names[i]).push_back(i + 1 == names.size() ? ';' : ':');
     if (i == 0) {
       writer.AddSpaced(piece);
     } else {
@@ -134,12 +135,21 @@ std::string Seconds(std::chrono::sys_seconds time) { return std::to_string(time.
 
 }  // namespace
 
+Result<SignedFields> CanonicalizeFields(const Header& header, const PreparedProfile& profile) {
+  auto selection = SelectFields(header, profile.fields);
+  if (!selection) return selection.error();
+  SignedFields fields{std::move(*selection), {}};
+  for (const Field* field : fields.selection.fields) {
+    AppendCanonicalField(profile.header, field->raw, fields.canonical);
+  }
+  return fields;
+}
+
 Result<PreparedSignature> PrepareSignature(const SignatureSpec& spec) {
   const SigningProfile& profile = spec.profile;
+  const FieldSelection& selection = spec.fields.selection;
   const Status identity = CheckIdentity(spec);
   if (!identity) return identity.error();
-  const auto selection = SelectFields(spec.header, profile);
-  if (!selection) return selection.error();
 
   FoldingWriter writer("DKIM-Signature:");
   writer.AddSpaced("v=1;");
@@ -157,15 +167,15 @@ Result<PreparedSignature> PrepareSignature(const SignatureSpec& spec) {
   if (profile.timestamp) writer.AddSpaced("t=" + Seconds(spec.time) + ";");
   if (profile.expires_after) writer.AddSpaced("x=" + Seconds(spec.time + *profile.expires_after) + ";");
   if (profile.body_length) writer.AddSpaced("l=" + std::to_string(spec.body_hash.length) + ";");
-  AddNames(writer, selection->names);
-  if (profile.copied_fields) AddCopies(writer, selection->fields);
+  AddNames(writer, selection.names);
+  if (profile.copied_fields) AddCopies(writer, selection.fields);
   writer.AddSpaced("bh=" + Base64Encode(spec.body_hash.digest) + ";");
   writer.Fold();
   writer.Append("b=");
 
   PreparedSignature prepared;
   prepared.field = std::move(writer.text());
-  for (const Field* field : selection->fields) AppendCanonicalField(profile.header, field->raw, prepared.signed_data);
+  prepared.signed_data = spec.fields.canonical;
   AppendCanonicalField(profile.header, prepared.field + "\r\n", prepared.signed_data);
   prepared.signed_data.resize(prepared.signed_data.size() - 2);  // the signature field itself goes in without its CRLF
   prepared.digest = Sha256Of(prepared.signed_data);

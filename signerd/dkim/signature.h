@@ -6,17 +6,28 @@
 
 #include "firmware/runtime/result.h"
 #include "signerd/dkim/body_hasher.h"
+#include "signerd/dkim/field_selection.h"
 #include "signerd/dkim/header.h"
 #include "signerd/dkim/types.h"
 
 namespace hallmark::dkim {
 
+// What all signatures of one message share: the fields that are signed, and their canonical form. Views into the header
+// and the profile.
+struct SignedFields {
+  FieldSelection selection;
+  std::string canonical;
+};
+
+// kFromMissing, kHeaderTooLarge (h= would be longer than kMaxSignedNames). Pure; any thread.
+Result<SignedFields> CanonicalizeFields(const Header& header, const PreparedProfile& profile);
+
 // What one signature is made of.
 struct SignatureSpec {
-  const Header& header;
-  const SigningProfile& profile;  // valid
-  std::string_view domain;        // d=, A-label
-  std::string_view selector;      // s=, lower case
+  const SignedFields& fields;  // of `profile`
+  const PreparedProfile& profile;
+  std::string_view domain;    // d=, A-label
+  std::string_view selector;  // s=, lower case
   Algorithm algorithm;
   Canonicalization body_canonicalization;  // that of body_hash
   const BodyHash& body_hash;
@@ -31,8 +42,7 @@ struct PreparedSignature {
 };
 
 // Lays the field out for good and hashes the header with it: the octets that are hashed are the octets that will be
-// emitted, with an empty b=. Pure; any thread. kInvalidArgument (d= or s= cannot be one, i= is not within d=),
-// kFromMissing, kHeaderTooLarge (h= would be longer than kMaxSignedNames).
+// emitted, with an empty b=. Pure; any thread. kInvalidArgument: d= or s= cannot be one, i= is not within d=.
 Result<PreparedSignature> PrepareSignature(const SignatureSpec& spec);
 
 // The complete field, ASCII, folded to 78 columns where it can be, with one final CRLF.

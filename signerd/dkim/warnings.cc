@@ -68,7 +68,7 @@ std::string Named(const Field& field) {
 
 void WarnOfFields(const Header& header, Warnings& warnings) {
   for (const Field& field : header.fields()) {
-    const std::uint64_t longest = LongestLine(field.raw);
+    const std::uint64_t longest = field.raw.size() <= kLongestLine ? 0 : LongestLine(field.raw);
     if (longest > kLongestLine) {
       warnings.Add(WarningCode::kLongLine,
                    Named(field) + " has a line of " + std::to_string(longest) +

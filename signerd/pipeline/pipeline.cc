@@ -142,8 +142,10 @@ Status Pipeline::Parse(Work& work, dkim::BodyBatch& bodies) {
 // One DKIM-Signature field for each active key.
 Status Pipeline::LayOut(Work& work) {
   const HashedMessage& message = *work.hashed;
+  const auto fields = dkim::CanonicalizeFields(message.header, *message.domain->profile);
+  if (!fields) return fields.error();
   for (const auto& key : message.domain->active_keys) {
-    auto prepared = dkim::PrepareSignature({.header = message.header,
+    auto prepared = dkim::PrepareSignature({.fields = *fields,
                                             .profile = *message.domain->profile,
                                             .domain = message.domain->name,
                                             .selector = key->selector,

@@ -28,6 +28,7 @@ class StreamCall final : public StreamReactor {
 
   void OnDone() override { const auto last = std::move(self_); }
   void OnCancel() override { cancelled_->store(true); }
+  bool InternalInlineable() override { return true; }  // as in SigningCall
 
   void OnReadDone(bool ok) override {
     if (!ok) {

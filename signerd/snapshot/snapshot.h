@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "firmware/runtime/result.h"
+#include "signerd/dkim/field_selection.h"
 #include "signerd/dkim/public_key.h"
 #include "signerd/dkim/types.h"
 
@@ -39,7 +40,7 @@ struct Key {
 
 struct Domain {
   std::string name;  // A-label
-  std::shared_ptr<const dkim::SigningProfile> profile;
+  std::shared_ptr<const dkim::PreparedProfile> profile;
   std::vector<std::shared_ptr<const Key>> active_keys;  // RSA before Ed25519, then by selector
 };
 

@@ -207,12 +207,12 @@ Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot(const snapshot:
   auto profiles = ListProfiles();
   if (!profiles) return profiles.error();
   auto built = std::make_shared<snapshot::Snapshot>();
-  std::map<std::string, std::shared_ptr<const dkim::SigningProfile>> by_name;
+  std::map<std::string, std::shared_ptr<const dkim::PreparedProfile>> by_name;
   for (auto& profile : *profiles) {
     const std::string name = profile.name;
-    by_name[name] = std::make_shared<const dkim::SigningProfile>(std::move(profile));
+    by_name[name] = std::make_shared<const dkim::PreparedProfile>(std::move(profile));
   }
-  by_name["default"] = std::make_shared<const dkim::SigningProfile>(dkim::DefaultProfile());
+  by_name["default"] = std::make_shared<const dkim::PreparedProfile>(dkim::DefaultProfile());
 
   constexpr std::int64_t kAll = -1;  // SQLite: no limit
   auto domains = ListDomains({"", kAll});

@@ -3,6 +3,7 @@
 #include <boost/asio/post.hpp>
 
 #include <future>
+#include <iterator>
 #include <utility>
 
 namespace hallmark::tokens {
@@ -41,12 +42,24 @@ bool TokenSet::Post(const std::function<void()>& call) {
 }
 
 void TokenSet::Sign(std::vector<Signing> batch) {
-  const auto shared = std::make_shared<std::vector<Signing>>(std::move(batch));
-  if (Post([this, shared] { Spread(std::move(*shared)); })) return;
-  for (Signing& signing : *shared) signing.done(MakeError(Reason::kShuttingDown, "the daemon is stopping"));
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stopped_) {
+      // Posted under the lock, so that it comes before what Stop() posts.
+      if (inbox_.empty()) boost::asio::post(io_, [this] { Spread(); });
+      inbox_.insert(inbox_.end(), std::make_move_iterator(batch.begin()), std::make_move_iterator(batch.end()));
+      return;
+    }
+  }
+  for (Signing& signing : batch) signing.done(MakeError(Reason::kShuttingDown, "the daemon is stopping"));
 }
 
-void TokenSet::Spread(std::vector<Signing> batch) {
+void TokenSet::Spread() {
+  std::vector<Signing> batch;
+  {
+    const std::lock_guard lock(mutex_);
+    batch.swap(inbox_);
+  }
   std::map<Token*, std::vector<Signing>> by_token;
   for (Signing& signing : batch) {
     const auto found = by_name_.find(signing.key->token);

@@ -41,7 +41,8 @@ class TokenSet {
 
  private:
   Result<link::KeyReply> Call(const std::string& token, std::function<void(Token&, KeyDone)> call);
-  void Spread(std::vector<Signing> batch);
+  // On the I/O thread: takes what is in inbox_.
+  void Spread();
   // Has the I/O thread make the call. False after Stop(): then it is not made.
   bool Post(const std::function<void()>& call);
 
@@ -51,7 +52,8 @@ class TokenSet {
   // Fixed after construction; the tokens themselves are touched on the I/O thread only.
   std::map<std::string, std::unique_ptr<Token>> by_name_;
   std::thread thread_;
-  std::mutex mutex_;  // guards stopped_
+  std::mutex mutex_;            // guards inbox_ and stopped_
+  std::vector<Signing> inbox_;  // on its way to the I/O thread, which is told of the first only
   bool stopped_ = false;
 };
 

@@ -63,11 +63,14 @@ void CheckFields(const Header& header) {
 void CheckSigning(const Header& header, const Author& author, bool relaxed) {
   const auto domain = NormalizeDomain(author.domain);
   Check(domain && *domain == author.domain, "an author domain is normal");
-  SigningProfile profile = DefaultProfile();
-  profile.header = relaxed ? Canonicalization::kRelaxed : Canonicalization::kSimple;
-  profile.copied_fields = true;
+  SigningProfile wanted = DefaultProfile();
+  wanted.header = relaxed ? Canonicalization::kRelaxed : Canonicalization::kSimple;
+  wanted.copied_fields = true;
+  const PreparedProfile profile(std::move(wanted));
+  const auto fields = CanonicalizeFields(header, profile);
+  Check(fields.has_value(), "whatever has an author has fields to sign");
   const BodyHash body;
-  const auto prepared = PrepareSignature({.header = header,
+  const auto prepared = PrepareSignature({.fields = *fields,
                                           .profile = profile,
                                           .domain = author.domain,
                                           .selector = "sel",

@@ -15,7 +15,7 @@ class Admission : public testing::Test {
  protected:
   Admission() {
     for (const char* name : {"example.com", "news.example.com", "example.org", "xn--mnchen-3ya.example"}) {
-      Domain domain{name, std::make_shared<const dkim::SigningProfile>(dkim::DefaultProfile()), {}};
+      Domain domain{name, std::make_shared<const dkim::PreparedProfile>(dkim::DefaultProfile()), {}};
       domain.active_keys.push_back(std::make_shared<const snapshot::Key>(test::SampleKey(name, "s1")));
       view_.domains.emplace(name, domain);
     }

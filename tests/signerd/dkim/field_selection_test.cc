@@ -23,7 +23,8 @@ SigningProfile Profile(std::vector<std::string> signed_fields, std::vector<std::
 std::string Select(std::string_view block, const SigningProfile& profile) {
   const auto header = Header::Parse(block);
   if (!header) return header.error().message;
-  const auto selection = SelectFields(*header, profile);
+  const FieldRules rules(profile);
+  const auto selection = SelectFields(*header, rules);
   if (!selection) return std::string(ReasonName(selection.error().reason));
   std::string text;
   for (const std::string_view name : selection->names) text += (text.empty() ? "" : ":") + std::string(name);
@@ -40,21 +41,21 @@ struct SelectionCase {
 };
 
 const SelectionCase kSelections[] = {
-    {"FromAlways", "From: f\r\nTo: t\r\n", {}, {}, {}, "From | f"},
-    {"FromFirst", "To: t\r\nFrom: f\r\n", {"To"}, {}, {}, "From:To | f t"},
-    {"FromOnceWhenListedToo", "From: f\r\n", {"From", "from", "FROM"}, {}, {}, "From | f"},
-    {"AbsentStaysOut", "From: f\r\n", {"List-Id", "Resent-From", "X-Y"}, {}, {}, "From | f"},
-    {"RepeatedBottomUp", "A: 1\r\nFrom: f\r\nA: 2\r\nA: 3\r\n", {"A"}, {}, {}, "From:A:A:A | f 3 2 1"},
-    {"RepeatedListedOftenIsTheSame", "A: 1\r\nFrom: f\r\nA: 2\r\n", {"A", "a", "A"}, {}, {}, "From:A:A | f 2 1"},
-    {"OtherCaseIsTheSameField", "a: 1\r\nFROM: f\r\nA: 2\r\n", {"A"}, {}, {}, "From:A:A | f 2 1"},
-    {"SpaceBeforeColonIsTheSameField", "A : 1\r\nFrom : f\r\n", {"a"}, {}, {}, "From:a | f 1"},
-    {"OversignedPresent", "From: f\r\nA: 1\r\n", {}, {"From", "A"}, {}, "From:From:A:A | f 1"},
-    {"OversignedAbsentOnce", "From: f\r\n", {}, {"A"}, {}, "From:A | f"},
-    {"OversignedRepeated", "From: f\r\nA: 1\r\nA: 2\r\n", {"A"}, {"A"}, {}, "From:A:A:A | f 2 1"},
-    {"OversignedTwiceInTheListIsOnce", "From: f\r\n", {"From"}, {"From", "from"}, {}, "From:From | f"},
-    {"ExcludedWins", "From: f\r\nA: 1\r\nB: 2\r\n", {"A", "B"}, {"A"}, {"a"}, "From:B | f 2"},
-    {"FromCannotBeExcluded", "From: f\r\n", {}, {}, {"From"}, "From | f"},
-    {"OrderOfTheProfile", "B: 2\r\nFrom: f\r\nA: 1\r\n", {"A", "B"}, {}, {}, "From:A:B | f 1 2"},
+    {"FromAlways", "From: f\r\nTo: t\r\n", {}, {}, {}, "from | f"},
+    {"FromFirst", "To: t\r\nFrom: f\r\n", {"To"}, {}, {}, "from:to | f t"},
+    {"FromOnceWhenListedToo", "From: f\r\n", {"From", "from", "FROM"}, {}, {}, "from | f"},
+    {"AbsentStaysOut", "From: f\r\n", {"List-Id", "Resent-From", "X-Y"}, {}, {}, "from | f"},
+    {"RepeatedBottomUp", "A: 1\r\nFrom: f\r\nA: 2\r\nA: 3\r\n", {"A"}, {}, {}, "from:a:a:a | f 3 2 1"},
+    {"RepeatedListedOftenIsTheSame", "A: 1\r\nFrom: f\r\nA: 2\r\n", {"A", "a", "A"}, {}, {}, "from:a:a | f 2 1"},
+    {"OtherCaseIsTheSameField", "a: 1\r\nFROM: f\r\nA: 2\r\n", {"A"}, {}, {}, "from:a:a | f 2 1"},
+    {"SpaceBeforeColonIsTheSameField", "A : 1\r\nFrom : f\r\n", {"a"}, {}, {}, "from:a | f 1"},
+    {"OversignedPresent", "From: f\r\nA: 1\r\n", {}, {"From", "A"}, {}, "from:from:a:a | f 1"},
+    {"OversignedAbsentOnce", "From: f\r\n", {}, {"A"}, {}, "from:a | f"},
+    {"OversignedRepeated", "From: f\r\nA: 1\r\nA: 2\r\n", {"A"}, {"A"}, {}, "from:a:a:a | f 2 1"},
+    {"OversignedTwiceInTheListIsOnce", "From: f\r\n", {"From"}, {"From", "from"}, {}, "from:from | f"},
+    {"ExcludedWins", "From: f\r\nA: 1\r\nB: 2\r\n", {"A", "B"}, {"A"}, {"a"}, "from:b | f 2"},
+    {"FromCannotBeExcluded", "From: f\r\n", {}, {}, {"From"}, "from | f"},
+    {"OrderOfTheProfile", "B: 2\r\nFrom: f\r\nA: 1\r\n", {"A", "B"}, {}, {}, "from:a:b | f 1 2"},
     {"NoFrom", "A: 1\r\n", {"A"}, {"From"}, {}, "FROM_MISSING"},
 };
 
@@ -71,11 +72,11 @@ INSTANTIATE_TEST_SUITE_P(Of, Selection, testing::ValuesIn(kSelections),
 TEST(Selection, IsBounded) {
   std::string block = "From: f\r\n";
   for (std::size_t i = 1; i < kMaxSignedNames; ++i) block += "A: 1\r\n";
-  EXPECT_TRUE(Select(block, Profile({"A"}, {})).starts_with("From:A:A:"));
+  EXPECT_TRUE(Select(block, Profile({"A"}, {})).starts_with("from:a:a:"));
   EXPECT_EQ(Select(block, Profile({"A"}, {"A"})), "HEADER_TOO_LARGE");
   EXPECT_EQ(Select(block + "A: 1\r\n", Profile({"A"}, {})), "HEADER_TOO_LARGE");
   // What is not signed does not count.
-  EXPECT_EQ(Select(block + "A: 1\r\n", Profile({}, {})), "From | f");
+  EXPECT_EQ(Select(block + "A: 1\r\n", Profile({}, {})), "from | f");
 }
 
 TEST(FieldsOf, TakesEachInstanceOnceFromTheBottom) {

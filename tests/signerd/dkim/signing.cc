@@ -97,8 +97,11 @@ Result<PreparedSignature> Prepare(std::string_view message, const Signing& how) 
   }
   const auto header = std::move(reader).Finish();
   if (!header) return header.error();
-  return PrepareSignature({.header = *header,
-                           .profile = how.profile,
+  const PreparedProfile profile(how.profile);
+  const auto fields = CanonicalizeFields(*header, profile);
+  if (!fields) return fields.error();
+  return PrepareSignature({.fields = *fields,
+                           .profile = profile,
                            .domain = how.domain,
                            .selector = how.selector,
                            .algorithm = how.key->algorithm(),

@@ -59,7 +59,7 @@ class PipelineTest : public testing::Test {
  protected:
   PipelineTest() {
     tokens_.Start();
-    snapshot::Domain domain{"example.com", std::make_shared<const dkim::SigningProfile>(dkim::DefaultProfile()), {}};
+    snapshot::Domain domain{"example.com", std::make_shared<const dkim::PreparedProfile>(dkim::DefaultProfile()), {}};
     domain.active_keys = {MakeKey(link::KeyType::kRsa, "r1"), MakeKey(link::KeyType::kEd25519, "e1")};
     auto view = std::make_shared<snapshot::Snapshot>();
     view->domains.emplace(domain.name, domain);
