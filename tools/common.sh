@@ -53,3 +53,18 @@ build() {
   (cd "$root" && cmake --build --preset "$preset" ${@:+--target "$@"}) ||
     fail "the build failed" "the first error above says where"
 }
+
+# install_mailauth BUILD-FOLDER: the one verifier that is no Debian package. The lock file pins it and all that it needs.
+install_mailauth() {
+  local source=$root/tests/verifiers/mailauth target=$1/mailauth
+  if [[ -d $target/node_modules/mailauth ]] && cmp -s "$source/package-lock.json" "$target/package-lock.json"; then
+    return
+  fi
+  rm -rf "$target"
+  mkdir -p "$target"
+  cp "$source/package.json" "$source/package-lock.json" "$source/.npmrc" "$target"
+  if ! (cd "$target" && npm ci --omit=dev --ignore-scripts --fetch-retries=1 --fetch-timeout=20000 >npm.log 2>&1); then
+    rm -rf "$target/node_modules"
+    printf 'mailauth could not be installed (%s says why): it is left out, all other verifiers run\n' "$target/npm.log"
+  fi
+}

@@ -8,34 +8,20 @@ import json
 import pathlib
 import subprocess
 
+import bodies
 import deployment
 from hallmark.admin.v1 import admin_pb2
 
-DOMAIN = "example.com"
 RSA = (admin_pb2.KEY_ALGORITHM_RSA_2048,)
 ED25519 = (admin_pb2.KEY_ALGORITHM_ED25519,)
 
-HEADER = (
-    "Received: from client.example.org (client.example.org [192.0.2.1])\r\n"
-    "\tby submit.example.com with ESMTPSA; Mon, 5 Jan 2026 09:30:00 +0000\r\n"
-    "From: Joe SixPack <joe@example.com>\r\n"
-    "To: Suzie Q <suzie@shopping.example.net>\r\n"
-    "Subject: Is dinner ready? ({number})\r\n"
-    "Date: Mon, 5 Jan 2026 09:30:00 +0000\r\n"
-    "Message-ID: <20260105093000.{number}@submit.example.com>\r\n"
-    "MIME-Version: 1.0\r\n"
-    "Content-Type: text/plain; charset=utf-8\r\n"
-    "\r\n")
-LINE = "The quick brown fox jumps over the lazy dog, and then it does so once more.x\r\n"
-
-
 def write_messages(folder, size, count):
-    """Writes `count` messages of about `size` octets that differ in their header. Returns their folder."""
+    """Writes `count` messages with a body of `size` octets that differ in their header. Returns their folder."""
     target = pathlib.Path(folder) / f"messages-{size}"
     target.mkdir(exist_ok=True)
-    body = LINE * (size // len(LINE))
+    message = bodies.message(size)
     for number in range(count):
-        (target / f"{number:04}.eml").write_bytes((HEADER.format(number=number) + body).encode())
+        (target / f"{number:04}.eml").write_bytes(message.replace(b"Is dinner ready?", b"Is dinner ready? (%d)" % number, 1))
     return target
 
 
@@ -50,7 +36,7 @@ class Service:
             admin = self.hallmark.admin()
             admin.CreateSigningProfile(admin_pb2.CreateSigningProfileRequest(
                 profile=admin_pb2.SigningProfile(name="bench", omit_timestamp=True)))
-            self.hallmark.add_domain(DOMAIN, "bench", algorithms)
+            self.hallmark.add_domain(bodies.DOMAIN, "bench", algorithms)
         except BaseException:
             self.close()
             raise

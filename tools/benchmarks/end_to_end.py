@@ -1,0 +1,90 @@
+"""End to end over gRPC with mTLS: throughput, latency and CPU per message, for each simulated token and SoftHSM."""
+
+import tempfile
+
+import bodies
+import service
+from samples import median, number, shown, table
+
+# What FAULTY_PKCS11_SIMULATE takes, how long a signature takes in it (us), how many sessions sign, how many messages.
+TOKENS = {
+    "instant": ("instant", 0, None, 64),
+    "PCIe HSM": ("pcie", 300, 14, 64),
+    "network HSM": ("network,sessions=32", 3000, 30, 64),
+    "smartcard": ("smartcard", 300_000, 1, 8),
+    "SoftHSM": ("softhsm", None, None, 64),
+}
+SIZES = ("2kB", "20kB", "200kB")
+CLOSED = ("--in-flight", "128", "--connections", "2")
+METHODS = ("sign", "stream", "digest")
+
+
+def measure(context):
+    result = {}
+    for name, (token, _, sessions, count) in TOKENS.items():
+        for size in SIZES if name != "smartcard" else ("20kB",):
+            context.progress(f"{name}, {size}")
+            with tempfile.TemporaryDirectory() as folder, service.Service(token, sessions=sessions or 64) as hallmark:
+                messages = service.write_messages(folder, bodies.SIZES[size], count)
+                hallmark.warm_up(messages)
+                result[f"{name}/{size}"] = _cell(context, hallmark, messages, name == "smartcard")
+    return result
+
+
+def _cell(context, hallmark, messages, slow):
+    seconds = {"duration": 1 if context.quick else 3, "warmup": 0.5}
+    closed = ("--in-flight", "8", "--deadline", "30000") if slow else CLOSED
+    if slow:
+        seconds["duration"] = 8
+    cell = {"closed": [hallmark.load(messages, *closed, **seconds) for _ in range(context.repeats)],
+            "idle": [hallmark.load(messages, "--in-flight", "1", **seconds)]}
+    half = max(0.2, median([sample["throughput"] for sample in cell["closed"]]) / 2)
+    cell["half"] = [hallmark.load(messages, "--rate", f"{half:.1f}", "--connections", "2", **seconds)
+                    for _ in range(context.repeats)]
+    if not slow:
+        cell["methods"] = {method: [hallmark.load(messages, *CLOSED, "--method", method, **seconds)
+                                    for _ in range(context.repeats)] for method in METHODS}
+    return cell
+
+
+def cpu(samples, process):
+    return [next(entry["cpu_us_per_message"] for entry in sample["processes"] if entry["name"] == process) for sample in samples]
+
+
+def latencies(samples, quantile):
+    return [sample["latency_us"][quantile] / 1000 for sample in samples]
+
+
+def host_cpu(samples):
+    return [a + b for a, b in zip(cpu(samples, "signerd"), cpu(samples, "tokend"))]
+
+
+def report(result, plots):
+    text, busy, rows = [], [], []
+    for name, cell in result.items():
+        token, size = name.split("/")
+        rate = [sample["throughput"] for sample in cell["closed"]]
+        rows.append([f"{token}, {size}", shown(rate), shown(cpu(cell["closed"], "signerd")), shown(cpu(cell["closed"], "tokend")),
+                     shown(cpu(cell["closed"], "dkimload"))])
+        each, sessions = TOKENS[token][1:3]
+        if sessions:
+            busy.append([f"{token}, {size}", shown(rate), number(sessions / each * 1e6),
+                         f"{median(rate) * each / sessions / 1e4:.0f} %"])
+    text.append("As fast as it goes: 128 calls in flight on 2 connections (smartcard: 8), RSA-2048. CPU in us for each message.\n\n" +
+                table(["", "messages/s", "signerd", "tokend", "dkimload"], rows))
+    text.append("How busy that keeps the token:\n\n" + table(["", "messages/s", "token's limit", "busy"], busy))
+    rows = []
+    for name, cell in result.items():
+        own = TOKENS[name.split("/")[0]][1]
+        idle = cell["idle"][0]["latency_us"]["p50"]
+        rows.append([name.replace("/", ", "), "" if own is None else number(own / 1000), number(idle / 1000),
+                     "" if own is None else number((idle - own) / 1000),
+                     *(shown(latencies(cell["half"], quantile)) for quantile in ("p50", "p99", "p99_9"))])
+    text.append("Latency in ms: one call after the other (idle), and open loop with Poisson arrivals at half the throughput above,"
+                " counted from when a message was due.\n\n" +
+                table(["", "token", "idle p50", "over the token", "half load p50", "p99", "p99.9"], rows))
+    rows = [[method, size, shown([sample["throughput"] for sample in samples]), shown(host_cpu(samples))]
+            for size in SIZES for method, samples in result[f"instant/{size}"]["methods"].items()]
+    text.append("The ways to call, instant token. CPU in us for each message, of signerd and tokend together.\n\n" +
+                table(["method", "size", "messages/s", "CPU"], rows))
+    return "\n".join(text)

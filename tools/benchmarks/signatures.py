@@ -1,0 +1,35 @@
+"""Signatures a second and CPU per signature, in one process."""
+
+import json
+import os
+import subprocess
+
+from samples import median, number, shown, table
+
+NAMES = {"hallmark": "Hallmark's pipeline, SoftHSM", "c_sign": "C_Sign on SoftHSM", "libopendkim": "libopendkim, PEM in memory",
+         "openssl": "OpenSSL EVP_DigestSign alone"}
+
+
+def measure(context):
+    context.progress("in-process signatures")
+    command = [context.build / "bench" / "signature_bench", "--tokend", context.build / "bin" / "tokend", "--threads",
+               os.cpu_count(), "--seconds", 0.5 if context.quick else 2, "--repeats", context.repeats]
+    run = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    return [json.loads(line) for line in run.stdout.decode().splitlines() if line.startswith("{")]
+
+
+def report(lines, plots):
+    text = []
+    for algorithm in ("rsa2048", "ed25519"):
+        cells = {}
+        for line in lines:
+            if line["algorithm"] == algorithm:
+                cell = cells.setdefault(line["name"], {"per_second": [], "cpu_us": []})
+                cell["per_second"].append(line["per_second"])
+                cell["cpu_us"].append(line["cpu_us"])
+        base = median(cells["c_sign"]["per_second"])
+        rows = [[label, shown(cells[name]["per_second"]), shown(cells[name]["cpu_us"]),
+                 number(median(cells[name]["per_second"]) / base)] for name, label in NAMES.items()]
+        text.append(f"{algorithm}, {lines[0]['threads']} threads:\n\n" +
+                    table(["", "signatures/s", "CPU us each", "to C_Sign"], rows))
+    return "\n".join(text)
