@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -29,6 +30,11 @@ class Pace {
   // How long it takes until `count` signatures are made; nothing where it is not known yet.
   std::chrono::duration<double> TimeFor(double count) const {
     return std::chrono::duration<double>(seconds_each_ * count);
+  }
+  // How many signatures are made in `time`, at most `most`; 0 where it is not known yet.
+  std::size_t CountIn(std::chrono::duration<double> time, std::size_t most) const {
+    if (seconds_each_ <= 0) return 0;
+    return static_cast<std::size_t>(std::min(time.count() / seconds_each_, static_cast<double>(most)));
   }
 
  private:

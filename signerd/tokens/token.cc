@@ -20,6 +20,8 @@ constexpr std::chrono::seconds kKeyCallTimeout{120};
 // How long such a call waits for a token that is starting.
 constexpr std::chrono::seconds kStartTimeout{10};
 constexpr int kMaxAttempts = 2;
+constexpr milliseconds kFrameTime{2};
+constexpr std::size_t kMostAhead = 64;
 constexpr int kDeathsUntilDown = 4;
 
 Error ErrorOf(link::Outcome outcome, const std::string& token, std::uint64_t code, std::string detail = "") {
@@ -288,7 +290,9 @@ std::uint32_t Token::RefOf(const snapshot::Key& key) {
 
 void Token::Pump() {
   if (status_.state != link::TokenState::kReady || channel_ == nullptr) return;
-  const std::size_t room = std::max<std::size_t>(1, status_.sessions) * 2;
+  // So many that no session waits for a frame: one more for each, and what a fast token signs while a frame is on its
+  // way.
+  const std::size_t room = std::max<std::size_t>(1, status_.sessions) * 2 + pace_.CountIn(kFrameTime, kMostAhead);
   const auto now = steady_clock::now();
   link::SignBatch batch;
   auto latest = now;

@@ -52,10 +52,9 @@ using KeyDone = std::function<void(Result<link::KeyReply>)>;
 
 // One token: its tokend, supervised, and what is waiting for it. Everything runs on one I/O thread (that of `io`).
 //
-// At most twice as many signatures as the token has sessions are with tokend; the rest wait here, and flows share the
-// token by their weights. When tokend dies or
-// hangs it is replaced, and what was in flight is sent once more: RSA PKCS#1 v1.5 and Ed25519 are deterministic, so a
-// second attempt cannot give a second answer.
+// Little more than the token has sessions for is with tokend; the rest wait here, and flows share the token by their
+// weights. When tokend dies or hangs it is replaced, and what was in flight is sent once more: RSA PKCS#1 v1.5 and
+// Ed25519 are deterministic, so a second attempt cannot give a second answer.
 class Token {
  public:
   Token(boost::asio::io_context& io, std::filesystem::path tokend, TokenConfig config);

@@ -42,7 +42,7 @@ class Service:
             raise
 
     def _configure(self, text, token, sessions):
-        text = text.replace("sessions = 4\n", f"sessions = {sessions}\n")
+        text = text.replace("sessions = 4\n", f"sessions = {sessions}\n", 1) + "\n"
         if token == "softhsm":
             return text
         module = deployment.BUILD / "tests" / "libfaulty_pkcs11.so"

@@ -20,6 +20,15 @@ TEST(Pace, LearnsFromABusyToken) {
   EXPECT_NEAR(pace.TimeFor(100).count(), 10.0, 0.1);
 }
 
+TEST(Pace, TellsHowManyAreMadeInATime) {
+  Pace pace;
+  EXPECT_EQ(pace.CountIn(1s, 100), 0u);
+  auto now = kStart;
+  for (int i = 0; i < 100; ++i) pace.Learn(1, true, now += 300us);
+  EXPECT_EQ(pace.CountIn(3150us, 100), 10u);
+  EXPECT_EQ(pace.CountIn(1s, 100), 100u);
+}
+
 TEST(Pace, IdleTimeIsNotItsSpeed) {
   Pace pace;
   auto now = kStart;
