@@ -46,7 +46,7 @@ HWY_INLINE Marks Find(const char* block) {
   for (std::size_t i = 0; i < kBlock; i += lanes) {
     const auto octets = hn::LoadU(d, reinterpret_cast<const std::uint8_t*>(block) + i);
     const auto take = [&](auto wanted, std::uint64_t& bits) {
-      hn::StoreMaskBits(d, octets == wanted, stored);
+      hn::StoreMaskBits(d, hn::Eq(octets, wanted), stored);
       bits |= Bits(stored, lanes) << i;
     };
     take(space, marks.space);
@@ -63,7 +63,7 @@ HWY_INLINE void CopyWithoutTabs(const char* block, char* out) {
   const auto tab = hn::Set(d, '\t'), space = hn::Set(d, ' ');
   for (std::size_t i = 0; i < kBlock; i += hn::Lanes(d)) {
     const auto octets = hn::LoadU(d, reinterpret_cast<const std::uint8_t*>(block) + i);
-    hn::StoreU(hn::IfThenElse(octets == tab, space, octets), d, reinterpret_cast<std::uint8_t*>(out) + i);
+    hn::StoreU(hn::IfThenElse(hn::Eq(octets, tab), space, octets), d, reinterpret_cast<std::uint8_t*>(out) + i);
   }
 }
 
@@ -166,11 +166,11 @@ HWY_INLINE bool IsCleanBlock(const char* block, std::uint64_t& cr_bits) {
   for (std::size_t i = 0; i < kBlock; i += hn::Lanes(d)) {
     const auto octets = hn::LoadU(d, reinterpret_cast<const std::uint8_t*>(block) + i);
     const auto next = hn::LoadU(d, reinterpret_cast<const std::uint8_t*>(block) + i + 1);
-    const auto is_cr = octets == cr;
-    auto dirty = hn::Xor(is_cr, next == lf);
+    const auto is_cr = hn::Eq(octets, cr);
+    auto dirty = hn::Xor(is_cr, hn::Eq(next, lf));
     if constexpr (kRelaxed) {
-      const auto ends_space = hn::TableLookupBytes(by_low_bits, next) == next;
-      dirty = hn::Or(dirty, hn::Or(octets == tab, hn::And(octets == space, ends_space)));
+      const auto ends_space = hn::Eq(hn::TableLookupBytes(by_low_bits, next), next);
+      dirty = hn::Or(dirty, hn::Or(hn::Eq(octets, tab), hn::And(hn::Eq(octets, space), ends_space)));
     }
     clean = clean && hn::AllFalse(d, dirty);
     hn::StoreMaskBits(d, is_cr, stored);

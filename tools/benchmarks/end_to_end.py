@@ -1,9 +1,11 @@
 """End to end over gRPC with mTLS: throughput, latency and CPU per message, for each simulated token and SoftHSM."""
 
+import os
 import tempfile
 
 import bodies
 import service
+import signatures
 from samples import median, number, shown, table
 
 # What FAULTY_PKCS11_SIMULATE takes, how long a signature takes in it (us), how many sessions sign, how many messages.
@@ -14,6 +16,7 @@ TOKENS = {
     "smartcard": ("smartcard", 300_000, 1, 8),
     "SoftHSM": ("softhsm", None, None, 64),
 }
+SOFTHSM_SESSIONS = 8
 SIZES = ("2kB", "20kB", "200kB")
 CLOSED = ("--in-flight", "128", "--connections", "2")
 METHODS = ("sign", "stream", "digest")
@@ -24,15 +27,22 @@ def measure(context):
     for name, (token, _, sessions, count) in TOKENS.items():
         for size in SIZES if name != "smartcard" else ("20kB",):
             context.progress(f"{name}, {size}")
-            with tempfile.TemporaryDirectory() as folder, service.Service(token, sessions=sessions or 64) as hallmark:
+            with tempfile.TemporaryDirectory() as folder, service.Service(token, sessions=_sessions(name)) as hallmark:
                 messages = service.write_messages(folder, bodies.SIZES[size], count)
                 hallmark.warm_up(messages)
-                result[f"{name}/{size}"] = _cell(context, hallmark, messages, name == "smartcard")
+                result[f"{name}/{size}"] = _cell(context, hallmark, messages, token)
+    raw = signatures.measure(context, "--only", "c_sign", threads=SOFTHSM_SESSIONS)
+    result["c_sign"] = [line["per_second"] for line in raw if line["algorithm"] == "rsa2048"]
     return result
 
 
-def _cell(context, hallmark, messages, slow):
-    seconds = {"duration": 1 if context.quick else 3, "warmup": 0.5}
+def _sessions(name):
+    return SOFTHSM_SESSIONS if name == "SoftHSM" else TOKENS[name][2] or 64
+
+
+def _cell(context, hallmark, messages, token):
+    slow = token == "smartcard"
+    seconds = {"duration": 1 if context.quick else 2, "warmup": 0.5}
     closed = ("--in-flight", "8", "--deadline", "30000") if slow else CLOSED
     if slow:
         seconds["duration"] = 8
@@ -41,7 +51,7 @@ def _cell(context, hallmark, messages, slow):
     half = max(0.2, median([sample["throughput"] for sample in cell["closed"]]) / 2)
     cell["half"] = [hallmark.load(messages, "--rate", f"{half:.1f}", "--connections", "2", **seconds)
                     for _ in range(context.repeats)]
-    if not slow:
+    if token == "instant":
         cell["methods"] = {method: [hallmark.load(messages, *CLOSED, "--method", method, **seconds)
                                     for _ in range(context.repeats)] for method in METHODS}
     return cell
@@ -61,6 +71,7 @@ def host_cpu(samples):
 
 def report(result, plots):
     text, busy, rows = [], [], []
+    raw = result.pop("c_sign")
     for name, cell in result.items():
         token, size = name.split("/")
         rate = [sample["throughput"] for sample in cell["closed"]]
@@ -73,6 +84,15 @@ def report(result, plots):
     text.append("As fast as it goes: 128 calls in flight on 2 connections (smartcard: 8), RSA-2048. CPU in us for each message.\n\n" +
                 table(["", "messages/s", "signerd", "tokend", "dkimload"], rows))
     text.append("How busy that keeps the token:\n\n" + table(["", "messages/s", "token's limit", "busy"], busy))
+    rows = []
+    for size in SIZES:
+        closed = result[f"SoftHSM/{size}"]["closed"]
+        rate = [sample["throughput"] for sample in closed]
+        # What raw C_Sign would do with the CPU that the load generator left.
+        left = 1 - median(rate) * median(cpu(closed, "dkimload")) / 1e6 / os.cpu_count()
+        rows.append([size, shown(rate), shown(raw), number(median(rate) / (median(raw) * left))])
+    text.append(f"SoftHSM beside raw C_Sign with as many threads ({SOFTHSM_SESSIONS}); the ratio counts only the CPU that dkimload left:"
+                "\n\n" + table(["", "messages/s", "C_Sign/s", "ratio"], rows))
     rows = []
     for name, cell in result.items():
         own = TOKENS[name.split("/")[0]][1]

@@ -10,10 +10,10 @@ NAMES = {"hallmark": "Hallmark's pipeline, SoftHSM", "c_sign": "C_Sign on SoftHS
          "openssl": "OpenSSL EVP_DigestSign alone"}
 
 
-def measure(context):
+def measure(context, *arguments, threads=None):
     context.progress("in-process signatures")
     command = [context.build / "bench" / "signature_bench", "--tokend", context.build / "bin" / "tokend", "--threads",
-               os.cpu_count(), "--seconds", 0.5 if context.quick else 2, "--repeats", context.repeats]
+               threads or os.cpu_count(), "--seconds", 0.5 if context.quick else 2, "--repeats", context.repeats, *arguments]
     run = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
     return [json.loads(line) for line in run.stdout.decode().splitlines() if line.startswith("{")]
 
