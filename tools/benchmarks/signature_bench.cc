@@ -16,13 +16,14 @@
 #include "hsm/pkcs11/session.h"
 #include "signerd/dkim/profile.h"
 #include "signerd/pipeline/pipeline.h"
+#include "soft_token.h"
 #include "tools/benchmarks/bodies.h"
 #include "tools/benchmarks/opendkim_peer.h"
-#include "tools/benchmarks/soft_token.h"
 
 namespace hallmark::bench {
 namespace {
 
+using test::SoftToken;
 using Clock = std::chrono::steady_clock;
 
 struct Options {
@@ -133,7 +134,7 @@ void LibOpenDkim(bool rsa, const Options& options, const std::string& body) {
 Bytes IdOf(bool rsa) { return {static_cast<std::uint8_t>(rsa ? 1 : 2)}; }
 
 void MakeTokenKeys(const Options& options, const SoftToken& token) {
-  tokens::TokenSet tokens(options.tokend, {token.Config(1)});
+  tokens::TokenSet tokens(options.tokend, {token.Config("softhsm")});
   tokens.Start();
   Must(tokens.Generate("softhsm", link::KeyType::kRsa, 2048, IdOf(true), "bench"));
   Must(tokens.Generate("softhsm", link::KeyType::kEd25519, 0, IdOf(false), "bench"));
@@ -141,7 +142,7 @@ void MakeTokenKeys(const Options& options, const SoftToken& token) {
 
 // The pipeline as signerd has it, without gRPC: messages of 2 kB, each signed with one key.
 void OurPipeline(bool rsa, const Options& options, const SoftToken& token, const std::string& body) {
-  tokens::TokenSet tokens(options.tokend, {token.Config(options.threads)});
+  tokens::TokenSet tokens(options.tokend, {token.Config("softhsm", options.threads)});
   tokens.Start();
   auto reply = tokens.Find("softhsm", IdOf(rsa));
   auto key = std::make_shared<snapshot::Key>();
@@ -183,11 +184,11 @@ void OurPipeline(bool rsa, const Options& options, const SoftToken& token, const
 void RawToken(bool rsa, const Options& options, const SoftToken& token) {
   const auto module = Must(pkcs11::Module::Load(SoftToken::kModule));
   if (const Status ready = module->Initialize(); !ready) throw std::runtime_error(ready.error().message);
-  const auto uri = Must(pkcs11::TokenUri::Parse(token.Config(1).uri));
+  const auto uri = Must(pkcs11::TokenUri::Parse(token.Config("softhsm").uri));
   const auto info = Must(module->FindToken(uri));
   {
     auto login = Must(pkcs11::Session::Open(*module, info.slot, pkcs11::Access::kRead));
-    if (const Status in = login.Login(CKU_USER, "123456"); !in) throw std::runtime_error(in.error().message);
+    if (const Status in = login.Login(CKU_USER, SoftToken::kPin); !in) throw std::runtime_error(in.error().message);
     const auto key = Must(login.Find(IdOf(rsa)));
     Measure("c_sign", rsa ? "rsa2048" : "ed25519", options, options.threads,
             [&](unsigned, Clock::time_point end, std::atomic<long>& made) {

@@ -12,6 +12,7 @@
 #include "sample.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/dkim/verifier.h"
+#include "soft_token.h"
 
 // The whole way of a message but gRPC: real tokend processes on a real SoftHSM token, many threads.
 namespace hallmark::pipeline {
@@ -20,40 +21,7 @@ namespace {
 constexpr std::string_view kMessage =
     "From: Joe <joe@example.com>\r\nTo: suzie@example.net\r\nSubject: dinner\r\n\r\nHi.  Are you hungry yet?\r\n";
 
-std::filesystem::path Tokend() { return std::filesystem::path(HALLMARK_BIN_DIR) / "tokend"; }
-
-// A SoftHSM token in a folder of its own.
-class SoftToken {
- public:
-  SoftToken() {
-    std::filesystem::create_directory(folder_.path() / "tokens");
-    std::ofstream(folder_.path() / "softhsm2.conf")
-        << "directories.tokendir = " << (folder_.path() / "tokens").string() << "\n";
-    for (const char* name : {"pin", "so-pin"}) {
-      std::ofstream(folder_.path() / name) << "123456\n";
-      std::filesystem::permissions(folder_.path() / name,
-                                   std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
-    }
-    const std::string at = folder_.path().string();
-    const std::string command = "SOFTHSM2_CONF=" + at + "/softhsm2.conf " + Tokend().string() +
-                                " init-token --module " + kModule + " --token-label test --pin-source " + at +
-                                "/pin --so-pin-source " + at + "/so-pin >/dev/null";
-    EXPECT_EQ(std::system(command.c_str()), 0);
-  }
-  tokens::TokenConfig Config(const std::string& name) const {
-    tokens::TokenConfig config;
-    config.name = name;
-    config.module = kModule;
-    config.pin_file = folder_.path() / "pin";
-    config.uri = "pkcs11:token=test?pin-source=file:" + config.pin_file.string();
-    config.environment["SOFTHSM2_CONF"] = (folder_.path() / "softhsm2.conf").string();
-    return config;
-  }
-
- private:
-  static constexpr const char* kModule = "/usr/lib/softhsm/libsofthsm2.so";
-  test::TemporaryFolder folder_;
-};
+const std::filesystem::path kTokend = std::filesystem::path(HALLMARK_BIN_DIR) / "tokend";
 
 class PipelineTest : public testing::Test {
  protected:
@@ -136,8 +104,8 @@ class PipelineTest : public testing::Test {
     return answers;
   }
 
-  const SoftToken token_;
-  tokens::TokenSet tokens_{Tokend(), {token_.Config("softhsm")}};
+  const test::SoftToken token_{kTokend};
+  tokens::TokenSet tokens_{kTokend, {token_.Config("softhsm")}};
   const SystemClock clock_;
   std::shared_ptr<const snapshot::Snapshot> view_;
   std::optional<Pipeline> pipeline_;
