@@ -15,6 +15,7 @@
 #include "signerd/config.h"
 #include "signerd/keys/key_manager.h"
 #include "signerd/pipeline/pipeline.h"
+#include "signerd/service/admin_gate.h"
 #include "signerd/service/admin_service.h"
 #include "signerd/service/listener.h"
 #include "signerd/service/signing_service.h"
@@ -93,15 +94,17 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   TokenSigner signer(tokens);
   keys::KeyManager keys(**store, signer, clock, publish);
   service::SigningService signing_service({current, pipeline, static_cast<std::size_t>(config.message_octets)});
+  const auto journal = [](const hallmark::ledger::v1::Record&) { return Ok(); };
+  service::AdminGate gate({config.operators, journal});
   service::AdminService admin_service(
-      {**store, keys, current, pipeline, tokens, clock, publish, config.operators, HALLMARK_VERSION});
+      {gate, **store, keys, current, pipeline, tokens, clock, publish, HALLMARK_VERSION});
 
   tokens.Start();
-  auto signing = service::Listener::Start(config.signing, &signing_service, "hallmark.signing.v1.SigningService",
+  auto signing = service::Listener::Start(config.signing, {&signing_service}, "hallmark.signing.v1.SigningService",
                                           config.message_octets);
   if (!signing) return signing.error();
   auto admin =
-      service::Listener::Start(config.admin, &admin_service, "hallmark.admin.v1.AdminService", kAdminMessageOctets);
+      service::Listener::Start(config.admin, {&admin_service}, "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");

@@ -19,9 +19,30 @@ enum class Reason : std::uint8_t {
   kBareLineEnding,
   // Who asks, and for what.
   kCallerUnknown,
+  kCertificateRevoked,
   kDomainNotAllowed,
   kDomainNotConfigured,
   kNoActiveKey,
+  // What a partner may do.
+  kPartnerUnknown,
+  kPartnerNotAllowed,  // this relay may not speak for it
+  kPartnerSuspended,
+  kPartnerRevoked,
+  kPartnerNotValid,   // before or after its dates
+  kAuthorNotAllowed,  // the author domain or the address in From
+  kNotAligned,        // From and the signing domain, as DMARC compares them
+  kFieldForbidden,
+  kFieldRequired,
+  kSizeNotAllowed,
+  kRateExceeded,
+  kDailyVolumeExceeded,
+  kRecipientsExceeded,
+  // Operators.
+  kLoginRequired,
+  kLoginRefused,
+  kLockedOut,
+  kRoleNotAllowed,
+  kApprovalRequired,
   // Things by name.
   kNotFound,
   kAlreadyExists,
@@ -31,6 +52,8 @@ enum class Reason : std::uint8_t {
   kDeadlineExceeded,
   kCancelled,
   kShuttingDown,
+  kRequestIdReused,  // for another message
+  kLedgerUnavailable,
   // The token.
   kTokenDown,
   kTokenRefused,

@@ -5,13 +5,6 @@
 namespace hallmark::pipeline {
 namespace {
 
-// The domain that a message with this header is signed for.
-Result<const snapshot::Domain*> DomainOf(const Origin& origin, const dkim::Header& header) {
-  const auto author = dkim::FindAuthor(header);
-  if (!author) return author.error();
-  return admission::ChooseDomain(*origin.snapshot, *origin.relay, author->domain, origin.requested_domain);
-}
-
 Status CheckLineEndings(const dkim::LineFacts& facts, const snapshot::Domain& domain, std::string_view where) {
   if (domain.profile->line_endings == dkim::LineEndings::kNormalize) return Ok();
   if (facts.bare_lf == 0 && facts.bare_cr == 0) return Ok();
@@ -22,12 +15,14 @@ Status CheckLineEndings(const dkim::LineFacts& facts, const snapshot::Domain& do
 }
 
 // What the header of every message goes through once it has ended.
-Result<const snapshot::Domain*> Admit(const Origin& origin, const dkim::Header& header) {
-  const auto domain = DomainOf(origin, header);
+Result<Admitted> Admit(const Origin& origin, const dkim::Header& header) {
+  auto author = dkim::FindAuthor(header);
+  if (!author) return author.error();
+  const auto domain = admission::ChooseDomain(*origin.snapshot, *origin.relay, author->domain, origin.requested_domain);
   if (!domain) return domain.error();
   const Status lines = CheckLineEndings(header.line_facts(), **domain, "header");
   if (!lines) return lines.error();
-  return *domain;
+  return Admitted{&origin.snapshot->partners.at("own"), *domain, std::move(*author)};
 }
 
 }  // namespace
@@ -38,15 +33,16 @@ Result<ParsedMessage> ParseMessage(const Origin& origin, const dkim::Limits& lim
   if (!taken) return taken.error();
   auto header = std::move(reader).Finish();
   if (!header) return header.error();
-  const auto domain = Admit(origin, *header);
-  if (!domain) return domain.error();
-  return ParsedMessage{std::move(*header), *domain, message.substr(*taken)};
+  auto admitted = Admit(origin, *header);
+  if (!admitted) return admitted.error();
+  return ParsedMessage{std::move(*header), std::move(*admitted), message.substr(*taken)};
 }
 
 Result<HashedMessage> WithBody(ParsedMessage message, const dkim::HashedBody& body) {
-  const Status lines = CheckLineEndings(body.facts.lines, *message.domain, "body");
+  const Status lines = CheckLineEndings(body.facts.lines, *message.admitted.domain, "body");
   if (!lines) return lines.error();
-  return HashedMessage{std::move(message.header), message.domain, message.domain->profile->body, body.hash, body.facts};
+  const dkim::Canonicalization form = message.admitted.domain->profile->body;
+  return HashedMessage{std::move(message.header), std::move(message.admitted), form, body.hash, body.facts};
 }
 
 Status MessageHasher::Push(std::string_view chunk) {
@@ -65,11 +61,11 @@ Status MessageHasher::Push(std::string_view chunk) {
 Status MessageHasher::EndHeader() {
   auto header = std::move(reader_).Finish();
   if (!header) return header.error();
-  const auto domain = Admit(origin_, *header);
-  if (!domain) return domain.error();
+  auto admitted = Admit(origin_, *header);
+  if (!admitted) return admitted.error();
   header_.emplace(std::move(*header));
-  domain_ = *domain;
-  body_.emplace(domain_->profile->body);
+  admitted_.emplace(std::move(*admitted));
+  body_.emplace(admitted_->domain->profile->body);
   return Ok();
 }
 
@@ -79,7 +75,7 @@ Result<HashedMessage> MessageHasher::Finish() {
     if (!ended) return ended.error();
   }
   const dkim::BodyHash hash = body_->Finish();
-  return WithBody({std::move(*header_), domain_, {}}, {hash, body_->facts()});
+  return WithBody({std::move(*header_), std::move(*admitted_), {}}, {hash, body_->facts()});
 }
 
 Result<HashedMessage> TakeDigest(const Origin& origin, const dkim::Limits& limits, std::string_view header_block,
@@ -87,14 +83,17 @@ Result<HashedMessage> TakeDigest(const Origin& origin, const dkim::Limits& limit
                                  std::optional<std::uint64_t> body_length) {
   auto header = dkim::Header::Parse(header_block, limits);
   if (!header) return header.error();
-  const auto domain = Admit(origin, *header);
-  if (!domain) return domain.error();
-  if ((*domain)->profile->body_length && !body_length) {
-    return MakeError(Reason::kInvalidArgument,
-                     "body_length: the signing profile " + (*domain)->profile->name + " writes l=, which needs it");
+  auto admitted = Admit(origin, *header);
+  if (!admitted) return admitted.error();
+  if (admitted->domain->profile->body_length && !body_length) {
+    return MakeError(Reason::kInvalidArgument, "body_length: the signing profile " + admitted->domain->profile->name +
+                                                   " writes l=, which needs it");
   }
-  return HashedMessage{
-      std::move(*header), *domain, body_canonicalization, {body_hash, body_length.value_or(0)}, std::nullopt};
+  return HashedMessage{std::move(*header),
+                       std::move(*admitted),
+                       body_canonicalization,
+                       {body_hash, body_length.value_or(0)},
+                       std::nullopt};
 }
 
 }  // namespace hallmark::pipeline

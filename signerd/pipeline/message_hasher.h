@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "firmware/runtime/result.h"
 #include "signerd/dkim/author.h"
@@ -15,17 +16,33 @@
 
 namespace hallmark::pipeline {
 
+// What a relay says beside the message. Recorded, never signed.
+struct Envelope {
+  std::string request_id;  // empty: none
+  std::string sender;      // MAIL FROM
+  std::vector<std::string> recipients;
+};
+
 // Who asks, and the view of the world that the whole message is judged by.
 struct Origin {
   std::shared_ptr<const snapshot::Snapshot> snapshot;
   const snapshot::Relay* relay = nullptr;  // within `snapshot`
   std::string requested_domain;            // empty: from the author domain
+  std::string requested_partner;           // empty: "own"
+  Envelope envelope;
+};
+
+// Whom a message was let in for. Both are within the origin's snapshot.
+struct Admitted {
+  const snapshot::Partner* partner;
+  const snapshot::Domain* domain;  // the signing domain
+  dkim::Author author;
 };
 
 // A message of which nothing but the header and the body hash is needed any more.
 struct HashedMessage {
   dkim::Header header;
-  const snapshot::Domain* domain;  // the signing domain, within the origin's snapshot
+  Admitted admitted;
   dkim::Canonicalization body_canonicalization;
   dkim::BodyHash body_hash;
   std::optional<dkim::BodyFacts> body_facts;  // unknown where the relay hashed the body
@@ -34,7 +51,7 @@ struct HashedMessage {
 // A whole message whose header is parsed and whose signing domain is chosen.
 struct ParsedMessage {
   dkim::Header header;
-  const snapshot::Domain* domain;
+  Admitted admitted;
   std::string_view body;  // within the message
 };
 
@@ -57,7 +74,7 @@ class MessageHasher {
   const Origin& origin_;
   dkim::HeaderReader reader_;
   std::optional<dkim::Header> header_;
-  const snapshot::Domain* domain_ = nullptr;
+  std::optional<Admitted> admitted_;
   std::optional<dkim::BodyHasher> body_;
 };
 

@@ -134,7 +134,7 @@ Status Pipeline::Parse(Work& work, dkim::BodyBatch& bodies) {
   }
   auto parsed = ParseMessage(work.job.origin, limits_, std::get<std::string_view>(work.job.message));
   if (!parsed) return parsed.error();
-  bodies.Add(parsed->domain->profile->body, parsed->body);
+  bodies.Add(parsed->admitted.domain->profile->body, parsed->body);
   work.parsed.emplace(std::move(*parsed));
   return Ok();
 }
@@ -142,12 +142,12 @@ Status Pipeline::Parse(Work& work, dkim::BodyBatch& bodies) {
 // One DKIM-Signature field for each active key.
 Status Pipeline::LayOut(Work& work) {
   const HashedMessage& message = *work.hashed;
-  const auto fields = dkim::CanonicalizeFields(message.header, *message.domain->profile);
+  const auto fields = dkim::CanonicalizeFields(message.header, *message.admitted.domain->profile);
   if (!fields) return fields.error();
-  for (const auto& key : message.domain->active_keys) {
+  for (const auto& key : message.admitted.domain->active_keys) {
     auto prepared = dkim::PrepareSignature({.fields = *fields,
-                                            .profile = *message.domain->profile,
-                                            .domain = message.domain->name,
+                                            .profile = *message.admitted.domain->profile,
+                                            .domain = message.admitted.domain->name,
                                             .selector = key->selector,
                                             .algorithm = key->public_key->algorithm(),
                                             .body_canonicalization = message.body_canonicalization,
@@ -177,7 +177,7 @@ void Pipeline::Finish(std::vector<WorkPointer> batch) {
 Result<SignedMessage> Pipeline::FinishOne(Work& work) {
   const HashedMessage& message = *work.hashed;
   SignedMessage result;
-  result.signing_domain = message.domain->name;
+  result.signing_domain = message.admitted.domain->name;
   for (const Work::Slot& slot : work.slots) {
     if (!slot.signature) return slot.signature.error();
     // A stale handle, a faulty token or a wrong mechanism must never reach the world.
@@ -189,8 +189,8 @@ Result<SignedMessage> Pipeline::FinishOne(Work& work) {
     result.signatures.push_back({WithLineEndsOf(message.header, dkim::AssembleField(slot.prepared, *slot.signature)),
                                  slot.key->selector, slot.key->public_key->algorithm(), message.body_hash.digest});
   }
-  result.warnings =
-      dkim::FindWarnings(message.header, message.body_facts ? &*message.body_facts : nullptr, *message.domain->profile);
+  result.warnings = dkim::FindWarnings(message.header, message.body_facts ? &*message.body_facts : nullptr,
+                                       *message.admitted.domain->profile);
   return result;
 }
 

@@ -1,16 +1,11 @@
 #include "signerd/service/admin_service.h"
 
-#include <boost/asio/post.hpp>
-
 #include <algorithm>
 
-#include "firmware/runtime/log.h"
 #include "signerd/dkim/author.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/dkim/profile.h"
 #include "signerd/service/admin_convert.h"
-#include "signerd/service/errors.h"
-#include "signerd/service/identity.h"
 
 namespace hallmark::service {
 namespace {
@@ -36,29 +31,6 @@ std::string FillPage(std::vector<Row>& rows, std::int64_t most, Add add, Name na
 
 }  // namespace
 
-AdminService::Reactor* AdminService::Run(Context* context, const char* what, std::function<Status()> work) {
-  Reactor* reactor = context->DefaultReactor();
-  const std::vector<std::string> identities = PeerIdentities(*context->auth_context());
-  const auto caller = std::find_if(identities.begin(), identities.end(),
-                                   [&](const std::string& identity) { return parts_.operators.contains(identity); });
-  if (caller == identities.end()) {
-    reactor->Finish(ToGrpcStatus(MakeError(Reason::kCallerUnknown, "the client certificate is not that of an operator"),
-                                 Audience::kOperator));
-    return reactor;
-  }
-  boost::asio::post(thread_, [reactor, what, caller = *caller, work = std::move(work)] {
-    const Status done = work();
-    if (done) {
-      log::info("admin: {} by {}", what, caller);
-      reactor->Finish(grpc::Status::OK);
-    } else {
-      log::warn("admin: {} by {} failed: {}: {}", what, caller, ReasonName(done.error().reason), done.error().message);
-      reactor->Finish(ToGrpcStatus(done.error(), Audience::kOperator));
-    }
-  });
-  return reactor;
-}
-
 Result<std::string> AdminService::KnownProfile(const std::string& name) {
   if (name.empty() || name == "default") return std::string("default");
   const auto profile = parts_.store.GetProfile(name);
@@ -79,7 +51,7 @@ Status AdminService::PublishAndRead(const std::string& name, admin::Domain* doma
 
 AdminService::Reactor* AdminService::CreateDomain(Context* context, const admin::CreateDomainRequest* request,
                                                   admin::Domain* response) {
-  return Run(context, "CreateDomain", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"CreateDomain", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
     const auto name = dkim::NormalizeDomain(request->name());
     if (!name) return MakeError(name.error().reason, "name: " + name.error().message);
     const auto profile = KnownProfile(request->profile());
@@ -91,12 +63,13 @@ AdminService::Reactor* AdminService::CreateDomain(Context* context, const admin:
 
 AdminService::Reactor* AdminService::GetDomain(Context* context, const admin::GetDomainRequest* request,
                                                admin::Domain* response) {
-  return Run(context, "GetDomain", [=, this] { return ReadDomain(request->name(), response); });
+  return parts_.gate.Run(context, {"GetDomain", Role::kAuditor}, *request,
+                         [=, this](const Caller&) { return ReadDomain(request->name(), response); });
 }
 
 AdminService::Reactor* AdminService::ListDomains(Context* context, const admin::ListDomainsRequest* request,
                                                  admin::ListDomainsResponse* response) {
-  return Run(context, "ListDomains", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"ListDomains", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
     auto page = PageFrom(request->page_size(), request->page_token());
     if (!page) return page.error();
     auto rows = parts_.store.ListDomains({page->after, page->most + 1});
@@ -110,7 +83,7 @@ AdminService::Reactor* AdminService::ListDomains(Context* context, const admin::
 
 AdminService::Reactor* AdminService::UpdateDomain(Context* context, const admin::UpdateDomainRequest* request,
                                                   admin::Domain* response) {
-  return Run(context, "UpdateDomain", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"UpdateDomain", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
     const auto name = dkim::NormalizeDomain(request->name());
     if (!name) return MakeError(name.error().reason, "name: " + name.error().message);
     const auto profile = KnownProfile(request->profile());
@@ -122,7 +95,7 @@ AdminService::Reactor* AdminService::UpdateDomain(Context* context, const admin:
 
 AdminService::Reactor* AdminService::GenerateKey(Context* context, const admin::GenerateKeyRequest* request,
                                                  admin::Key* response) {
-  return Run(context, "GenerateKey", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"GenerateKey", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
     const auto spec = FromApi(request->algorithm());
     if (!spec) return spec.error();
     const auto domain = dkim::NormalizeDomain(request->domain());
@@ -133,7 +106,7 @@ AdminService::Reactor* AdminService::GenerateKey(Context* context, const admin::
 
 AdminService::Reactor* AdminService::AdoptKey(Context* context, const admin::AdoptKeyRequest* request,
                                               admin::Key* response) {
-  return Run(context, "AdoptKey", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"AdoptKey", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
     const ByteView id = AsBytes(request->cka_id());
@@ -144,7 +117,7 @@ AdminService::Reactor* AdminService::AdoptKey(Context* context, const admin::Ado
 
 AdminService::Reactor* AdminService::GetKey(Context* context, const admin::GetKeyRequest* request,
                                             admin::Key* response) {
-  return Run(context, "GetKey", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"GetKey", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
     return Give(parts_.store.GetKey(*domain, request->selector()), response);
@@ -153,7 +126,7 @@ AdminService::Reactor* AdminService::GetKey(Context* context, const admin::GetKe
 
 AdminService::Reactor* AdminService::ListKeys(Context* context, const admin::ListKeysRequest* request,
                                               admin::ListKeysResponse* response) {
-  return Run(context, "ListKeys", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"ListKeys", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
     std::string domain;
     if (!request->domain().empty()) {
       admin::Domain known;
@@ -174,7 +147,7 @@ AdminService::Reactor* AdminService::ListKeys(Context* context, const admin::Lis
 
 AdminService::Reactor* AdminService::ActivateKey(Context* context, const admin::ActivateKeyRequest* request,
                                                  admin::Key* response) {
-  return Run(context, "ActivateKey", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"ActivateKey", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
     return Give(parts_.keys.Activate(*domain, request->selector()), response);
@@ -183,7 +156,7 @@ AdminService::Reactor* AdminService::ActivateKey(Context* context, const admin::
 
 AdminService::Reactor* AdminService::RetireKey(Context* context, const admin::RetireKeyRequest* request,
                                                admin::Key* response) {
-  return Run(context, "RetireKey", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"RetireKey", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
     return Give(parts_.keys.Retire(*domain, request->selector(), request->allow_last()), response);
@@ -193,50 +166,54 @@ AdminService::Reactor* AdminService::RetireKey(Context* context, const admin::Re
 AdminService::Reactor* AdminService::CreateSigningProfile(Context* context,
                                                           const admin::CreateSigningProfileRequest* request,
                                                           admin::SigningProfile* response) {
-  return Run(context, "CreateSigningProfile", [=, this]() -> Status {
-    const auto profile = FromApi(request->profile());
-    if (!profile) return profile.error();
-    const Status inserted = parts_.store.InsertProfile(*profile);
-    if (!inserted) return inserted;
-    return Give(parts_.store.GetProfile(profile->name), response);
-  });
+  return parts_.gate.Run(context, {"CreateSigningProfile", Role::kOperator}, *request,
+                         [=, this](const Caller&) -> Status {
+                           const auto profile = FromApi(request->profile());
+                           if (!profile) return profile.error();
+                           const Status inserted = parts_.store.InsertProfile(*profile);
+                           if (!inserted) return inserted;
+                           return Give(parts_.store.GetProfile(profile->name), response);
+                         });
 }
 
 AdminService::Reactor* AdminService::GetSigningProfile(Context* context, const admin::GetSigningProfileRequest* request,
                                                        admin::SigningProfile* response) {
-  return Run(context, "GetSigningProfile", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"GetSigningProfile", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
     if (request->name() == "default") return Give(Result<dkim::SigningProfile>(dkim::DefaultProfile()), response);
     return Give(parts_.store.GetProfile(request->name()), response);
   });
 }
 
-AdminService::Reactor* AdminService::ListSigningProfiles(Context* context, const admin::ListSigningProfilesRequest*,
+AdminService::Reactor* AdminService::ListSigningProfiles(Context* context,
+                                                         const admin::ListSigningProfilesRequest* request,
                                                          admin::ListSigningProfilesResponse* response) {
-  return Run(context, "ListSigningProfiles", [=, this]() -> Status {
-    auto profiles = parts_.store.ListProfiles();
-    if (!profiles) return profiles.error();
-    profiles->push_back(dkim::DefaultProfile());
-    std::sort(profiles->begin(), profiles->end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-    for (const auto& profile : *profiles) *response->add_profiles() = ToApi(profile);
-    return Ok();
-  });
+  return parts_.gate.Run(
+      context, {"ListSigningProfiles", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
+        auto profiles = parts_.store.ListProfiles();
+        if (!profiles) return profiles.error();
+        profiles->push_back(dkim::DefaultProfile());
+        std::sort(profiles->begin(), profiles->end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+        for (const auto& profile : *profiles) *response->add_profiles() = ToApi(profile);
+        return Ok();
+      });
 }
 
 AdminService::Reactor* AdminService::UpdateSigningProfile(Context* context,
                                                           const admin::UpdateSigningProfileRequest* request,
                                                           admin::SigningProfile* response) {
-  return Run(context, "UpdateSigningProfile", [=, this]() -> Status {
-    const auto profile = FromApi(request->profile());
-    if (!profile) return profile.error();
-    Status done = parts_.store.UpdateProfile(*profile);
-    if (done) done = parts_.publish();
-    return done ? Give(parts_.store.GetProfile(profile->name), response) : done;
-  });
+  return parts_.gate.Run(context, {"UpdateSigningProfile", Role::kOperator}, *request,
+                         [=, this](const Caller&) -> Status {
+                           const auto profile = FromApi(request->profile());
+                           if (!profile) return profile.error();
+                           Status done = parts_.store.UpdateProfile(*profile);
+                           if (done) done = parts_.publish();
+                           return done ? Give(parts_.store.GetProfile(profile->name), response) : done;
+                         });
 }
 
 AdminService::Reactor* AdminService::GetDnsRecords(Context* context, const admin::GetDnsRecordsRequest* request,
                                                    admin::GetDnsRecordsResponse* response) {
-  return Run(context, "GetDnsRecords", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"GetDnsRecords", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
     admin::Domain domain;
     const Status exists = ReadDomain(request->domain(), &domain);
     if (!exists) return exists;
@@ -257,9 +234,9 @@ AdminService::Reactor* AdminService::GetDnsRecords(Context* context, const admin
   });
 }
 
-AdminService::Reactor* AdminService::GetStatus(Context* context, const admin::GetStatusRequest*,
+AdminService::Reactor* AdminService::GetStatus(Context* context, const admin::GetStatusRequest* request,
                                                admin::GetStatusResponse* response) {
-  return Run(context, "GetStatus", [=, this]() -> Status {
+  return parts_.gate.Run(context, {"GetStatus", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
     const auto view = parts_.snapshot.Get();
     response->set_version(parts_.version);
     response->mutable_start_time()->set_seconds(started_.time_since_epoch().count());

@@ -2,9 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <boost/asio/thread_pool.hpp>
 #include <functional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +11,7 @@
 #include "hallmark/admin/v1/admin.grpc.pb.h"
 #include "signerd/keys/key_manager.h"
 #include "signerd/pipeline/pipeline.h"
+#include "signerd/service/admin_gate.h"
 #include "signerd/snapshot/snapshot.h"
 #include "signerd/store/store.h"
 #include "signerd/tokens/token_set.h"
@@ -21,11 +20,11 @@ namespace hallmark::service {
 
 namespace admin = hallmark::admin::v1;
 
-// hallmark.admin.v1.AdminService. Each call is carried out whole on one thread of its own, one after the other: they
-// are few, they wait for the disk and the token, and none sees half of another's change.
+// hallmark.admin.v1.AdminService: domains, keys, signing profiles, DNS records, status. Calls come in by the AdminGate.
 class AdminService final : public admin::AdminService::CallbackService {
  public:
   struct Parts {
+    AdminGate& gate;
     store::Store& store;
     keys::KeyManager& keys;
     const snapshot::Current& snapshot;
@@ -33,11 +32,9 @@ class AdminService final : public admin::AdminService::CallbackService {
     tokens::TokenSet& tokens;
     const Clock& clock;
     std::function<Status()> publish;  // makes the store's state the current snapshot
-    std::set<std::string> operators;  // identities that may call
     std::string version;
   };
-  explicit AdminService(const Parts& parts) : parts_(parts), started_(parts.clock.Now()), thread_(1) {}
-  ~AdminService() override { thread_.join(); }
+  explicit AdminService(const Parts& parts) : parts_(parts), started_(parts.clock.Now()) {}
 
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
@@ -60,15 +57,12 @@ class AdminService final : public admin::AdminService::CallbackService {
   Reactor* GetStatus(Context*, const admin::GetStatusRequest*, admin::GetStatusResponse*) override;
 
  private:
-  // Runs `work` on the admin thread when the caller is an operator; its Status ends the call.
-  Reactor* Run(Context* context, const char* what, std::function<Status()> work);
   Result<std::string> KnownProfile(const std::string& name);
   Status ReadDomain(const std::string& name, admin::Domain* domain);
   Status PublishAndRead(const std::string& name, admin::Domain* domain);
 
   const Parts parts_;
   const std::chrono::sys_seconds started_;
-  boost::asio::thread_pool thread_;
 };
 
 }  // namespace hallmark::service

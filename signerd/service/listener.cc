@@ -34,7 +34,8 @@ void LogForGrpc(gpr_log_func_args* entry) { log::debug("grpc: {}", entry->messag
 
 }  // namespace
 
-Result<std::unique_ptr<Listener>> Listener::Start(const ListenerConfig& config, grpc::Service* service,
+Result<std::unique_ptr<Listener>> Listener::Start(const ListenerConfig& config,
+                                                  const std::vector<grpc::Service*>& services,
                                                   const std::string& service_name, std::int64_t message_octets) {
   for (const Status& usable :
        {CheckCertificate(config.certificate), CheckPrivateKey(config.private_key, config.certificate),
@@ -50,7 +51,7 @@ Result<std::unique_ptr<Listener>> Listener::Start(const ListenerConfig& config, 
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort(config.listen, MutualTls(config), &port);
-  builder.RegisterService(service);
+  for (grpc::Service* service : services) builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(static_cast<int>(message_octets + kMessageOverhead));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);
   // A fixed window: gRPC's own estimate of the path's bandwidth lets it hold tens of megabytes of a stream on a fast

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "firmware/runtime/result.h"
 
@@ -21,9 +22,10 @@ struct ListenerConfig {
 // when their files change. RequireTls13() must have been called.
 class Listener {
  public:
-  // `message_octets`: the largest message that is taken. kConfigInvalid when the address or a certificate cannot be
-  // used.
-  static Result<std::unique_ptr<Listener>> Start(const ListenerConfig& config, grpc::Service* service,
+  // `service_name`: the one that the health service speaks of. `message_octets`: the largest message that is taken.
+  // kConfigInvalid when the address or a certificate cannot be used.
+  static Result<std::unique_ptr<Listener>> Start(const ListenerConfig& config,
+                                                 const std::vector<grpc::Service*>& services,
                                                  const std::string& service_name, std::int64_t message_octets);
 
   // As bound: with the port that was chosen.

@@ -74,7 +74,13 @@ Result<pipeline::Origin> AdmitCall(const snapshot::Current& snapshot, const grpc
                                    const api::SignOptions& options) {
   const Status valid = CheckOptions(options);
   if (!valid) return valid.error();
-  pipeline::Origin origin{snapshot.Get(), nullptr, options.signing_domain()};
+  pipeline::Origin origin{snapshot.Get(),
+                          nullptr,
+                          options.signing_domain(),
+                          options.partner(),
+                          {options.request_id(),
+                           options.envelope_sender(),
+                           {options.envelope_recipients().begin(), options.envelope_recipients().end()}}};
   const auto relay = admission::AdmitCaller(*origin.snapshot, PeerIdentities(*context.auth_context()));
   if (!relay) return relay.error();
   origin.relay = *relay;

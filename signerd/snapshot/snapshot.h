@@ -44,6 +44,14 @@ struct Domain {
   std::vector<std::shared_ptr<const Key>> active_keys;  // RSA before Ed25519, then by selector
 };
 
+enum class PartnerState : std::uint8_t { kActive, kSuspended, kRevoked };
+
+// In whose name relays send: the organisation itself ("own") or a third party.
+struct Partner {
+  std::string name;
+  PartnerState state = PartnerState::kActive;
+};
+
 // A relay of the configuration.
 struct Relay {
   std::string name;
@@ -63,8 +71,9 @@ template <class T>
 using NameMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
 
 struct Snapshot {
-  NameMap<Domain> domains;  // by name
-  NameMap<Relay> relays;    // by identity
+  NameMap<Domain> domains;                      // by name
+  NameMap<Relay> relays;                        // by identity
+  NameMap<Partner> partners{{"own", {"own"}}};  // by name
 
   const Domain* FindDomain(std::string_view name) const;
   // The longest configured domain that is `author_domain` or a parent of it; null when there is none.
