@@ -13,13 +13,14 @@
 namespace hallmark::tokend {
 namespace {
 
-// This process holds a PIN: it leaves no core, cannot be traced or gain privileges, and ends with signerd.
-void Harden(bool serving) {
+// This process holds a PIN: it leaves no core, and cannot be traced or gain privileges. It ends with signerd, but by
+// the end of the link and not by a signal: one that is killed while it logs in may leave half a token (SoftHSM writes
+// its token anew at each login).
+void Harden() {
   ::prctl(PR_SET_DUMPABLE, 0);
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
-  if (serving) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   ::signal(SIGPIPE, SIG_IGN);
 }
 
@@ -61,7 +62,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
-  Harden(serve->parsed());
+  Harden();
   log::Init("tokend", "info");
   if (serve->parsed()) {
     keeper.between_restarts = std::chrono::seconds(between_restarts);

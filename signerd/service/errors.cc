@@ -55,10 +55,10 @@ Answer ToAnswer(Reason reason) {
     case kOverloaded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 200, nullptr};
     case kRateExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 1000, nullptr};
     case kDailyVolumeExceeded:
-    case kRecipientsExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, kNever, nullptr};
+    case kRecipientsExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 600'000, nullptr};
     case kLoginRequired:
     case kLoginRefused: return {grpc::StatusCode::UNAUTHENTICATED, kNever, nullptr};
-    case kLockedOut: return {grpc::StatusCode::RESOURCE_EXHAUSTED, kNever, nullptr};
+    case kLockedOut: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 30'000, nullptr};
     case kRequestIdReused: return {grpc::StatusCode::INVALID_ARGUMENT, kNever, nullptr};
     case kLedgerUnavailable:
       return {grpc::StatusCode::UNAVAILABLE, 1000, "signatures cannot be recorded now, so none is given"};

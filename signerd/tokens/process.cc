@@ -6,14 +6,19 @@
 #include <sys/wait.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace hallmark::tokens {
 namespace {
 
 constexpr int kLinkFd = 3;
+// More than tokend gives a call of its module that hangs (hsm/tokend/serve.cc).
+constexpr std::chrono::milliseconds kEndsByItself{1200};
+constexpr std::chrono::milliseconds kLook{5};
 
 // tokend gets what its module needs and nothing of signerd's own environment but the path.
 std::vector<std::string> Environment(const TokenConfig& config) {
@@ -89,6 +94,16 @@ Result<TokendProcess> TokendProcess::Spawn(const std::filesystem::path& program,
     return MakeError(Reason::kInternal, program.string() + ": cannot start: " + std::strerror(failed));
   }
   return TokendProcess(pid, std::move(ours));
+}
+
+void TokendProcess::WaitForEnd() {
+  for (auto waited = std::chrono::milliseconds(0); pid_ >= 0 && waited < kEndsByItself; waited += kLook) {
+    if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
+      pid_ = -1;
+      return;
+    }
+    std::this_thread::sleep_for(kLook);
+  }
 }
 
 TokendProcess::~TokendProcess() {

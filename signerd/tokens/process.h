@@ -10,7 +10,8 @@
 
 namespace hallmark::tokens {
 
-// A running tokend and this end of its link. Destroying it kills the process and reaps it. One thread at a time.
+// A running tokend and this end of its link. Destroying it kills the process and reaps it: that is for one that hangs
+// or is dead. One thread at a time.
 class TokendProcess {
  public:
   // Starts `program` for `config`. kInternal when the operating system refuses.
@@ -21,6 +22,9 @@ class TokendProcess {
   ~TokendProcess();
 
   pid_t pid() const { return pid_; }
+  // Waits for a tokend that ends by itself, since its link was closed; at most about a second, then it is killed. A
+  // login that is cut off in the middle may cost the token (hsm/tokend/main.cc).
+  void WaitForEnd();
   // The connected socket; the caller takes it.
   FileDescriptor TakeLink() { return std::move(link_); }
 

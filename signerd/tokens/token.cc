@@ -75,6 +75,7 @@ void Token::Stop() {
   respawn_.cancel();
   if (channel_ != nullptr) channel_->Close();
   channel_.reset();
+  if (process_) process_->WaitForEnd();
   process_.reset();
   const Error error = MakeError(Reason::kShuttingDown, "the daemon is stopping");
   for (auto& [id, attempt] : in_flight_) waiting_.PushFront(std::move(attempt));

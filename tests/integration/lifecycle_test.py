@@ -2,7 +2,9 @@
 
 import pathlib
 import signal
+import subprocess
 import threading
+import time
 import unittest
 
 import grpc
@@ -66,6 +68,21 @@ class LifecycleTest(unittest.TestCase):
             self.assertEqual(process.read_text().strip(), "tokend")
             hallmark.stop()
             self.assertFalse(process.exists())
+
+    def test_crash_while_the_token_logs_in(self):
+        """SoftHSM writes its token anew at a login: a tokend that is cut off in the middle of it leaves half a token."""
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            hallmark.stop()
+            command = [deployment.BIN / "signerd", "--config", hallmark.config]
+            for step in range(100):
+                daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+                                          preexec_fn=deployment.die_with_parent)
+                time.sleep(0.02 + step * 0.001)
+                daemon.kill()
+                daemon.wait()
+            hallmark.start()
+            self.assertEqual(len(hallmark.sign(messages.MESSAGE).signatures), 2)
 
     def test_change_of_keys_while_messages_come(self):
         with deployment.Deployment() as hallmark:

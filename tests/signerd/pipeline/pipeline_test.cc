@@ -149,6 +149,10 @@ TEST_F(PipelineTest, TokendKilledUnderLoadLosesNothing) {
   std::thread killer([&] {
     for (int i = 0; i < 3 && !stop; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      // Not while it logs in: SoftHSM then writes its token anew, and one that is killed meanwhile leaves half of it.
+      while (!stop && tokens_.Facts().front().status.state != link::TokenState::kReady) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      }
       // The only child of this process, whichever thread started it.
       for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
         std::ifstream list(task.path() / "children");
