@@ -6,6 +6,7 @@ find_package(spdlog REQUIRED)
 find_package(Boost 1.81 REQUIRED)
 
 pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
+pkg_check_modules(psl REQUIRED IMPORTED_TARGET libpsl)
 pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
 find_library(HALLMARK_IPSEC_MB_LIBRARY IPSec_MB)
 

@@ -7,7 +7,6 @@
 #include "firmware/runtime/certificate.h"
 #include "firmware/runtime/config.h"
 #include "firmware/runtime/encoding.h"
-#include "signerd/dkim/author.h"
 
 namespace hallmark {
 namespace {
@@ -126,29 +125,6 @@ tokens::TokenConfig ReadToken(ConfigTable& table, const std::filesystem::path& f
   return token;
 }
 
-snapshot::Relay ReadRelay(ConfigTable& table) {
-  snapshot::Relay relay;
-  relay.name = table.String("name", "a name for the relay");
-  relay.identity = table.String("identity", kIdentity);
-  if (!relay.identity.empty() && !IsIdentity(relay.identity)) {
-    table.Reject("identity", "found \"" + relay.identity + "\"", kIdentity);
-  }
-  for (const std::string& entry : table.Strings("domains", "a list of signing domains, or [\"*\"] for all")) {
-    if (entry == "*") {
-      relay.all_domains = true;
-      continue;
-    }
-    const auto domain = dkim::NormalizeDomain(entry);
-    if (domain) {
-      relay.domains.insert(*domain);
-    } else {
-      table.Reject("domains", "found \"" + entry + "\"", "signing domains, for example \"example.com\"");
-    }
-  }
-  relay.weight = static_cast<double>(table.Integer("weight", 1, 1, 1000));
-  return relay;
-}
-
 template <class T, class Name>
 void RejectRepeated(std::vector<ConfigTable>& tables, const std::vector<T>& read, const char* key, Name name) {
   std::set<std::string> seen;
@@ -181,6 +157,7 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
 
   ConfigTable state = root.Table("state");
   config.state_directory = state.Path("directory", "the folder that holds the daemon's state");
+  if (state.Has("initial_policy")) config.initial_policy = state.Path("initial_policy", "the policy for the first start");
 
   if (auto log = root.OptionalTable("log")) {
     constexpr std::string_view kLevels = "debug, info, warn or error";
@@ -199,11 +176,10 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
   for (ConfigTable& table : tokens) config.tokens.push_back(ReadToken(table, (*file)->folder()));
   RejectRepeated(tokens, config.tokens, "name", [](const auto& token) -> const std::string& { return token.name; });
 
-  std::vector<ConfigTable> relays = root.Tables("relay");
-  for (ConfigTable& table : relays) config.relays.push_back(ReadRelay(table));
-  RejectRepeated(relays, config.relays, "name", [](const auto& relay) -> const std::string& { return relay.name; });
-  RejectRepeated(relays, config.relays, "identity",
-                 [](const auto& relay) -> const std::string& { return relay.identity; });
+  if (root.Has("relay")) {
+    root.Reject("relay", "relays are part of the policy now",
+                "them in a policy file: state.initial_policy before the first start, then dkimctl apply -f FILE");
+  }
 
   const Status finished = (*file)->Finish();
   if (!finished) return finished.error();

@@ -9,7 +9,6 @@
 #include "firmware/runtime/result.h"
 #include "signerd/pipeline/pipeline.h"
 #include "signerd/service/listener.h"
-#include "signerd/snapshot/snapshot.h"
 #include "signerd/tokens/token_config.h"
 
 namespace hallmark {
@@ -20,10 +19,10 @@ struct SignerdConfig {
   std::int64_t message_octets = 64 << 20;
   std::set<std::string> operators;
   std::filesystem::path state_directory;
+  std::filesystem::path initial_policy;  // for the first start; may be empty, and need not exist later
   std::string log_level = "info";
   pipeline::PipelineConfig pipeline;
   std::vector<tokens::TokenConfig> tokens;  // at least one; the first is the default
-  std::vector<snapshot::Relay> relays;
 };
 
 // kConfigInvalid with a line for each mistake: "FILE:LINE: KEY: what is wrong; expected ...".

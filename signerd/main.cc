@@ -7,17 +7,22 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <mutex>
 
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/log.h"
 #include "firmware/runtime/sd_notify.h"
 #include "firmware/runtime/tls13.h"
+#include "signerd/admission/quota.h"
 #include "signerd/config.h"
+#include "signerd/initial_policy.h"
 #include "signerd/keys/key_manager.h"
 #include "signerd/pipeline/pipeline.h"
+#include "signerd/policy/policy_file.h"
 #include "signerd/service/admin_gate.h"
 #include "signerd/service/admin_service.h"
 #include "signerd/service/listener.h"
+#include "signerd/service/policy_service.h"
 #include "signerd/service/signing_service.h"
 #include "signerd/store/store.h"
 #include "signerd/token_signer.h"
@@ -29,7 +34,7 @@ namespace {
 
 constexpr std::chrono::seconds kDrain{10};
 constexpr std::chrono::milliseconds kHealthInterval{250};
-constexpr std::int64_t kAdminMessageOctets = 1 << 20;
+constexpr std::int64_t kAdminMessageOctets = 64 << 20;  // a policy of 100,000 domains, and room
 
 // signerd holds no PIN and no DKIM key, but it holds TLS keys and mail: neither belongs in a core dump.
 void Harden() {
@@ -45,14 +50,6 @@ sigset_t EndSignals() {
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
   return set;
-}
-
-Result<std::shared_ptr<const snapshot::Snapshot>> Build(store::Store& store, const std::vector<snapshot::Relay>& relays,
-                                                        const snapshot::Snapshot* previous) {
-  auto built = store.BuildSnapshot(previous);
-  if (!built) return built.error();
-  for (const snapshot::Relay& relay : relays) (*built)->relays.emplace(relay.identity, relay);
-  return std::shared_ptr<const snapshot::Snapshot>(std::move(*built));
 }
 
 // Keeps the health service true until a signal asks the daemon to end.
@@ -78,11 +75,15 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   std::filesystem::create_directories(config.state_directory, failed);
   auto store = store::Store::Open(config.state_directory / "hallmark.db");
   if (!store) return store.error();
-  auto first = Build(**store, config.relays, nullptr);
+  Status done = PutInitialPolicy(**store, config.initial_policy);
+  if (!done) return done;
+  auto first = (*store)->BuildSnapshot(nullptr);
   if (!first) return first.error();
   snapshot::Current current(std::move(*first));
+  std::mutex publishing;  // one at a time, so that an older state never replaces a newer one
   const auto publish = [&]() -> Status {
-    auto next = Build(**store, config.relays, current.Get().get());
+    const std::lock_guard lock(publishing);
+    auto next = (*store)->BuildSnapshot(current.Get().get());
     if (!next) return next.error();
     current.Set(std::move(*next));
     return Ok();
@@ -90,7 +91,8 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
 
   const SystemClock clock;
   tokens::TokenSet tokens(tokend, config.tokens);
-  pipeline::Pipeline pipeline(config.pipeline, tokens, clock);
+  admission::Quotas quotas;
+  pipeline::Pipeline pipeline(config.pipeline, tokens, clock, current, quotas);
   TokenSigner signer(tokens);
   keys::KeyManager keys(**store, signer, clock, publish);
   service::SigningService signing_service({current, pipeline, static_cast<std::size_t>(config.message_octets)});
@@ -98,13 +100,14 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   service::AdminGate gate({config.operators, journal});
   service::AdminService admin_service(
       {gate, **store, keys, current, pipeline, tokens, clock, publish, HALLMARK_VERSION});
+  service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
 
   tokens.Start();
   auto signing = service::Listener::Start(config.signing, {&signing_service}, "hallmark.signing.v1.SigningService",
                                           config.message_octets);
   if (!signing) return signing.error();
-  auto admin =
-      service::Listener::Start(config.admin, {&admin_service}, "hallmark.admin.v1.AdminService", kAdminMessageOctets);
+  auto admin = service::Listener::Start(config.admin, {&admin_service, &policy_service},
+                                        "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");
@@ -144,6 +147,15 @@ int Main(int argc, char** argv) {
     return 1;
   }
   if (check) {
+    std::error_code ignored;
+    // Not needed after the first start, so it may be gone.
+    if (!config->initial_policy.empty() && std::filesystem::exists(config->initial_policy, ignored)) {
+      const auto policy = policy::LoadPolicy(config->initial_policy);
+      if (!policy) {
+        std::fprintf(stderr, "%s\n", policy.error().message.c_str());
+        return 1;
+      }
+    }
     std::printf("%s: OK\n", path.c_str());
     return 0;
   }

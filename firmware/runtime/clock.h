@@ -10,6 +10,8 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual std::chrono::sys_seconds Now() const = 0;
+  // The same, with fractions of a second where the clock has them.
+  virtual std::chrono::system_clock::time_point Precise() const { return Now(); }
 };
 
 class SystemClock final : public Clock {
@@ -17,6 +19,7 @@ class SystemClock final : public Clock {
   std::chrono::sys_seconds Now() const override {
     return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   }
+  std::chrono::system_clock::time_point Precise() const override { return std::chrono::system_clock::now(); }
 };
 
 // Stands still until it is set.

@@ -137,6 +137,39 @@ std::int64_t ConfigTable::Integer(const std::string& key, std::int64_t fallback,
   return fallback;
 }
 
+bool ConfigTable::Flag(const std::string& key, bool fallback) {
+  const toml::node* node = Find(key);
+  if (node == nullptr) return fallback;
+  const auto value = node->value_exact<bool>();
+  if (!value) Reject(key, Found(*node), "true or false");
+  return value.value_or(fallback);
+}
+
+std::optional<std::chrono::sys_seconds> ConfigTable::Time(const std::string& key) {
+  constexpr std::string_view kExpected = "a date or a time with an offset, for example 2026-01-31T00:00:00Z";
+  const toml::node* node = Find(key);
+  if (node == nullptr) return std::nullopt;
+  toml::date_time time;
+  if (const auto date = node->value_exact<toml::date>()) {
+    time.date = *date;
+    time.offset.emplace();
+  } else if (const auto full = node->value_exact<toml::date_time>()) {
+    time = *full;
+  }
+  const std::chrono::year_month_day day(std::chrono::year(time.date.year), std::chrono::month(time.date.month),
+                                        std::chrono::day(time.date.day));
+  if (!time.offset || !day.ok()) {
+    Reject(key, Found(*node), kExpected);
+    return std::nullopt;
+  }
+  return std::chrono::sys_days(day) + std::chrono::hours(time.time.hour) + std::chrono::minutes(time.time.minute) +
+         std::chrono::seconds(time.time.second) - std::chrono::minutes(time.offset->minutes);
+}
+
+std::vector<std::string> ConfigTable::OptionalStrings(const std::string& key, std::string_view expected) {
+  return Has(key) ? Strings(key, expected) : std::vector<std::string>();
+}
+
 std::vector<std::string> ConfigTable::Strings(const std::string& key, std::string_view expected) {
   const toml::node* node = Require(key, expected);
   if (node == nullptr) return {};
@@ -196,6 +229,12 @@ ConfigTable ConfigTable::Table(const std::string& key) {
   const toml::node* node = Require(key, "a table [" + prefix_ + key + "]");
   if (node != nullptr && !node->is_table()) Reject(key, Found(*node), "a table [" + prefix_ + key + "]");
   return {*file_, node == nullptr ? nullptr : node->as_table(), prefix_ + key + "."};
+}
+
+bool ConfigTable::Has(const std::string& key) { return Find(key) != nullptr; }
+
+std::vector<ConfigTable> ConfigTable::OptionalTables(const std::string& key) {
+  return Has(key) ? Tables(key) : std::vector<ConfigTable>();
 }
 
 std::optional<ConfigTable> ConfigTable::OptionalTable(const std::string& key) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -31,8 +32,14 @@ class ConfigTable {
   std::string String(const std::string& key, std::string_view expected, std::string fallback);
   // An optional whole number within [least, most].
   std::int64_t Integer(const std::string& key, std::int64_t fallback, std::int64_t least, std::int64_t most);
+  // An optional true or false.
+  bool Flag(const std::string& key, bool fallback);
+  // An optional date (midnight UTC) or date and time with an offset.
+  std::optional<std::chrono::sys_seconds> Time(const std::string& key);
   // A required list of strings with at least one entry, none of them empty.
   std::vector<std::string> Strings(const std::string& key, std::string_view expected);
+  // The same, but optional.
+  std::vector<std::string> OptionalStrings(const std::string& key, std::string_view expected);
   // An optional table of strings.
   std::map<std::string, std::string> StringMap(const std::string& key);
   // A required string that names a file or folder; made absolute against the configuration file's folder.
@@ -43,6 +50,9 @@ class ConfigTable {
   ConfigTable Table(const std::string& key);  // required
   std::optional<ConfigTable> OptionalTable(const std::string& key);
   std::vector<ConfigTable> Tables(const std::string& key);  // [[key]], at least one
+  std::vector<ConfigTable> OptionalTables(const std::string& key);
+  // Whether the key is there, whatever its value is.
+  bool Has(const std::string& key);
 
   // Reports that `key`'s value will not do. `problem` says what is wrong, `expected` what would be right.
   void Reject(const std::string& key, const std::string& problem, std::string_view expected);

@@ -1,12 +1,19 @@
 #include "signerd/admission/admission.h"
 
-#include "signerd/dkim/author.h"
-
 namespace hallmark::admission {
 
-using snapshot::Domain;
+using snapshot::Partner;
 using snapshot::Relay;
 using snapshot::Snapshot;
+
+namespace {
+
+Status CheckRelayState(const Relay& relay) {
+  if (relay.state == snapshot::RelayState::kActive) return Ok();
+  return MakeError(Reason::kCertificateRevoked, "relay " + relay.name + " is revoked");
+}
+
+}  // namespace
 
 Result<const Relay*> AdmitCaller(const Snapshot& snapshot, std::span<const std::string> identities) {
   const Relay* caller = nullptr;
@@ -21,41 +28,53 @@ Result<const Relay*> AdmitCaller(const Snapshot& snapshot, std::span<const std::
     }
     caller = relay;
   }
-  if (caller != nullptr) return caller;
-  return MakeError(Reason::kCallerUnknown, all.empty()
-                                               ? "the client certificate has no DNS or URI subject alternative name"
-                                               : "no relay is configured for the client certificate (" + all + ")");
+  if (caller == nullptr) {
+    return MakeError(Reason::kCallerUnknown,
+                     all.empty() ? "the client certificate has no DNS or URI subject alternative name"
+                                 : "no relay is configured for the client certificate (" + all + ")");
+  }
+  const Status active = CheckRelayState(*caller);
+  if (!active) return active.error();
+  return caller;
 }
 
-Result<const Domain*> ChooseDomain(const Snapshot& snapshot, const Relay& relay, std::string_view author_domain,
-                                   std::string_view requested) {
-  const Domain* domain = nullptr;
+Result<const Partner*> FindPartner(const Snapshot& snapshot, const Relay& relay, std::string_view requested) {
   if (requested.empty()) {
-    domain = snapshot.FindDomainFor(author_domain);
-    if (domain == nullptr) {
-      return MakeError(Reason::kDomainNotConfigured,
-                       "no signing domain is configured for the author domain " + std::string(author_domain));
-    }
-  } else {
-    const auto name = dkim::NormalizeDomain(requested);
-    if (!name) return MakeError(Reason::kInvalidArgument, "signing_domain: " + name.error().message);
-    // Before anything about the domain is told: it may be another tenant's.
-    if (!relay.MayUse(*name)) {
-      return MakeError(Reason::kDomainNotAllowed, "relay " + relay.name + " may not sign for " + *name);
-    }
-    domain = snapshot.FindDomain(*name);
-    if (domain == nullptr)
-      return MakeError(Reason::kDomainNotConfigured, "the signing domain " + *name + " is not configured");
-    if (!snapshot::IsWithin(author_domain, *name)) {
-      return MakeError(Reason::kDomainNotAllowed, "the author domain " + std::string(author_domain) +
-                                                      " is not within the signing domain " + *name);
+    if (relay.partners.contains(snapshot::kOwn)) {
+      requested = snapshot::kOwn;
+    } else if (relay.partners.size() == 1) {
+      requested = *relay.partners.begin();
+    } else {
+      return MakeError(Reason::kPartnerUnknown,
+                       relay.partners.empty() ? "relay " + relay.name + " may speak for no partner"
+                                              : "relay " + relay.name + " may speak for several partners: name one");
     }
   }
-  if (!relay.MayUse(domain->name)) {
-    return MakeError(Reason::kDomainNotAllowed, "relay " + relay.name + " may not sign for " + domain->name);
+  const Partner* partner = relay.partners.contains(requested) ? snapshot.FindPartner(requested) : nullptr;
+  if (partner != nullptr) return partner;
+  return MakeError(Reason::kPartnerNotAllowed, "relay " + relay.name + " may not speak for the partner it names");
+}
+
+Status CheckSize(const Partner& partner, std::uint64_t octets) {
+  const std::uint64_t most = partner.message.max_octets;
+  if (most == 0 || octets <= most) return Ok();
+  return MakeError(Reason::kSizeNotAllowed, "the message has over " + std::to_string(most) +
+                                                " octets, which is the most for partner " + partner.name);
+}
+
+Status CheckStillAllowed(const Snapshot& now, const Relay& relay, const Partner& partner) {
+  const Relay* known_relay = now.FindRelay(relay.identity);
+  if (known_relay == nullptr || known_relay->state != snapshot::RelayState::kActive) {
+    return MakeError(Reason::kCertificateRevoked, "relay " + relay.name + " was revoked meanwhile");
   }
-  if (domain->active_keys.empty()) return MakeError(Reason::kNoActiveKey, domain->name + " has no active key");
-  return domain;
+  const Partner* known = now.FindPartner(partner.name);
+  if (known == nullptr || known->state == snapshot::PartnerState::kRevoked) {
+    return MakeError(Reason::kPartnerRevoked, "partner " + partner.name + " was revoked meanwhile");
+  }
+  if (known->state == snapshot::PartnerState::kSuspended) {
+    return MakeError(Reason::kPartnerSuspended, "partner " + partner.name + " was suspended meanwhile");
+  }
+  return Ok();
 }
 
 }  // namespace hallmark::admission

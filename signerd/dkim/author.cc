@@ -227,11 +227,11 @@ Result<Author> FindAuthor(const Header& header) {
   if (!mailboxes) return mailboxes.error();
   if (mailboxes->empty()) return Unusable("there is no mailbox");
   Result<Author> author = AuthorOf(mailboxes->front());
-  for (const Mailbox& other : *mailboxes) {
-    if (!author) return author;
-    const auto another = AuthorOf(other);
+  for (std::size_t i = 1; author && i < mailboxes->size(); ++i) {
+    auto another = AuthorOf((*mailboxes)[i]);
     if (!another) return another.error();
     if (another->domain != author->domain) return Unusable("the mailboxes have different domains");
+    author->others.push_back(std::move(another->address));
   }
   return author;
 }

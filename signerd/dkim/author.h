@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "firmware/runtime/result.h"
 #include "signerd/dkim/header.h"
@@ -12,6 +13,8 @@ namespace hallmark::dkim {
 struct Author {
   std::string address;  // addr-spec of the first mailbox, as written but without comments and folds
   std::string domain;   // the author domain: lower-case A-label
+  // Addresses of the mailboxes after the first, in order; they have the same domain.
+  std::vector<std::string> others = {};
 };
 
 // The author of a message, from its one From field (RFC 5322 section 3.6.2; groups, comments, quoted local parts,

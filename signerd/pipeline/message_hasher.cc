@@ -15,25 +15,31 @@ Status CheckLineEndings(const dkim::LineFacts& facts, const snapshot::Domain& do
 }
 
 // What the header of every message goes through once it has ended.
-Result<Admitted> Admit(const Origin& origin, const dkim::Header& header) {
-  auto author = dkim::FindAuthor(header);
-  if (!author) return author.error();
-  const auto domain = admission::ChooseDomain(*origin.snapshot, *origin.relay, author->domain, origin.requested_domain);
-  if (!domain) return domain.error();
-  const Status lines = CheckLineEndings(header.line_facts(), **domain, "header");
-  if (!lines) return lines.error();
-  return Admitted{&origin.snapshot->partners.at("own"), *domain, std::move(*author)};
+Result<Admitted> Admit(const Origin& origin, const Reception& reception, const dkim::Header& header,
+                       std::optional<std::uint64_t> octets) {
+  auto decision = admission::Decide(QuestionOf(origin, header, octets, reception.clock.Now()));
+  if (!decision) return decision.error();
+  auto charge =
+      reception.quotas.Take(*decision->partner, origin.envelope.recipients.size(), reception.clock.Precise());
+  if (!charge) return charge.error();
+  return Admitted{decision->partner, decision->domain, std::move(decision->author), std::move(*charge)};
 }
 
 }  // namespace
 
-Result<ParsedMessage> ParseMessage(const Origin& origin, const dkim::Limits& limits, std::string_view message) {
-  dkim::HeaderReader reader(limits);
+admission::Question QuestionOf(const Origin& origin, const dkim::Header& header, std::optional<std::uint64_t> octets,
+                               std::chrono::sys_seconds now) {
+  return {*origin.snapshot, *origin.relay, origin.requested_partner,           origin.requested_domain,
+          header,           octets,        origin.envelope.recipients.size(), now};
+}
+
+Result<ParsedMessage> ParseMessage(const Origin& origin, const Reception& reception, std::string_view message) {
+  dkim::HeaderReader reader(reception.limits);
   const auto taken = reader.Push(message);
   if (!taken) return taken.error();
   auto header = std::move(reader).Finish();
   if (!header) return header.error();
-  auto admitted = Admit(origin, *header);
+  auto admitted = Admit(origin, reception, *header, message.size());
   if (!admitted) return admitted.error();
   return ParsedMessage{std::move(*header), std::move(*admitted), message.substr(*taken)};
 }
@@ -46,6 +52,7 @@ Result<HashedMessage> WithBody(ParsedMessage message, const dkim::HashedBody& bo
 }
 
 Status MessageHasher::Push(std::string_view chunk) {
+  octets_ += chunk.size();
   if (!header_) {
     const auto taken = reader_.Push(chunk);
     if (!taken) return taken.error();
@@ -54,6 +61,8 @@ Status MessageHasher::Push(std::string_view chunk) {
     if (!ended) return ended;
     chunk.remove_prefix(*taken);
   }
+  const Status size = admission::CheckSize(*admitted_->partner, octets_);
+  if (!size) return size;
   body_->Push(chunk);
   return Ok();
 }
@@ -61,7 +70,7 @@ Status MessageHasher::Push(std::string_view chunk) {
 Status MessageHasher::EndHeader() {
   auto header = std::move(reader_).Finish();
   if (!header) return header.error();
-  auto admitted = Admit(origin_, *header);
+  auto admitted = Admit(origin_, reception_, *header, std::nullopt);
   if (!admitted) return admitted.error();
   header_.emplace(std::move(*header));
   admitted_.emplace(std::move(*admitted));
@@ -73,18 +82,25 @@ Result<HashedMessage> MessageHasher::Finish() {
   if (!header_) {
     const Status ended = EndHeader();
     if (!ended) return ended.error();
+    const Status size = admission::CheckSize(*admitted_->partner, octets_);
+    if (!size) return size.error();
   }
   const dkim::BodyHash hash = body_->Finish();
   return WithBody({std::move(*header_), std::move(*admitted_), {}}, {hash, body_->facts()});
 }
 
-Result<HashedMessage> TakeDigest(const Origin& origin, const dkim::Limits& limits, std::string_view header_block,
+Result<HashedMessage> TakeDigest(const Origin& origin, const Reception& reception, std::string_view header_block,
                                  dkim::Canonicalization body_canonicalization, const dkim::Digest& body_hash,
                                  std::optional<std::uint64_t> body_length) {
-  auto header = dkim::Header::Parse(header_block, limits);
+  auto header = dkim::Header::Parse(header_block, reception.limits);
   if (!header) return header.error();
-  auto admitted = Admit(origin, *header);
+  const auto octets = body_length ? std::optional(header_block.size() + *body_length) : std::nullopt;
+  auto admitted = Admit(origin, reception, *header, octets);
   if (!admitted) return admitted.error();
+  if (admitted->partner->message.max_octets != 0 && !body_length) {
+    return MakeError(Reason::kInvalidArgument,
+                     "body_length: partner " + admitted->partner->name + " has a largest size, which needs it");
+  }
   if (admitted->domain->profile->body_length && !body_length) {
     return MakeError(Reason::kInvalidArgument, "body_length: the signing profile " + admitted->domain->profile->name +
                                                    " writes l=, which needs it");

@@ -6,7 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include "firmware/runtime/clock.h"
 #include "firmware/runtime/result.h"
+#include "signerd/admission/admission.h"
+#include "signerd/admission/quota.h"
 #include "signerd/dkim/author.h"
 #include "signerd/dkim/body_batch.h"
 #include "signerd/dkim/body_hasher.h"
@@ -28,7 +31,7 @@ struct Origin {
   std::shared_ptr<const snapshot::Snapshot> snapshot;
   const snapshot::Relay* relay = nullptr;  // within `snapshot`
   std::string requested_domain;            // empty: from the author domain
-  std::string requested_partner;           // empty: "own"
+  std::string requested_partner;           // empty: as admission::FindPartner says
   Envelope envelope;
 };
 
@@ -37,7 +40,20 @@ struct Admitted {
   const snapshot::Partner* partner;
   const snapshot::Domain* domain;  // the signing domain
   dkim::Author author;
+  admission::Charge charge;  // what it was counted as; given back where it is not signed in the end
 };
+
+// What every message is let in by.
+struct Reception {
+  const snapshot::Current& snapshot;
+  admission::Quotas& quotas;
+  const Clock& clock;
+  dkim::Limits limits;
+};
+
+// What is asked of admission about a message with this header. `octets` is its size where it is known.
+admission::Question QuestionOf(const Origin& origin, const dkim::Header& header, std::optional<std::uint64_t> octets,
+                               std::chrono::sys_seconds now);
 
 // A message of which nothing but the header and the body hash is needed any more.
 struct HashedMessage {
@@ -56,15 +72,17 @@ struct ParsedMessage {
 };
 
 // The way of a whole message: its body is hashed in between, together with others (dkim::BodyBatch).
-Result<ParsedMessage> ParseMessage(const Origin& origin, const dkim::Limits& limits, std::string_view message);
+Result<ParsedMessage> ParseMessage(const Origin& origin, const Reception& reception, std::string_view message);
 Result<HashedMessage> WithBody(ParsedMessage message, const dkim::HashedBody& body);
 
-// Takes one message in chunks of any size. The signing domain is chosen, and refused where the relay may not use it, as
-// soon as the header has ended; from there on the body is hashed as it comes, in constant memory.
+// Takes one message in chunks of any size. It is decided upon as soon as the header has ended; from there on the body is
+// hashed as it comes, in constant memory, until it is larger than its partner may send.
 // Not thread-safe. After an error the object is spent.
 class MessageHasher {
  public:
-  MessageHasher(const Origin& origin, const dkim::Limits& limits) : origin_(origin), reader_(limits) {}
+  // Both must outlive it.
+  MessageHasher(const Origin& origin, const Reception& reception)
+      : origin_(origin), reception_(reception), reader_(reception.limits) {}
 
   Status Push(std::string_view chunk);
   Result<HashedMessage> Finish();
@@ -72,6 +90,8 @@ class MessageHasher {
  private:
   Status EndHeader();
   const Origin& origin_;
+  const Reception& reception_;
+  std::uint64_t octets_ = 0;
   dkim::HeaderReader reader_;
   std::optional<dkim::Header> header_;
   std::optional<Admitted> admitted_;
@@ -79,7 +99,7 @@ class MessageHasher {
 };
 
 // The same for a relay that has hashed the body itself.
-Result<HashedMessage> TakeDigest(const Origin& origin, const dkim::Limits& limits, std::string_view header_block,
+Result<HashedMessage> TakeDigest(const Origin& origin, const Reception& reception, std::string_view header_block,
                                  dkim::Canonicalization body_canonicalization, const dkim::Digest& body_hash,
                                  std::optional<std::uint64_t> body_length);
 

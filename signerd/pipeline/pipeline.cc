@@ -29,14 +29,18 @@ struct Pipeline::Work {
     dkim::PreparedSignature prepared;
     Result<Bytes> signature = Bytes();
   };
-  explicit Work(Job taken) : job(std::move(taken)) {}
-  tokens::Flow flow() const { return {job.origin.relay->name, job.origin.relay->weight}; }
+  explicit Work(Job taken)
+      : job(std::move(taken)),
+        partner(admission::FindPartner(*job.origin.snapshot, *job.origin.relay, job.origin.requested_partner)) {}
+  // Partners share what there is, whichever relays they come through. Only where there is a partner.
+  tokens::Flow flow() const { return {(*partner)->name, (*partner)->weight}; }
   // To prepare it: about the same for a message and for some 20,000 octets of it.
   double cost() const {
     const auto* whole = std::get_if<std::string_view>(&job.message);
     return 1 + (whole == nullptr ? 0 : static_cast<double>(whole->size()) / 20'000);
   }
   Job job;
+  Result<const snapshot::Partner*> partner;
   bool entered = false;                 // holds a credit
   std::optional<ParsedMessage> parsed;  // until its body is hashed
   std::optional<HashedMessage> hashed;
@@ -44,11 +48,11 @@ struct Pipeline::Work {
   std::atomic<std::size_t> remaining{0};
 };
 
-Pipeline::Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock)
+Pipeline::Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock,
+                   const snapshot::Current& snapshot, admission::Quotas& quotas)
     : intake_(config.in_flight),
-      limits_(config.limits),
+      reception_{snapshot, quotas, clock, config.limits},
       tokens_(tokens),
-      clock_(clock),
       pool_(ThreadCount(config.threads)),
       prepare_(pool_, ThreadCount(config.threads),
                [this](std::vector<WorkPointer> batch) { Prepare(std::move(batch)); }),
@@ -59,10 +63,14 @@ Pipeline::~Pipeline() { pool_.join(); }
 
 void Pipeline::Submit(Job job) {
   const auto work = std::make_shared<Work>(std::move(job));
+  if (!work->partner) {
+    Answer(*work, work->partner.error());
+    return;
+  }
   const tokens::Flow flow = work->flow();
   work->entered = intake_.Enter(flow.name);
   if (!work->entered) {
-    Answer(*work, MakeError(Reason::kOverloaded, "this relay has too many messages in flight: try again shortly"));
+    Answer(*work, MakeError(Reason::kOverloaded, "this partner has too many messages in flight: try again shortly"));
     return;
   }
   prepare_.Push(flow, work->cost(), work);
@@ -132,7 +140,7 @@ Status Pipeline::Parse(Work& work, dkim::BodyBatch& bodies) {
     work.hashed.emplace(std::move(*hashed));
     return Ok();
   }
-  auto parsed = ParseMessage(work.job.origin, limits_, std::get<std::string_view>(work.job.message));
+  auto parsed = ParseMessage(work.job.origin, reception_, std::get<std::string_view>(work.job.message));
   if (!parsed) return parsed.error();
   bodies.Add(parsed->admitted.domain->profile->body, parsed->body);
   work.parsed.emplace(std::move(*parsed));
@@ -152,7 +160,7 @@ Status Pipeline::LayOut(Work& work) {
                                             .algorithm = key->public_key->algorithm(),
                                             .body_canonicalization = message.body_canonicalization,
                                             .body_hash = message.body_hash,
-                                            .time = clock_.Now()});
+                                            .time = reception_.clock.Now()});
     if (!prepared) return prepared.error();
     work.slots.push_back({key, std::move(*prepared)});
   }
@@ -171,11 +179,17 @@ void Pipeline::CollectSignings(const WorkPointer& work, std::vector<tokens::Sign
 }
 
 void Pipeline::Finish(std::vector<WorkPointer> batch) {
-  for (const WorkPointer& work : batch) Answer(*work, FinishOne(*work));
+  const auto now = reception_.snapshot.Get();
+  for (const WorkPointer& work : batch) Answer(*work, FinishOne(*work, *now));
 }
 
-Result<SignedMessage> Pipeline::FinishOne(Work& work) {
+Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& now) {
   const HashedMessage& message = *work.hashed;
+  // It may have waited, or have come in chunks for hours, since it was let in.
+  if (&now != work.job.origin.snapshot.get()) {
+    const Status allowed = admission::CheckStillAllowed(now, *work.job.origin.relay, *message.admitted.partner);
+    if (!allowed) return allowed.error();
+  }
   SignedMessage result;
   result.signing_domain = message.admitted.domain->name;
   for (const Work::Slot& slot : work.slots) {
@@ -197,8 +211,9 @@ Result<SignedMessage> Pipeline::FinishOne(Work& work) {
 void Pipeline::Answer(Work& work, Result<SignedMessage> result) {
   ++(result ? signed_ : refused_);
   if (!result && result.error().reason == Reason::kSignatureInvalid) log::error("{}", result.error().message);
+  if (result) work.hashed->admitted.charge.Keep();
   const auto done = std::move(work.job.done);
-  if (work.entered) intake_.Leave(work.job.origin.relay->name);
+  if (work.entered) intake_.Leave(work.flow().name);
   done(std::move(result));
 }
 

@@ -64,15 +64,17 @@ struct Counters {
 // was signed. All signatures of a message are made or none is given.
 class Pipeline {
  public:
-  Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock);
+  Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock,
+           const snapshot::Current& snapshot, admission::Quotas& quotas);
   // The tokens must be stopped first, so that nothing is in flight.
   ~Pipeline();
 
-  // Any thread. Always answers through job.done; kOverloaded at once when the relay gets no credit.
+  // Any thread. Always answers through job.done; kOverloaded at once when the partner gets no credit.
   void Submit(Job job);
 
   Counters counters() const;
-  const dkim::Limits& limits() const { return limits_; }
+  // For messages that are decided upon before they come here.
+  const Reception& reception() const { return reception_; }
 
  private:
   struct Work;
@@ -85,13 +87,12 @@ class Pipeline {
   void GiveBack(std::unique_ptr<dkim::BodyBatch> bodies);
   void CollectSignings(const WorkPointer& work, std::vector<tokens::Signing>& signings);
   void Finish(std::vector<WorkPointer> batch);
-  Result<SignedMessage> FinishOne(Work& work);
+  Result<SignedMessage> FinishOne(Work& work, const snapshot::Snapshot& now);
   void Answer(Work& work, Result<SignedMessage> result);
 
   Intake intake_;
-  const dkim::Limits limits_;
+  const Reception reception_;
   tokens::TokenSet& tokens_;
-  const Clock& clock_;
   std::atomic<std::int64_t> signed_{0}, refused_{0};
   std::mutex bodies_mutex_;                               // guards bodies_
   std::vector<std::unique_ptr<dkim::BodyBatch>> bodies_;  // those that no thread is using

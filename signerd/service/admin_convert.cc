@@ -135,15 +135,6 @@ admin::Token ToApi(const tokens::TokenFacts& facts) {
   return out;
 }
 
-admin::Relay ToApi(const snapshot::Relay& relay) {
-  admin::Relay out;
-  out.set_name(relay.name);
-  out.set_identity(relay.identity);
-  if (relay.all_domains) out.add_domains("*");
-  for (const auto& domain : relay.domains) out.add_domains(domain);
-  return out;
-}
-
 Result<keys::KeySpec> FromApi(admin::KeyAlgorithm algorithm) {
   switch (algorithm) {
     case admin::KEY_ALGORITHM_RSA_2048: return keys::KeySpec{dkim::Algorithm::kRsaSha256, 2048};

@@ -15,7 +15,6 @@ hallmark::admin::v1::Domain ToApi(const store::DomainRow& row);
 hallmark::admin::v1::Key ToApi(const snapshot::Key& key);
 hallmark::admin::v1::SigningProfile ToApi(const dkim::SigningProfile& profile);
 hallmark::admin::v1::Token ToApi(const tokens::TokenFacts& facts);
-hallmark::admin::v1::Relay ToApi(const snapshot::Relay& relay);
 hallmark::admin::v1::KeyState ToApi(snapshot::KeyState state);
 
 // kInvalidArgument names the field.

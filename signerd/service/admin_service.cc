@@ -5,6 +5,7 @@
 #include "signerd/dkim/author.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/dkim/profile.h"
+#include "signerd/policy/policy_convert.h"
 #include "signerd/service/admin_convert.h"
 
 namespace hallmark::service {
@@ -241,7 +242,7 @@ AdminService::Reactor* AdminService::GetStatus(Context* context, const admin::Ge
     response->set_version(parts_.version);
     response->mutable_start_time()->set_seconds(started_.time_since_epoch().count());
     for (const auto& facts : parts_.tokens.Facts()) *response->add_tokens() = ToApi(facts);
-    for (const auto& [identity, relay] : view->relays) *response->add_relays() = ToApi(relay);
+    for (const auto& [identity, relay] : view->relays) *response->add_relays() = policy::ToApi(relay);
     std::sort(response->mutable_relays()->begin(), response->mutable_relays()->end(),
               [](const auto& a, const auto& b) { return a.name() < b.name(); });
     response->set_domain_count(static_cast<std::int64_t>(view->domains.size()));

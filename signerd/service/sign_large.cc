@@ -35,7 +35,7 @@ class LargeCall final : public SigningCall<LargeReactor> {
       if (!origin) return origin.error();
       origin_ = std::move(*origin);
       request_id_ = chunk_.options().request_id();
-      hasher_.emplace(origin_, parts_.pipeline.limits());
+      hasher_.emplace(origin_, parts_.pipeline.reception());
     } else if (chunk_.has_options()) {
       return MakeError(Reason::kInvalidArgument, "options: only the first chunk carries them");
     }

@@ -24,10 +24,6 @@ Status CheckOptions(const api::SignOptions& options) {
   if (options.envelope_recipients_size() > kMaxRecipients) {
     return MakeError(Reason::kInvalidArgument, "envelope_recipients: expected at most 10000");
   }
-  if (!options.partner().empty() && options.partner() != "own") {
-    return MakeError(Reason::kInvalidArgument,
-                     "partner: no such partner is configured; leave it empty for the organisation itself");
-  }
   return Ok();
 }
 
@@ -55,7 +51,7 @@ std::string_view WarningName(dkim::WarningCode code) {
 }
 
 Result<pipeline::HashedMessage> HashedFrom(const api::SignDigestRequest& request, const pipeline::Origin& origin,
-                                           const dkim::Limits& limits) {
+                                           const pipeline::Reception& reception) {
   const auto canonicalization = FromApi(request.body_canonicalization());
   if (!canonicalization) return canonicalization.error();
   dkim::Digest digest;
@@ -64,7 +60,7 @@ Result<pipeline::HashedMessage> HashedFrom(const api::SignDigestRequest& request
                      "body_hash: expected 32 octets, found " + std::to_string(request.body_hash().size()));
   }
   std::copy(request.body_hash().begin(), request.body_hash().end(), digest.begin());
-  return pipeline::TakeDigest(origin, limits, request.header(), *canonicalization, digest,
+  return pipeline::TakeDigest(origin, reception, request.header(), *canonicalization, digest,
                               request.has_body_length() ? std::optional(request.body_length()) : std::nullopt);
 }
 
@@ -139,7 +135,7 @@ grpc::ServerUnaryReactor* SigningService::SignDigest(grpc::CallbackServerContext
     call->Refuse(origin.error());
     return call;
   }
-  auto hashed = HashedFrom(*request, *origin, parts_.pipeline.limits());
+  auto hashed = HashedFrom(*request, *origin, parts_.pipeline.reception());
   if (!hashed) {
     call->Refuse(hashed.error());
   } else {

@@ -22,9 +22,16 @@ const Relay* Snapshot::FindRelay(std::string_view identity) const {
   return found == relays.end() ? nullptr : &found->second;
 }
 
-bool IsWithin(std::string_view name, std::string_view parent) {
-  if (name.size() == parent.size()) return name == parent;
-  return name.size() > parent.size() && name.ends_with(parent) && name[name.size() - parent.size() - 1] == '.';
+const Relay* Snapshot::FindRelayByName(std::string_view name) const {
+  for (const auto& [identity, relay] : relays) {
+    if (relay.name == name) return &relay;
+  }
+  return nullptr;
+}
+
+const Partner* Snapshot::FindPartner(std::string_view name) const {
+  const auto found = partners.find(name);
+  return found == partners.end() ? nullptr : &found->second;
 }
 
 }  // namespace hallmark::snapshot

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -14,6 +13,7 @@
 #include "signerd/dkim/field_selection.h"
 #include "signerd/dkim/public_key.h"
 #include "signerd/dkim/types.h"
+#include "signerd/snapshot/partner.h"
 
 // The immutable view that the hot path reads. It is built whole from the store, never changed afterwards, and swapped
 // as one pointer; so a message sees the domains, keys and relays of one instant.
@@ -42,47 +42,26 @@ struct Domain {
   std::string name;  // A-label
   std::shared_ptr<const dkim::PreparedProfile> profile;
   std::vector<std::shared_ptr<const Key>> active_keys;  // RSA before Ed25519, then by selector
+  // Known ahead, so that no message waits for the Public Suffix List: below such a domain others have theirs.
+  bool public_suffix = false;
 };
 
-enum class PartnerState : std::uint8_t { kActive, kSuspended, kRevoked };
-
-// In whose name relays send: the organisation itself ("own") or a third party.
-struct Partner {
-  std::string name;
-  PartnerState state = PartnerState::kActive;
-};
-
-// A relay of the configuration.
-struct Relay {
-  std::string name;
-  std::string identity;  // "dns:NAME" or "uri:URI", as its certificate's SAN says
-  bool all_domains = false;
-  std::set<std::string, std::less<>> domains;  // signing domains it may use
-  double weight = 1;                           // its share where there is more work than can be done
-
-  bool MayUse(std::string_view domain) const { return all_domains || domains.contains(domain); }
-};
-
-struct StringHash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-};
 template <class T>
 using NameMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
 
 struct Snapshot {
-  NameMap<Domain> domains;                      // by name
-  NameMap<Relay> relays;                        // by identity
-  NameMap<Partner> partners{{"own", {"own"}}};  // by name
+  NameMap<Domain> domains;  // by name
+  NameMap<Relay> relays;    // by identity
+  // By name. "own" is there even before there is a policy; it may do nothing then.
+  NameMap<Partner> partners{{std::string(kOwn), Partner{std::string(kOwn)}}};
 
   const Domain* FindDomain(std::string_view name) const;
   // The longest configured domain that is `author_domain` or a parent of it; null when there is none.
   const Domain* FindDomainFor(std::string_view author_domain) const;
   const Relay* FindRelay(std::string_view identity) const;
+  const Relay* FindRelayByName(std::string_view name) const;  // looks at all: not for the way of a message
+  const Partner* FindPartner(std::string_view name) const;
 };
-
-// Whether `name` is `parent` or below it. Both are A-labels in lower case.
-bool IsWithin(std::string_view name, std::string_view parent);
 
 // The current snapshot. Get from any thread, without waiting; Set from the thread that changes the store.
 class Current {

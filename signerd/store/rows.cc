@@ -1,7 +1,6 @@
 #include "signerd/store/rows.h"
 
 namespace hallmark::store {
-namespace {
 
 std::string JoinLines(const std::vector<std::string>& list) {
   std::string text;
@@ -18,8 +17,6 @@ std::vector<std::string> SplitLines(const std::string& text) {
   }
   return list;
 }
-
-}  // namespace
 
 Statement& BindProfile(Statement& statement, const dkim::SigningProfile& profile) {
   return statement.Bind(1, profile.name)

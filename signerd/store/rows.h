@@ -11,7 +11,7 @@
 #include "signerd/snapshot/snapshot.h"
 #include "signerd/store/sqlite.h"
 
-// Between rows and types. Used by store.cc only.
+// Between rows and types. Used within store only.
 namespace hallmark::store {
 
 inline constexpr char kSelectKey[] =
@@ -22,6 +22,10 @@ inline std::chrono::sys_seconds ReadTime(const Statement& row, int column) {
   return std::chrono::sys_seconds(std::chrono::seconds(row.Integer(column)));
 }
 inline std::int64_t WriteState(snapshot::KeyState state) { return static_cast<std::int64_t>(state); }
+
+// Lists are kept as text with a line for each entry.
+std::string JoinLines(const std::vector<std::string>& list);
+std::vector<std::string> SplitLines(const std::string& text);
 
 // Binds all thirteen columns, in the order of the table.
 Statement& BindProfile(Statement& statement, const dkim::SigningProfile& profile);

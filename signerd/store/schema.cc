@@ -40,6 +40,37 @@ CREATE TABLE key (
   UNIQUE (token, cka_id, domain)
 ) STRICT, WITHOUT ROWID;
 )",
+    // Partners and relays. A limit or a time of 0 is none.
+    R"(
+CREATE TABLE partner (
+  name TEXT PRIMARY KEY,
+  state INTEGER NOT NULL,
+  author_domains TEXT NOT NULL,
+  signing_domains TEXT NOT NULL,
+  addresses TEXT NOT NULL,
+  alignment INTEGER NOT NULL,
+  forbid_bcc INTEGER NOT NULL,
+  require_date INTEGER NOT NULL,
+  require_message_id INTEGER NOT NULL,
+  max_octets INTEGER NOT NULL,
+  rate_per_second INTEGER NOT NULL,
+  burst INTEGER NOT NULL,
+  messages_per_day INTEGER NOT NULL,
+  recipients_per_message INTEGER NOT NULL,
+  recipients_per_day INTEGER NOT NULL,
+  not_before INTEGER NOT NULL,
+  not_after INTEGER NOT NULL,
+  weight INTEGER NOT NULL,
+  suspend_on TEXT NOT NULL,
+  hard_limit_per_minute INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE relay (
+  name TEXT PRIMARY KEY,
+  identity TEXT NOT NULL UNIQUE,
+  partners TEXT NOT NULL,
+  state INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+)",
 };
 
 }  // namespace

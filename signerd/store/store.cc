@@ -1,5 +1,6 @@
 #include "signerd/store/store.h"
 
+#include "signerd/snapshot/organizational_domain.h"
 #include "signerd/store/rows.h"
 
 namespace hallmark::store {
@@ -222,7 +223,9 @@ Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot(const snapshot:
     if (profile == by_name.end()) {
       return MakeError(Reason::kStorageFailed, "the domain " + row.name + " has the unknown profile " + row.profile);
     }
-    built->domains.emplace(row.name, snapshot::Domain{row.name, profile->second, {}});
+    const snapshot::Domain* known = previous == nullptr ? nullptr : previous->FindDomain(row.name);
+    const bool public_suffix = known != nullptr ? known->public_suffix : snapshot::IsPublicSuffix(row.name);
+    built->domains.emplace(row.name, snapshot::Domain{row.name, profile->second, {}, public_suffix});
   }
   auto keys = ListActiveKeys();
   if (!keys) return keys.error();
@@ -235,6 +238,10 @@ Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot(const snapshot:
     });
     active.insert(place, Share(std::move(key), previous));
   }
+  auto policy = GetPolicy();
+  if (!policy) return policy.error();
+  for (auto& [name, partner] : policy->partners) built->partners.insert_or_assign(name, std::move(partner));
+  for (auto& [name, relay] : policy->relays) built->relays.emplace(relay.identity, std::move(relay));
   return built;
 }
 

@@ -26,7 +26,7 @@ struct Page {
   std::int64_t most = 1000;
 };
 
-// The daemon's state: domains, signing profiles and key records. Every call is one transaction that is durable when it
+// The daemon's state: domains, signing profiles, key records, partners and relays. Every call is one transaction that is durable when it
 // returns. Any thread; callers take turns. Errors: kNotFound, kAlreadyExists, kStateConflict, kStorageFailed.
 class Store {
  public:
@@ -53,8 +53,16 @@ class Store {
   Status ChangeKeyState(const std::string& domain, const std::string& selector, snapshot::KeyState from,
                         snapshot::KeyState to, std::chrono::sys_seconds now);
 
-  // Everything the hot path needs, but the relays, which come from the configuration. Keys that are the same in
-  // `previous` (may be null) are shared with it, so that what was parsed stays parsed.
+  // Empty until a first policy was put.
+  Result<snapshot::Policy> GetPolicy();
+  // All of it or nothing.
+  Status ChangePolicy(const snapshot::PolicyEdit& edit);
+  // kStateConflict when the partner is no longer in state `from`.
+  Status ChangePartnerState(const std::string& name, snapshot::PartnerState from, snapshot::PartnerState to);
+  Status SetRelayState(const std::string& name, snapshot::RelayState state);
+
+  // Everything the hot path needs. Keys that are the same in `previous` (may be null) are shared with it, so that what
+  // was parsed stays parsed.
   Result<std::shared_ptr<snapshot::Snapshot>> BuildSnapshot(const snapshot::Snapshot* previous);
 
  private:

@@ -42,22 +42,21 @@ def token_uri(change):
 
 
 TOKEN = '[[token]]\nname = "{}"\nmodule = "/usr/lib/softhsm/libsofthsm2.so"\nuri = "pkcs11:token=x?pin-source=file:/dev/null"\n'
-RELAY = '[[relay]]\nname = "{}"\nidentity = "{}"\ndomains = ["*"]\n'
 
 # name: (change, key that the error names, text that stands on that line of the file, what is in the error)
 BROKEN = {
     "unknown table": (add("[sining]\nlisten = \"127.0.0.1:1\""), "sining", "[sining]", "unknown"),
     "unknown key": (section("signing", "lisen", '"127.0.0.1:0"'), "signing.lisen", "lisen", "unknown"),
-    "unknown key in a list": (add(RELAY.format("r2", "dns:r2.example") + "domain = \"x\""), "relay[1].domain", "domain = \"x\"", "unknown"),
+    "unknown key in a list": (add(TOKEN.format("t2") + "modul = \"x\""), "token[1].modul", "modul = \"x\"", "unknown"),
     "missing key": (section("signing", "certificate", None), "signing.certificate", "[signing]", "missing"),
     "missing table": (sub(r"^\[state\]\n.*\n", ""), "state", "", "missing"),
     "no token": (lambda text: re.sub(r"\[\[token\]\]\n(?:[^\[\n].*\n|\n)*", "", text), "token", "", "missing"),
-    "no relay": (lambda text: re.sub(r"\[\[relay\]\]\n(?:[^\[\n].*\n?|\n)*", "", text), "relay", "", "missing"),
+    "relays, as they were": (add('[[relay]]\nname = "r"\nidentity = "dns:r.example"\ndomains = ["*"]'), "relay", "[[relay]]", "policy"),
     "number for a string": (section("signing", "listen", "8461"), "signing.listen", "listen = 8461", "whole number"),
     "string for a number": (section("token", "sessions", '"4"'), "token[0].sessions", 'sessions = "4"', "string"),
     "string for a list": (section("admin", "operators", '"uri:x"'), "admin.operators", "operators", "string"),
     "empty list": (section("admin", "operators", "[]"), "admin.operators", "operators", "empty"),
-    "number in a list": (section("relay", "domains", "[1]"), "relay[0].domains", "domains", "whole number"),
+    "number in a list": (section("admin", "operators", "[1]"), "admin.operators", "operators", "whole number"),
     "empty string": (section("signing", "certificate", '""'), "signing.certificate", "certificate", "empty"),
     "single table for a list": (sub(r"^\[\[token\]\]$", "[token]"), "token", "[token]", "table"),
     "listen without port": (section("signing", "listen", '"127.0.0.1"'), "signing.listen", "listen", "127.0.0.1"),
@@ -75,10 +74,8 @@ BROKEN = {
     "missing module": (section("token", "module", '"/usr/lib/none.so"'), "token[0].module", "module", "none.so"),
     "no sessions": (section("token", "sessions", "0"), "token[0].sessions", "sessions", "found 0"),
     "two tokens of a name": (add(TOKEN.format("softhsm")), "token[1].name", 'name = "softhsm"', "softhsm"),
-    "two relays of a name": (add(RELAY.format("relay1", "dns:r2.example")), "relay[1].name", 'name = "relay1"', "relay1"),
-    "two relays of an identity": (add(RELAY.format("r2", "dns:relay1.localdomain")), "relay[1].identity", "identity", ""),
-    "identity of no kind": (add(RELAY.format("r2", "r2.example")), "relay[1].identity", "identity", "dns:"),
-    "domain that is none": (section("relay", "domains", '["exa mple"]'), "relay[0].domains", "domains", "exa mple"),
+    "identity of no kind": (section("admin", "operators", '["r2.example"]'), "admin.operators", "operators", "dns:"),
+    "number for the policy": (section("state", "initial_policy", "1"), "state.initial_policy", "initial_policy = 1", "whole number"),
     "unknown level": (section("log", "level", '"loud"'), "log.level", "level", "loud"),
     "environment of numbers": (section("token", "environment", "{ A = 1 }"), "token[0].environment", "environment", "whole number"),
 }
@@ -171,6 +168,17 @@ class ConfigTest(unittest.TestCase):
                              capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(run.returncode, 1)
         self.assertIn("/nonexistent/hallmark.toml", run.stderr)
+
+    def test_initial_policy_is_checked_where_it_is_there(self):
+        policy = self.hallmark.folder / "policy.toml"
+        text = policy.read_text()
+        self.addCleanup(policy.write_text, text)
+        policy.write_text(text.replace('partners = ["own"]', 'partners = ["acme"]'))
+        run = self.check(self.text)
+        self.assertEqual(run.returncode, 1)
+        self.assertRegex(run.stderr, r"policy\.toml:\d+: relay\[0\]\.partners: .*acme")
+        policy.unlink()
+        self.assertEqual(self.check(self.text).returncode, 0)
 
     def test_wrong_usage(self):
         for arguments in (("--config",), ("--nonsense",), ("--check", "more")):

@@ -22,7 +22,7 @@ import threading
 import grpc
 
 from google.rpc import error_details_pb2, status_pb2
-from hallmark.admin.v1 import admin_pb2, admin_pb2_grpc
+from hallmark.admin.v1 import admin_pb2, admin_pb2_grpc, policy_pb2_grpc
 from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
 
 BUILD = pathlib.Path(os.environ["HALLMARK_BUILD"])
@@ -114,6 +114,11 @@ class Deployment:
             raise AssertionError("the change found nothing to change in hallmark.toml")
         self.config.write_text(changed)
 
+    def edit_policy(self, change):
+        """Replaces policy.toml by change(its text); before the first start."""
+        path = self.folder / "policy.toml"
+        path.write_text(change(path.read_text()))
+
     def read(self, name):
         return (self.folder / name).read_bytes()
 
@@ -183,6 +188,17 @@ class Deployment:
             self._reader.join()
         return status
 
+    def kill(self):
+        """Ends signerd with SIGKILL."""
+        for channel in self._channels:
+            channel.close()
+        self._channels.clear()
+        process, self.process = self.process, None
+        process.kill()
+        process.wait()
+        self._reader.join()
+        self.signing_address = self.admin_address = ""
+
     def close(self):
         try:
             self.stop()
@@ -219,6 +235,11 @@ class Deployment:
     def admin(self):
         """A stub of the Admin API, as the operator that `dkimctl init` made."""
         return admin_pb2_grpc.AdminServiceStub(
+            self.channel(self.admin_address, self.read("tls/operator.pem"), self.read("tls/operator.key")))
+
+    def policy(self):
+        """A stub of the policy service, as that operator."""
+        return policy_pb2_grpc.PolicyServiceStub(
             self.channel(self.admin_address, self.read("tls/operator.pem"), self.read("tls/operator.key")))
 
     def call_error(self, call, *arguments, **options):

@@ -58,8 +58,9 @@ class TlsTest(unittest.TestCase):
         cls.authority = pki.Authority()
         with open(hallmark.folder / "tls/relay-ca.pem", "ab") as bundle:
             bundle.write(cls.authority.pem)
-        hallmark.edit_config(lambda text: text + '\n[[relay]]\nname = "narrow"\nidentity = "uri:hallmark:relay:narrow"\n'
-                                                 'domains = ["example.net"]\n')
+        hallmark.edit_policy(lambda text: text + '\n[[partner]]\nname = "narrow"\nauthor_domains = [".example.net"]\n'
+                                                 'signing_domains = ["example.net"]\n\n[[relay]]\nname = "narrow"\n'
+                                                 'identity = "uri:hallmark:relay:narrow"\npartners = ["narrow"]\n')
         hallmark.start()
         hallmark.add_domain("example.com")
         hallmark.add_domain("example.net")
@@ -154,12 +155,13 @@ class TlsTest(unittest.TestCase):
 
     def test_domain_that_the_relay_may_not_use(self):
         narrow = self.authority.issue(uris=["hallmark:relay:narrow"])
-        self.assert_denied(self.hallmark.call_error(self.call, narrow), "DOMAIN_NOT_ALLOWED")
-        self.assert_denied(self.hallmark.call_error(self.call, narrow, signing_domain="example.com"), "DOMAIN_NOT_ALLOWED")
+        self.assert_denied(self.hallmark.call_error(self.call, narrow), "AUTHOR_NOT_ALLOWED")
         # An author of another domain does not get this relay's own domain either.
-        self.assert_denied(self.hallmark.call_error(self.call, narrow, signing_domain="example.net"), "DOMAIN_NOT_ALLOWED")
+        self.assert_denied(self.hallmark.call_error(self.call, narrow, signing_domain="example.net"), "AUTHOR_NOT_ALLOWED")
+        message = messages.MESSAGE.replace(b"example.com", b"example.net")
+        self.assert_denied(self.hallmark.call_error(self.call, narrow, message, signing_domain="example.com"), "DOMAIN_NOT_ALLOWED")
         # Nor does it learn which domains exist.
-        self.assert_denied(self.hallmark.call_error(self.call, narrow, signing_domain="example.edu"), "DOMAIN_NOT_ALLOWED")
+        self.assert_denied(self.hallmark.call_error(self.call, narrow, message, signing_domain="example.edu"), "DOMAIN_NOT_ALLOWED")
 
     def test_health(self):
         request, response = STANDARD["grpc.health.v1.HealthCheckRequest"], STANDARD["grpc.health.v1.HealthCheckResponse"]

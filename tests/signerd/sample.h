@@ -33,6 +33,14 @@ inline snapshot::Key SampleKey(const std::string& domain, const std::string& sel
   return key;
 }
 
+// A partner that may do all.
+inline snapshot::Partner PartnerForAll(const std::string& name) {
+  snapshot::Partner partner;
+  partner.name = name;
+  partner.author_domains = partner.signing_domains = *snapshot::DomainRules::Parse({"*"});
+  return partner;
+}
+
 // A folder of the test's own, removed with it.
 class TemporaryFolder {
  public:

@@ -127,7 +127,7 @@ class FakeAdmin final : public AdminService::Service {
     Relay* relay = response->add_relays();
     relay->set_name("relay1");
     relay->set_identity("dns:" + kLongName);
-    for (int i = 0; i < 20; ++i) relay->add_domains("example" + std::to_string(i) + ".com");
+    for (int i = 0; i < 20; ++i) relay->add_partners("partner" + std::to_string(i));
     return Status::OK;
   }
 

@@ -26,6 +26,17 @@ const Words kCommands[] = {{"init"},
                            {"dns", "show"},
                            {"sign"},
                            {"verify"},
+                           {"apply"},
+                           {"export"},
+                           {"partner", "list"},
+                           {"partner", "show"},
+                           {"partner", "suspend"},
+                           {"partner", "resume"},
+                           {"partner", "revoke"},
+                           {"relay", "list"},
+                           {"relay", "show"},
+                           {"relay", "revoke"},
+                           {"explain"},
                            {"status"}};
 
 std::string Join(const Words& words) {
@@ -51,7 +62,7 @@ TEST_P(Help, HasExamplesAndCommonOptions) {
 INSTANTIATE_TEST_SUITE_P(OfEvery, Help, testing::ValuesIn(kCommands));
 
 TEST(Help, OfGroupsHasExamples) {
-  for (const Words& words : {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}}) {
+  for (const Words& words : {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}, Words{"partner"}, Words{"relay"}}) {
     Words line = words;
     line.push_back("--help");
     const auto run = Dkimctl(line);
@@ -79,6 +90,8 @@ const WrongCase kWrong[] = {
     {"MissingDomain", {"domain", "add"}, "DOMAIN is required"},
     {"MissingSelector", {"key", "show", "example.com"}, "SELECTOR is required"},
     {"MissingFile", {"sign"}, "FILE is required"},
+    {"MissingPolicy", {"apply"}, "--file is required"},
+    {"MissingRelay", {"explain", "m.eml"}, "--relay is required"},
     {"MissingValue", {"sign", "m.eml", "--out"}, "--out"},
     {"UnknownOption", {"status", "--frobnicate"}, "--frobnicate"},
     {"UnknownFormat", {"status", "--output", "xml"}, "expected table or json"},

@@ -14,6 +14,7 @@
 #include "firmware/runtime/log.h"
 #include "hsm/pkcs11/module.h"
 #include "hsm/pkcs11/session.h"
+#include "sample.h"
 #include "signerd/dkim/profile.h"
 #include "signerd/pipeline/pipeline.h"
 #include "soft_token.h"
@@ -156,10 +157,13 @@ void OurPipeline(bool rsa, const Options& options, const SoftToken& token, const
   view->domains.emplace(
       "example.com",
       snapshot::Domain{"example.com", std::make_shared<const dkim::PreparedProfile>(dkim::DefaultProfile()), {key}});
-  view->relays.emplace("dns:bench", snapshot::Relay{"bench", "dns:bench", true, {}});
+  view->relays.emplace("dns:bench", snapshot::Relay{"bench", "dns:bench", {"own"}});
+  view->partners["own"] = test::PartnerForAll("own");
+  const snapshot::Current current(view);
+  admission::Quotas quotas;
   const SystemClock clock;
   {
-    pipeline::Pipeline pipeline({}, tokens, clock);
+    pipeline::Pipeline pipeline({}, tokens, clock, current, quotas);
     const std::string message = kHeader + body;
     const pipeline::Origin origin{view, view->FindRelay("dns:bench"), ""};
     constexpr int kInFlight = 64;

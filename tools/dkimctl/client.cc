@@ -75,7 +75,7 @@ std::chrono::milliseconds Timeout(const Context& context) {
 }
 
 AdminClient::AdminClient(const Endpoint& endpoint, std::chrono::milliseconds timeout)
-    : server_(endpoint.server), timeout_(timeout), stub_(admin::v1::AdminService::NewStub(OpenChannel(endpoint))) {}
+    : server_(endpoint.server), timeout_(timeout), channel_(OpenChannel(endpoint)) {}
 
 Answer<AdminClient> AdminClient::Open(const Context& context) {
   auto config = LoadClientConfig(context.Directory());

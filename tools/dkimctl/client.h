@@ -27,20 +27,21 @@ Answer<ClientConfig> LoadClientConfig(const std::filesystem::path& directory);
 // A channel with mutual TLS. Connects on its first call.
 std::shared_ptr<grpc::Channel> OpenChannel(const Endpoint& endpoint);
 
-// The Admin API. Not thread-safe.
+// The Admin API, all its services. Not thread-safe.
 class AdminClient {
  public:
   using Stub = admin::v1::AdminService::Stub;
   static Answer<AdminClient> Open(const Context& context);
 
   // Calls one method and waits for its answer, at most the time-out of the context.
-  template <class Request, class Response>
-  Answer<Response> Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+  template <class AnyStub, class Request, class Response>
+  Answer<Response> Call(grpc::Status (AnyStub::*method)(grpc::ClientContext*, const Request&, Response*),
                         const Request& request) {
+    AnyStub stub(channel_);
     grpc::ClientContext call;
     call.set_deadline(std::chrono::system_clock::now() + timeout_);
     Response response;
-    const grpc::Status status = (stub_.get()->*method)(&call, request, &response);
+    const grpc::Status status = (stub.*method)(&call, request, &response);
     if (!status.ok()) return FromStatus(status, server_);
     return response;
   }
@@ -54,7 +55,7 @@ class AdminClient {
   AdminClient(const Endpoint& endpoint, std::chrono::milliseconds timeout);
   std::string server_;
   std::chrono::milliseconds timeout_;
-  std::unique_ptr<Stub> stub_;
+  std::shared_ptr<grpc::Channel> channel_;
 };
 
 // From --timeout.

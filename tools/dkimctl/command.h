@@ -49,6 +49,10 @@ void AddKeyCommands(CLI::App& app, Context& context);
 void AddDnsCommands(CLI::App& app, Context& context);
 void AddSignCommand(CLI::App& app, Context& context);
 void AddVerifyCommand(CLI::App& app, Context& context);
+void AddPolicyCommands(CLI::App& app, Context& context);
+void AddPartnerCommands(CLI::App& app, Context& context);
+void AddRelayCommands(CLI::App& app, Context& context);
+void AddExplainCommand(CLI::App& app, Context& context);
 void AddStatusCommand(CLI::App& app, Context& context);
 
 }  // namespace hallmark::ctl

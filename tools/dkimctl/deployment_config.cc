@@ -125,16 +125,23 @@ std::string DaemonConfig(const DeploymentPlan& plan) {
   return "# A trial set-up of Hallmark, read by signerd. Relative paths are relative to this file.\n\n" +
          Listener("signing", plan.signing_listen, "relay-ca") + "\n" +
          Listener("admin", plan.admin_listen, "admin-ca") +
-         "operators = [\"uri:hallmark:operator:admin\"]\n\n[state]\ndirectory = \"state\"\n\n[log]\nlevel = "
+         "operators = [\"uri:hallmark:operator:admin\"]\n\n[state]\ndirectory = \"state\"\ninitial_policy = "
+         "\"policy.toml\"  # for the first start; after that: dkimctl apply -f\n\n[log]\nlevel = "
          "\"info\"\n\n" +
          "[[token]]\nname = \"" + (softhsm ? "softhsm" : "token") + "\"\nmodule = " + Quote(plan.module.string()) +
          "\nuri = " +
          Quote("pkcs11:token=" + UriEncode(plan.token_label, ":[]@!$'()*+,=&") +
                "?pin-source=file:" + UriEncode(pin, "/:")) +
          "\nsessions = " + std::to_string(plan.sessions) + "\n" +
-         (softhsm ? "environment = { SOFTHSM2_CONF = \"softhsm/softhsm2.conf\" }\n" : "") +
-         "\n[[relay]]\nname = \"relay1\"\nidentity = \"dns:relay1.localdomain\"  # of its certificate\ndomains = "
-         "[\"*\"]\n";
+         (softhsm ? "environment = { SOFTHSM2_CONF = \"softhsm/softhsm2.conf\" }\n" : "");
+}
+
+std::string PolicyConfig() {
+  return "# Who may sign what, for the first start. Later: dkimctl export > FILE, and dkimctl apply -f FILE.\n\n"
+         "[[partner]]\nname = \"own\"  # the organisation itself\nauthor_domains = [\"*\"]\nsigning_domains = "
+         "[\"*\"]\nalignment = \"relaxed\"\n\n"
+         "[[relay]]\nname = \"relay1\"\nidentity = \"dns:relay1.localdomain\"  # of its certificate\npartners = "
+         "[\"own\"]\n";
 }
 
 std::string ClientConfigText(const DeploymentPlan& plan) {

@@ -16,7 +16,7 @@ enum class ExitCode : int {
   kFailed = 1,       // refused or failed
   kUsage = 2,        // wrong command line
   kUnavailable = 3,  // signerd cannot be reached, or says that it is UNAVAILABLE
-  kNotVerified = 4,  // verify: a signature did not verify, or there was none
+  kNotVerified = 4,  // verify: a signature did not verify, or there was none; explain: it would be refused
 };
 
 // Why a command did not do what was asked: one line that says what went wrong and what to do.

@@ -18,7 +18,8 @@ constexpr char kFooter[] =
     "  dkimctl --dir /srv/hallmark sign message.eml > signed.eml\n"
     "\n"
     "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 signerd cannot be\n"
-    "reached, 4 (verify) a signature did not verify or there is none.";
+    "reached, 4 (verify) a signature did not verify or there is none, (explain) the\n"
+    "message would be refused.";
 
 // What is wrong with the command line, and where to read more.
 std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
@@ -60,6 +61,10 @@ int Run(int argc, char** argv) {
   hallmark::ctl::AddDnsCommands(app, context);
   hallmark::ctl::AddSignCommand(app, context);
   hallmark::ctl::AddVerifyCommand(app, context);
+  hallmark::ctl::AddPolicyCommands(app, context);
+  hallmark::ctl::AddPartnerCommands(app, context);
+  hallmark::ctl::AddRelayCommands(app, context);
+  hallmark::ctl::AddExplainCommand(app, context);
   hallmark::ctl::AddStatusCommand(app, context);
   try {  // CLI11 speaks in exceptions; they end here.
     app.parse(argc, argv);

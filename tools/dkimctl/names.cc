@@ -32,6 +32,14 @@ std::string NameOf(admin::v1::LineEndings endings) {
   return ShortName(admin::v1::LineEndings_Name(endings), "LINE_ENDINGS_");
 }
 
+std::string NameOf(admin::v1::PartnerState state) {
+  return ShortName(admin::v1::PartnerState_Name(state), "PARTNER_STATE_");
+}
+std::string NameOf(admin::v1::RelayState state) { return ShortName(admin::v1::RelayState_Name(state), "RELAY_STATE_"); }
+std::string NameOf(admin::v1::Alignment alignment) {
+  return ShortName(admin::v1::Alignment_Name(alignment), "ALIGNMENT_");
+}
+
 std::optional<admin::v1::KeyAlgorithm> KeyAlgorithmByName(std::string_view name) {
   using namespace admin::v1;
   for (const KeyAlgorithm algorithm :

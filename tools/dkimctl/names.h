@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "hallmark/admin/v1/admin.pb.h"
+#include "hallmark/admin/v1/policy.pb.h"
 
 // How the API's enumerators and times are written on the command line and in tables.
 namespace hallmark::ctl {
@@ -15,6 +16,10 @@ std::string NameOf(admin::v1::KeyAlgorithm algorithm);  // "rsa2048", "ed25519"
 std::string NameOf(admin::v1::KeyState state);          // "active"
 std::string NameOf(admin::v1::TokenState state);        // "pin rejected"
 std::string NameOf(admin::v1::LineEndings endings);     // "refuse"
+
+std::string NameOf(admin::v1::PartnerState state);      // "suspended"
+std::string NameOf(admin::v1::RelayState state);        // "revoked"
+std::string NameOf(admin::v1::Alignment alignment);     // "relaxed"
 
 // nullopt when there is no such algorithm.
 std::optional<admin::v1::KeyAlgorithm> KeyAlgorithmByName(std::string_view name);

@@ -39,11 +39,11 @@ std::string Tokens(const admin::v1::GetStatusResponse& status) {
 }
 
 std::string Relays(const admin::v1::GetStatusResponse& status) {
-  Table table({"RELAY", "IDENTITY", "DOMAINS"});
+  Table table({"RELAY", "STATE", "IDENTITY", "PARTNERS"});
   for (const auto& relay : status.relays()) {
-    std::string domains;
-    for (const std::string& domain : relay.domains()) domains += (domains.empty() ? "" : ", ") + domain;
-    table.Add({relay.name(), relay.identity(), domains});
+    std::string partners;
+    for (const std::string& partner : relay.partners()) partners += (partners.empty() ? "" : ", ") + partner;
+    table.Add({relay.name(), NameOf(relay.state()), relay.identity(), partners});
   }
   return table.Render();
 }

@@ -31,12 +31,14 @@ class PipelineTest : public testing::Test {
     domain.active_keys = {MakeKey(link::KeyType::kRsa, "r1"), MakeKey(link::KeyType::kEd25519, "e1")};
     auto view = std::make_shared<snapshot::Snapshot>();
     view->domains.emplace(domain.name, domain);
-    view->relays.emplace("dns:r.example", snapshot::Relay{"r", "dns:r.example", true, {}});
+    view->relays.emplace("dns:r.example", snapshot::Relay{"r", "dns:r.example", {"own"}});
+    view->partners["own"] = test::PartnerForAll("own");
     view_ = view;
+    current_.Set(view_);
   }
   ~PipelineTest() override { tokens_.Stop(); }  // before the pipeline goes, as it demands
 
-  Pipeline& Make(const PipelineConfig& config = {}) { return pipeline_.emplace(config, tokens_, clock_); }
+  Pipeline& Make(const PipelineConfig& config = {}) { return pipeline_.emplace(config, tokens_, clock_, current_, quotas_); }
 
   std::shared_ptr<const snapshot::Key> MakeKey(link::KeyType type, const std::string& selector) {
     auto key = test::SampleKey("example.com", selector);
@@ -49,6 +51,13 @@ class PipelineTest : public testing::Test {
     EXPECT_TRUE(reply) << reply.error().message;
     key.public_key = std::make_shared<const dkim::PublicKey>(std::move(*dkim::PublicKey::FromSpki(reply->spki)));
     return std::make_shared<const snapshot::Key>(std::move(key));
+  }
+
+  // The snapshot with another partner "own".
+  std::shared_ptr<const snapshot::Snapshot> With(const snapshot::Partner& own) const {
+    auto view = std::make_shared<snapshot::Snapshot>(*view_);
+    view->partners["own"] = own;
+    return view;
   }
 
   Job MakeJob(std::function<void(Result<SignedMessage>)> done,
@@ -107,7 +116,9 @@ class PipelineTest : public testing::Test {
   const test::SoftToken token_{kTokend};
   tokens::TokenSet tokens_{kTokend, {token_.Config("softhsm")}};
   const SystemClock clock_;
-  std::shared_ptr<const snapshot::Snapshot> view_;
+  std::shared_ptr<const snapshot::Snapshot> view_;  // that jobs come with
+  snapshot::Current current_{nullptr};
+  admission::Quotas quotas_;
   std::optional<Pipeline> pipeline_;
 };
 
@@ -191,6 +202,44 @@ TEST_F(PipelineTest, OneKeyMissingRefusesTheMessageAndHarmsNoOther) {
   EXPECT_EQ(Wait(pipeline, MakeJob(nullptr)).error().reason, Reason::kKeyMissing);
   view_ = whole;
   EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
+}
+
+TEST_F(PipelineTest, APartnerThatWasStoppedMeanwhileGetsNothing) {
+  Pipeline& pipeline = Make();
+  for (const auto& [state, reason] : {std::pair(snapshot::PartnerState::kSuspended, Reason::kPartnerSuspended),
+                                      std::pair(snapshot::PartnerState::kRevoked, Reason::kPartnerRevoked)}) {
+    auto own = test::PartnerForAll("own");
+    own.state = state;
+    current_.Set(With(own));  // the job was let in before
+    EXPECT_EQ(Wait(pipeline, MakeJob(nullptr)).error().reason, reason);
+  }
+  auto without = std::make_shared<snapshot::Snapshot>(*view_);
+  without->relays.clear();
+  current_.Set(without);
+  EXPECT_EQ(Wait(pipeline, MakeJob(nullptr)).error().reason, Reason::kCertificateRevoked);
+  current_.Set(view_);
+  EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
+  EXPECT_EQ(quotas_.Use("own", clock_.Precise()).messages, 1u) << "what was refused is not counted";
+}
+
+TEST_F(PipelineTest, CountsWhatIsSignedAndRefusesWhatIsMore) {
+  auto own = test::PartnerForAll("own");
+  own.quota.messages_per_day = 2;
+  view_ = With(own);
+  current_.Set(view_);
+  Pipeline& pipeline = Make();
+  EXPECT_EQ(Wait(pipeline, MakeJob(nullptr, std::chrono::milliseconds(-1))).error().reason, Reason::kDeadlineExceeded);
+  EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
+  EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
+  EXPECT_EQ(Wait(pipeline, MakeJob(nullptr)).error().reason, Reason::kDailyVolumeExceeded);
+  EXPECT_EQ(quotas_.Use("own", clock_.Precise()).messages, 2u);
+}
+
+TEST_F(PipelineTest, ARelayWithoutThePartnerIsRefusedBeforeTheIntake) {
+  Pipeline& pipeline = Make();
+  Job job = MakeJob(nullptr);
+  job.origin.requested_partner = "acme";
+  EXPECT_EQ(Wait(pipeline, std::move(job)).error().reason, Reason::kPartnerNotAllowed);
 }
 
 TEST_F(PipelineTest, DropsWhatIsLateOrCancelledBeforeTheTokenSeesIt) {

@@ -173,5 +173,77 @@ TEST_F(StoreTest, RefusesADatabaseOfANewerSchemaAndAFileThatIsNone) {
   EXPECT_FALSE(Store::Open(folder_.path() / "no" / "folder.db"));
 }
 
+snapshot::Partner FullPartner() {
+  snapshot::Partner partner = test::PartnerForAll("acme");
+  partner.state = snapshot::PartnerState::kSuspended;
+  partner.author_domains = *snapshot::DomainRules::Parse({".acme.example", "b.example"});
+  partner.addresses = {*snapshot::AddressPattern::Parse("*@acme.example"),
+                       *snapshot::AddressPattern::Parse("a b@acme.example")};
+  partner.alignment = snapshot::Alignment::kOff;
+  partner.message = {true, false, true, 123};
+  partner.quota = {1, 2, 3, 4, 5};
+  partner.not_before = kNow;
+  partner.weight = 12;
+  partner.watch = {{"SURGE", "HARD_LIMIT"}, 6};
+  return partner;
+}
+
+TEST_F(StoreTest, KeepsPartnersAndRelaysAcrossARestart) {
+  EXPECT_TRUE(store_->GetPolicy()->partners.empty());
+  const snapshot::Partner acme = FullPartner();
+  const snapshot::Relay relay{"r", "dns:r.example", {"acme", "own"}, snapshot::RelayState::kRevoked};
+  ASSERT_TRUE(store_->ChangePolicy({{acme, test::PartnerForAll("own")}, {relay}, {}, {}}));
+  Reopen();
+  const auto policy = store_->GetPolicy();
+  ASSERT_TRUE(policy);
+  ASSERT_EQ(policy->partners.size(), 2u);
+  EXPECT_TRUE(policy->partners.at("acme") == acme);
+  EXPECT_TRUE(policy->relays.at("r") == relay);
+  const auto view = store_->BuildSnapshot(nullptr);
+  ASSERT_TRUE(view);
+  EXPECT_TRUE(*(*view)->FindPartner("acme") == acme);
+  EXPECT_TRUE(*(*view)->FindRelay("dns:r.example") == relay);
+  EXPECT_EQ((*view)->FindRelayByName("r"), (*view)->FindRelay("dns:r.example"));
+}
+
+TEST_F(StoreTest, APolicyIsChangedWholeOrNotAtAll) {
+  const snapshot::Relay one{"one", "dns:a.example", {"own"}}, two{"two", "dns:b.example", {"own"}};
+  ASSERT_TRUE(store_->ChangePolicy({{test::PartnerForAll("own")}, {one, two}, {}, {}}));
+  // Two relays exchange their identities.
+  ASSERT_TRUE(
+      store_->ChangePolicy({{}, {{"one", "dns:b.example", {"own"}}, {"two", "dns:a.example", {"own"}}}, {}, {}}));
+  EXPECT_EQ(store_->GetPolicy()->relays.at("one").identity, "dns:b.example");
+  // An identity that is taken: nothing of the change stays.
+  const auto refused = store_->ChangePolicy(
+      {{test::PartnerForAll("next")}, {{"three", "dns:a.example", {"next"}}}, {}, {"one"}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, Reason::kAlreadyExists);
+  EXPECT_FALSE(store_->GetPolicy()->partners.contains("next"));
+  EXPECT_TRUE(store_->GetPolicy()->relays.contains("one"));
+  ASSERT_TRUE(store_->ChangePolicy({{}, {}, {}, {"one"}}));
+  EXPECT_FALSE(store_->GetPolicy()->relays.contains("one"));
+}
+
+TEST_F(StoreTest, StatesOfPartnersAndRelays) {
+  using snapshot::PartnerState;
+  ASSERT_TRUE(store_->ChangePolicy({{test::PartnerForAll("own")}, {{"r", "dns:r.example", {"own"}}}, {}, {}}));
+  ASSERT_TRUE(store_->ChangePartnerState("own", PartnerState::kActive, PartnerState::kSuspended));
+  EXPECT_EQ(store_->GetPolicy()->partners.at("own").state, PartnerState::kSuspended);
+  const auto late = store_->ChangePartnerState("own", PartnerState::kActive, PartnerState::kSuspended);
+  EXPECT_EQ(late.error().reason, Reason::kStateConflict);
+  ASSERT_TRUE(store_->SetRelayState("r", snapshot::RelayState::kRevoked));
+  EXPECT_EQ(store_->GetPolicy()->relays.at("r").state, snapshot::RelayState::kRevoked);
+  EXPECT_EQ(store_->SetRelayState("x", snapshot::RelayState::kRevoked).error().reason, Reason::kNotFound);
+}
+
+TEST_F(StoreTest, PublicSuffixesAreKnownInTheSnapshot) {
+  ASSERT_TRUE(store_->InsertDomain({"co.uk", "default", kNow}));
+  ASSERT_TRUE(store_->InsertDomain({"example.co.uk", "default", kNow}));
+  const auto view = store_->BuildSnapshot(nullptr);
+  EXPECT_TRUE((*view)->FindDomain("co.uk")->public_suffix);
+  EXPECT_FALSE((*view)->FindDomain("example.co.uk")->public_suffix);
+  EXPECT_TRUE((*store_->BuildSnapshot(view->get()))->FindDomain("co.uk")->public_suffix);
+}
+
 }  // namespace
 }  // namespace hallmark::store

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+
+#include "firmware/runtime/result.h"
+#include "signerd/snapshot/snapshot.h"
+
+namespace hallmark::admission {
+
+struct PartnerCounters;
+
+// What a message was counted as in its partner's day. Given back when it goes away, unless it was kept: a day's volume
+// counts what was signed. What it took of the rate is not given back: that bounds attempts.
+class Charge {
+ public:
+  Charge() = default;
+  Charge(Charge&& other) noexcept = default;
+  Charge& operator=(Charge&& other) noexcept;
+  ~Charge() { GiveBack(); }
+
+  // The message was signed.
+  void Keep() { counters_.reset(); }
+
+ private:
+  friend class Quotas;
+  Charge(std::shared_ptr<PartnerCounters> counters, std::uint16_t day, std::uint64_t recipients)
+      : counters_(std::move(counters)), day_(day), recipients_(recipients) {}
+  void GiveBack();
+  std::shared_ptr<PartnerCounters> counters_;
+  std::uint16_t day_ = 0;
+  std::uint64_t recipients_ = 0;
+};
+
+// How much each partner has sent: a token bucket for the rate, and counters of the day (UTC). Counts by the partner's
+// name, so it outlives snapshots; limits come with each call. Any thread: the counters are atomic, and the map from
+// names to them is only locked for writing when a name is new.
+class Quotas {
+ public:
+  using TimePoint = std::chrono::system_clock::time_point;
+
+  // Counts one message. kRateExceeded, kDailyVolumeExceeded, kRecipientsExceeded: then nothing was counted in the day.
+  // A message whose relay names no recipients counts as one with one.
+  Result<Charge> Take(const snapshot::Partner& partner, std::size_t recipients, TimePoint now);
+  // What Take would say, without counting.
+  Status Look(const snapshot::Partner& partner, std::size_t recipients, TimePoint now) const;
+
+  // For a start: what the partner had sent on `day`.
+  void Restore(std::string_view partner, std::uint64_t messages, std::uint64_t recipients, std::chrono::sys_days day);
+
+  struct Used {
+    std::uint64_t messages = 0, recipients = 0;
+  };
+  // Since midnight UTC.
+  Used Use(std::string_view partner, TimePoint now) const;
+
+  // Forgets partners that `snapshot` does not have. After each change of the policy: so there are never more counters
+  // than partners.
+  void Retain(const snapshot::Snapshot& snapshot);
+
+ private:
+  struct Shard {
+    mutable std::shared_mutex mutex;  // guards counters; what they point to is atomic
+    snapshot::NameMap<std::shared_ptr<PartnerCounters>> counters;
+  };
+  Shard& ShardOf(std::string_view partner) const { return shards_[snapshot::StringHash()(partner) % shards_.size()]; }
+  std::shared_ptr<PartnerCounters> Find(std::string_view partner) const;
+  std::shared_ptr<PartnerCounters> FindOrMake(std::string_view partner);
+  mutable std::array<Shard, 64> shards_;
+};
+
+}  // namespace hallmark::admission

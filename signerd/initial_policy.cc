@@ -1,0 +1,26 @@
+#include "signerd/initial_policy.h"
+
+#include "firmware/runtime/log.h"
+#include "signerd/policy/policy_changes.h"
+#include "signerd/policy/policy_convert.h"
+#include "signerd/policy/policy_file.h"
+
+namespace hallmark {
+
+Status PutInitialPolicy(store::Store& store, const std::filesystem::path& file) {
+  const auto present = store.GetPolicy();
+  if (!present) return present.error();
+  if (!present->partners.empty() || file.empty()) return Ok();
+  const auto text = policy::LoadPolicy(file);
+  if (!text) return text.error();
+  const auto wanted = policy::FromApi(*text, *present);
+  if (!wanted) return MakeError(Reason::kConfigInvalid, file.string() + ": " + wanted.error().message);
+  const Status put = store.ChangePolicy(policy::FindDifference(*present, *wanted).edit);
+  if (put) {
+    log::info("first policy, from {}: {} partners, {} relays", file.string(), wanted->partners.size(),
+              wanted->relays.size());
+  }
+  return put;
+}
+
+}  // namespace hallmark

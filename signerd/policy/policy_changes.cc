@@ -1,0 +1,219 @@
+#include "signerd/policy/policy_changes.h"
+
+#include <algorithm>
+#include <ctime>
+
+namespace hallmark::policy {
+namespace {
+
+namespace admin = hallmark::admin::v1;
+
+using snapshot::Partner;
+using snapshot::Relay;
+
+const char* NameOf(snapshot::PartnerState state) {
+  switch (state) {
+    case snapshot::PartnerState::kActive: return "active";
+    case snapshot::PartnerState::kSuspended: return "suspended";
+    case snapshot::PartnerState::kRevoked: break;
+  }
+  return "revoked";
+}
+const char* NameOf(snapshot::RelayState state) { return state == snapshot::RelayState::kActive ? "active" : "revoked"; }
+const char* NameOf(snapshot::Alignment alignment) {
+  switch (alignment) {
+    case snapshot::Alignment::kStrict: return "strict";
+    case snapshot::Alignment::kRelaxed: return "relaxed";
+    case snapshot::Alignment::kOff: break;
+  }
+  return "off";
+}
+const char* NameOf(bool value) { return value ? "true" : "false"; }
+
+std::string Limit(std::uint64_t number) { return number == 0 ? "no limit" : std::to_string(number); }
+
+std::string TimeText(const std::optional<std::chrono::sys_seconds>& time) {
+  if (!time) return "none";
+  const std::time_t seconds = time->time_since_epoch().count();
+  std::tm parts{};
+  char text[32];
+  ::gmtime_r(&seconds, &parts);
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
+// Collects what differs between two of one name.
+class Comparison {
+ public:
+  Comparison(std::string what, Difference& difference) : difference_(difference) { change_.set_what(std::move(what)); }
+
+  void Member(const std::string& name, const std::string& before, const std::string& after, bool widens) {
+    if (before == after) return;
+    change_.add_lines(name + ": " + before + " -> " + after);
+    if (widens) change_.add_widens(change_.lines().rbegin()[0]);
+  }
+  void Raised(const std::string& name, std::uint64_t before, std::uint64_t after) {
+    Member(name, Limit(before), Limit(after), before != 0 && (after == 0 || after > before));
+  }
+  // Two sets of texts. `widens` is asked for each that comes and each that goes.
+  template <class Set, class Widens>
+  void Entries(const std::string& name, const Set& before, const Set& after, Widens widens) {
+    for (const std::string& entry : before) {
+      if (!after.contains(entry)) Line(name + ": - " + entry, widens(entry, false));
+    }
+    for (const std::string& entry : after) {
+      if (!before.contains(entry)) Line(name + ": + " + entry, widens(entry, true));
+    }
+  }
+  void Line(const std::string& line, bool widens) {
+    change_.add_lines(line);
+    if (widens) change_.add_widens(line);
+  }
+
+  // Whether anything differed.
+  bool End(admin::PolicyChange::Kind kind) {
+    change_.set_kind(kind);
+    if (kind == admin::PolicyChange::CHANGED && change_.lines().empty()) return false;
+    difference_.changes.push_back(std::move(change_));
+    return true;
+  }
+ private:
+  Difference& difference_;
+  admin::PolicyChange change_;
+};
+
+void CompareDomains(Comparison& comparison, const std::string& name, const snapshot::DomainRules& before,
+                    const snapshot::DomainRules& after) {
+  comparison.Entries(name, before.texts(), after.texts(),
+                     [&](const std::string& rule, bool comes) { return comes && !before.Cover(rule); });
+}
+
+std::set<std::string> TextsOf(const std::vector<snapshot::AddressPattern>& patterns) {
+  std::set<std::string> texts;
+  for (const auto& pattern : patterns) texts.insert(pattern.text());
+  return texts;
+}
+
+// No pattern at all is every address.
+void CompareAddresses(Comparison& comparison, const Partner& before, const Partner& after) {
+  const bool was_all = before.addresses.empty(), is_all = after.addresses.empty();
+  comparison.Entries("addresses", TextsOf(before.addresses), TextsOf(after.addresses),
+                     [&](const std::string&, bool comes) { return comes ? !was_all : is_all; });
+}
+
+// A time that bounds what is allowed from below (not_before) or from above (not_after).
+void CompareDates(Comparison& comparison, const Partner& before, const Partner& after) {
+  comparison.Member("not_before", TimeText(before.not_before), TimeText(after.not_before),
+                    before.not_before && (!after.not_before || *after.not_before < *before.not_before));
+  comparison.Member("not_after", TimeText(before.not_after), TimeText(after.not_after),
+                    before.not_after && (!after.not_after || *after.not_after > *before.not_after));
+}
+
+void CompareQuotas(Comparison& comparison, const snapshot::Quota& before, const snapshot::Quota& after) {
+  comparison.Raised("quota.rate_per_second", before.rate_per_second, after.rate_per_second);
+  const auto burst = [](const snapshot::Quota& quota) { return quota.burst != 0 ? quota.burst : quota.rate_per_second; };
+  const auto text = [](std::uint32_t number) { return number == 0 ? "as the rate" : std::to_string(number); };
+  comparison.Member("quota.burst", text(before.burst), text(after.burst), before.rate_per_second != 0 && burst(after) > burst(before));
+  comparison.Raised("quota.messages_per_day", before.messages_per_day, after.messages_per_day);
+  comparison.Raised("quota.recipients_per_message", before.recipients_per_message, after.recipients_per_message);
+  comparison.Raised("quota.recipients_per_day", before.recipients_per_day, after.recipients_per_day);
+}
+
+void CompareMessageRules(Comparison& comparison, const snapshot::MessageRules& before,
+                         const snapshot::MessageRules& after) {
+  const auto flag = [&](const char* name, bool was, bool is) { comparison.Member(name, NameOf(was), NameOf(is), was); };
+  flag("message.forbid_bcc", before.forbid_bcc, after.forbid_bcc);
+  flag("message.require_date", before.require_date, after.require_date);
+  flag("message.require_message_id", before.require_message_id, after.require_message_id);
+  comparison.Raised("message.max_octets", before.max_octets, after.max_octets);
+}
+
+// Everything but the name. The watcher's settings and the weight give no right.
+bool Compare(const Partner& before, const Partner& after, Difference& difference) {
+  Comparison comparison("partner " + after.name, difference);
+  comparison.Member("state", NameOf(before.state), NameOf(after.state),
+                    before.state == snapshot::PartnerState::kRevoked);
+  CompareDomains(comparison, "author_domains", before.author_domains, after.author_domains);
+  CompareDomains(comparison, "signing_domains", before.signing_domains, after.signing_domains);
+  CompareAddresses(comparison, before, after);
+  comparison.Member("alignment", NameOf(before.alignment), NameOf(after.alignment), after.alignment > before.alignment);
+  CompareDates(comparison, before, after);
+  const auto weight = [](const Partner& partner) { return std::to_string(static_cast<int>(partner.weight)); };
+  comparison.Member("weight", weight(before), weight(after), false);
+  CompareMessageRules(comparison, before.message, after.message);
+  CompareQuotas(comparison, before.quota, after.quota);
+  comparison.Entries("watch.suspend_on", before.watch.suspend_on, after.watch.suspend_on,
+                     [](const std::string&, bool) { return false; });
+  comparison.Member("watch.hard_limit_per_minute",
+                    Limit(static_cast<std::uint64_t>(before.watch.hard_limit_per_minute)),
+                    Limit(static_cast<std::uint64_t>(after.watch.hard_limit_per_minute)), false);
+  return comparison.End(admin::PolicyChange::CHANGED);
+}
+
+bool Compare(const Relay& before, const Relay& after, Difference& difference) {
+  Comparison comparison("relay " + after.name, difference);
+  comparison.Member("state", NameOf(before.state), NameOf(after.state), before.state == snapshot::RelayState::kRevoked);
+  comparison.Member("identity", before.identity, after.identity, true);
+  comparison.Entries("partners", before.partners, after.partners,
+                     [](const std::string&, bool comes) { return comes; });
+  return comparison.End(admin::PolicyChange::CHANGED);
+}
+
+template <class Set>
+std::string Join(const Set& set) {
+  std::string text;
+  for (const std::string& entry : set) text += (text.empty() ? "" : ", ") + entry;
+  return text;
+}
+
+std::string RightsOf(const Partner& partner) {
+  return "sends with " + Join(partner.author_domains.texts()) + ", signed for " +
+         Join(partner.signing_domains.texts());
+}
+std::string RightsOf(const Relay& relay) { return relay.identity + " speaks for " + Join(relay.partners); }
+
+template <class T>
+void CompareAll(const std::string& kind, const std::map<std::string, T>& from, const std::map<std::string, T>& to,
+                Difference& difference, std::vector<T>& put, std::vector<std::string>& removed) {
+  for (const auto& [name, entry] : from) {
+    if (to.contains(name)) continue;
+    Comparison comparison(kind + " " + name, difference);
+    comparison.End(admin::PolicyChange::REMOVED);
+    removed.push_back(name);
+  }
+  for (const auto& [name, entry] : to) {
+    const auto before = from.find(name);
+    if (before != from.end()) {
+      if (before->second != entry && Compare(before->second, entry, difference)) put.push_back(entry);
+      continue;
+    }
+    Comparison comparison(kind + " " + name, difference);
+    comparison.Line(RightsOf(entry), true);
+    comparison.End(admin::PolicyChange::ADDED);
+    put.push_back(entry);
+  }
+}
+
+}  // namespace
+
+std::string Difference::Widening() const {
+  constexpr std::size_t kMost = 20;  // for a person; `dkimctl apply --dry-run` shows all
+  std::string text;
+  std::size_t count = 0;
+  for (const admin::PolicyChange& change : changes) {
+    for (const std::string& line : change.widens()) {
+      if (++count <= kMost) text += (text.empty() ? "" : "; ") + change.what() + ": " + line;
+    }
+  }
+  if (count > kMost) text += "; and " + std::to_string(count - kMost) + " more";
+  return text;
+}
+
+Difference FindDifference(const snapshot::Policy& from, const snapshot::Policy& to) {
+  Difference difference;
+  CompareAll("partner", from.partners, to.partners, difference, difference.edit.put_partners,
+             difference.edit.removed_partners);
+  CompareAll("relay", from.relays, to.relays, difference, difference.edit.put_relays, difference.edit.removed_relays);
+  return difference;
+}
+
+}  // namespace hallmark::policy

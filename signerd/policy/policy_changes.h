@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "hallmark/admin/v1/policy.pb.h"
+#include "signerd/snapshot/partner.h"
+
+namespace hallmark::policy {
+
+// What brings one policy to another: for a person, and for the store.
+struct Difference {
+  std::vector<hallmark::admin::v1::PolicyChange> changes;  // partners in order of name, then relays
+  snapshot::PolicyEdit edit;
+
+  // What of it lets anybody do more than before, as one sentence; empty: nothing.
+  std::string Widening() const;
+};
+
+Difference FindDifference(const snapshot::Policy& from, const snapshot::Policy& to);
+
+}  // namespace hallmark::policy
