@@ -157,7 +157,8 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
 
   ConfigTable state = root.Table("state");
   config.state_directory = state.Path("directory", "the folder that holds the daemon's state");
-  if (state.Has("initial_policy")) config.initial_policy = state.Path("initial_policy", "the policy for the first start");
+  if (state.Has("initial_policy"))
+    config.initial_policy = state.Path("initial_policy", "the policy for the first start");
 
   if (auto log = root.OptionalTable("log")) {
     constexpr std::string_view kLevels = "debug, info, warn or error";

@@ -29,9 +29,9 @@ Result<const Relay*> AdmitCaller(const Snapshot& snapshot, std::span<const std::
     caller = relay;
   }
   if (caller == nullptr) {
-    return MakeError(Reason::kCallerUnknown,
-                     all.empty() ? "the client certificate has no DNS or URI subject alternative name"
-                                 : "no relay is configured for the client certificate (" + all + ")");
+    return MakeError(Reason::kCallerUnknown, all.empty()
+                                                 ? "the client certificate has no DNS or URI subject alternative name"
+                                                 : "no relay is configured for the client certificate (" + all + ")");
   }
   const Status active = CheckRelayState(*caller);
   if (!active) return active.error();

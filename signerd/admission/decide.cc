@@ -175,11 +175,10 @@ Status CheckAlignment(const Question&, Decision& decision, std::string* why) {
   const std::string& author = decision.author.domain;
   const Alignment alignment = decision.partner->alignment;
   if (!IsAligned(author, *decision.domain, alignment)) {
-    return MakeError(Reason::kNotAligned, "the author domain " + author + " and the signing domain " +
-                                              decision.domain->name +
-                                              (alignment == Alignment::kStrict
-                                                   ? " are not the same, which strict alignment asks for"
-                                                   : " have different organizational domains"));
+    return MakeError(Reason::kNotAligned,
+                     "the author domain " + author + " and the signing domain " + decision.domain->name +
+                         (alignment == Alignment::kStrict ? " are not the same, which strict alignment asks for"
+                                                          : " have different organizational domains"));
   }
   if (why != nullptr) {
     *why = alignment == Alignment::kOff ? "the alignment of partner " + decision.partner->name + " is off"
@@ -231,7 +230,8 @@ Status CheckLineEnds(const Question& question, Decision& decision, std::string* 
                                                   Number(facts.bare_cr) + " bare CR, and the signing profile " +
                                                   profile.name + " refuses them: end every line with CRLF");
   }
-  if (why != nullptr) *why = bare ? "bare CR and LF in the header count as CRLF" : "every line of the header ends in CRLF";
+  if (why != nullptr)
+    *why = bare ? "bare CR and LF in the header count as CRLF" : "every line of the header ends in CRLF";
   return Ok();
 }
 
@@ -252,8 +252,8 @@ Status CheckRecipients(const Question& question, Decision& decision, std::string
   const std::uint64_t most = decision.partner->quota.recipients_per_message;
   if (most != 0 && question.recipients > most) {
     return MakeError(Reason::kRecipientsExceeded, "the message has " + Number(question.recipients) +
-                                                      " recipients, partner " + decision.partner->name +
-                                                      " may have " + Number(most) + " a message");
+                                                      " recipients, partner " + decision.partner->name + " may have " +
+                                                      Number(most) + " a message");
   }
   if (why != nullptr) {
     *why = Number(question.recipients) + " recipients" + (most == 0 ? ", no limit" : ", at most " + Number(most));

@@ -9,8 +9,8 @@
 
 namespace hallmark::pipeline {
 
-// The credits of messages in flight. A partner may hold as many as are free, so one alone gets half of them and two get a
-// third each: a flood never takes the last place, and nobody else notices it. Any thread.
+// The credits of messages in flight. A partner may hold as many as are free, so one alone gets half of them and two get
+// a third each: a flood never takes the last place, and nobody else notices it. Any thread.
 class Intake {
  public:
   explicit Intake(std::size_t credits) : credits_(credits) {}

@@ -19,8 +19,7 @@ Result<Admitted> Admit(const Origin& origin, const Reception& reception, const d
                        std::optional<std::uint64_t> octets) {
   auto decision = admission::Decide(QuestionOf(origin, header, octets, reception.clock.Now()));
   if (!decision) return decision.error();
-  auto charge =
-      reception.quotas.Take(*decision->partner, origin.envelope.recipients.size(), reception.clock.Precise());
+  auto charge = reception.quotas.Take(*decision->partner, origin.envelope.recipients.size(), reception.clock.Precise());
   if (!charge) return charge.error();
   return Admitted{decision->partner, decision->domain, std::move(decision->author), std::move(*charge)};
 }
@@ -29,7 +28,7 @@ Result<Admitted> Admit(const Origin& origin, const Reception& reception, const d
 
 admission::Question QuestionOf(const Origin& origin, const dkim::Header& header, std::optional<std::uint64_t> octets,
                                std::chrono::sys_seconds now) {
-  return {*origin.snapshot, *origin.relay, origin.requested_partner,           origin.requested_domain,
+  return {*origin.snapshot, *origin.relay, origin.requested_partner,          origin.requested_domain,
           header,           octets,        origin.envelope.recipients.size(), now};
 }
 

@@ -75,9 +75,9 @@ struct ParsedMessage {
 Result<ParsedMessage> ParseMessage(const Origin& origin, const Reception& reception, std::string_view message);
 Result<HashedMessage> WithBody(ParsedMessage message, const dkim::HashedBody& body);
 
-// Takes one message in chunks of any size. It is decided upon as soon as the header has ended; from there on the body is
-// hashed as it comes, in constant memory, until it is larger than its partner may send.
-// Not thread-safe. After an error the object is spent.
+// Takes one message in chunks of any size. It is decided upon as soon as the header has ended; from there on the body
+// is hashed as it comes, in constant memory, until it is larger than its partner may send. Not thread-safe. After an
+// error the object is spent.
 class MessageHasher {
  public:
   // Both must outlive it.

@@ -76,6 +76,7 @@ class Comparison {
     difference_.changes.push_back(std::move(change_));
     return true;
   }
+
  private:
   Difference& difference_;
   admin::PolicyChange change_;
@@ -110,9 +111,12 @@ void CompareDates(Comparison& comparison, const Partner& before, const Partner& 
 
 void CompareQuotas(Comparison& comparison, const snapshot::Quota& before, const snapshot::Quota& after) {
   comparison.Raised("quota.rate_per_second", before.rate_per_second, after.rate_per_second);
-  const auto burst = [](const snapshot::Quota& quota) { return quota.burst != 0 ? quota.burst : quota.rate_per_second; };
+  const auto burst = [](const snapshot::Quota& quota) {
+    return quota.burst != 0 ? quota.burst : quota.rate_per_second;
+  };
   const auto text = [](std::uint32_t number) { return number == 0 ? "as the rate" : std::to_string(number); };
-  comparison.Member("quota.burst", text(before.burst), text(after.burst), before.rate_per_second != 0 && burst(after) > burst(before));
+  comparison.Member("quota.burst", text(before.burst), text(after.burst),
+                    before.rate_per_second != 0 && burst(after) > burst(before));
   comparison.Raised("quota.messages_per_day", before.messages_per_day, after.messages_per_day);
   comparison.Raised("quota.recipients_per_message", before.recipients_per_message, after.recipients_per_message);
   comparison.Raised("quota.recipients_per_day", before.recipients_per_day, after.recipients_per_day);
@@ -153,8 +157,7 @@ bool Compare(const Relay& before, const Relay& after, Difference& difference) {
   Comparison comparison("relay " + after.name, difference);
   comparison.Member("state", NameOf(before.state), NameOf(after.state), before.state == snapshot::RelayState::kRevoked);
   comparison.Member("identity", before.identity, after.identity, true);
-  comparison.Entries("partners", before.partners, after.partners,
-                     [](const std::string&, bool comes) { return comes; });
+  comparison.Entries("partners", before.partners, after.partners, [](const std::string&, bool comes) { return comes; });
   return comparison.End(admin::PolicyChange::CHANGED);
 }
 
@@ -166,8 +169,7 @@ std::string Join(const Set& set) {
 }
 
 std::string RightsOf(const Partner& partner) {
-  return "sends with " + Join(partner.author_domains.texts()) + ", signed for " +
-         Join(partner.signing_domains.texts());
+  return "sends with " + Join(partner.author_domains.texts()) + ", signed for " + Join(partner.signing_domains.texts());
 }
 std::string RightsOf(const Relay& relay) { return relay.identity + " speaks for " + Join(relay.partners); }
 

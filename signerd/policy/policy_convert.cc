@@ -138,7 +138,9 @@ void SetTime(const std::optional<std::chrono::sys_seconds>& time, google::protob
   if (time) (partner.*to)()->set_seconds(time->time_since_epoch().count());
 }
 
-Error Within(const std::string& what, const Error& error) { return MakeError(error.reason, what + ": " + error.message); }
+Error Within(const std::string& what, const Error& error) {
+  return MakeError(error.reason, what + ": " + error.message);
+}
 
 Error Whole(const std::string& sentence) { return MakeError(Reason::kInvalidArgument, sentence); }
 

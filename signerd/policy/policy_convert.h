@@ -35,7 +35,7 @@ inline constexpr std::string_view kSuspendOnForm =
     "a list of SURGE, DORMANT_DOMAIN, REFUSAL_BURST, AUTHOR_CHANGE, HARD_LIMIT, OFF_HOURS";
 
 inline constexpr std::int64_t kMostWeight = 1000;
-inline constexpr std::int64_t kMostRate = 1'000'000;         // a second; also of a burst
+inline constexpr std::int64_t kMostRate = 1'000'000;           // a second; also of a burst
 inline constexpr std::int64_t kMostCount = 1'000'000'000'000;  // of messages, recipients and octets
 
 bool IsName(std::string_view text);

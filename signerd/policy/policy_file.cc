@@ -26,9 +26,8 @@ const Names<admin::PartnerState> kPartnerStates = {{"active", admin::PARTNER_STA
                                                    {"revoked", admin::PARTNER_STATE_REVOKED}};
 const Names<admin::RelayState> kRelayStateNames = {{"active", admin::RELAY_STATE_ACTIVE},
                                                    {"revoked", admin::RELAY_STATE_REVOKED}};
-const Names<admin::Alignment> kAlignmentNames = {{"strict", admin::ALIGNMENT_STRICT},
-                                                 {"relaxed", admin::ALIGNMENT_RELAXED},
-                                                 {"off", admin::ALIGNMENT_OFF}};
+const Names<admin::Alignment> kAlignmentNames = {
+    {"strict", admin::ALIGNMENT_STRICT}, {"relaxed", admin::ALIGNMENT_RELAXED}, {"off", admin::ALIGNMENT_OFF}};
 
 // An optional word out of a list; `fallback` where there is none.
 template <class Value>
@@ -78,9 +77,7 @@ void ReadQuota(ConfigTable& table, admin::Quota& quota) {
   if (quota.burst() != 0 && quota.rate_per_second() == 0) {
     table.Reject("burst", "there is no rate_per_second", "both or none");
   }
-  const auto count = [&](const char* key) {
-    return static_cast<std::uint64_t>(table.Integer(key, 0, 0, kMostCount));
-  };
+  const auto count = [&](const char* key) { return static_cast<std::uint64_t>(table.Integer(key, 0, 0, kMostCount)); };
   quota.set_messages_per_day(count("messages_per_day"));
   quota.set_recipients_per_message(count("recipients_per_message"));
   quota.set_recipients_per_day(count("recipients_per_day"));

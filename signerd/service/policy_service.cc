@@ -160,8 +160,7 @@ PolicyService::Reactor* PolicyService::GetPartner(Context* context, const admin:
   return parts_.gate.Run(context, {"GetPartner", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
     const auto view = parts_.reception.snapshot.Get();
     const snapshot::Partner* partner = view->FindPartner(request->name());
-    if (partner == nullptr)
-      return MakeError(Reason::kNotFound, "the partner " + request->name() + " does not exist");
+    if (partner == nullptr) return MakeError(Reason::kNotFound, "the partner " + request->name() + " does not exist");
     *response = StatusOf(*partner, *view);
     return Ok();
   });

@@ -26,8 +26,9 @@ struct Page {
   std::int64_t most = 1000;
 };
 
-// The daemon's state: domains, signing profiles, key records, partners and relays. Every call is one transaction that is durable when it
-// returns. Any thread; callers take turns. Errors: kNotFound, kAlreadyExists, kStateConflict, kStorageFailed.
+// The daemon's state: domains, signing profiles, key records, partners and relays. Every call is one transaction that
+// is durable when it returns. Any thread; callers take turns. Errors: kNotFound, kAlreadyExists, kStateConflict,
+// kStorageFailed.
 class Store {
  public:
   // Opens or creates the database and brings its schema up to date. Refuses one that a newer Hallmark wrote.

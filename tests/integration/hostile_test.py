@@ -129,7 +129,7 @@ OPTIONS = (
     ({"signing_domain": "exa\0mple.com"}, "INVALID_ARGUMENT"), ({"signing_domain": "x" * 300}, "INVALID_ARGUMENT"),
     ({"signing_domain": "."}, "INVALID_ARGUMENT"), ({"signing_domain": "a b"}, "INVALID_ARGUMENT"),
     ({"signing_domain": "example.net"}, "DOMAIN_NOT_CONFIGURED"), ({"signing_domain": "com"}, "DOMAIN_NOT_CONFIGURED"),
-    ({"signing_domain": "empty.example"}, "DOMAIN_NOT_ALLOWED"), ({"request_id": "x" * 129}, "INVALID_ARGUMENT"),
+    ({"signing_domain": "empty.example"}, "NOT_ALIGNED"), ({"partner": "nobody"}, "PARTNER_NOT_ALLOWED"), ({"request_id": "x" * 129}, "INVALID_ARGUMENT"),
     ({"request_id": "a\nb"}, "INVALID_ARGUMENT"), ({"request_id": "\u00fc"}, "INVALID_ARGUMENT"),
     ({"envelope_recipients": ["a@example.org"] * 10_001}, "INVALID_ARGUMENT"),
 )

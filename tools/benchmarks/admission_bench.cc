@@ -82,9 +82,8 @@ void DecideAndTake(benchmark::State& state) {
   std::size_t next = static_cast<std::size_t>(state.thread_index()) * 4099;
   for (auto _ : state) {
     const World::Message& message = world.messages[next++ % world.messages.size()];
-    const auto decision =
-        admission::Decide({world.view, *message.relay, message.partner, "", message.header, 2000, 3,
-                           std::chrono::floor<std::chrono::seconds>(now)});
+    const auto decision = admission::Decide({world.view, *message.relay, message.partner, "", message.header, 2000, 3,
+                                             std::chrono::floor<std::chrono::seconds>(now)});
     if (!decision) {
       state.SkipWithError(decision.error().message.c_str());
       break;

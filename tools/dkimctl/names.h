@@ -17,9 +17,9 @@ std::string NameOf(admin::v1::KeyState state);          // "active"
 std::string NameOf(admin::v1::TokenState state);        // "pin rejected"
 std::string NameOf(admin::v1::LineEndings endings);     // "refuse"
 
-std::string NameOf(admin::v1::PartnerState state);      // "suspended"
-std::string NameOf(admin::v1::RelayState state);        // "revoked"
-std::string NameOf(admin::v1::Alignment alignment);     // "relaxed"
+std::string NameOf(admin::v1::PartnerState state);   // "suspended"
+std::string NameOf(admin::v1::RelayState state);     // "revoked"
+std::string NameOf(admin::v1::Alignment alignment);  // "relaxed"
 
 // nullopt when there is no such algorithm.
 std::optional<admin::v1::KeyAlgorithm> KeyAlgorithmByName(std::string_view name);

@@ -117,14 +117,13 @@ Outcome Set(const Context& context, const Options& options, admin::v1::PartnerSt
 }  // namespace
 
 void AddPartnerCommands(CLI::App& app, Context& context) {
-  CLI::App* group =
-      AddGroup(app, "partner", "Partners: who may send what",
-               "dkimctl partner list\ndkimctl partner show acme\ndkimctl partner suspend acme");
+  CLI::App* group = AddGroup(app, "partner", "Partners: who may send what",
+                             "dkimctl partner list\ndkimctl partner show acme\ndkimctl partner suspend acme");
   const auto options = std::make_shared<Options>();
 
-  CLI::App* list = AddCommand(*group, context, "list", "List the partners and what they sent today",
-                              "dkimctl partner list\ndkimctl partner list --output json",
-                              [&context] { return List(context); });
+  CLI::App* list =
+      AddCommand(*group, context, "list", "List the partners and what they sent today",
+                 "dkimctl partner list\ndkimctl partner list --output json", [&context] { return List(context); });
   AddTimeout(*list, context);
 
   CLI::App* show = AddCommand(*group, context, "show", "Show what a partner may do, and what it sent today",
@@ -136,13 +135,13 @@ void AddPartnerCommands(CLI::App& app, Context& context) {
     const char *name, *description;
     admin::v1::PartnerState state;
   };
-  for (const Verb& verb : {Verb{"suspend", "Sign nothing for a partner until it is resumed",
-                                admin::v1::PARTNER_STATE_SUSPENDED},
-                           Verb{"resume", "Sign for a suspended partner again", admin::v1::PARTNER_STATE_ACTIVE},
-                           Verb{"revoke", "Sign nothing for a partner any more", admin::v1::PARTNER_STATE_REVOKED}}) {
-    CLI::App* command = AddCommand(*group, context, verb.name, verb.description,
-                                   std::string("dkimctl partner ") + verb.name + " acme",
-                                   [&context, options, state = verb.state] { return Set(context, *options, state); });
+  for (const Verb& verb :
+       {Verb{"suspend", "Sign nothing for a partner until it is resumed", admin::v1::PARTNER_STATE_SUSPENDED},
+        Verb{"resume", "Sign for a suspended partner again", admin::v1::PARTNER_STATE_ACTIVE},
+        Verb{"revoke", "Sign nothing for a partner any more", admin::v1::PARTNER_STATE_REVOKED}}) {
+    CLI::App* command =
+        AddCommand(*group, context, verb.name, verb.description, std::string("dkimctl partner ") + verb.name + " acme",
+                   [&context, options, state = verb.state] { return Set(context, *options, state); });
     command->add_option("NAME", options->name, "The partner")->required()->type_name("");
     if (verb.state == admin::v1::PARTNER_STATE_REVOKED) {
       command->add_flag("--yes", options->yes, "Without being asked");

@@ -40,7 +40,8 @@ Outcome List(const Context& context) {
   for (const Relay& relay : answer->relays()) {
     table.Add({relay.name(), NameOf(relay.state()), relay.identity(), Partners(relay)});
   }
-  Print(context, table.empty() ? "no relays; add them to the policy: dkimctl export, then dkimctl apply\n" : table.Render(),
+  Print(context,
+        table.empty() ? "no relays; add them to the policy: dkimctl export, then dkimctl apply\n" : table.Render(),
         Json::Message(*answer));
   return ExitCode::kDone;
 }

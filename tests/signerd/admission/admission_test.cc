@@ -194,9 +194,7 @@ TEST_F(Admission, StateAndDates) {
 }
 
 TEST_F(Admission, AuthorDomainAndAddresses) {
-  const auto domains = [](const char* rule) {
-    return [rule](Partner& own) { own.author_domains = Rules({rule}); };
-  };
+  const auto domains = [](const char* rule) { return [rule](Partner& own) { own.author_domains = Rules({rule}); }; };
   EXPECT_EQ(ReasonAfter(domains("example.com")), "");
   EXPECT_EQ(ReasonAfter(domains(".example.com")), "");
   EXPECT_EQ(ReasonAfter(domains("news.example.com")), "AUTHOR_NOT_ALLOWED");

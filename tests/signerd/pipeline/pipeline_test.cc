@@ -38,7 +38,9 @@ class PipelineTest : public testing::Test {
   }
   ~PipelineTest() override { tokens_.Stop(); }  // before the pipeline goes, as it demands
 
-  Pipeline& Make(const PipelineConfig& config = {}) { return pipeline_.emplace(config, tokens_, clock_, current_, quotas_); }
+  Pipeline& Make(const PipelineConfig& config = {}) {
+    return pipeline_.emplace(config, tokens_, clock_, current_, quotas_);
+  }
 
   std::shared_ptr<const snapshot::Key> MakeKey(link::KeyType type, const std::string& selector) {
     auto key = test::SampleKey("example.com", selector);

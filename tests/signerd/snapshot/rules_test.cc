@@ -43,8 +43,8 @@ TEST(DomainRules, MatchAnyLooksAtTheDomainsAbove) {
 }
 
 TEST(DomainRules, BadOnesAreQuoted) {
-  for (const char* text : {"", ".", "..", "a b", "*.example.com", "exa*mple", "-a.example", "a..b", ".*", "a@b",
-                           "a\nb.example", "**"}) {
+  for (const char* text :
+       {"", ".", "..", "a b", "*.example.com", "exa*mple", "-a.example", "a..b", ".*", "a@b", "a\nb.example", "**"}) {
     const auto rules = DomainRules::Parse({"good.example", text});
     ASSERT_FALSE(rules) << text;
     EXPECT_EQ(rules.error().reason, Reason::kInvalidArgument);

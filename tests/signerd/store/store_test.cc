@@ -214,8 +214,8 @@ TEST_F(StoreTest, APolicyIsChangedWholeOrNotAtAll) {
       store_->ChangePolicy({{}, {{"one", "dns:b.example", {"own"}}, {"two", "dns:a.example", {"own"}}}, {}, {}}));
   EXPECT_EQ(store_->GetPolicy()->relays.at("one").identity, "dns:b.example");
   // An identity that is taken: nothing of the change stays.
-  const auto refused = store_->ChangePolicy(
-      {{test::PartnerForAll("next")}, {{"three", "dns:a.example", {"next"}}}, {}, {"one"}});
+  const auto refused =
+      store_->ChangePolicy({{test::PartnerForAll("next")}, {{"three", "dns:a.example", {"next"}}}, {}, {"one"}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().reason, Reason::kAlreadyExists);
   EXPECT_FALSE(store_->GetPolicy()->partners.contains("next"));
