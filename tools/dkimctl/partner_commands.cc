@@ -16,7 +16,7 @@ struct Options {
 };
 
 template <class List>
-std::string Join(const List& list, const char* none) {
+std::string Listed(const List& list, const char* none) {
   std::string text;
   for (const std::string& entry : list) text += (text.empty() ? "" : ", ") + entry;
   return text.empty() ? none : text;
@@ -50,10 +50,10 @@ std::string Facts(const PartnerStatus& status) {
   Table table;
   table.Add({"partner:", partner.name()});
   table.Add({"state:", NameOf(partner.state())});
-  table.Add({"relays:", Join(status.relays(), "none")});
-  table.Add({"author domains:", Join(partner.author_domains(), "none")});
-  table.Add({"signing domains:", Join(partner.signing_domains(), "none")});
-  table.Add({"addresses:", Join(partner.addresses(), "any")});
+  table.Add({"relays:", Listed(status.relays(), "none")});
+  table.Add({"author domains:", Listed(partner.author_domains(), "none")});
+  table.Add({"signing domains:", Listed(partner.signing_domains(), "none")});
+  table.Add({"addresses:", Listed(partner.addresses(), "any")});
   table.Add({"alignment:", NameOf(partner.alignment())});
   table.Add({"valid from:", partner.has_not_before() ? TimeText(partner.not_before()) : "ever"});
   table.Add({"valid until:", partner.has_not_after() ? TimeText(partner.not_after()) : "ever"});
@@ -64,7 +64,7 @@ std::string Facts(const PartnerStatus& status) {
   table.Add({"recipients today:", Of(status.recipients_today(), partner.quota().recipients_per_day())});
   table.Add({"recipients:", Limit(partner.quota().recipients_per_message(), " a message")});
   table.Add({"weight:", std::to_string(partner.weight())});
-  table.Add({"suspended on:", Join(partner.watch().suspend_on(), "nothing")});
+  table.Add({"suspended on:", Listed(partner.watch().suspend_on(), "nothing")});
   table.Add({"hard limit:",
              Limit(static_cast<std::uint64_t>(partner.watch().hard_limit_per_minute()), " messages a minute")});
   return table.Render();
@@ -80,7 +80,7 @@ Outcome List(const Context& context) {
     const auto& quota = status.partner().quota();
     table.Add({status.partner().name(), NameOf(status.partner().state()),
                Of(status.messages_today(), quota.messages_per_day()),
-               Of(status.recipients_today(), quota.recipients_per_day()), Join(status.relays(), "none")});
+               Of(status.recipients_today(), quota.recipients_per_day()), Listed(status.relays(), "none")});
   }
   Print(context, table.Render(), Json::Message(*answer));
   return ExitCode::kDone;

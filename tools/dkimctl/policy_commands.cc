@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "hallmark/admin/v1/policy.grpc.pb.h"
 #include "signerd/policy/policy_file.h"
 #include "tools/dkimctl/client.h"
