@@ -149,7 +149,7 @@ std::optional<std::chrono::sys_seconds> ConfigTable::Time(const std::string& key
   constexpr std::string_view kExpected = "a date or a time with an offset, for example 2026-01-31T00:00:00Z";
   const toml::node* node = Find(key);
   if (node == nullptr) return std::nullopt;
-  toml::date_time time;
+  toml::date_time time{};
   if (const auto date = node->value_exact<toml::date>()) {
     time.date = *date;
     time.offset.emplace();

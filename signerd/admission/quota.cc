@@ -66,11 +66,16 @@ struct PartnerCounters {
 
 namespace {
 
+// How far ahead of now `full_at` can be: by a whole bucket.
+std::int64_t WholeBucket(const snapshot::Quota& quota, std::int64_t each) {
+  return each * (quota.burst != 0 ? quota.burst : quota.rate_per_second);
+}
+
+std::int64_t EachToken(const snapshot::Quota& quota) { return std::int64_t{1'000'000'000} / quota.rate_per_second; }
+
 // The bucket, as one step from `full_at`; nothing when it holds no token.
 std::optional<std::int64_t> TakeToken(std::int64_t full_at, const snapshot::Quota& quota, std::int64_t now) {
-  const std::int64_t each = std::int64_t{1'000'000'000} / quota.rate_per_second;
-  const std::int64_t whole = each * (quota.burst != 0 ? quota.burst : quota.rate_per_second);
-  // Never further ahead than a whole bucket: the clock may have gone back, or the limits may have been raised.
+  const std::int64_t each = EachToken(quota), whole = WholeBucket(quota, each);
   const std::int64_t next = std::clamp(full_at, now, now + whole) + each;
   if (next - now > whole) return std::nullopt;
   return next;
@@ -80,8 +85,12 @@ bool TakeRate(std::atomic<std::int64_t>& full_at, const snapshot::Quota& quota, 
   std::int64_t before = full_at.load(std::memory_order_relaxed);
   while (true) {
     const auto next = TakeToken(before, quota, now);
-    if (!next) return false;
-    if (full_at.compare_exchange_weak(before, *next, std::memory_order_relaxed)) return true;
+    // Further ahead than a whole bucket it is only when the clock went back, or the limits were raised: then it becomes
+    // an empty bucket of now, or it would stay empty until the clock is where it was.
+    const std::int64_t furthest = now + WholeBucket(quota, EachToken(quota));
+    const std::int64_t after = next ? *next : std::min(before, furthest);
+    if (after == before) return next.has_value();
+    if (full_at.compare_exchange_weak(before, after, std::memory_order_relaxed)) return next.has_value();
   }
 }
 

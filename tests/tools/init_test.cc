@@ -128,7 +128,8 @@ TEST_F(InitTest, ConfigurationNamesWhatWasMade) {
   const std::string daemon = ReadText(In("hallmark.toml"));
   EXPECT_THAT(daemon, HasSubstr("sessions = 7"));
   EXPECT_THAT(daemon, HasSubstr("pin-source=file:" + In("secrets/pin")));
-  EXPECT_THAT(daemon, HasSubstr("domains = [\"*\"]"));
+  EXPECT_THAT(daemon, HasSubstr("initial_policy = \"policy.toml\""));
+  EXPECT_THAT(ReadText(In("policy.toml")), HasSubstr("partners = [\"own\"]"));
   EXPECT_THAT(ReadText(In("softhsm/softhsm2.conf")), HasSubstr("directories.tokendir = " + In("softhsm/tokens")));
 }
 

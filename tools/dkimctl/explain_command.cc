@@ -76,7 +76,7 @@ Outcome Explain(const Context& context, const Options& options) {
 
 void AddExplainCommand(CLI::App& app, Context& context) {
   const auto options = std::make_shared<Options>();
-  CLI::App* explain = AddCommand(app, context, "explain", "Say what would be decided about a message, and why",
+  CLI::App* explain = AddCommand(app, context, "explain", "Say how a message would be decided on",
                                  "dkimctl explain message.eml --relay relay1\n"
                                  "dkimctl explain message.eml --relay relay1 --partner acme \\\n"
                                  "    --signing-domain acme.example --recipients 3",

@@ -122,11 +122,11 @@ void AddPartnerCommands(CLI::App& app, Context& context) {
   const auto options = std::make_shared<Options>();
 
   CLI::App* list =
-      AddCommand(*group, context, "list", "List the partners and what they sent today",
+      AddCommand(*group, context, "list", "List the partners, with today's volumes",
                  "dkimctl partner list\ndkimctl partner list --output json", [&context] { return List(context); });
   AddTimeout(*list, context);
 
-  CLI::App* show = AddCommand(*group, context, "show", "Show what a partner may do, and what it sent today",
+  CLI::App* show = AddCommand(*group, context, "show", "Show what a partner may do and has sent",
                               "dkimctl partner show acme", [&context, options] { return Show(context, *options); });
   show->add_option("NAME", options->name, "The partner")->required()->type_name("");
   AddTimeout(*show, context);

@@ -121,7 +121,7 @@ struct Bad {
   const char* said;
 };
 const Bad kBad[] = {
-    {"NoPartner", "[[partner]]", "[[partners]]", "partner: missing"},
+    {"NoPartner", "[[partner]]", "[[partners]]", "partner: found a table"},
     {"NoOwn", "name = \"own\"", "name = \"ours\"", ":2: partner: there is no partner \"own\""},
     {"NoName", "name = \"acme\"", "", "partner[1].name: missing"},
     {"OddName", "name = \"acme\"", "name = \"A b\"", ":8: partner[1].name: found \"A b\""},
@@ -130,7 +130,7 @@ const Bad kBad[] = {
     {"EmptyDomains", "[\"acme.example\"]", "[]", "signing_domains: found an empty list"},
     {"OddDomain", "[\"acme.example\"]", "[\"*.acme.example\"]", "partner[1].signing_domains: \"*.acme.example\""},
     {"OddAddress", "*@news.acme.example", "news", "partner[1].addresses: \"news\" is no address pattern"},
-    {"OddAlignment", "\"strict\"", "\"loose\"", ":14: partner[1].alignment: found \"loose\""},
+    {"OddAlignment", "\"strict\"", "\"loose\"", ":13: partner[1].alignment: found \"loose\""},
     {"OddState", "\"suspended\"", "\"asleep\"", "partner[1].state: found \"asleep\""},
     {"OwnRevoked", "author_domains = [\"*\"]", "author_domains = [\"*\"]\nstate = \"revoked\"",
      "own cannot be revoked"},
