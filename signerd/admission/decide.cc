@@ -125,16 +125,14 @@ Result<const Domain*> DomainByAuthor(const Question& question, const Decision& d
     return MakeError(Reason::kDomainNotAllowed,
                      "partner " + partner.name + " may not sign for the author domain " + author + more);
   };
+  const Domain* domain = question.snapshot.FindDomainFor(author);
+  // Never a shorter one that it may use instead: that would sign for a domain in the name of its parent.
+  if (domain != nullptr && partner.signing_domains.Match(domain->name)) return domain;
   if (!partner.signing_domains.MatchAny(author)) {
     return not_allowed(partner.alignment == Alignment::kOff ? "; name the signing domain in the request" : "");
   }
-  const Domain* domain = question.snapshot.FindDomainFor(author);
-  if (domain == nullptr) {
-    return MakeError(Reason::kDomainNotConfigured, "no signing domain is configured for the author domain " + author);
-  }
-  // Never a shorter one that it may use instead: that would sign for a domain in the name of its parent.
-  if (!partner.signing_domains.Match(domain->name)) return not_allowed("");
-  return domain;
+  if (domain != nullptr) return not_allowed("");
+  return MakeError(Reason::kDomainNotConfigured, "no signing domain is configured for the author domain " + author);
 }
 
 Result<const Domain*> DomainByName(const Question& question, const Decision& decision) {

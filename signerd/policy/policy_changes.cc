@@ -153,6 +153,8 @@ bool Compare(const Partner& before, const Partner& after, Difference& difference
   return comparison.End(admin::PolicyChange::CHANGED);
 }
 
+std::set<std::string> InOrder(const snapshot::NameSet& names) { return {names.begin(), names.end()}; }
+
 bool Compare(const Relay& before, const Relay& after, Difference& difference) {
   Comparison comparison("relay " + after.name, difference);
   comparison.Member("state", NameOf(before.state), NameOf(after.state), before.state == snapshot::RelayState::kRevoked);
@@ -171,7 +173,7 @@ std::string Join(const Set& set) {
 std::string RightsOf(const Partner& partner) {
   return "sends with " + Join(partner.author_domains.texts()) + ", signed for " + Join(partner.signing_domains.texts());
 }
-std::string RightsOf(const Relay& relay) { return relay.identity + " speaks for " + Join(relay.partners); }
+std::string RightsOf(const Relay& relay) { return relay.identity + " speaks for " + Join(InOrder(relay.partners)); }
 
 template <class T>
 void CompareAll(const std::string& kind, const std::map<std::string, T>& from, const std::map<std::string, T>& to,

@@ -233,6 +233,7 @@ admin::Relay ToApi(const snapshot::Relay& relay) {
   out.set_name(relay.name);
   out.set_identity(relay.identity);
   for (const auto& partner : relay.partners) out.add_partners(partner);
+  std::sort(out.mutable_partners()->begin(), out.mutable_partners()->end());
   out.set_state(relay.state == snapshot::RelayState::kRevoked ? admin::RELAY_STATE_REVOKED : admin::RELAY_STATE_ACTIVE);
   return out;
 }

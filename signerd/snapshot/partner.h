@@ -68,7 +68,7 @@ struct Partner {
 struct Relay {
   std::string name;
   std::string identity;  // "dns:NAME" or "uri:URI", as its certificate's SAN says
-  std::set<std::string, std::less<>> partners = {};
+  NameSet partners = {};
   RelayState state = RelayState::kActive;
   friend bool operator==(const Relay&, const Relay&) = default;
 };

@@ -64,41 +64,72 @@ Result<DomainRules> DomainRules::Parse(const std::vector<std::string>& rules) {
       continue;
     }
     const bool within = rule.starts_with('.');
-    auto name = dkim::NormalizeDomain(std::string_view(rule).substr(within ? 1 : 0));
+    const auto name = dkim::NormalizeDomain(std::string_view(rule).substr(within ? 1 : 0));
     if (!name) return MakeError(Reason::kInvalidArgument, Quoted(rule) + " is no domain rule");
     parsed.texts_.insert((within ? "." : "") + *name);
-    (within ? parsed.within_ : parsed.exact_).insert(std::move(*name));
   }
+  for (const std::string& text : parsed.texts_) {
+    if (text == "*") continue;
+    const bool within = text.starts_with('.');
+    parsed.any_within_ = parsed.any_within_ || within;
+    parsed.names_.push_back(text.substr(within ? 1 : 0));
+    const std::uint64_t hash = StringHash()(parsed.names_.back());
+    parsed.entries_.push_back({hash, static_cast<std::uint32_t>(parsed.names_.size() - 1), within});
+  }
+  std::sort(parsed.entries_.begin(), parsed.entries_.end(),
+            [](const Entry& a, const Entry& b) { return a.hash < b.hash; });
   return parsed;
 }
 
+// Whether there is a rule of this very name: one for all below it, or, `exact_too`, one for it alone.
+bool DomainRules::Has(std::string_view name, bool exact_too) const {
+  const std::uint64_t hash = StringHash()(name);
+  auto entry = std::lower_bound(entries_.begin(), entries_.end(), hash,
+                                [](const Entry& a, std::uint64_t wanted) { return a.hash < wanted; });
+  for (; entry != entries_.end() && entry->hash == hash; ++entry) {
+    if ((entry->within || exact_too) && names_[entry->name] == name) return true;
+  }
+  return false;
+}
+
+namespace {
+
+// Takes the first label off; false when it was the last.
+bool GoUp(std::string_view& domain) {
+  const std::size_t dot = domain.find('.');
+  if (dot == std::string_view::npos) return false;
+  domain.remove_prefix(dot + 1);
+  return true;
+}
+
+}  // namespace
+
 bool DomainRules::Match(std::string_view domain) const {
-  if (any_ || exact_.contains(domain)) return true;
-  while (!within_.empty()) {
-    if (within_.contains(domain)) return true;
-    const std::size_t dot = domain.find('.');
-    if (dot == std::string_view::npos) break;
-    domain.remove_prefix(dot + 1);
+  if (any_ || Has(domain, true)) return true;
+  if (!any_within_) return false;
+  while (GoUp(domain)) {
+    if (Has(domain, false)) return true;
   }
   return false;
 }
 
 bool DomainRules::MatchAny(std::string_view domain) const {
-  while (!Match(domain)) {
-    const std::size_t dot = domain.find('.');
-    if (dot == std::string_view::npos) return false;
-    domain.remove_prefix(dot + 1);
-  }
-  return true;
+  if (any_) return true;
+  do {
+    if (Has(domain, true)) return true;
+  } while (GoUp(domain));
+  return false;
 }
 
 bool DomainRules::Cover(std::string_view rule) const {
   if (any_ || texts_.contains(std::string(rule))) return true;
   if (rule == "*") return false;
   if (!rule.starts_with('.')) return Match(rule);
-  DomainRules wide;  // only rules that cover all below
-  wide.within_ = within_;
-  return wide.Match(rule.substr(1));
+  rule.remove_prefix(1);  // only a rule for all below one that is above it
+  do {
+    if (Has(rule, false)) return true;
+  } while (GoUp(rule));
+  return false;
 }
 
 Result<AddressPattern> AddressPattern::Parse(std::string_view pattern) {

@@ -1,3 +1,5 @@
+#include <set>
+
 #include "signerd/store/rows.h"
 #include "signerd/store/store.h"
 
@@ -22,7 +24,8 @@ std::optional<std::chrono::sys_seconds> ReadOptionalTime(const Statement& row, i
 
 template <class List>
 std::string Lines(const List& list) {
-  return JoinLines({list.begin(), list.end()});
+  const std::set<std::string> in_order(list.begin(), list.end());
+  return JoinLines({in_order.begin(), in_order.end()});
 }
 
 // Binds all twenty columns, in the order of the table.
