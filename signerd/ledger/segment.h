@@ -32,7 +32,7 @@ struct PrunedSegment {
   std::string checkpoint;   // the newest signed note when it was deleted
 };
 
-// Magic and first frame.
+// Magic and first frame. A header has a time, so its frame is never empty.
 std::string EncodeSegmentStart(const SegmentHeader& header);
 // Appends one record's frame. `record` has 1 to kMaxRecordOctets octets.
 void AppendFrame(std::string& out, std::string_view record);

@@ -86,7 +86,9 @@ TEST(Merkle, EveryInclusionUpToSeventy) {
       EXPECT_FALSE(VerifyInclusion(Flip(leaves[index], index), index, size, proof, root));
       EXPECT_FALSE(VerifyInclusion(leaves[index], index, size, proof, Flip(root, size)));
       EXPECT_FALSE(VerifyInclusion(leaves[index], size, size, proof, root));
-      if (size > 1) EXPECT_FALSE(VerifyInclusion(leaves[index], (index + 1) % size, size, proof, root));
+      if (size > 1) {
+        EXPECT_FALSE(VerifyInclusion(leaves[index], (index + 1) % size, size, proof, root));
+      }
       for (Hash& hash : proof) {
         const Hash good = hash;
         hash = Flip(hash, index * 7 + size);
