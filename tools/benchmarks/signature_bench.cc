@@ -165,7 +165,7 @@ void OurPipeline(bool rsa, const Options& options, const SoftToken& token, const
   {
     pipeline::Pipeline pipeline({}, tokens, clock, current, quotas);
     const std::string message = kHeader + body;
-    const pipeline::Origin origin{view, view->FindRelay("dns:bench"), ""};
+    const pipeline::Origin origin{view, view->FindRelay("dns:bench"), "", "", {}};
     constexpr int kInFlight = 64;
     Measure("hallmark", rsa ? "rsa2048" : "ed25519", options, 1,
             [&](unsigned, Clock::time_point end, std::atomic<long>& made) {
