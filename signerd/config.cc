@@ -1,5 +1,7 @@
 #include "signerd/config.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <optional>
@@ -125,6 +127,34 @@ tokens::TokenConfig ReadToken(ConfigTable& table, const std::filesystem::path& f
   return token;
 }
 
+// "hallmark/" and the host's name.
+std::string DefaultOrigin() {
+  char host[256] = "";
+  if (::gethostname(host, sizeof host - 1) != 0 || !ledger::IsOrigin(host)) return "hallmark";
+  return "hallmark/" + std::string(host);
+}
+
+void ReadLedger(ConfigTable& table, SignerdConfig& config) {
+  constexpr std::string_view kOrigin = "a name without white space and \"+\", for example \"hallmark/mx.example.com\"";
+  constexpr std::string_view kRecipients = "clear, hashed or none";
+  if (table.Has("directory")) config.ledger.directory = table.Path("directory", "the folder that holds the ledger");
+  config.ledger.segment_octets =
+      static_cast<std::uint64_t>(table.Integer("segment_octets", 64 << 20, 1 << 20, std::int64_t{1} << 32));
+  config.ledger.checkpoint_interval = std::chrono::seconds(table.Integer("checkpoint_seconds", 10, 1, 60));
+  config.ledger.origin = table.String("origin", kOrigin, config.ledger.origin);
+  if (!ledger::IsOrigin(config.ledger.origin))
+    table.Reject("origin", "found \"" + config.ledger.origin + "\"", kOrigin);
+  const std::string recipients = table.String("recipients", kRecipients, "hashed");
+  using Mode = ledger::Recipients::Mode;
+  if (recipients == "clear") {
+    config.recipients = Mode::kClear;
+  } else if (recipients == "none") {
+    config.recipients = Mode::kNone;
+  } else if (recipients != "hashed") {
+    table.Reject("recipients", "found \"" + recipients + "\"", kRecipients);
+  }
+}
+
 template <class T, class Name>
 void RejectRepeated(std::vector<ConfigTable>& tables, const std::vector<T>& read, const char* key, Name name) {
   std::set<std::string> seen;
@@ -172,6 +202,10 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
     config.pipeline.threads = static_cast<std::size_t>(pipeline->Integer("threads", 0, 0, 1024));
     config.pipeline.in_flight = static_cast<std::size_t>(pipeline->Integer("in_flight", 2048, 1, 1 << 20));
   }
+
+  config.ledger.directory = config.state_directory / "ledger";
+  config.ledger.origin = DefaultOrigin();
+  if (auto ledger = root.OptionalTable("ledger")) ReadLedger(*ledger, config);
 
   std::vector<ConfigTable> tokens = root.Tables("token");
   for (ConfigTable& table : tokens) config.tokens.push_back(ReadToken(table, (*file)->folder()));

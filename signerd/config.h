@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "firmware/runtime/result.h"
+#include "signerd/ledger/ledger.h"
+#include "signerd/ledger/recipients.h"
 #include "signerd/pipeline/pipeline.h"
 #include "signerd/service/listener.h"
 #include "signerd/tokens/token_config.h"
@@ -22,6 +24,8 @@ struct SignerdConfig {
   std::filesystem::path initial_policy;  // for the first start; may be empty, and need not exist later
   std::string log_level = "info";
   pipeline::PipelineConfig pipeline;
+  ledger::LedgerConfig ledger;
+  ledger::Recipients::Mode recipients = ledger::Recipients::Mode::kHashed;
   std::vector<tokens::TokenConfig> tokens;  // at least one; the first is the default
 };
 

@@ -14,9 +14,11 @@
 #include "firmware/runtime/sd_notify.h"
 #include "firmware/runtime/tls13.h"
 #include "signerd/admission/quota.h"
+#include "signerd/checkpoint_key.h"
 #include "signerd/config.h"
 #include "signerd/initial_policy.h"
 #include "signerd/keys/key_manager.h"
+#include "signerd/ledger/ledger.h"
 #include "signerd/pipeline/pipeline.h"
 #include "signerd/policy/policy_file.h"
 #include "signerd/service/admin_gate.h"
@@ -53,14 +55,15 @@ sigset_t EndSignals() {
 }
 
 // Keeps the health service true until a signal asks the daemon to end.
-void ServeUntilSignal(const sigset_t& signals, tokens::TokenSet& tokens, service::Listener& signing,
-                      service::Listener& admin) {
+void ServeUntilSignal(const sigset_t& signals, tokens::TokenSet& tokens, const ledger::Ledger& ledger,
+                      service::Listener& signing, service::Listener& admin) {
   admin.SetServing(true);
   const timespec interval{0, std::chrono::nanoseconds(kHealthInterval).count()};
   bool serving = false;
   while (::sigtimedwait(&signals, nullptr, &interval) < 0) {
     bool ready = false;
     for (const auto& facts : tokens.Facts()) ready = ready || facts.status.state == link::TokenState::kReady;
+    ready = ready && ledger.available();
     if (ready != serving) signing.SetServing(ready);
     serving = ready;
   }
@@ -92,17 +95,23 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   const SystemClock clock;
   tokens::TokenSet tokens(tokend, config.tokens);
   admission::Quotas quotas;
-  pipeline::Pipeline pipeline(config.pipeline, tokens, clock, current, quotas);
   TokenSigner signer(tokens);
+  CheckpointKey checkpoint_key(**store, tokens, signer);
+  const auto recipients = ledger::Recipients::Open(config.recipients, config.ledger.directory);
+  if (!recipients) return recipients.error();
+  auto ledger = ledger::Ledger::Open(config.ledger, clock);
+  if (!ledger) return ledger.error();
+  pipeline::Pipeline pipeline(config.pipeline, tokens, clock, current, quotas, **ledger, *recipients);
   keys::KeyManager keys(**store, signer, clock, publish);
   service::SigningService signing_service({current, pipeline, static_cast<std::size_t>(config.message_octets)});
-  const auto journal = [](const hallmark::ledger::v1::Record&) { return Ok(); };
+  const auto journal = [&](const hallmark::ledger::v1::Record& record) { return (*ledger)->AppendAndWait(record); };
   service::AdminGate gate({config.operators, journal});
   service::AdminService admin_service(
       {gate, **store, keys, current, pipeline, tokens, clock, publish, HALLMARK_VERSION});
   service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
 
   tokens.Start();
+  (*ledger)->Start(checkpoint_key);
   auto signing = service::Listener::Start(config.signing, {&signing_service}, "hallmark.signing.v1.SigningService",
                                           config.message_octets);
   if (!signing) return signing.error();
@@ -112,13 +121,14 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");
 
-  ServeUntilSignal(signals, tokens, **signing, **admin);
+  ServeUntilSignal(signals, tokens, **ledger, **signing, **admin);
 
   log::info("stopping: waiting up to {} s for calls under way", kDrain.count());
   NotifySystemd("STOPPING=1");
   const auto deadline = std::chrono::system_clock::now() + kDrain;
   (*signing)->Stop(deadline);
   (*admin)->Stop(deadline);
+  (*ledger)->StopCheckpoints();  // the last one is signed while there is a token
   tokens.Stop();
   log::info("stopped");
   return Ok();

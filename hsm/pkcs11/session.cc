@@ -81,8 +81,7 @@ Result<Bytes> Session::SignDigest(const KeyPair& key, ByteView digest) {
 }
 
 Result<Bytes> Session::SignData(const KeyPair& key, ByteView data) {
-  if (key.type != KeyType::kRsa)
-    return MakeError(Reason::kInvalidArgument, "only RSA keys sign data that the token hashes");
+  if (key.type == KeyType::kEd25519) return Sign(key, {CKM_EDDSA, nullptr, 0}, data);
   return Sign(key, {CKM_SHA256_RSA_PKCS, nullptr, 0}, data);
 }
 

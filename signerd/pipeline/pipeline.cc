@@ -1,9 +1,11 @@
 #include "signerd/pipeline/pipeline.h"
 
 #include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
 #include <thread>
 
 #include "firmware/runtime/log.h"
+#include "signerd/pipeline/records.h"
 
 namespace hallmark::pipeline {
 namespace {
@@ -49,10 +51,13 @@ struct Pipeline::Work {
 };
 
 Pipeline::Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock,
-                   const snapshot::Current& snapshot, admission::Quotas& quotas)
+                   const snapshot::Current& snapshot, admission::Quotas& quotas, ledger::Ledger& ledger,
+                   const ledger::Recipients& recipients)
     : intake_(config.in_flight),
       reception_{snapshot, quotas, clock, config.limits},
       tokens_(tokens),
+      ledger_(ledger),
+      recipients_(recipients),
       pool_(ThreadCount(config.threads)),
       prepare_(pool_, ThreadCount(config.threads),
                [this](std::vector<WorkPointer> batch) { Prepare(std::move(batch)); }),
@@ -178,9 +183,51 @@ void Pipeline::CollectSignings(const WorkPointer& work, std::vector<tokens::Sign
   }
 }
 
+// A message that was signed, on its way to the ledger.
+struct Pipeline::Recorded {
+  WorkPointer work;
+  SignedMessage message;
+};
+
 void Pipeline::Finish(std::vector<WorkPointer> batch) {
   const auto now = reception_.snapshot.Get();
-  for (const WorkPointer& work : batch) Answer(*work, FinishOne(*work, *now));
+  auto recorded = std::make_shared<std::vector<Recorded>>();
+  std::vector<std::string> records;
+  for (const WorkPointer& work : batch) {
+    auto message = FinishOne(*work, *now);
+    if (!message) {
+      Answer(*work, message.error());
+      continue;
+    }
+    for (std::string& record : RecordsOf(*work)) records.push_back(std::move(record));
+    recorded->push_back({work, std::move(*message)});
+  }
+  if (records.empty()) return;
+  // The guard keeps the pool from ending before they are answered; the ledger's one writer only hands them over.
+  ledger_.Append(std::move(records), [this, recorded, guard = boost::asio::make_work_guard(pool_)](
+                                         const Result<std::uint64_t>& sequence) {
+    boost::asio::post(pool_, [this, recorded, sequence] { AnswerRecorded(std::move(*recorded), sequence); });
+  });
+}
+
+void Pipeline::AnswerRecorded(std::vector<Recorded> batch, const Result<std::uint64_t>& sequence) {
+  for (Recorded& one : batch) {
+    Answer(*one.work, sequence ? Result<SignedMessage>(std::move(one.message)) : sequence.error());
+  }
+}
+
+std::vector<std::string> Pipeline::RecordsOf(const Work& work) const {
+  const HashedMessage& message = *work.hashed;
+  std::vector<RecordedSignature> signatures;
+  for (const Work::Slot& slot : work.slots) signatures.push_back({*slot.key, slot.prepared.digest});
+  const auto* whole = std::get_if<std::string_view>(&work.job.message);
+  std::uint64_t octets = 0;
+  if (whole != nullptr) {
+    octets = whole->size();
+  } else if (message.body_facts) {
+    octets = message.header.block().size() + 2 + message.body_facts->octets;  // with the blank line between them
+  }
+  return MakeRecords(work.job.origin, message, signatures, octets, recipients_, ledger_.now_us());
 }
 
 Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& now) {

@@ -15,6 +15,8 @@
 #include "signerd/dkim/body_batch.h"
 #include "signerd/dkim/signature.h"
 #include "signerd/dkim/warnings.h"
+#include "signerd/ledger/ledger.h"
+#include "signerd/ledger/recipients.h"
 #include "signerd/pipeline/intake.h"
 #include "signerd/pipeline/message_hasher.h"
 #include "signerd/pipeline/stage.h"
@@ -61,11 +63,13 @@ struct Counters {
 // assemble.
 //
 // Only the intake refuses for want of room: a job holds one credit until it is answered, so nothing is refused after it
-// was signed. All signatures of a message are made or none is given.
+// was signed for want of room. All signatures of a message are made or none is given, and none is given before it is on
+// the ledger.
 class Pipeline {
  public:
   Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock,
-           const snapshot::Current& snapshot, admission::Quotas& quotas);
+           const snapshot::Current& snapshot, admission::Quotas& quotas, ledger::Ledger& ledger,
+           const ledger::Recipients& recipients);
   // The tokens must be stopped first, so that nothing is in flight.
   ~Pipeline();
 
@@ -87,12 +91,17 @@ class Pipeline {
   void GiveBack(std::unique_ptr<dkim::BodyBatch> bodies);
   void CollectSignings(const WorkPointer& work, std::vector<tokens::Signing>& signings);
   void Finish(std::vector<WorkPointer> batch);
+  struct Recorded;
+  std::vector<std::string> RecordsOf(const Work& work) const;
+  void AnswerRecorded(std::vector<Recorded> batch, const Result<std::uint64_t>& sequence);
   Result<SignedMessage> FinishOne(Work& work, const snapshot::Snapshot& now);
   void Answer(Work& work, Result<SignedMessage> result);
 
   Intake intake_;
   const Reception reception_;
   tokens::TokenSet& tokens_;
+  ledger::Ledger& ledger_;
+  const ledger::Recipients& recipients_;
   std::atomic<std::int64_t> signed_{0}, refused_{0};
   std::mutex bodies_mutex_;                               // guards bodies_
   std::vector<std::unique_ptr<dkim::BodyBatch>> bodies_;  // those that no thread is using

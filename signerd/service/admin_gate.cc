@@ -1,5 +1,7 @@
 #include "signerd/service/admin_gate.h"
 
+#include <google/protobuf/util/json_util.h>
+
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
@@ -9,6 +11,21 @@
 #include "signerd/service/identity.h"
 
 namespace hallmark::service {
+namespace {
+
+constexpr std::size_t kMostRequest = 4096;
+
+// What the ledger keeps of a request.
+std::string JsonOf(const google::protobuf::Message& request) {
+  std::string json;
+  if (!google::protobuf::util::MessageToJsonString(request, &json).ok()) return "";
+  if (json.size() <= kMostRequest) return json;
+  std::size_t end = kMostRequest - 3;
+  while (end > 0 && (static_cast<unsigned char>(json[end]) & 0xc0) == 0x80) --end;  // not within a character
+  return json.substr(0, end) + "...";
+}
+
+}  // namespace
 
 AdminGate::Reactor* AdminGate::Run(Context* context, const Act& act, const google::protobuf::Message& request,
                                    Work work) {
@@ -21,9 +38,9 @@ AdminGate::Reactor* AdminGate::Run(Context* context, const Act& act, const googl
                                  Audience::kOperator));
     return reactor;
   }
-  Caller caller{*identity, Role::kOfficer, act, request.SerializeAsString(), 0};
-  boost::asio::post(thread_, [reactor, caller = std::move(caller), work = std::move(work)] {
-    const Status done = work(caller);
+  Caller caller{*identity, Role::kOfficer, act, request.SerializeAsString(), JsonOf(request), 0};
+  boost::asio::post(thread_, [this, reactor, caller = std::move(caller), work = std::move(work)] {
+    const Status done = Carry(caller, work);
     if (done) {
       log::info("admin: {} by {}", caller.act.method, caller.name);
       reactor->Finish(grpc::Status::OK);
@@ -34,6 +51,30 @@ AdminGate::Reactor* AdminGate::Run(Context* context, const Act& act, const googl
     }
   });
   return reactor;
+}
+
+// Reading is recorded when it is done; what changes something is recorded as begun before it is carried out, so that
+// nothing is changed that the ledger does not tell of.
+Status AdminGate::Carry(const Caller& caller, const Work& work) {
+  if (caller.act.least != Role::kAuditor) {
+    const Status begun = Journal(caller, "BEGUN");
+    if (!begun) return begun;
+  }
+  const Status done = work(caller);
+  const Status kept = Journal(caller, done ? "OK" : std::string(ReasonName(done.error().reason)));
+  return done ? kept : done;
+}
+
+Status AdminGate::Journal(const Caller& caller, const std::string& outcome) const {
+  hallmark::ledger::v1::Record record;
+  auto& act = *record.mutable_admin_act();
+  act.set_operator_(caller.name);
+  act.set_method(caller.act.method);
+  act.set_request(caller.request_json);
+  act.set_outcome(outcome);
+  act.set_approval(caller.approval);
+  act.set_count(1);
+  return parts_.journal(record);
 }
 
 Status AdminGate::RequireApproval(const Caller&, const std::string&) { return Ok(); }

@@ -33,6 +33,7 @@ struct Caller {
   Role role = Role::kAuditor;
   Act act{};
   std::string request;         // serialized, for an approval
+  std::string request_json;    // for the ledger, bounded
   std::uint64_t approval = 0;  // the approval that it is carried out under; 0: none
 };
 
@@ -66,6 +67,8 @@ class AdminGate {
   void SetReplay(const std::string& method, Replay replay) { replays_[method] = std::move(replay); }
 
  private:
+  Status Carry(const Caller& caller, const Work& work);
+  Status Journal(const Caller& caller, const std::string& outcome) const;
   const Parts parts_;
   std::map<std::string, Replay> replays_;
   boost::asio::thread_pool thread_;

@@ -71,6 +71,15 @@ CREATE TABLE relay (
   state INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 )",
+    // The key that signs the ledger's checkpoints: one row.
+    R"(
+CREATE TABLE ledger_key (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  token TEXT NOT NULL,
+  cka_id BLOB NOT NULL,
+  public_key BLOB NOT NULL
+) STRICT;
+)",
 };
 
 }  // namespace

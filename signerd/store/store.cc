@@ -178,6 +178,23 @@ Status Store::ChangeKeyState(const std::string& domain, const std::string& selec
   return done;
 }
 
+Result<std::optional<Store::LedgerKey>> Store::GetLedgerKey() {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare("SELECT token, cka_id, public_key FROM ledger_key");
+  if (!statement) return statement.error();
+  const auto row = statement->Step();
+  if (!row) return row.error();
+  if (!*row) return std::optional<LedgerKey>();
+  return std::optional(LedgerKey{statement->Text(0), statement->Blob(1), statement->Blob(2)});
+}
+
+Status Store::InsertLedgerKey(const LedgerKey& key) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare("INSERT INTO ledger_key (one, token, cka_id, public_key) VALUES (1, ?, ?, ?)");
+  if (!statement) return statement.error();
+  return statement->Bind(1, key.token).Bind(2, ByteView(key.cka_id)).Bind(3, ByteView(key.spki)).Run();
+}
+
 namespace {
 
 // The key as `previous` has it, if it is the same: its public part may be parsed already.

@@ -62,6 +62,15 @@ class Store {
   Status ChangePartnerState(const std::string& name, snapshot::PartnerState from, snapshot::PartnerState to);
   Status SetRelayState(const std::string& name, snapshot::RelayState state);
 
+  // The key that signs the ledger's checkpoints; nothing while there is none. It is recorded once.
+  struct LedgerKey {
+    std::string token;
+    Bytes cka_id;
+    Bytes spki;
+  };
+  Result<std::optional<LedgerKey>> GetLedgerKey();
+  Status InsertLedgerKey(const LedgerKey& key);
+
   // Everything the hot path needs. Keys that are the same in `previous` (may be null) are shared with it, so that what
   // was parsed stays parsed.
   Result<std::shared_ptr<snapshot::Snapshot>> BuildSnapshot(const snapshot::Snapshot* previous);

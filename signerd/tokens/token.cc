@@ -304,8 +304,8 @@ void Token::Pump() {
       continue;
     }
     const link::KeyType type = TypeOf(*attempt.signing.key);
-    const bool wants_data =
-        type == link::KeyType::kRsa && (status_.wants_data & 1) != 0 && attempt.signing.signed_data != nullptr;
+    const bool wants_data = attempt.signing.raw || (type == link::KeyType::kRsa && (status_.wants_data & 1) != 0 &&
+                                                    attempt.signing.signed_data != nullptr);
     link::SignItem item;
     item.id = next_id_++;
     item.key_ref = RefOf(*attempt.signing.key);

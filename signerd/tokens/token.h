@@ -40,6 +40,8 @@ struct Signing {
   // kTokenRefused, kDeadlineExceeded, kCancelled; kOverloaded at once when its turn would come after its deadline. The
   // signature is not verified yet.
   std::function<void(Result<Bytes>)> done;
+  // Ed25519 only: the token signs *signed_data as it is, not a digest of it.
+  bool raw = false;
 };
 
 struct TokenFacts {

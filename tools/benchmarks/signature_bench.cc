@@ -162,8 +162,14 @@ void OurPipeline(bool rsa, const Options& options, const SoftToken& token, const
   const snapshot::Current current(view);
   admission::Quotas quotas;
   const SystemClock clock;
+  const test::TemporaryFolder folder;
   {
-    pipeline::Pipeline pipeline({}, tokens, clock, current, quotas);
+    ledger::LedgerConfig config;
+    config.directory = folder.path() / "ledger";
+    config.origin = "bench";
+    const auto ledger = Must(ledger::Ledger::Open(config, clock));
+    const auto recipients = Must(ledger::Recipients::Open(ledger::Recipients::Mode::kHashed, config.directory));
+    pipeline::Pipeline pipeline({}, tokens, clock, current, quotas, *ledger, recipients);
     const std::string message = kHeader + body;
     const pipeline::Origin origin{view, view->FindRelay("dns:bench"), "", "", {}};
     constexpr int kInFlight = 64;

@@ -9,9 +9,12 @@
 #include <future>
 #include <thread>
 
+#include "ledger/unsafe_disk.h"
 #include "sample.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/dkim/verifier.h"
+#include "signerd/ledger/segment.h"
+#include "signerd/pipeline/records.h"
 #include "soft_token.h"
 
 // The whole way of a message but gRPC: real tokend processes on a real SoftHSM token, many threads.
@@ -38,8 +41,24 @@ class PipelineTest : public testing::Test {
   }
   ~PipelineTest() override { tokens_.Stop(); }  // before the pipeline goes, as it demands
 
+  std::unique_ptr<ledger::Ledger> OpenLedger() {
+    ledger::LedgerConfig config;
+    config.directory = folder_.path() / "ledger";
+    config.open = disk_.opener();
+    return std::move(*ledger::Ledger::Open(config, clock_));
+  }
+  // All that is on the ledger.
+  std::vector<hallmark::ledger::v1::Record> Records() const {
+    std::vector<hallmark::ledger::v1::Record> records;
+    auto reader = ledger::SegmentReader::Open(ledger::SegmentPath(ledger_->directory(), 0));
+    while (const auto octets = *reader->Next()) {
+      EXPECT_TRUE(records.emplace_back().ParseFromArray(octets->data(), static_cast<int>(octets->size())));
+    }
+    return records;
+  }
+
   Pipeline& Make(const PipelineConfig& config = {}) {
-    return pipeline_.emplace(config, tokens_, clock_, current_, quotas_);
+    return pipeline_.emplace(config, tokens_, clock_, current_, quotas_, *ledger_, recipients_);
   }
 
   std::shared_ptr<const snapshot::Key> MakeKey(link::KeyType type, const std::string& selector) {
@@ -121,6 +140,10 @@ class PipelineTest : public testing::Test {
   std::shared_ptr<const snapshot::Snapshot> view_;  // that jobs come with
   snapshot::Current current_{nullptr};
   admission::Quotas quotas_;
+  const test::TemporaryFolder folder_;
+  ledger::test::UnsafeDisk disk_;
+  const std::unique_ptr<ledger::Ledger> ledger_ = OpenLedger();
+  const ledger::Recipients recipients_ = *ledger::Recipients::Open(ledger::Recipients::Mode::kClear, folder_.path());
   std::optional<Pipeline> pipeline_;
 };
 
@@ -154,6 +177,55 @@ TEST_F(PipelineTest, RefusesOnlyAtTheIntakeAndAtOnce) {
   EXPECT_GE(answers[""], 5);  // a relay alone gets half of the credits
   EXPECT_GT(answers["OVERLOADED"], 0);
   EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
+}
+
+TEST_F(PipelineTest, EverySignatureIsOnTheLedgerBeforeItIsGiven) {
+  Pipeline& pipeline = Make();
+  Job job = MakeJob(nullptr);
+  job.origin.envelope = {"request-1", "bounces@example.com", {"suzie@example.net", "bob@example.net"}};
+  const auto made = Wait(pipeline, std::move(job));
+  ASSERT_TRUE(made) << made.error().message;
+  const auto records = Records();
+  ASSERT_EQ(records.size(), 2u);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const auto& signature = records[i].signature();
+    EXPECT_EQ(signature.relay(), "r");
+    EXPECT_EQ(signature.partner(), "own");
+    EXPECT_EQ(signature.signing_domain(), "example.com");
+    EXPECT_EQ(signature.selector(), made->signatures[i].selector);
+    EXPECT_EQ(signature.algorithm(), i == 0 ? "rsa-sha256" : "ed25519-sha256");
+    EXPECT_EQ(signature.from(), "joe@example.com");
+    EXPECT_EQ(signature.envelope_sender(), "bounces@example.com");
+    EXPECT_EQ(signature.recipients_size(), 2);
+    EXPECT_EQ(signature.recipients(1), "bob@example.net");
+    EXPECT_EQ(AsBytes(signature.body_hash()).size(), 32u);
+    EXPECT_TRUE(std::equal(signature.body_hash().begin(), signature.body_hash().end(),
+                           reinterpret_cast<const char*>(made->signatures[i].body_hash.data())));
+    EXPECT_EQ(signature.header_hash().size(), 32u);
+    EXPECT_EQ(signature.octets(), kMessage.size());
+    EXPECT_EQ(signature.index(), i);
+    EXPECT_EQ(signature.count(), 2u);
+    EXPECT_EQ(signature.request_id(), "request-1");
+  }
+}
+
+TEST_F(PipelineTest, WithoutALedgerNothingIsGiven) {
+  Pipeline& pipeline = Make();
+  disk_.full = true;
+  EXPECT_EQ(Wait(pipeline, MakeJob(nullptr)).error().reason, Reason::kLedgerUnavailable);
+  disk_.full = false;
+  for (int i = 0; i < 300 && !ledger_->available(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
+  EXPECT_EQ(Records().size(), 2u);
+}
+
+TEST(RecordText, IsValidUtf8WithoutControlCharacters) {
+  EXPECT_EQ(RecordText("<a@b>"), "<a@b>");
+  EXPECT_EQ(RecordText("\xc3\xa9\xe4\xbd\xa0"), "\xc3\xa9\xe4\xbd\xa0");
+  EXPECT_EQ(RecordText("a\r\nb\tc\x7f\xc2\x85"), "a??b?c???");
+  EXPECT_EQ(RecordText("\xff\xc3(\xed\xa0\x80"), std::string("??") + "(" + "???");
+  EXPECT_EQ(RecordText(std::string(2000, 'x')).size(), 998u);
+  EXPECT_EQ(RecordText("ab\xc3\xa9", 3), "ab");
 }
 
 TEST_F(PipelineTest, TokendKilledUnderLoadLosesNothing) {

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <memory>
+
+#include "signerd/keys/key_manager.h"
+#include "signerd/ledger/ledger.h"
+#include "signerd/store/store.h"
+#include "signerd/tokens/token_set.h"
+
+namespace hallmark {
+
+// The Ed25519 key in the default token that signs the ledger's checkpoints. Made once, recorded in the store, and found
+// again by its CKA_ID. Calls wait; from one thread at a time.
+class CheckpointKey final : public ledger::CheckpointSigner {
+ public:
+  CheckpointKey(store::Store& store, tokens::TokenSet& tokens, keys::Signer& signer)
+      : store_(store), tokens_(tokens), signer_(signer) {}
+
+  Result<std::array<std::uint8_t, 32>> PublicKey() override;
+  Result<Bytes> Sign(const std::string& text) override;
+
+ private:
+  Status Find();
+  Result<store::Store::LedgerKey> Make();
+  store::Store& store_;
+  tokens::TokenSet& tokens_;
+  keys::Signer& signer_;
+  std::shared_ptr<const snapshot::Key> key_;  // null until it was found or made
+};
+
+}  // namespace hallmark

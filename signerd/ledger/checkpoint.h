@@ -1,0 +1,53 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "firmware/runtime/result.h"
+#include "signerd/ledger/merkle.h"
+
+// Checkpoints of the ledger: C2SP tlog-checkpoint in a C2SP signed-note with one Ed25519 signature. All: any thread.
+namespace hallmark::ledger {
+
+struct TreeHead {
+  std::uint64_t size = 0;
+  Hash root = EmptyRoot();
+  friend bool operator==(const TreeHead&, const TreeHead&) = default;
+};
+
+// Who signs: the note's verifier key.
+struct VerifierKey {
+  std::string name;
+  std::array<std::uint8_t, 32> key{};  // Ed25519, raw
+
+  // First four octets of SHA-256(name, LF, 0x01, key).
+  std::array<std::uint8_t, 4> Id() const;
+  // "<name>+<key id in hexadecimal>+<base64 of 0x01 and the key>"
+  std::string Text() const;
+  static Result<VerifierKey> Parse(std::string_view text);
+  bool Verify(std::string_view text, ByteView signature) const;
+  friend bool operator==(const VerifierKey&, const VerifierKey&) = default;
+};
+
+// Whether it can be the name of a key and the origin of a log: not empty, no white space, no plus sign.
+bool IsOrigin(std::string_view name);
+
+// What is signed: "<origin>\n<size>\n<base64 of the root>\n".
+std::string CheckpointBody(std::string_view origin, const TreeHead& head);
+std::string SignedNote(std::string_view body, const VerifierKey& key, ByteView signature);
+
+// The head that a note states, without a look at its signature. kInvalidArgument says what is wrong.
+Result<TreeHead> ParseCheckpoint(std::string_view note);
+// The same, if `key` signed it.
+Result<TreeHead> OpenCheckpoint(std::string_view note, const VerifierKey& key);
+
+// The notes in `content`, each followed by an empty line; octets after the last whole one are left out.
+std::vector<std::string> SplitCheckpoints(std::string_view content);
+// Those of a file, in order; none when there is no file.
+Result<std::vector<std::string>> ReadCheckpoints(const std::filesystem::path& file);
+
+}  // namespace hallmark::ledger

@@ -1,0 +1,236 @@
+#include "signerd/ledger/ledger.h"
+
+#include <future>
+
+#include "firmware/runtime/file.h"
+#include "firmware/runtime/log.h"
+
+namespace hallmark::ledger {
+namespace {
+
+// Records of one write; a batch that is longer is made durable in several.
+constexpr std::size_t kMostRecords = 4096;
+constexpr std::size_t kMostOctets = 4u << 20;
+// How often a ledger that can't be written is tried again while nobody asks.
+constexpr std::chrono::milliseconds kRetry{500};
+
+}  // namespace
+
+Result<std::unique_ptr<Ledger>> Ledger::Open(const LedgerConfig& config, const Clock& clock) {
+  const std::filesystem::path file = config.directory / "checkpoints";
+  auto content = ReadFile(file);
+  if (!content && content.error().reason != Reason::kNotFound) return content.error();
+  const auto notes = SplitCheckpoints(content ? *content : "");
+  TreeHead newest;
+  if (!notes.empty()) {
+    const auto head = ParseCheckpoint(notes.back());
+    if (!head) return MakeError(head.error().reason, file.string() + ": " + head.error().message);
+    newest = *head;
+  }
+  const auto now = std::chrono::duration_cast<std::chrono::microseconds>(clock.Precise().time_since_epoch()).count();
+  auto tail = Tail::Open({config.directory, config.segment_octets, config.open}, newest.size, now);
+  if (!tail) return tail.error();
+  if (tail->size() == newest.size && newest.size != 0 && tail->head().root != newest.root) {
+    return MakeError(Reason::kInvalidArgument,
+                     config.directory.string() + ": the ledger is not the one that its newest checkpoint is of");
+  }
+  if (tail->cut() != 0) {
+    log::warn("ledger: cut off {} octets that were being written when the daemon ended", tail->cut());
+  }
+  std::unique_ptr<Ledger> ledger(new Ledger(config, clock, std::move(*tail)));
+  auto checkpoints = config.open(file);
+  if (!checkpoints) return checkpoints.error();
+  ledger->checkpoints_ = std::move(*checkpoints);
+  for (const std::string& note : notes) ledger->checkpoints_length_ += note.size() + 1;
+  const Status cut = ledger->checkpoints_->Truncate(ledger->checkpoints_length_);
+  if (!cut) return cut.error();
+  if (!notes.empty()) ledger->checkpoint_ = notes.back();
+  ledger->checkpointed_ = newest.size;
+  ledger->writer_ = std::thread([raw = ledger.get()] { raw->Write(); });
+  return ledger;
+}
+
+Ledger::Ledger(LedgerConfig config, const Clock& clock, Tail tail)
+    : config_(std::move(config)), clock_(clock), tail_(std::move(tail)), durable_(tail_.head()) {}
+
+Ledger::~Ledger() { Stop(); }
+
+std::int64_t Ledger::now_us() const {
+  return std::chrono::duration_cast<std::chrono::microseconds>(clock_.Precise().time_since_epoch()).count();
+}
+
+void Ledger::Start(CheckpointSigner& signer) {
+  signer_ = std::thread([this, &signer] { SignCheckpoints(signer); });
+}
+
+void Ledger::StopCheckpoints() {
+  {
+    const std::lock_guard lock(mutex_);
+    last_checkpoint_ = true;
+  }
+  wake_signer_.notify_all();
+  if (signer_.joinable()) signer_.join();
+}
+
+void Ledger::Stop() {
+  StopCheckpoints();
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_writer_.notify_all();
+  if (writer_.joinable()) writer_.join();
+}
+
+void Ledger::Append(std::vector<std::string> records, Done done) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stopping_) {
+      waiting_.push_back({std::move(records), std::move(done)});
+      if (waiting_.size() == 1) wake_writer_.notify_one();
+      return;
+    }
+  }
+  done(MakeError(Reason::kLedgerUnavailable, "the ledger is closed"));
+}
+
+Status Ledger::AppendAndWait(hallmark::ledger::v1::Record record) {
+  if (record.time_us() == 0) record.set_time_us(now_us());
+  std::promise<Status> promise;
+  auto answer = promise.get_future();
+  Append({record.SerializeAsString()},
+         [&](const Result<std::uint64_t>& sequence) { promise.set_value(sequence ? Ok() : Status(sequence.error())); });
+  return answer.get();
+}
+
+TreeHead Ledger::durable() const {
+  const std::lock_guard lock(mutex_);
+  return durable_;
+}
+
+std::optional<std::string> Ledger::latest_checkpoint() const {
+  const std::lock_guard lock(mutex_);
+  return checkpoint_;
+}
+
+std::optional<VerifierKey> Ledger::verifier_key() const {
+  const std::lock_guard lock(mutex_);
+  return key_;
+}
+
+void Ledger::Write() {
+  while (true) {
+    std::vector<Waiting> batch;
+    {
+      std::unique_lock lock(mutex_);
+      const auto ready = [this] { return stopping_ || !waiting_.empty(); };
+      if (available_) {
+        wake_writer_.wait(lock, ready);
+      } else {
+        wake_writer_.wait_for(lock, kRetry, ready);
+      }
+      if (waiting_.empty() && stopping_) return;
+      batch.swap(waiting_);
+    }
+    if (batch.empty()) {
+      Tell(tail_.Mend(now_us()));
+    } else {
+      WriteBatch(std::move(batch));
+    }
+  }
+}
+
+void Ledger::WriteBatch(std::vector<Waiting> batch) {
+  std::size_t next = 0;
+  while (next < batch.size()) {
+    const std::size_t begin = next;
+    std::vector<std::string> records;
+    std::size_t octets = 0;
+    while (next < batch.size() && records.size() < kMostRecords && octets < kMostOctets) {
+      for (std::string& record : batch[next].records) {
+        octets += record.size();
+        records.push_back(std::move(record));
+      }
+      ++next;
+    }
+    std::uint64_t sequence = tail_.size();
+    const Status done = tail_.Append(records, now_us());
+    Tell(done);
+    if (done) {
+      const std::lock_guard lock(mutex_);
+      durable_ = tail_.head();
+    }
+    for (std::size_t i = begin; i < next; ++i) {
+      batch[i].done(done ? Result<std::uint64_t>(sequence) : Result<std::uint64_t>(done.error()));
+      sequence += batch[i].records.size();
+    }
+  }
+}
+
+// One line a change.
+void Ledger::Tell(const Status& status) {
+  const bool available = status.has_value();
+  if (available_.exchange(available) == available) return;
+  if (available) {
+    log::info("ledger: can be written again");
+  } else {
+    log::error("ledger: {}; nothing is signed until it can be written again", status.error().message);
+  }
+}
+
+void Ledger::SignCheckpoints(CheckpointSigner& signer) {
+  bool last = false;
+  while (!last) {
+    TreeHead head;
+    {
+      std::unique_lock lock(mutex_);
+      wake_signer_.wait_for(lock, config_.checkpoint_interval, [this] { return last_checkpoint_; });
+      last = last_checkpoint_;
+      if (durable_.size == checkpointed_ && key_) continue;
+      head = durable_;
+    }
+    const Status done = SignCheckpoint(signer, head);
+    if (done && told_) log::info("ledger: checkpoints are signed again");
+    if (!done && !told_) log::warn("ledger: no checkpoint could be signed: {}", done.error().message);
+    told_ = !done;
+  }
+}
+
+Status Ledger::SignCheckpoint(CheckpointSigner& signer, const TreeHead& head) {
+  const auto public_key = signer.PublicKey();
+  if (!public_key) return public_key.error();
+  const VerifierKey key{config_.origin, *public_key};
+  {
+    const std::lock_guard lock(mutex_);
+    key_ = key;
+    if (head.size == checkpointed_) return Ok();
+  }
+  const std::string body = CheckpointBody(config_.origin, head);
+  const auto signature = signer.Sign(body);
+  if (!signature) return signature.error();
+  // A faulty token or a stale handle must not be taken for a proof.
+  if (!key.Verify(body, *signature)) {
+    return MakeError(Reason::kSignatureInvalid, "the token made a signature that does not verify");
+  }
+  const std::string note = SignedNote(body, key, *signature);
+  const Status kept = KeepCheckpoint(note);
+  if (!kept) return kept;
+  const std::lock_guard lock(mutex_);
+  checkpoint_ = note;
+  checkpointed_ = head.size;
+  return Ok();
+}
+
+Status Ledger::KeepCheckpoint(const std::string& note) {
+  const std::string octets = note + "\n";
+  Status done = checkpoints_->WriteAt(checkpoints_length_, octets);
+  if (done) done = checkpoints_->Sync();
+  if (done) {
+    checkpoints_length_ += octets.size();
+  } else {
+    static_cast<void>(checkpoints_->Truncate(checkpoints_length_));  // else the next one is written over it
+  }
+  return done;
+}
+
+}  // namespace hallmark::ledger

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "firmware/runtime/clock.h"
+#include "firmware/runtime/result.h"
+#include "hallmark/ledger/v1/record.pb.h"
+#include "signerd/ledger/checkpoint.h"
+#include "signerd/ledger/tail.h"
+
+namespace hallmark::ledger {
+
+// Signs checkpoints with a key in a token; main.cc supplies it. Calls wait for the token; from the ledger's checkpoint
+// thread only.
+class CheckpointSigner {
+ public:
+  virtual ~CheckpointSigner() = default;
+  // The key's public part, raw. The key is made when there is none yet. kTokenDown and the like while it can't be had.
+  virtual Result<std::array<std::uint8_t, 32>> PublicKey() = 0;
+  // Ed25519 over `text` as it is.
+  virtual Result<Bytes> Sign(const std::string& text) = 0;
+};
+
+struct LedgerConfig {
+  std::filesystem::path directory;
+  std::uint64_t segment_octets = 64u << 20;
+  std::chrono::seconds checkpoint_interval{10};
+  std::string origin;  // of the checkpoints, and the name of their key
+  OpenLedgerFile open = &OpenOnDisk;
+};
+
+// What was signed, for whom and when, and what operators did: records in an append-only log, durable before anyone is
+// answered, under a Merkle tree whose head is signed in the token.
+//
+// One thread writes. It takes what has queued, never waiting for more, and makes it durable with one write and one
+// sync. A second one signs the tree's head whenever it has grown, once an interval, and at the end.
+class Ledger {
+ public:
+  // Reads the end of what is there; begins a ledger in an empty folder. kIoFailed; kInvalidArgument when it is damaged.
+  static Result<std::unique_ptr<Ledger>> Open(const LedgerConfig& config, const Clock& clock);
+  ~Ledger();
+
+  // Begins to sign checkpoints. `signer` must live until Stop().
+  void Start(CheckpointSigner& signer);
+  // Signs a last checkpoint, as well as the token allows. Before the tokens are stopped. Safe to repeat.
+  void StopCheckpoints();
+  // Writes what has been appended, and ends. Later Appends fail. Safe to repeat.
+  void Stop();
+
+  // Any thread; does not wait. `done` is called once, on the writer's thread, and must not block: with the sequence
+  // number of the first record when all are durable; with kLedgerUnavailable when none of them is part of the ledger.
+  using Done = std::function<void(Result<std::uint64_t>)>;
+  void Append(std::vector<std::string> records, Done done);
+  // Waits for it. Not on the writer's thread. Its time is set where it has none.
+  Status AppendAndWait(hallmark::ledger::v1::Record record);
+
+  // What is durable now. Any thread.
+  TreeHead durable() const;
+  // The newest one, and who signed it. Any thread.
+  std::optional<std::string> latest_checkpoint() const;
+  std::optional<VerifierKey> verifier_key() const;
+  // Why it can't be written now; nothing when it can. Any thread, without waiting.
+  bool available() const { return available_.load(); }
+  const std::filesystem::path& directory() const { return config_.directory; }
+  std::int64_t now_us() const;
+
+ private:
+  struct Waiting {
+    std::vector<std::string> records;
+    Done done;
+  };
+  Ledger(LedgerConfig config, const Clock& clock, Tail tail);
+  void Write();
+  void WriteBatch(std::vector<Waiting> batch);
+  void Tell(const Status& status);
+  void SignCheckpoints(CheckpointSigner& signer);
+  Status SignCheckpoint(CheckpointSigner& signer, const TreeHead& head);
+  Status KeepCheckpoint(const std::string& note);
+
+  const LedgerConfig config_;
+  const Clock& clock_;
+  Tail tail_;  // of the writer's thread
+  std::atomic<bool> available_{true};
+
+  mutable std::mutex mutex_;  // guards what follows, up to the threads
+  std::condition_variable wake_writer_, wake_signer_;
+  std::vector<Waiting> waiting_;
+  bool stopping_ = false, last_checkpoint_ = false;
+  TreeHead durable_;
+  std::uint64_t checkpointed_ = 0;  // size of the newest checkpoint
+  std::optional<std::string> checkpoint_;
+  std::optional<VerifierKey> key_;
+
+  // Of the checkpoint thread.
+  std::unique_ptr<LedgerFile> checkpoints_;
+  std::uint64_t checkpoints_length_ = 0;
+  bool told_ = false;  // that checkpoints can't be signed
+
+  std::thread writer_, signer_;
+};
+
+}  // namespace hallmark::ledger

@@ -1,0 +1,147 @@
+#include "signerd/ledger/tail.h"
+
+#include <algorithm>
+
+namespace hallmark::ledger {
+namespace {
+
+// No write is longer: Append() cuts a batch that is.
+constexpr std::size_t kMostWritten = 8u << 20;
+// A segment's beginning is not longer.
+constexpr std::uint64_t kMostHeader = 4096;
+// How much room there must be for the ledger to go on after the disk was full.
+constexpr std::uint64_t kRoom = 1u << 20;
+
+}  // namespace
+
+Result<Tail> Tail::Open(Config config, std::uint64_t checkpointed, std::int64_t now_us) {
+  Tail tail(std::move(config));
+  const std::filesystem::path folder = tail.config_.directory / "segments";
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  std::filesystem::permissions(tail.config_.directory, std::filesystem::perms::owner_all, failed);
+  if (failed) return MakeError(Reason::kIoFailed, folder.string() + ": " + failed.message());
+  auto segments = ListSegments(tail.config_.directory);
+  if (!segments) return segments.error();
+  Status read = Ok();
+  // The last one may not have got as far as its header; then nobody was told of anything in it, and it is put aside.
+  while (!segments->empty()) {
+    const SegmentFile last = segments->back();
+    if (last.pruned) {
+      return MakeError(Reason::kInvalidArgument,
+                       last.path.string() + ": the ledger's last segment is missing: it ends with a deleted one");
+    }
+    read = tail.ReadLast(last, checkpointed);
+    const bool begun = read || tail.length_ != 0 || std::filesystem::file_size(last.path, failed) > kMostHeader;
+    if (begun || (segments->size() == 1 && last.first != 0)) break;
+    std::filesystem::rename(last.path, last.path.string() + ".torn", failed);
+    if (failed) return MakeError(Reason::kIoFailed, last.path.string() + ": " + failed.message());
+    segments->pop_back();
+    read = Ok();
+  }
+  if (!read) return read.error();
+  if (tail.size() < checkpointed) {
+    return MakeError(Reason::kInvalidArgument, tail.config_.directory.string() + ": the ledger has " +
+                                                   std::to_string(tail.size()) + " records, but a checkpoint says " +
+                                                   std::to_string(checkpointed) + ": it was cut off or put back");
+  }
+  if (segments->empty()) {
+    const Status begun = tail.Begin(now_us);
+    if (!begun) return begun.error();
+  }
+  return tail;
+}
+
+Status Tail::ReadLast(const SegmentFile& last, std::uint64_t checkpointed) {
+  length_ = 0;
+  auto reader = SegmentReader::Open(last.path);
+  if (!reader) return reader.error();
+  auto tree = CompactTree::From(reader->header().first, reader->header().frontier);
+  if (!tree) return tree.error();
+  tree_ = std::move(*tree);
+  first_ = last.first;
+  while (true) {
+    const auto record = reader->Next();
+    length_ = reader->offset();
+    if (record && !*record) break;
+    if (record) {
+      tree_.Append(LeafHash(AsBytes(**record)));
+      continue;
+    }
+    if (record.error().reason != Reason::kInvalidArgument) return record.error();
+    const std::uint64_t rest = std::filesystem::file_size(last.path) - length_;
+    if (tree_.size() < checkpointed || rest > kMostWritten) return record.error();
+    cut_ += rest;
+    break;
+  }
+  auto file = config_.open(last.path);
+  if (!file) return file.error();
+  file_ = std::move(*file);
+  if (cut_ == 0) return Ok();
+  const Status done = file_->Truncate(length_);
+  return done ? file_->Sync() : done;
+}
+
+// A segment whose beginning is written together with its first records.
+Status Tail::Begin(std::int64_t now_us) {
+  auto file = config_.open(SegmentPath(config_.directory, tree_.size()));
+  if (!file) return file.error();
+  const std::string start = EncodeSegmentStart({tree_.size(), tree_.nodes(), now_us});
+  Status done = (*file)->Truncate(0);
+  if (done) done = (*file)->WriteAt(0, start);
+  if (done) done = (*file)->Sync();
+  if (!done) return done;
+  file_ = std::move(*file);
+  first_ = tree_.size();
+  length_ = start.size();
+  return Ok();
+}
+
+Error Tail::Unavailable(const Error& cause) const {
+  return MakeError(Reason::kLedgerUnavailable, "the ledger cannot be written: " + cause.message);
+}
+
+Status Tail::Append(const std::vector<std::string>& records, std::int64_t now_us) {
+  if (failing()) {
+    const Status mended = Mend(now_us);
+    if (!mended) return mended;
+  }
+  if (length_ > config_.segment_octets) {
+    const Status begun = Begin(now_us);
+    if (!begun) return Unavailable(begun.error());  // the old segment is as it was
+  }
+  CompactTree tree = tree_;
+  std::string frames;
+  for (const std::string& record : records) {
+    AppendFrame(frames, record);
+    tree.Append(LeafHash(AsBytes(record)));
+  }
+  Status done = file_->WriteAt(length_, frames);
+  if (!done) {
+    repair_ = Repair::kCutBack;
+  } else {
+    done = file_->Sync();
+    if (!done) repair_ = Repair::kNewSegment;
+  }
+  if (!done) {
+    const Error cause = done.error();
+    static_cast<void>(Mend(now_us));  // what was written half goes at once where it can; otherwise failing() says so
+    return Unavailable(cause);
+  }
+  length_ += frames.size();
+  tree_ = std::move(tree);
+  return Ok();
+}
+
+Status Tail::Mend(std::int64_t now_us) {
+  if (!failing()) return Ok();
+  Status done = file_->Truncate(length_);
+  if (done) done = file_->Sync();
+  if (done) done = file_->Reserve(length_, kRoom);
+  if (done && repair_ == Repair::kNewSegment && tree_.size() != first_) done = Begin(now_us);
+  if (!done) return Unavailable(done.error());
+  repair_ = Repair::kNone;
+  return Ok();
+}
+
+}  // namespace hallmark::ledger

@@ -1,0 +1,95 @@
+#include "signerd/pipeline/records.h"
+
+#include <algorithm>
+#include <boost/locale/utf.hpp>
+
+#include "hallmark/ledger/v1/record.pb.h"
+#include "signerd/dkim/algorithm.h"
+
+namespace hallmark::pipeline {
+namespace {
+
+constexpr std::string_view kWhiteSpace = " \t\r\n";
+
+bool EqualIgnoringCase(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
+}
+
+std::string_view MessageIdOf(const dkim::Header& header) {
+  for (const dkim::Field& field : header.fields()) {
+    if (!EqualIgnoringCase(field.name, "Message-ID")) continue;
+    std::string_view value = field.value;
+    value.remove_prefix(std::min(value.find_first_not_of(kWhiteSpace), value.size()));
+    return value.substr(0, value.find_last_not_of(kWhiteSpace) + 1);
+  }
+  return {};
+}
+
+void AddRecipients(const std::vector<std::string>& addresses, const ledger::Recipients& recipients,
+                   hallmark::ledger::v1::Signature& signature) {
+  signature.set_recipient_count(static_cast<std::uint32_t>(addresses.size()));
+  for (const std::string& address : addresses) {
+    switch (recipients.mode()) {
+      case ledger::Recipients::Mode::kClear: signature.add_recipients(RecordText(address)); break;
+      case ledger::Recipients::Mode::kHashed: {
+        const Bytes hash = recipients.Hash(address);
+        signature.add_recipient_hashes(hash.data(), hash.size());
+        break;
+      }
+      case ledger::Recipients::Mode::kNone: break;
+    }
+  }
+}
+
+}  // namespace
+
+std::string RecordText(std::string_view text, std::size_t most) {
+  using Utf8 = boost::locale::utf::utf_traits<char>;
+  std::string kept;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at != end) {
+    const char* next = at;
+    const auto character = Utf8::decode(next, end);
+    const bool fits = boost::locale::utf::is_valid_codepoint(character) && character >= 0x20 &&
+                      (character < 0x7f || character >= 0xa0);
+    if (!fits) next = at + 1;
+    const std::size_t octets = fits ? static_cast<std::size_t>(next - at) : 1;
+    if (kept.size() + octets > most) break;
+    fits ? kept.append(at, octets) : kept.append("?");
+    at = next;
+  }
+  return kept;
+}
+
+std::vector<std::string> MakeRecords(const Origin& origin, const HashedMessage& message,
+                                     const std::vector<RecordedSignature>& signatures, std::uint64_t octets,
+                                     const ledger::Recipients& recipients, std::int64_t now_us) {
+  hallmark::ledger::v1::Record record;
+  record.set_time_us(now_us);
+  auto& signature = *record.mutable_signature();
+  signature.set_relay(origin.relay->name);
+  signature.set_partner(message.admitted.partner->name);
+  signature.set_signing_domain(message.admitted.domain->name);
+  signature.set_message_id(RecordText(MessageIdOf(message.header)));
+  signature.set_from(RecordText(message.admitted.author.address));
+  signature.set_author_domain(message.admitted.author.domain);
+  signature.set_envelope_sender(RecordText(origin.envelope.sender));
+  AddRecipients(origin.envelope.recipients, recipients, signature);
+  signature.set_body_hash(message.body_hash.digest.data(), message.body_hash.digest.size());
+  signature.set_octets(octets);
+  signature.set_request_id(origin.envelope.request_id);
+  signature.set_count(static_cast<std::uint32_t>(signatures.size()));
+  std::vector<std::string> records;
+  for (const RecordedSignature& made : signatures) {
+    signature.set_selector(made.key.selector);
+    signature.set_algorithm(std::string(dkim::InfoOf(made.key.public_key->algorithm()).name));
+    signature.set_header_hash(made.header_hash.data(), made.header_hash.size());
+    signature.set_index(static_cast<std::uint32_t>(records.size()));
+    records.push_back(record.SerializeAsString());
+  }
+  return records;
+}
+
+}  // namespace hallmark::pipeline
