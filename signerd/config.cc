@@ -31,6 +31,7 @@ bool IsAddress(std::string_view text) {
 }
 
 service::ListenerConfig ReadListener(ConfigTable& table) {
+  constexpr std::string_view kClientCrl = "a PEM file with one or more revocation lists of the client CA";
   service::ListenerConfig listener;
   listener.listen = table.String("listen", kAddress);
   if (!listener.listen.empty() && !IsAddress(listener.listen)) {
@@ -42,6 +43,9 @@ service::ListenerConfig ReadListener(ConfigTable& table) {
   listener.certificate = table.ReadableFile("certificate", kCertificate);
   listener.private_key = table.ReadableFile("private_key", kPrivateKey);
   listener.client_ca = table.ReadableFile("client_ca", kClientCa);
+  if (!table.String("client_crl", kClientCrl, "").empty()) {
+    listener.client_crl = table.ReadableFile("client_crl", kClientCrl);
+  }
   if (!listener.certificate.empty()) {
     table.Check("certificate", CheckCertificate(listener.certificate), kCertificate);
   }

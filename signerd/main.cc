@@ -23,6 +23,7 @@
 #include "signerd/policy/policy_file.h"
 #include "signerd/service/admin_gate.h"
 #include "signerd/service/admin_service.h"
+#include "signerd/service/certificate_service.h"
 #include "signerd/service/listener.h"
 #include "signerd/service/policy_service.h"
 #include "signerd/service/signing_service.h"
@@ -103,19 +104,26 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   if (!ledger) return ledger.error();
   pipeline::Pipeline pipeline(config.pipeline, tokens, clock, current, quotas, **ledger, *recipients);
   keys::KeyManager keys(**store, signer, clock, publish);
-  service::SigningService signing_service({current, pipeline, static_cast<std::size_t>(config.message_octets)});
+  auto signing_transport = service::Transport::Open("signing", config.signing, current, clock);
+  if (!signing_transport) return signing_transport.error();
+  auto admin_transport = service::Transport::Open("admin", config.admin, current, clock);
+  if (!admin_transport) return admin_transport.error();
+  const service::TransportWatch watch({signing_transport->get(), admin_transport->get()}, clock);
+  service::SigningService signing_service(
+      {current, **signing_transport, pipeline, static_cast<std::size_t>(config.message_octets)});
   const auto journal = [&](const hallmark::ledger::v1::Record& record) { return (*ledger)->AppendAndWait(record); };
-  service::AdminGate gate({config.operators, journal});
+  service::AdminGate gate({config.operators, **admin_transport, journal});
   service::AdminService admin_service(
       {gate, **store, keys, current, pipeline, tokens, clock, publish, HALLMARK_VERSION});
   service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
+  service::CertificateService certificate_service({gate, **store, current, watch, clock, publish});
 
   tokens.Start();
   (*ledger)->Start(checkpoint_key);
-  auto signing = service::Listener::Start(config.signing, {&signing_service}, "hallmark.signing.v1.SigningService",
+  auto signing = service::Listener::Start(**signing_transport, {&signing_service}, "hallmark.signing.v1.SigningService",
                                           config.message_octets);
   if (!signing) return signing.error();
-  auto admin = service::Listener::Start(config.admin, {&admin_service, &policy_service},
+  auto admin = service::Listener::Start(**admin_transport, {&admin_service, &policy_service, &certificate_service},
                                         "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());

@@ -8,7 +8,6 @@
 
 #include "firmware/runtime/log.h"
 #include "signerd/service/errors.h"
-#include "signerd/service/identity.h"
 
 namespace hallmark::service {
 namespace {
@@ -30,7 +29,12 @@ std::string JsonOf(const google::protobuf::Message& request) {
 AdminGate::Reactor* AdminGate::Run(Context* context, const Act& act, const google::protobuf::Message& request,
                                    Work work) {
   Reactor* reactor = context->DefaultReactor();
-  const std::vector<std::string> identities = PeerIdentities(*context->auth_context());
+  const auto peer = parts_.transport.Admit(*context->auth_context());
+  if (!peer) {
+    reactor->Finish(ToGrpcStatus(peer.error(), Audience::kOperator));
+    return reactor;
+  }
+  const std::vector<std::string>& identities = (*peer)->identities;
   const auto identity = std::find_if(identities.begin(), identities.end(),
                                      [&](const std::string& name) { return parts_.operators.contains(name); });
   if (identity == identities.end()) {

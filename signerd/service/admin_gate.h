@@ -11,6 +11,7 @@
 
 #include "firmware/runtime/result.h"
 #include "hallmark/ledger/v1/record.pb.h"
+#include "signerd/service/transport.h"
 
 namespace hallmark::service {
 
@@ -49,6 +50,7 @@ class AdminGate {
 
   struct Parts {
     std::set<std::string> operators;  // identities that may call
+    Transport& transport;
     // Puts an act on the ledger; it is durable on return. An act that cannot be ledgered is not carried out.
     std::function<Status(const hallmark::ledger::v1::Record&)> journal;
   };

@@ -4,53 +4,33 @@
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/security/server_credentials.h>
-#include <grpcpp/security/tls_certificate_provider.h>
-#include <grpcpp/security/tls_credentials_options.h>
 
-#include "firmware/runtime/certificate.h"
 #include "firmware/runtime/log.h"
 
 namespace hallmark::service {
 namespace {
 
-constexpr unsigned kCertificateRefreshSeconds = 5;
 constexpr std::int64_t kMessageOverhead = 1 << 20;  // envelope and options beside the message
 constexpr int kStreamsPerConnection = 2048;
 constexpr int kStreamWindow = 256 << 10;  // octets of one stream that may be on their way
-
-std::shared_ptr<grpc::ServerCredentials> MutualTls(const ListenerConfig& config) {
-  const auto provider = std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
-      config.private_key.string(), config.certificate.string(), config.client_ca.string(), kCertificateRefreshSeconds);
-  grpc::experimental::TlsServerCredentialsOptions options(provider);
-  options.watch_identity_key_cert_pairs();
-  options.watch_root_certs();
-  options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  return grpc::experimental::TlsServerCredentials(options);
-}
 
 // gRPC's own log: a client that fails its handshake is no error of ours, and a storm of them must not fill a disk.
 void LogForGrpc(gpr_log_func_args* entry) { log::debug("grpc: {}", entry->message); }
 
 }  // namespace
 
-Result<std::unique_ptr<Listener>> Listener::Start(const ListenerConfig& config,
+Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
                                                   const std::vector<grpc::Service*>& services,
                                                   const std::string& service_name, std::int64_t message_octets) {
-  for (const Status& usable :
-       {CheckCertificate(config.certificate), CheckPrivateKey(config.private_key, config.certificate),
-        CheckClientCa(config.client_ca)}) {
-    if (!usable) return usable.error();
-  }
-
   gpr_set_log_function(&LogForGrpc);
   // Debian builds Abseil with its search for deadlocks on, which costs gRPC some 3 % of a call.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  const ListenerConfig& config = transport.config();
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(config.listen, MutualTls(config), &port);
+  builder.AddListeningPort(config.listen, transport.Credentials(), &port);
   for (grpc::Service* service : services) builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(static_cast<int>(message_octets + kMessageOverhead));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);

@@ -3,28 +3,22 @@
 #include <grpcpp/grpcpp.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "firmware/runtime/result.h"
+#include "signerd/service/transport.h"
 
 namespace hallmark::service {
 
-// One [signing] or [admin] table.
-struct ListenerConfig {
-  std::string listen;  // "ADDRESS:PORT", "[ADDRESS]:PORT"; port 0 takes a free one
-  std::filesystem::path certificate, private_key, client_ca;  // PEM
-};
-
-// A gRPC server behind mutual TLS 1.3, with the standard health service and reflection. Certificates are read again
-// when their files change. RequireTls13() must have been called.
+// A gRPC server behind mutual TLS 1.3, with the standard health service and reflection. RequireTls13() must have been
+// called.
 class Listener {
  public:
   // `service_name`: the one that the health service speaks of. `message_octets`: the largest message that is taken.
-  // kConfigInvalid when the address or a certificate cannot be used.
-  static Result<std::unique_ptr<Listener>> Start(const ListenerConfig& config,
+  // `transport` lives longer. kConfigInvalid when the address cannot be used.
+  static Result<std::unique_ptr<Listener>> Start(const Transport& transport,
                                                  const std::vector<grpc::Service*>& services,
                                                  const std::string& service_name, std::int64_t message_octets);
 

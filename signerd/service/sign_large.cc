@@ -31,7 +31,7 @@ class LargeCall final : public SigningCall<LargeReactor> {
  private:
   Status Take() {
     if (!hasher_) {
-      auto origin = AdmitCall(parts_.snapshot, *context_, chunk_.options());
+      auto origin = AdmitCall(parts_.snapshot, parts_.transport, *context_, chunk_.options());
       if (!origin) return origin.error();
       origin_ = std::move(*origin);
       request_id_ = chunk_.options().request_id();

@@ -67,7 +67,7 @@ class StreamCall final : public StreamReactor {
   void Submit(const std::shared_ptr<api::SignRequest>& request) {
     const std::string id = request->options().request_id();
     const Status size = CheckSize(request->message().size(), parts_.message_octets);
-    auto origin = AdmitCall(parts_.snapshot, *context_, request->options());
+    auto origin = AdmitCall(parts_.snapshot, parts_.transport, *context_, request->options());
     if (!origin || !size) {
       Answer(id, origin ? size.error() : origin.error(), true);
       return;

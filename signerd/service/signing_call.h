@@ -14,8 +14,8 @@
 namespace hallmark::service {
 
 // Who calls, for what. Checks the options and the caller: kInvalidArgument, kCallerUnknown.
-Result<pipeline::Origin> AdmitCall(const snapshot::Current& snapshot, const grpc::CallbackServerContext& context,
-                                   const api::SignOptions& options);
+Result<pipeline::Origin> AdmitCall(const snapshot::Current& snapshot, Transport& transport,
+                                   const grpc::CallbackServerContext& context, const api::SignOptions& options);
 
 // The call's own deadline, or 30 s from now where it has none or a later one.
 tokens::Deadline DeadlineOf(const grpc::CallbackServerContext& context);

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "signerd/admission/admission.h"
-#include "signerd/service/identity.h"
 #include "signerd/service/signing_call.h"
 
 namespace hallmark::service {
@@ -66,8 +65,8 @@ Result<pipeline::HashedMessage> HashedFrom(const api::SignDigestRequest& request
 
 }  // namespace
 
-Result<pipeline::Origin> AdmitCall(const snapshot::Current& snapshot, const grpc::CallbackServerContext& context,
-                                   const api::SignOptions& options) {
+Result<pipeline::Origin> AdmitCall(const snapshot::Current& snapshot, Transport& transport,
+                                   const grpc::CallbackServerContext& context, const api::SignOptions& options) {
   const Status valid = CheckOptions(options);
   if (!valid) return valid.error();
   pipeline::Origin origin{snapshot.Get(),
@@ -77,7 +76,9 @@ Result<pipeline::Origin> AdmitCall(const snapshot::Current& snapshot, const grpc
                           {options.request_id(),
                            options.envelope_sender(),
                            {options.envelope_recipients().begin(), options.envelope_recipients().end()}}};
-  const auto relay = admission::AdmitCaller(*origin.snapshot, PeerIdentities(*context.auth_context()));
+  const auto peer = transport.Admit(*context.auth_context());
+  if (!peer) return peer.error();
+  const auto relay = admission::AdmitCaller(*origin.snapshot, (*peer)->identities);
   if (!relay) return relay.error();
   origin.relay = *relay;
   return origin;
@@ -116,7 +117,7 @@ grpc::ServerUnaryReactor* SigningService::Sign(grpc::CallbackServerContext* cont
                                                api::SignResponse* response) {
   auto* call = UnaryCall::Make<UnaryCall>(response);
   const Status size = CheckSize(request->message().size(), parts_.message_octets);
-  auto origin = AdmitCall(parts_.snapshot, *context, request->options());
+  auto origin = AdmitCall(parts_.snapshot, parts_.transport, *context, request->options());
   if (!origin || !size) {
     call->Refuse(origin ? size.error() : origin.error());
   } else {
@@ -130,7 +131,7 @@ grpc::ServerUnaryReactor* SigningService::SignDigest(grpc::CallbackServerContext
                                                      const api::SignDigestRequest* request,
                                                      api::SignResponse* response) {
   auto* call = UnaryCall::Make<UnaryCall>(response);
-  auto origin = AdmitCall(parts_.snapshot, *context, request->options());
+  auto origin = AdmitCall(parts_.snapshot, parts_.transport, *context, request->options());
   if (!origin) {
     call->Refuse(origin.error());
     return call;

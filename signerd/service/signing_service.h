@@ -8,6 +8,7 @@
 #include "firmware/runtime/result.h"
 #include "hallmark/signing/v1/signing.grpc.pb.h"
 #include "signerd/pipeline/pipeline.h"
+#include "signerd/service/transport.h"
 #include "signerd/snapshot/snapshot.h"
 
 namespace hallmark::service {
@@ -20,6 +21,7 @@ class SigningService final : public api::SigningService::CallbackService {
  public:
   struct Parts {
     const snapshot::Current& snapshot;
+    Transport& transport;
     pipeline::Pipeline& pipeline;
     std::size_t message_octets;  // most for Sign and SignStream
   };

@@ -55,6 +55,9 @@ struct Snapshot {
   // By name. "own" is there even before there is a policy; it may do nothing then.
   NameMap<Partner> partners{{std::string(kOwn), Partner{std::string(kOwn)}}};
 
+  // SHA-256 of their DER forms, lower-case hexadecimal.
+  std::set<std::string, std::less<>> revoked_certificates;
+
   const Domain* FindDomain(std::string_view name) const;
   // The longest configured domain that is `author_domain` or a parent of it; null when there is none.
   const Domain* FindDomainFor(std::string_view author_domain) const;

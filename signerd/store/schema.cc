@@ -80,6 +80,14 @@ CREATE TABLE ledger_key (
   public_key BLOB NOT NULL
 ) STRICT;
 )",
+    R"(
+CREATE TABLE revoked_certificate (
+  fingerprint TEXT PRIMARY KEY,
+  reason TEXT NOT NULL,
+  revoked_by TEXT NOT NULL,
+  time INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+)",
 };
 
 }  // namespace

@@ -259,6 +259,9 @@ Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot(const snapshot:
   if (!policy) return policy.error();
   for (auto& [name, partner] : policy->partners) built->partners.insert_or_assign(name, std::move(partner));
   for (auto& [name, relay] : policy->relays) built->relays.emplace(relay.identity, std::move(relay));
+  const auto revoked = ListRevokedCertificates();
+  if (!revoked) return revoked.error();
+  for (const RevokedCertificate& certificate : *revoked) built->revoked_certificates.insert(certificate.fingerprint);
   return built;
 }
 

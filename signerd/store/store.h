@@ -20,6 +20,13 @@ struct DomainRow {
   std::int64_t active_keys = 0;
 };
 
+// A client certificate that is let in no more.
+struct RevokedCertificate {
+  std::string fingerprint;  // SHA-256 of its DER form, lower-case hexadecimal
+  std::string reason, revoked_by;
+  std::chrono::sys_seconds time;
+};
+
 // Where a listing goes on: rows after this name, at most so many.
 struct Page {
   std::string after;
@@ -53,6 +60,11 @@ class Store {
   // kStateConflict when the key is no longer in state `from`.
   Status ChangeKeyState(const std::string& domain, const std::string& selector, snapshot::KeyState from,
                         snapshot::KeyState to, std::chrono::sys_seconds now);
+
+  Status InsertRevokedCertificate(const RevokedCertificate& certificate);
+  Status DeleteRevokedCertificate(const std::string& fingerprint);
+  // Newest first.
+  Result<std::vector<RevokedCertificate>> ListRevokedCertificates();
 
   // Empty until a first policy was put.
   Result<snapshot::Policy> GetPolicy();

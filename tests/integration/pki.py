@@ -31,13 +31,26 @@ class Authority:
         self._certificate = builder.sign(self._key, hashes.SHA256())
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, *, dns=(), uris=(), days=7):
-        """(certificate, key), both PEM, for a client with these SANs. days < 0: expired."""
+    def issue(self, *, dns=(), uris=(), days=7, server=False):
+        """(certificate, key), both PEM, for a client (or server) with these SANs. days < 0: expired."""
         key = ec.generate_private_key(ec.SECP256R1())
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         names = [x509.DNSName(name) for name in dns] + [x509.UniformResourceIdentifier(uri) for uri in uris]
         builder = _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")]), self._name, key, days)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM), _pem(key)
+
+    def crl(self, certificates, until=None):
+        """A revocation list (PEM) that names these certificates (PEM); good for a day, or until then."""
+        now = datetime.datetime.utcnow()
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
+        builder = builder.last_update(now - datetime.timedelta(days=1))
+        builder = builder.next_update(until or now + datetime.timedelta(days=1))
+        for pem in certificates:
+            serial = x509.load_pem_x509_certificate(pem).serial_number
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build())
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -65,6 +65,7 @@ int Run(int argc, char** argv) {
   hallmark::ctl::AddPartnerCommands(app, context);
   hallmark::ctl::AddRelayCommands(app, context);
   hallmark::ctl::AddExplainCommand(app, context);
+  hallmark::ctl::AddCertificateCommands(app, context);
   hallmark::ctl::AddStatusCommand(app, context);
   try {  // CLI11 speaks in exceptions; they end here.
     app.parse(argc, argv);

@@ -1,3 +1,5 @@
+#include "hallmark/admin/v1/certificates.grpc.pb.h"
+#include "tools/dkimctl/certificate_table.h"
 #include "tools/dkimctl/client.h"
 #include "tools/dkimctl/names.h"
 #include "tools/dkimctl/table.h"
@@ -53,7 +55,13 @@ Outcome Show(const Context& context) {
   if (!client) return client.error();
   const auto status = client->Call(&AdminClient::Stub::GetStatus, admin::v1::GetStatusRequest());
   if (!status) return status.error();
-  Print(context, Facts(*status) + "\n" + Tokens(*status) + "\n" + Relays(*status), Json::Message(*status));
+  // A signerd of an earlier version has no such service; its status is shown all the same.
+  const auto certificates =
+      client->Call(&admin::v1::CertificateService::Stub::ListCertificates, admin::v1::ListCertificatesRequest());
+  const std::string expiring = certificates ? CertificateTable(*certificates, false) : "";
+  Print(context,
+        Facts(*status) + "\n" + Tokens(*status) + "\n" + Relays(*status) + (expiring.empty() ? "" : "\n" + expiring),
+        Json::Message(*status));
   return ExitCode::kDone;
 }
 

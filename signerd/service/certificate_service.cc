@@ -1,0 +1,142 @@
+#include "signerd/service/certificate_service.h"
+
+#include <algorithm>
+
+#include "firmware/runtime/encoding.h"
+
+namespace hallmark::service {
+namespace {
+
+namespace api = hallmark::admin::v1;
+
+constexpr std::size_t kMaxReason = 200;
+constexpr std::size_t kSha256Octets = 32;
+
+Result<std::string> ReadFingerprint(std::string text) {
+  std::erase(text, ':');
+  const auto octets = HexDecode(text);
+  if (!octets || octets->size() != kSha256Octets) {
+    return MakeError(Reason::kInvalidArgument, "fingerprint: expected a SHA-256 as 64 hexadecimal digits");
+  }
+  return HexEncode(*octets);
+}
+
+Result<std::string> FingerprintOf(const api::RevokeCertificateRequest& request) {
+  if (request.has_fingerprint()) return ReadFingerprint(request.fingerprint());
+  const auto certificates = ReadCertificates(request.pem());
+  // A chain names its CAs too; which of them is meant is not ours to guess.
+  if (certificates.size() != 1) {
+    return MakeError(Reason::kInvalidArgument,
+                     "pem: expected one PEM certificate, found " + std::to_string(certificates.size()));
+  }
+  return FactsOf(*certificates.front()).fingerprint;
+}
+
+void SetTime(google::protobuf::Timestamp& time, std::chrono::sys_seconds value) {
+  time.set_seconds(value.time_since_epoch().count());
+}
+
+void Fill(const store::RevokedCertificate& row, api::RevokedCertificate& entry) {
+  entry.set_fingerprint(row.fingerprint);
+  entry.set_reason(row.reason);
+  entry.set_revoked_by(row.revoked_by);
+  SetTime(*entry.mutable_revoke_time(), row.time);
+}
+
+bool IsPrintable(const std::string& text) {
+  return std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
+}
+
+}  // namespace
+
+CertificateService::CertificateService(const Parts& parts) : parts_(parts) {
+  parts_.gate.SetReplay("UnrevokeCertificate", [this](const Caller& caller, const std::string& request) -> Status {
+    api::UnrevokeCertificateRequest parsed;
+    if (!parsed.ParseFromString(request)) return MakeError(Reason::kInternal, "the kept request does not parse");
+    return Unrevoke(caller, parsed);
+  });
+}
+
+Status CertificateService::Revoke(const Caller& caller, const api::RevokeCertificateRequest& request,
+                                  api::RevokedCertificate& response) {
+  const auto fingerprint = FingerprintOf(request);
+  if (!fingerprint) return fingerprint.error();
+  if (request.reason().size() > kMaxReason || !IsPrintable(request.reason())) {
+    return MakeError(Reason::kInvalidArgument, "reason: expected at most 200 octets without control characters");
+  }
+  const store::RevokedCertificate row{*fingerprint, request.reason(), caller.name, parts_.clock.Now()};
+  Status done = parts_.store.InsertRevokedCertificate(row);
+  if (done) done = parts_.publish();
+  if (done) Fill(row, response);
+  return done;
+}
+
+Status CertificateService::Unrevoke(const Caller& caller, const api::UnrevokeCertificateRequest& request) {
+  const auto fingerprint = ReadFingerprint(request.fingerprint());
+  if (!fingerprint) return fingerprint.error();
+  if (!parts_.snapshot.Get()->revoked_certificates.contains(*fingerprint)) {
+    return MakeError(Reason::kNotFound, "the certificate " + *fingerprint + " is not revoked by fingerprint");
+  }
+  Status done = parts_.gate.RequireApproval(caller, "lets the revoked certificate " + *fingerprint + " in again");
+  if (done) done = parts_.store.DeleteRevokedCertificate(*fingerprint);
+  return done ? parts_.publish() : done;
+}
+
+void CertificateService::List(api::ListCertificatesResponse& response) {
+  const auto view = parts_.snapshot.Get();
+  for (const Expiry& expiry : parts_.watch.Expiries()) {
+    api::Certificate& entry = *response.add_certificates();
+    entry.set_name(expiry.name);
+    SetTime(*entry.mutable_expire_time(), expiry.not_after);
+    entry.set_fingerprint(expiry.fingerprint);
+    entry.set_revoked(view->revoked_certificates.contains(expiry.fingerprint));
+  }
+  for (const Transport* transport : parts_.watch.transports()) {
+    api::CertificateFiles& entry = *response.add_files();
+    entry.set_listener(transport->name());
+    entry.set_problem(transport->problem());
+    entry.set_has_crl(!transport->crl().file().empty());
+    const auto crl = transport->crl().state();
+    entry.set_crl_problem(crl->problem);
+    if (crl->lists == nullptr) continue;
+    SetTime(*entry.mutable_crl_next_update(), crl->lists->next_update);
+    entry.set_crl_entries(static_cast<std::int64_t>(crl->lists->revoked.size()));
+  }
+}
+
+CertificateService::Reactor* CertificateService::RevokeCertificate(Context* context,
+                                                                   const api::RevokeCertificateRequest* request,
+                                                                   api::RevokedCertificate* response) {
+  return parts_.gate.Run(context, {"RevokeCertificate", Role::kOperator}, *request,
+                         [=, this](const Caller& caller) { return Revoke(caller, *request, *response); });
+}
+
+CertificateService::Reactor* CertificateService::ListRevokedCertificates(
+    Context* context, const api::ListRevokedCertificatesRequest* request,
+    api::ListRevokedCertificatesResponse* response) {
+  return parts_.gate.Run(context, {"ListRevokedCertificates", Role::kAuditor}, *request,
+                         [=, this](const Caller&) -> Status {
+                           const auto rows = parts_.store.ListRevokedCertificates();
+                           if (!rows) return rows.error();
+                           for (const auto& row : *rows) Fill(row, *response->add_certificates());
+                           return Ok();
+                         });
+}
+
+CertificateService::Reactor* CertificateService::UnrevokeCertificate(Context* context,
+                                                                     const api::UnrevokeCertificateRequest* request,
+                                                                     api::UnrevokeCertificateResponse*) {
+  return parts_.gate.Run(context, {"UnrevokeCertificate", Role::kOfficer}, *request,
+                         [=, this](const Caller& caller) { return Unrevoke(caller, *request); });
+}
+
+CertificateService::Reactor* CertificateService::ListCertificates(Context* context,
+                                                                  const api::ListCertificatesRequest* request,
+                                                                  api::ListCertificatesResponse* response) {
+  return parts_.gate.Run(context, {"ListCertificates", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
+    List(*response);
+    return Ok();
+  });
+}
+
+}  // namespace hallmark::service

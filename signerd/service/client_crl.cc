@@ -1,0 +1,105 @@
+#include "signerd/service/client_crl.h"
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+
+#include "firmware/runtime/file.h"
+#include "signerd/service/peer.h"
+
+namespace hallmark::service {
+namespace {
+
+constexpr std::size_t kMostOctets = 64u << 20;
+
+using Bio = std::unique_ptr<BIO, decltype(&BIO_free)>;
+using Crl = std::unique_ptr<X509_CRL, decltype(&X509_CRL_free)>;
+
+Error Invalid(const std::string& what) {
+  ERR_clear_error();
+  return MakeError(Reason::kConfigInvalid, what);
+}
+
+Status CheckSignature(X509_CRL& crl, const std::vector<X509Ptr>& authorities) {
+  bool named = false;
+  for (const X509Ptr& authority : authorities) {
+    if (X509_NAME_cmp(X509_get_subject_name(authority.get()), X509_CRL_get_issuer(&crl)) != 0) continue;
+    named = true;
+    if (X509_CRL_verify(&crl, X509_get0_pubkey(authority.get())) == 1) return Ok();
+  }
+  return Invalid(named ? "the signature is not that of the client CA" : "the issuer is no client CA of this listener");
+}
+
+void Add(X509_CRL& crl, RevocationLists& lists) {
+  STACK_OF(X509_REVOKED)* entries = X509_CRL_get_REVOKED(&crl);
+  for (int i = 0; i < sk_X509_REVOKED_num(entries); ++i) {
+    const X509_REVOKED* entry = sk_X509_REVOKED_value(entries, i);
+    lists.revoked.insert(IssuerSerial(X509_CRL_get_issuer(&crl), X509_REVOKED_get0_serialNumber(entry)));
+  }
+}
+
+}  // namespace
+
+Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_view client_ca) {
+  const std::vector<X509Ptr> authorities = ReadCertificates(client_ca);
+  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), &BIO_free);
+  RevocationLists lists;
+  lists.next_update = std::chrono::sys_seconds::max();
+  for (int count = 0;; ++count) {
+    const Crl crl(PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr), &X509_CRL_free);
+    if (crl == nullptr) {
+      // A text that ends is the only good reason: a damaged list behind a good one must not go unnoticed.
+      const bool ended = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+      if (count == 0 || !ended) return Invalid("not a PEM certificate revocation list");
+      ERR_clear_error();
+      return lists;
+    }
+    if (X509_CRL_get_ext_by_critical(crl.get(), 1, -1) >= 0) {
+      return Invalid("a list with a critical extension (a delta or indirect list); give a complete one");
+    }
+    const Status signature = CheckSignature(*crl, authorities);
+    if (!signature) return signature.error();
+    if (X509_CRL_get0_nextUpdate(crl.get()) == nullptr) return Invalid("a list without nextUpdate");
+    lists.next_update = std::min(lists.next_update, ReadAsn1Time(X509_CRL_get0_nextUpdate(crl.get())));
+    Add(*crl, lists);
+  }
+}
+
+void ClientCrl::Parse(const std::string& client_ca) {
+  auto pem = ReadFile(file_, kMostOctets);
+  if (!pem) {
+    parsed_ = nullptr;
+    problem_ = pem.error().message;
+    pem_.clear();
+    return;
+  }
+  if (!pem->empty() && *pem == pem_ && client_ca == client_ca_) return;
+  pem_ = std::move(*pem);
+  client_ca_ = client_ca;
+  auto lists = ReadRevocationLists(pem_, client_ca_);
+  parsed_ = lists ? std::make_shared<const RevocationLists>(std::move(*lists)) : nullptr;
+  problem_ = lists ? "" : file_.string() + ": " + lists.error().message;
+}
+
+void ClientCrl::Refresh(const std::string& client_ca, std::chrono::sys_seconds now) {
+  if (file_.empty()) return;
+  Parse(client_ca);
+  State next{state_.load()->lists, problem_};
+  if (parsed_ != nullptr) {
+    const bool expired = parsed_->next_update < now;
+    if (!expired || next.lists == nullptr) next.lists = parsed_;
+    if (expired) next.problem = file_.string() + ": has expired; give a newer list";
+  }
+  state_.store(std::make_shared<const State>(std::move(next)));
+}
+
+bool ClientCrl::Revokes(const std::string& issuer_serial) const {
+  if (file_.empty()) return false;
+  const auto state = state_.load();
+  return state->lists != nullptr && state->lists->revoked.contains(issuer_serial);
+}
+
+}  // namespace hallmark::service

@@ -1,0 +1,97 @@
+#include "signerd/service/peer.h"
+
+#include <grpc/grpc_security_constants.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include <ctime>
+
+#include "firmware/runtime/encoding.h"
+#include "signerd/service/identity.h"
+
+namespace hallmark::service {
+namespace {
+
+using Bio = std::unique_ptr<BIO, decltype(&BIO_free)>;
+
+std::string SubjectText(const X509& certificate) {
+  const Bio bio(BIO_new(BIO_s_mem()), &BIO_free);
+  X509_NAME_print_ex(bio.get(), X509_get_subject_name(&certificate), 0, XN_FLAG_RFC2253);
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &text);
+  return {text, static_cast<std::size_t>(size)};
+}
+
+}  // namespace
+
+std::vector<X509Ptr> ReadCertificates(std::string_view pem) {
+  std::vector<X509Ptr> certificates;
+  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), &BIO_free);
+  while (true) {
+    X509Ptr certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+    if (certificate == nullptr) break;
+    certificates.push_back(std::move(certificate));
+  }
+  ERR_clear_error();
+  return certificates;
+}
+
+std::string IssuerSerial(const X509_NAME* issuer, const ASN1_INTEGER* serial) {
+  unsigned char* der = nullptr;
+  const int size = i2d_X509_NAME(issuer, &der);
+  std::string text(reinterpret_cast<const char*>(der), size > 0 ? static_cast<std::size_t>(size) : 0);
+  OPENSSL_free(der);
+  text.push_back(ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER ? '-' : '+');
+  text.append(reinterpret_cast<const char*>(ASN1_STRING_get0_data(serial)),
+              static_cast<std::size_t>(ASN1_STRING_length(serial)));
+  return text;
+}
+
+std::chrono::sys_seconds ReadAsn1Time(const ASN1_TIME* time) {
+  std::tm parts{};
+  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return {};
+  return std::chrono::sys_seconds(std::chrono::seconds(::timegm(&parts)));
+}
+
+CertificateFacts FactsOf(const X509& certificate) {
+  CertificateFacts facts;
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  X509_digest(&certificate, EVP_sha256(), digest, &size);
+  facts.fingerprint = HexEncode(ByteView(digest, size));
+  facts.issuer_serial = IssuerSerial(X509_get_issuer_name(&certificate), X509_get0_serialNumber(&certificate));
+  facts.subject = SubjectText(certificate);
+  facts.not_after = ReadAsn1Time(X509_get0_notAfter(&certificate));
+  return facts;
+}
+
+PeerCertificates::Facts PeerCertificates::Of(const grpc::AuthContext& peer) {
+  const auto found = peer.FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
+  if (found.empty()) return nullptr;
+  const std::string_view pem(found.front().data(), found.front().size());
+  {
+    const auto known = known_.load();
+    const auto entry = known->find(pem);
+    if (entry != known->end()) return entry->second;
+  }
+  const std::vector<X509Ptr> parsed = ReadCertificates(pem);
+  if (parsed.empty()) return nullptr;
+  CertificateFacts facts = FactsOf(*parsed.front());
+  facts.identities = PeerIdentities(peer);
+  const Facts shared = std::make_shared<const CertificateFacts>(std::move(facts));
+  const std::lock_guard lock(mutex_);
+  const auto known = known_.load();
+  auto next = known->size() < kMost ? std::make_shared<Map>(*known) : std::make_shared<Map>();
+  next->emplace(pem, shared);
+  known_.store(std::move(next));
+  return shared;
+}
+
+std::vector<PeerCertificates::Facts> PeerCertificates::Seen() const {
+  std::vector<Facts> seen;
+  for (const auto& [pem, facts] : *known_.load()) seen.push_back(facts);
+  return seen;
+}
+
+}  // namespace hallmark::service

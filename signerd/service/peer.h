@@ -1,0 +1,59 @@
+#pragma once
+
+#include <grpcpp/security/auth_context.h>
+#include <openssl/x509.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace hallmark::service {
+
+struct FreeX509 {
+  void operator()(X509* certificate) const { X509_free(certificate); }
+};
+using X509Ptr = std::unique_ptr<X509, FreeX509>;
+
+// What is known of a certificate.
+struct CertificateFacts {
+  std::string fingerprint;              // SHA-256 of the DER form, lower-case hexadecimal
+  std::string issuer_serial;            // as IssuerSerial() gives it
+  std::string subject;                  // for a person, as RFC 2253 writes it
+  std::vector<std::string> identities;  // only of a peer: its SANs, as PeerIdentities() gives them
+  std::chrono::sys_seconds not_after;
+};
+
+// Every certificate of a PEM text, in its order; empty when there is none. Any thread.
+std::vector<X509Ptr> ReadCertificates(std::string_view pem);
+CertificateFacts FactsOf(const X509& certificate);
+// What a CRL names a certificate by: the issuer's DER name and the serial number's octets.
+std::string IssuerSerial(const X509_NAME* issuer, const ASN1_INTEGER* serial);
+std::chrono::sys_seconds ReadAsn1Time(const ASN1_TIME* time);
+
+// The certificates that callers of one listener have shown since the start, each parsed once. At most kMost are kept:
+// then all are forgotten, and those still in use come back with their next call. Any thread.
+class PeerCertificates {
+ public:
+  static constexpr std::size_t kMost = 4096;
+  using Facts = std::shared_ptr<const CertificateFacts>;
+
+  // Null when the peer showed none that parses. Takes the lock for a certificate that is new only.
+  Facts Of(const grpc::AuthContext& peer);
+  std::vector<Facts> Seen() const;
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  using Map = std::unordered_map<std::string, Facts, Hash, std::equal_to<>>;  // by PEM
+  std::mutex mutex_;                                                          // held by whoever replaces known_
+  std::atomic<std::shared_ptr<const Map>> known_{std::make_shared<const Map>()};
+};
+
+}  // namespace hallmark::service

@@ -1,0 +1,107 @@
+#include "signerd/service/transport.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <tuple>
+
+#include "firmware/runtime/log.h"
+
+namespace hallmark::service {
+namespace {
+
+constexpr std::chrono::seconds kRefresh{1};
+
+void LogChange(const std::string& listener, const std::string& before, const std::string& now) {
+  if (before == now) return;
+  if (now.empty()) {
+    log::info("{}: certificates and lists on disk are in force again", listener);
+  } else {
+    log::warn("{}: {}; what was in force before stays in force", listener, now);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Transport>> Transport::Open(std::string name, const ListenerConfig& config,
+                                                   const snapshot::Current& snapshot, const Clock& clock) {
+  std::unique_ptr<Transport> transport(new Transport(std::move(name), config, snapshot, clock));
+  auto files = TlsFiles::Load(config);
+  if (!files) return files.error();
+  transport->files_ = std::move(*files);
+  transport->Refresh();
+  const auto crl = transport->crl_.state();
+  // Nothing was in force before, so there is nothing to fall back on.
+  if (!config.client_crl.empty() && crl->lists == nullptr) return MakeError(Reason::kConfigInvalid, crl->problem);
+  return transport;
+}
+
+Result<PeerCertificates::Facts> Transport::Admit(const grpc::AuthContext& peer) {
+  auto facts = peers_.Of(peer);
+  if (facts == nullptr) return MakeError(Reason::kCallerUnknown, "the caller showed no certificate that can be read");
+  if (snapshot_.Get()->revoked_certificates.contains(facts->fingerprint) || crl_.Revokes(facts->issuer_serial)) {
+    return MakeError(Reason::kCertificateRevoked,
+                     "the client certificate " + facts->fingerprint + " is revoked: get a new one");
+  }
+  return facts;
+}
+
+void Transport::Refresh() {
+  const std::string crl_before = crl_.state()->problem;
+  const Status refreshed = files_->Refresh();
+  auto problem = std::make_shared<const std::string>(refreshed ? "" : refreshed.error().message);
+  LogChange(name_, *problem_.load(), *problem);
+  problem_.store(std::move(problem));
+  crl_.Refresh(files_->current()->client_ca, clock_.Now());
+  LogChange(name_, crl_before, crl_.state()->problem);
+}
+
+std::vector<Expiry> Transport::Expiries() const {
+  std::vector<Expiry> expiries;
+  const auto add = [&](const std::string& what, const std::string& pem) {
+    for (const X509Ptr& certificate : ReadCertificates(pem)) {
+      const CertificateFacts facts = FactsOf(*certificate);
+      expiries.push_back({name_ + what + facts.subject, facts.fingerprint, facts.not_after});
+    }
+  };
+  const auto content = files_->current();
+  add(" server ", content->certificate);
+  add(" client CA ", content->client_ca);
+  for (const auto& facts : peers_.Seen()) {
+    const std::string& who = facts->identities.empty() ? facts->subject : facts->identities.front();
+    expiries.push_back({name_ + " client " + who, facts->fingerprint, facts->not_after});
+  }
+  return expiries;
+}
+
+TransportWatch::TransportWatch(std::vector<Transport*> transports, const Clock& clock)
+    : transports_(std::move(transports)),
+      clock_(clock),
+      thread_([this](const std::stop_token& stop) { Watch(stop); }) {}
+
+std::vector<Expiry> TransportWatch::Expiries() const {
+  std::vector<Expiry> all;
+  for (const Transport* transport : transports_) {
+    for (Expiry& expiry : transport->Expiries()) all.push_back(std::move(expiry));
+  }
+  std::sort(all.begin(), all.end(), [](const Expiry& a, const Expiry& b) {
+    return std::tie(a.not_after, a.name, a.fingerprint) < std::tie(b.not_after, b.name, b.fingerprint);
+  });
+  return all;
+}
+
+void TransportWatch::Watch(const std::stop_token& stop) {
+  std::mutex mutex;  // only for the wait
+  std::condition_variable_any wake;
+  std::chrono::sys_days warned{};
+  std::unique_lock lock(mutex);
+  do {
+    for (Transport* transport : transports_) transport->Refresh();
+    const auto today = std::chrono::floor<std::chrono::days>(clock_.Now());
+    if (today == warned) continue;
+    warned = today;
+    for (const std::string& warning : ExpiryWarnings(Expiries(), clock_.Now())) log::warn("{}", warning);
+  } while (!wake.wait_for(lock, stop, kRefresh, [] { return false; }) && !stop.stop_requested());
+}
+
+}  // namespace hallmark::service

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "firmware/runtime/clock.h"
+#include "firmware/runtime/result.h"
+#include "signerd/service/client_crl.h"
+#include "signerd/service/expiry.h"
+#include "signerd/service/peer.h"
+#include "signerd/service/tls_files.h"
+#include "signerd/snapshot/snapshot.h"
+
+namespace hallmark::service {
+
+// One listener's certificates: its own, its clients', and those that are revoked. Any thread but where it says.
+class Transport {
+ public:
+  // `name`: "signing" or "admin". kConfigInvalid when a file cannot be used, the CRL among them.
+  static Result<std::unique_ptr<Transport>> Open(std::string name, const ListenerConfig& config,
+                                                 const snapshot::Current& snapshot, const Clock& clock);
+
+  // What the caller's certificate says. kCertificateRevoked when it is revoked, by fingerprint or by the CRL;
+  // kCallerUnknown when there is none. For every call: a revocation is in force on open connections too.
+  Result<PeerCertificates::Facts> Admit(const grpc::AuthContext& peer);
+
+  // Takes up changed files, and logs each problem as it comes and goes. The watch's thread only.
+  void Refresh();
+
+  // Everything that can expire: the server's certificate, the client CAs, and the clients' seen since the start.
+  std::vector<Expiry> Expiries() const;
+  // Why the files on disk are not in force; empty: they are.
+  std::string problem() const { return *problem_.load(); }
+  const ClientCrl& crl() const { return crl_; }
+  const ListenerConfig& config() const { return config_; }
+  const std::string& name() const { return name_; }
+  std::shared_ptr<grpc::ServerCredentials> Credentials() const { return files_->Credentials(); }
+
+ private:
+  Transport(std::string name, const ListenerConfig& config, const snapshot::Current& snapshot, const Clock& clock)
+      : name_(std::move(name)), config_(config), snapshot_(snapshot), clock_(clock), crl_(config.client_crl) {}
+  const std::string name_;
+  const ListenerConfig config_;
+  const snapshot::Current& snapshot_;
+  const Clock& clock_;
+  std::unique_ptr<TlsFiles> files_;
+  ClientCrl crl_;
+  PeerCertificates peers_;
+  std::atomic<std::shared_ptr<const std::string>> problem_{std::make_shared<const std::string>()};
+};
+
+// Refreshes the transports once a second, and logs once a day what is about to expire. The transports live longer.
+class TransportWatch {
+ public:
+  TransportWatch(std::vector<Transport*> transports, const Clock& clock);
+  std::vector<Expiry> Expiries() const;
+  const std::vector<Transport*>& transports() const { return transports_; }
+
+ private:
+  void Watch(const std::stop_token& stop);
+  const std::vector<Transport*> transports_;
+  const Clock& clock_;
+  std::jthread thread_;  // last: it uses the others
+};
+
+}  // namespace hallmark::service

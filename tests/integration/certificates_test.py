@@ -1,0 +1,242 @@
+"""Certificates: revocation at once and by CRL, files that change under a running daemon, and warnings before they expire."""
+
+import datetime
+import hashlib
+import re
+import ssl
+import time
+import unittest
+
+import deployment
+import messages
+import pki
+
+from hallmark.admin.v1 import certificates_pb2, certificates_pb2_grpc
+from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
+
+FILE_SECONDS = 20  # Within 5 s, says the manual; a loaded machine may be slower.
+
+
+def fingerprint(pem):
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode())).hexdigest()
+
+
+class CertificatesTest(unittest.TestCase):
+    def setUp(self):
+        self.hallmark = hallmark = deployment.Deployment(start=False)
+        self.addCleanup(hallmark.close)
+        # CAs of the test's own beside those that dkimctl made.
+        self.authority, self.officers = pki.Authority(), pki.Authority("Operators")
+        for name, authority in (("relay-ca", self.authority), ("admin-ca", self.officers)):
+            with open(hallmark.folder / f"tls/{name}.pem", "ab") as bundle:
+                bundle.write(authority.pem)
+
+    def add_crl(self, listener, authority):
+        file = self.hallmark.folder / f"{listener}.crl"
+        file.write_bytes(authority.crl([]))
+        self.hallmark.edit_config(lambda text: text.replace(f"[{listener}]", f'[{listener}]\nclient_crl = "{file.name}"'))
+        return file
+
+    def start(self):
+        self.hallmark.start()
+        self.hallmark.add_domain("example.com", algorithms=deployment.KEY_ALGORITHMS[1:])
+
+    def relay(self, certificate):
+        """Signs on one connection that stays open."""
+        stub = signing_pb2_grpc.SigningServiceStub(self.hallmark.channel(self.hallmark.signing_address, *certificate))
+        return lambda: stub.Sign(signing_pb2.SignRequest(message=messages.MESSAGE), timeout=20)
+
+    def operator(self, certificate=None):
+        certificate = certificate or (self.hallmark.read("tls/operator.pem"), self.hallmark.read("tls/operator.key"))
+        return certificates_pb2_grpc.CertificateServiceStub(self.hallmark.channel(self.hallmark.admin_address, *certificate))
+
+    def files(self, listener="signing"):
+        answer = self.operator().ListCertificates(certificates_pb2.ListCertificatesRequest(), timeout=20)
+        return next(files for files in answer.files if files.listener == listener)
+
+    def wait(self, condition, what):
+        end = time.monotonic() + FILE_SECONDS
+        while not condition():
+            self.assertLess(time.monotonic(), end, f"{what} did not come about:\n{self.hallmark.log_text()}")
+            time.sleep(0.2)
+
+    def assert_revoked(self, call):
+        error = self.hallmark.call_error(call)
+        self.assertEqual((error.code().name, deployment.error_reason(error)), ("PERMISSION_DENIED", "CERTIFICATE_REVOKED"))
+
+    def is_revoked(self, call):
+        try:
+            call()
+        except deployment.grpc.RpcError as error:
+            return deployment.error_reason(error) == "CERTIFICATE_REVOKED"
+        return False
+
+    def test_by_fingerprint_on_open_connections_and_across_a_restart(self):
+        self.start()
+        lost, kept = (self.authority.issue(dns=["relay1.localdomain"]) for _ in range(2))
+        lost_call, kept_call = self.relay(lost), self.relay(kept)
+        lost_call()
+        kept_call()
+        file = self.hallmark.folder / "lost.pem"
+        file.write_bytes(lost[0])
+        # Nobody at a terminal said yes.
+        self.hallmark.dkimctl("certificate", "revoke", file, status=1)
+        lost_call()
+        revoked = self.hallmark.dkimctl_json("certificate", "revoke", file, "--yes", "--reason", "stolen")
+        self.assertEqual(revoked["fingerprint"], fingerprint(lost[0]))
+        self.assert_revoked(lost_call)
+        kept_call()
+        again = self.hallmark.dkimctl("certificate", "revoke", fingerprint(lost[0]), "--yes", status=1)
+        self.assertIn("ALREADY_EXISTS", again.stderr)
+
+        self.hallmark.process.kill()
+        self.hallmark.process.wait()
+        self.hallmark.stop()
+        self.hallmark.start()
+        self.assert_revoked(self.relay(lost))
+        listed = self.hallmark.dkimctl_json("certificate", "list")["revoked"]
+        self.assertEqual([(entry["fingerprint"], entry["reason"]) for entry in listed], [(fingerprint(lost[0]), "stolen")])
+        colons = ":".join(re.findall("..", fingerprint(lost[0]).upper()))
+        self.hallmark.dkimctl("certificate", "unrevoke", colons, "--yes")
+        self.relay(lost)()
+
+    def test_operator_by_fingerprint(self):
+        self.start()
+        identity = re.search(r'operators = \["(dns|uri):([^"]+)"', self.hallmark.config.read_text())
+        names = {"dns": [identity[2]]} if identity[1] == "dns" else {"uris": [identity[2]]}
+        certificate = self.officers.issue(**names)
+        stub = self.operator(certificate)
+        def call():
+            return stub.ListCertificates(certificates_pb2.ListCertificatesRequest(), timeout=20)
+        call()
+        self.operator().RevokeCertificate(certificates_pb2.RevokeCertificateRequest(pem=certificate[0].decode()), timeout=20)
+        self.assert_revoked(call)
+
+    def test_what_is_no_certificate(self):
+        self.start()
+        chain = self.hallmark.read("tls/relay-ca.pem") + self.authority.pem
+        for request in ({"fingerprint": "12"}, {"fingerprint": "z" * 64}, {"pem": "garbage"}, {"pem": chain.decode()}, {},
+                        {"fingerprint": "0" * 64, "reason": "x" * 201}, {"fingerprint": "0" * 64, "reason": "a\nb"}):
+            with self.subTest(request):
+                error = self.hallmark.call_error(self.operator().RevokeCertificate,
+                                                 certificates_pb2.RevokeCertificateRequest(**request), timeout=20)
+                self.assertEqual(deployment.error_reason(error), "INVALID_ARGUMENT")
+        self.hallmark.dkimctl("certificate", "revoke", self.hallmark.folder / "tls/relay1.key", "--yes", status=1)
+        self.hallmark.dkimctl("certificate", "unrevoke", "0" * 64, "--yes", status=1)
+        self.assertEqual(self.hallmark.dkimctl_json("certificate", "list")["revoked"], [])
+
+    def test_crl_file(self):
+        crl = self.add_crl("signing", self.authority)
+        self.start()
+        first, second = (self.authority.issue(dns=["relay1.localdomain"]) for _ in range(2))
+        first_call, second_call = self.relay(first), self.relay(second)
+        first_call()
+        second_call()
+        crl.write_bytes(self.authority.crl([first[0]]))
+        self.wait(lambda: self.is_revoked(first_call), "the revocation on an open connection")
+        second_call()
+
+        stranger, now = pki.Authority(), datetime.datetime.utcnow()
+        bad = {
+            "garbage": b"garbage", "half a list": self.authority.crl([second[0]])[:200],
+            "foreign": pki.Authority("Stranger").crl([second[0]]),
+            "same name, another key": stranger.crl([second[0]]),
+            "expired": self.authority.crl([second[0]], until=now - datetime.timedelta(hours=1)),
+            "good, then garbage": self.authority.crl([second[0]]) + b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
+        }
+        for name, content in bad.items():
+            with self.subTest(name):
+                crl.write_bytes(content)
+                self.wait(lambda: self.files().crl_problem, "the problem in the status")
+                self.assert_revoked(first_call)
+                second_call()
+                crl.write_bytes(self.authority.crl([first[0]]))
+                self.wait(lambda: not self.files().crl_problem, "the end of the problem")
+        crl.unlink()
+        self.wait(lambda: self.files().crl_problem, "the problem in the status")
+        self.assert_revoked(first_call)
+        self.assertIn("signing.crl", self.hallmark.log_text())
+        self.assertIn("signing.crl", self.hallmark.dkimctl("status").stdout)
+
+        # Two lists in one file; and what a newer list does not name is let in again.
+        other = pki.Authority("Other")
+        with open(self.hallmark.folder / "tls/relay-ca.pem", "ab") as bundle:
+            bundle.write(other.pem)
+        crl.write_bytes(self.authority.crl([second[0]]) + other.crl([]))
+        self.wait(lambda: self.is_revoked(second_call), "the newer list")
+        first_call()
+
+    def test_list_that_expires_stays_in_force(self):
+        crl = self.add_crl("signing", self.authority)
+        certificate = self.authority.issue(dns=["relay1.localdomain"])
+        self.start()
+        crl.write_bytes(self.authority.crl([certificate[0]], until=datetime.datetime.utcnow() + datetime.timedelta(seconds=6)))
+        call = self.relay(certificate)
+        self.wait(lambda: self.is_revoked(call), "the revocation")
+        self.wait(lambda: "expired" in self.files().crl_problem, "the expiry")
+        self.assert_revoked(call)
+
+    def test_crl_of_operators(self):
+        crl = self.add_crl("admin", self.officers)
+        self.start()
+        identity = re.search(r'operators = \["(dns|uri):([^"]+)"', self.hallmark.config.read_text())
+        certificate = self.officers.issue(**({"dns": [identity[2]]} if identity[1] == "dns" else {"uris": [identity[2]]}))
+        stub = self.operator(certificate)
+        def call():
+            return stub.ListCertificates(certificates_pb2.ListCertificatesRequest(), timeout=20)
+        call()
+        crl.write_bytes(self.officers.crl([certificate[0]]))
+        self.wait(lambda: self.is_revoked(call), "the revocation")
+
+    def test_start_needs_a_good_crl(self):
+        crl = self.add_crl("signing", self.authority)
+        crl.write_bytes(b"garbage")
+        with self.assertRaises(AssertionError):
+            self.hallmark.start()
+        self.assertIn("signing.crl: not a PEM certificate revocation list", self.hallmark.log_text())
+
+    def shown(self):
+        """The certificate that the signing listener shows now."""
+        host, port = self.hallmark.signing_address.rsplit(":", 1)
+        return ssl.get_server_certificate((host, int(port)))
+
+    def test_server_certificate_is_replaced_while_it_runs(self):
+        self.start()
+        folder, server = self.hallmark.folder / "tls", pki.Authority("New server CA")
+        old = (self.hallmark.read("tls/server.pem"), self.hallmark.read("tls/server.key"))
+        open_call = self.relay(self.authority.issue(dns=["relay1.localdomain"]))
+        open_call()
+        new = server.issue(dns=["localhost"], server=True)
+        for name, content in {"garbage": b"garbage", "another key's": new[0], "half": old[0][:300], "empty": b""}.items():
+            with self.subTest(name):
+                (folder / "server.pem").write_bytes(content)
+                self.wait(lambda: self.files().problem, "the problem in the status")
+                self.assertEqual(ssl.PEM_cert_to_DER_cert(self.shown()), ssl.PEM_cert_to_DER_cert(old[0].decode()))
+                self.relay(self.authority.issue(dns=["relay1.localdomain"]))()
+                (folder / "server.pem").write_bytes(old[0])
+                self.wait(lambda: not self.files().problem, "the end of the problem")
+        self.assertIn("stays in force", self.hallmark.log_text())
+        (folder / "server.pem").write_bytes(new[0])
+        (folder / "server.key").write_bytes(new[1])
+        self.wait(lambda: ssl.PEM_cert_to_DER_cert(self.shown()) == ssl.PEM_cert_to_DER_cert(new[0].decode()),
+                  "the new certificate")
+        open_call()
+
+    def test_warning_before_they_expire(self):
+        self.start()
+        self.relay(self.authority.issue(dns=["relay1.localdomain"], days=7))()
+        certificates = self.hallmark.dkimctl_json("certificate", "list")["certificates"]
+        names = [entry["name"] for entry in certificates]
+        self.assertEqual(names[0], "signing client dns:relay1.localdomain")
+        for part in ("signing server ", "admin server ", "signing client CA ", "admin client CA ", "admin client "):
+            self.assertTrue(any(name.startswith(part) for name in names), f"{part} is not in {names}")
+        status = self.hallmark.dkimctl("status").stdout
+        self.assertRegex(status, r"signing client\s+.*renew")
+        self.assertLessEqual(max(map(len, status.splitlines())), 80)
+        # The test's CAs end within the 30 days; the trial set-up's own do not.
+        self.assertRegex(self.hallmark.log_text(), r"signing client CA CN=Test CA expires in \d+ days: renew it")
+        self.assertNotRegex(self.hallmark.log_text(), r"signing server \S+ expires in")
+
+
+if __name__ == "__main__":
+    unittest.main()
