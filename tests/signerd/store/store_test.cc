@@ -245,5 +245,23 @@ TEST_F(StoreTest, PublicSuffixesAreKnownInTheSnapshot) {
   EXPECT_TRUE((*store_->BuildSnapshot(view->get()))->FindDomain("co.uk")->public_suffix);
 }
 
+TEST_F(StoreTest, KeepsRevokedCertificatesAcrossARestart) {
+  const std::string one(64, '1'), two(64, '2');
+  ASSERT_TRUE(store_->InsertRevokedCertificate({one, "stolen", "uri:anna", kNow}));
+  ASSERT_TRUE(store_->InsertRevokedCertificate({two, "", "uri:ben", kNow + std::chrono::seconds(1)}));
+  EXPECT_EQ(store_->InsertRevokedCertificate({one, "again", "uri:ben", kNow}).error().reason, Reason::kAlreadyExists);
+  Reopen();
+  const auto listed = store_->ListRevokedCertificates();
+  ASSERT_TRUE(listed && listed->size() == 2);
+  EXPECT_EQ(listed->front().fingerprint, two);
+  EXPECT_EQ(listed->back().reason, "stolen");
+  EXPECT_EQ(listed->back().revoked_by, "uri:anna");
+  ASSERT_TRUE(store_->DeleteRevokedCertificate(one));
+  EXPECT_EQ(store_->DeleteRevokedCertificate(one).error().reason, Reason::kNotFound);
+  const auto built = store_->BuildSnapshot(nullptr);
+  ASSERT_TRUE(built);
+  EXPECT_EQ((*built)->revoked_certificates, (std::set<std::string, std::less<>>{two}));
+}
+
 }  // namespace
 }  // namespace hallmark::store
