@@ -65,6 +65,7 @@ BROKEN = {
     "missing certificate file": (section("signing", "certificate", '"tls/none.pem"'), "signing.certificate", "certificate", "none.pem"),
     "missing key file": (section("admin", "private_key", '"tls/none.key"'), "admin.private_key", "private_key", "none.key"),
     "certificate that is none": (section("signing", "certificate", '"hallmark.toml"'), "signing.certificate", "certificate", "certificate"),
+    "missing revocation lists": (sub(r"^\[signing\]$", '[signing]\nclient_crl = "tls/none.crl"'), "signing.client_crl", "client_crl", "none.crl"),
     "key of another certificate": (section("signing", "private_key", '"tls/relay1.key"'), "signing.private_key", "private_key", ""),
     "negative limit": (section("signing", "message_octets", "-1"), "signing.message_octets", "message_octets", "-1"),
     "PIN in the URI": (token_uri(lambda uri: uri.split("?")[0] + "?pin-value=1234"), "token[0].uri", "uri", "pin-"),
