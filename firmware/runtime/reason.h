@@ -37,12 +37,6 @@ enum class Reason : std::uint8_t {
   kRateExceeded,
   kDailyVolumeExceeded,
   kRecipientsExceeded,
-  // Operators.
-  kLoginRequired,
-  kLoginRefused,
-  kLockedOut,
-  kRoleNotAllowed,
-  kApprovalRequired,
   // Things by name.
   kNotFound,
   kAlreadyExists,
@@ -52,7 +46,6 @@ enum class Reason : std::uint8_t {
   kDeadlineExceeded,
   kCancelled,
   kShuttingDown,
-  kRequestIdReused,  // for another message
   kLedgerUnavailable,
   // The token.
   kTokenDown,

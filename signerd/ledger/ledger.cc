@@ -200,6 +200,11 @@ Status Ledger::SignCheckpoint(CheckpointSigner& signer, const TreeHead& head) {
   const auto public_key = signer.PublicKey();
   if (!public_key) return public_key.error();
   const VerifierKey key{config_.origin, *public_key};
+  if (verifier_key() != key) {
+    // For whoever verifies a copy of the folder.
+    const Status kept = WriteFileAtomically(config_.directory / "verifier-key", key.Text() + "\n");
+    if (!kept) return kept;
+  }
   {
     const std::lock_guard lock(mutex_);
     key_ = key;

@@ -42,7 +42,7 @@ AdminGate::Reactor* AdminGate::Run(Context* context, const Act& act, const googl
                                  Audience::kOperator));
     return reactor;
   }
-  Caller caller{*identity, Role::kOfficer, act, request.SerializeAsString(), JsonOf(request), 0};
+  Caller caller{*identity, Role::kOfficer, act, JsonOf(request)};
   boost::asio::post(thread_, [this, reactor, caller = std::move(caller), work = std::move(work)] {
     const Status done = Carry(caller, work);
     if (done) {
@@ -76,11 +76,14 @@ Status AdminGate::Journal(const Caller& caller, const std::string& outcome) cons
   act.set_method(caller.act.method);
   act.set_request(caller.request_json);
   act.set_outcome(outcome);
-  act.set_approval(caller.approval);
   act.set_count(1);
   return parts_.journal(record);
 }
 
-Status AdminGate::RequireApproval(const Caller&, const std::string&) { return Ok(); }
+Status AdminGate::RecordDanger(const Caller& caller, const std::string& danger) {
+  Caller told = caller;
+  told.request_json = danger;
+  return Journal(told, "DANGER");
+}
 
 }  // namespace hallmark::service

@@ -5,7 +5,6 @@
 #include <boost/asio/thread_pool.hpp>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <set>
 #include <string>
 
@@ -15,11 +14,11 @@
 
 namespace hallmark::service {
 
-// What an operator may do. Each role may do all that those before it may.
+// What a method does: the least role that may call it. Every operator of the configuration has all of them for now.
 enum class Role : std::uint8_t {
-  kAuditor,   // reads everything, changes nothing
+  kAuditor,   // reads, changes nothing
   kOperator,  // day to day: domains, keys, relays; suspends a partner
-  kOfficer,   // what gives rights away; approves what needs a second person
+  kOfficer,   // gives rights away
 };
 
 // What a method of the Admin API asks of its caller.
@@ -33,9 +32,7 @@ struct Caller {
   std::string name;
   Role role = Role::kAuditor;
   Act act{};
-  std::string request;         // serialized, for an approval
-  std::string request_json;    // for the ledger, bounded
-  std::uint64_t approval = 0;  // the approval that it is carried out under; 0: none
+  std::string request_json;  // for the ledger, bounded
 };
 
 // The one way into the Admin API: says who calls, whether they may, has the work done on the admin thread (one, so that
@@ -45,8 +42,6 @@ class AdminGate {
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
   using Work = std::function<Status(const Caller&)>;
-  // Carries out a request that was approved: parses it and does the same as its method.
-  using Replay = std::function<Status(const Caller&, const std::string& request)>;
 
   struct Parts {
     std::set<std::string> operators;  // identities that may call
@@ -61,18 +56,15 @@ class AdminGate {
   // call does.
   Reactor* Run(Context* context, const Act& act, const google::protobuf::Message& request, Work work);
 
-  // For `work` whose effect needs a second person. Ok when it is carried out under an approval; otherwise the request
-  // is kept until another officer approves it, and this is kApprovalRequired. `danger` says what it would do, for a
-  // person.
-  Status RequireApproval(const Caller& caller, const std::string& danger);
-  // Says how an approved request of `method` is carried out. Before the first call.
-  void SetReplay(const std::string& method, Replay replay) { replays_[method] = std::move(replay); }
+  // For `work` that gives rights away or forgives: puts `danger`, a sentence for a person, on the ledger before it is
+  // done. One operator is enough for it (docs/security.md says what is missing). kLedgerUnavailable: it must not be
+  // done.
+  Status RecordDanger(const Caller& caller, const std::string& danger);
 
  private:
   Status Carry(const Caller& caller, const Work& work);
   Status Journal(const Caller& caller, const std::string& outcome) const;
   const Parts parts_;
-  std::map<std::string, Replay> replays_;
   boost::asio::thread_pool thread_;
 };
 

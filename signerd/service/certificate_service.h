@@ -21,7 +21,7 @@ class CertificateService final : public hallmark::admin::v1::CertificateService:
     const Clock& clock;
     std::function<Status()> publish;  // makes the store's state the current snapshot
   };
-  explicit CertificateService(const Parts& parts);
+  explicit CertificateService(const Parts& parts) : parts_(parts) {}
 
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;

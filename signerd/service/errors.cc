@@ -44,22 +44,16 @@ Answer ToAnswer(Reason reason) {
     case kNotAligned:
     case kFieldForbidden:
     case kFieldRequired:
-    case kSizeNotAllowed:
-    case kRoleNotAllowed: return {grpc::StatusCode::PERMISSION_DENIED, kNever, nullptr};
+    case kSizeNotAllowed: return {grpc::StatusCode::PERMISSION_DENIED, kNever, nullptr};
     case kDomainNotConfigured:
     case kNoActiveKey:
-    case kApprovalRequired:
     case kStateConflict: return {grpc::StatusCode::FAILED_PRECONDITION, kNever, nullptr};
     case kNotFound: return {grpc::StatusCode::NOT_FOUND, kNever, nullptr};
     case kAlreadyExists: return {grpc::StatusCode::ALREADY_EXISTS, kNever, nullptr};
     case kOverloaded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 200, nullptr};
     case kRateExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 1000, nullptr};
     case kDailyVolumeExceeded:
-    case kRecipientsExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 600'000, nullptr};
-    case kLoginRequired:
-    case kLoginRefused: return {grpc::StatusCode::UNAUTHENTICATED, kNever, nullptr};
-    case kLockedOut: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 30'000, nullptr};
-    case kRequestIdReused: return {grpc::StatusCode::INVALID_ARGUMENT, kNever, nullptr};
+    case kRecipientsExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, kNever, nullptr};
     case kLedgerUnavailable:
       return {grpc::StatusCode::UNAVAILABLE, 1000, "signatures cannot be recorded now, so none is given"};
     case kDeadlineExceeded:

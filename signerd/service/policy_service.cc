@@ -17,18 +17,6 @@ using snapshot::PartnerState;
 constexpr char kQuotaRule[] = "quota";
 constexpr char kHeaderRule[] = "header";
 
-template <class Request, class Response>
-AdminGate::Replay Replay(std::function<Status(const Caller&, const Request&, Response&)> work) {
-  return [work = std::move(work)](const Caller& caller, const std::string& octets) -> Status {
-    Request request;
-    if (!request.ParseFromString(octets)) {
-      return MakeError(Reason::kInternal, "the request that was approved cannot be read");
-    }
-    Response response;
-    return work(caller, request, response);
-  };
-}
-
 void AddStep(admin::ExplainDecisionResponse& response, std::string_view rule,
              admin::ExplainDecisionResponse::Outcome outcome, const std::string& message) {
   auto& step = *response.add_steps();
@@ -54,17 +42,6 @@ void AddRest(admin::ExplainDecisionResponse& response) {
 }
 
 }  // namespace
-
-PolicyService::PolicyService(const Parts& parts) : parts_(parts) {
-  parts_.gate.SetReplay("ApplyPolicy", Replay<admin::ApplyPolicyRequest, admin::ApplyPolicyResponse>(
-                                           [this](const auto& caller, const auto& request, auto& response) {
-                                             return Apply(caller, request, response);
-                                           }));
-  parts_.gate.SetReplay("SetPartnerState", Replay<admin::SetPartnerStateRequest, admin::PartnerStatus>(
-                                               [this](const auto& caller, const auto& request, auto& response) {
-                                                 return SetState(caller, request, response);
-                                               }));
-}
 
 Status PolicyService::SuspendPartner(const std::string& name) {
   const Status changed = parts_.store.ChangePartnerState(name, PartnerState::kActive, PartnerState::kSuspended);
@@ -109,8 +86,8 @@ Status PolicyService::Apply(const Caller& caller, const admin::ApplyPolicyReques
     if (request.etag().empty()) {
       return MakeError(Reason::kInvalidArgument, "etag: required, since this widens rights: " + widening);
     }
-    const Status approved = parts_.gate.RequireApproval(caller, "widen rights: " + widening);
-    if (!approved) return approved;
+    const Status told = parts_.gate.RecordDanger(caller, "widen rights: " + widening);
+    if (!told) return told;
   }
   Status done = parts_.store.ChangePolicy(difference.edit);
   if (done) done = parts_.publish();
@@ -193,9 +170,9 @@ Status PolicyService::SetState(const Caller& caller, const admin::SetPartnerStat
   }
   // Also to suspended: or two steps would do what one may not.
   if (present == PartnerState::kRevoked && wanted != present) {
-    const Status approved = parts_.gate.RequireApproval(
-        caller, "widen rights: bring back partner " + request.name() + ", which was revoked");
-    if (!approved) return approved;
+    const Status told =
+        parts_.gate.RecordDanger(caller, "widen rights: bring back partner " + request.name() + ", which was revoked");
+    if (!told) return told;
   }
   if (wanted != present) {
     Status done = parts_.store.ChangePartnerState(request.name(), present, wanted);

@@ -22,8 +22,7 @@ class PolicyService final : public hallmark::admin::v1::PolicyService::CallbackS
     const pipeline::Reception& reception;
     std::function<Status()> publish;  // makes the store's state the current snapshot; any thread
   };
-  // Registers with the gate how approved requests are carried out.
-  explicit PolicyService(const Parts& parts);
+  explicit PolicyService(const Parts& parts) : parts_(parts) {}
 
   // For the watcher: suspends an active partner from the next message on. Any thread. kStateConflict when it is not
   // active.

@@ -1,4 +1,4 @@
-"""How it grows: with calls in flight, with the size of messages, with the number of domains."""
+"""How it grows: with calls in flight, with the size of messages, with the number of domains and of partners."""
 
 import contextlib
 import sqlite3
@@ -13,11 +13,12 @@ from samples import median, number, shown, table
 IN_FLIGHT = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 DOMAINS = (10, 1_000, 10_000, 100_000)
+PARTNERS = (1, 100, 1_000, 10_000)
 
 
 def measure(context):
     seconds = {"duration": 1 if context.quick else 2, "warmup": 0.5}
-    result = {"in_flight": {}, "size": {}, "domains": {}}
+    result = {"in_flight": {}, "size": {}, "domains": {}, "partners": {}}
     with tempfile.TemporaryDirectory() as folder, service.Service("instant") as hallmark:
         messages = service.write_messages(folder, 20_000, 64)
         hallmark.warm_up(messages)
@@ -32,6 +33,9 @@ def measure(context):
     for count in DOMAINS:
         context.progress(f"{count} domains")
         result["domains"][count] = _domains(context, count, seconds)
+    for count in PARTNERS:
+        context.progress(f"{count} partners")
+        result["partners"][count] = _partners(context, count, seconds)
     return result
 
 
@@ -66,6 +70,31 @@ def _domains(context, count, seconds):
                 "samples": _samples(context, hallmark, messages, ("--in-flight", "128", "--connections", "2"), seconds)}
 
 
+def _partners(context, count, seconds):
+    """With `count` partners and a relay for each; the messages are of the organisation's own."""
+    with tempfile.TemporaryDirectory() as folder, service.Service("instant") as hallmark:
+        hallmark.hallmark.stop()
+        _clone_partner(hallmark.hallmark.folder / "state" / "hallmark.db", count - 1)
+        begun = time.monotonic()
+        hallmark.hallmark.start()
+        start = time.monotonic() - begun
+        memory = hallmark.resident_bytes("signerd")
+        messages = service.write_messages(folder, 20_000, 64)
+        hallmark.warm_up(messages)
+        return {"start_seconds": [start], "memory": memory,
+                "samples": _samples(context, hallmark, messages, ("--in-flight", "128", "--connections", "2"), seconds)}
+
+
+def _clone_partner(database, count):
+    with contextlib.closing(sqlite3.connect(database)) as store, store:
+        own = store.execute("SELECT * FROM partner WHERE name = 'own'").fetchone()
+        (state,) = store.execute("SELECT state FROM relay").fetchone()
+        places = ", ".join("?" * len(own))
+        store.executemany(f"INSERT INTO partner VALUES ({places})", ((f"p{number}", *own[1:]) for number in range(count)))
+        store.executemany("INSERT INTO relay (name, identity, partners, state) VALUES (?, ?, ?, ?)",
+                          ((f"r{number}", f"dns:r{number}.example", f"p{number}", state) for number in range(count)))
+
+
 def _clone_domain(database, count):
     with contextlib.closing(sqlite3.connect(database)) as store, store:
         profile, created = store.execute("SELECT profile, created FROM domain").fetchone()
@@ -89,6 +118,11 @@ def report(result, plots):
                for count, cell in result["domains"].items()]
     text.append("Domains with an RSA and an Ed25519 key each; 20 kB messages from 64 of them, both signatures:\n\n" +
                 table(["domains", "start s", "signerd MB", "messages/s", "CPU us"], domains))
+    partners = [[f"{int(count):,}", shown(cell["start_seconds"]), number(cell["memory"] / 1e6),
+                 shown([s["throughput"] for s in cell["samples"]]), shown([s["cpu"] for s in cell["samples"]])]
+                for count, cell in result["partners"].items()]
+    text.append("Partners, with a relay each; 20 kB messages of one of them:\n\n" +
+                table(["partners", "start s", "signerd MB", "messages/s", "CPU us"], partners))
     counts = [int(count) for count in result["in_flight"]]
     plots.line("in-flight", "Throughput with the instant token, 20 kB", "calls in flight", "messages/s", counts,
                [median([s["throughput"] for s in samples]) for samples in result["in_flight"].values()])

@@ -24,7 +24,7 @@ constexpr int kOnTheirWay = 64;
 struct World {
   World() {
     key.selector = "r20260131";
-    key.public_key = std::make_shared<const dkim::PublicKey>(test::FreshPublicKey());
+    key.public_key = test::FreshPublicKey();
     domain.name = "example.com";
     relay.name = "relay1";
     partner = test::PartnerForAll("own");

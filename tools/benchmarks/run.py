@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PARTS = {
     "canonical": ("canonical", "Canonicalize and hash"),
     "signatures": ("signatures", "Signatures in one process"),
+    "records": ("records", "Deciding and recording"),
     "end-to-end": ("end_to_end", "End to end"),
     "daemons": ("daemon_peers", "Other daemons"),
     "growth": ("growth", "Growth"),

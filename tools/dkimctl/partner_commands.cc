@@ -99,7 +99,7 @@ Outcome Show(const Context& context, const Options& options) {
 
 Outcome Set(const Context& context, const Options& options, admin::v1::PartnerState state) {
   if (state == admin::v1::PARTNER_STATE_REVOKED && !options.yes &&
-      !Confirm("Revoke the partner " + options.name + "? It comes back only with a second person's approval.")) {
+      !Confirm("Revoke the partner " + options.name + "? Its messages are refused from now on.")) {
     return Failed("the partner " + options.name + " was not revoked; say --yes where nobody can be asked");
   }
   auto client = AdminClient::Open(context);

@@ -59,8 +59,7 @@ Outcome Show(const Context& context, const Options& options) {
 }
 
 Outcome Revoke(const Context& context, const Options& options) {
-  if (!options.yes &&
-      !Confirm("Revoke the relay " + options.name + "? It comes back only with a second person's approval.")) {
+  if (!options.yes && !Confirm("Revoke the relay " + options.name + "? Its messages are refused from now on.")) {
     return Failed("the relay " + options.name + " was not revoked; say --yes where nobody can be asked");
   }
   auto client = AdminClient::Open(context);

@@ -32,7 +32,7 @@ TEST(Errors, EveryReasonHasAStableNameAndADomain) {
     EXPECT_NE(status.code(), grpc::StatusCode::OK);
     // UNAVAILABLE is the one code that a relay retries, and RESOURCE_EXHAUSTED the one that asks for less: both say
     // when, but for what is over until tomorrow or for good.
-    const std::set<std::string> over = {"DAILY_VOLUME_EXCEEDED", "RECIPIENTS_EXCEEDED", "LOCKED_OUT"};
+    const std::set<std::string> over = {"DAILY_VOLUME_EXCEEDED", "RECIPIENTS_EXCEEDED"};
     const bool waits = status.code() == grpc::StatusCode::UNAVAILABLE ||
                        (status.code() == grpc::StatusCode::RESOURCE_EXHAUSTED && !over.contains(info.reason()));
     EXPECT_EQ(HasRetry(status), waits) << info.reason();

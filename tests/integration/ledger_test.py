@@ -1,0 +1,191 @@
+"""The ledger holds every signature that was given, and every act of an operator, whatever happens to the daemon.
+
+HALLMARK_CRASHES says how often the daemon is killed (12 unless told).
+"""
+
+import contextlib
+import os
+import pathlib
+import random
+import shutil
+import sqlite3
+import subprocess
+import threading
+import time
+import unittest
+
+import grpc
+
+import deployment
+import ledger_files
+import messages
+
+from hallmark.signing.v1 import signing_pb2
+
+VERIFY = pathlib.Path(__file__).resolve().parents[2] / "tools" / "ledger-verify"
+CRASHES = int(os.environ.get("HALLMARK_CRASHES", "12"))
+
+
+def public_key(hallmark):
+    """The raw key that signs checkpoints, as recorded (SubjectPublicKeyInfo ends with it)."""
+    with contextlib.closing(sqlite3.connect(hallmark.folder / "state" / "hallmark.db")) as store:
+        return store.execute("SELECT public_key FROM ledger_key").fetchone()[0][-32:]
+
+
+def signatures(records):
+    return [record.signature for record in records if record.HasField("signature")]
+
+
+class LedgerTest(unittest.TestCase):
+    def ledger(self, hallmark):
+        return hallmark.folder / "state" / "ledger"
+
+    def test_says_who_what_and_with_which_key(self):
+        with deployment.Deployment() as hallmark:
+            keys = hallmark.add_domain("example.com")
+            answer = hallmark.sign(messages.MESSAGE, request_id="one", envelope_sender="bounces@example.com",
+                                   envelope_recipients=["bob@example.net", "eve@example.net"])
+            hallmark.stop()
+            records = ledger_files.check(self.ledger(hallmark), public_key(hallmark))
+            made = signatures(records)
+            self.assertEqual([one.selector for one in made], [one.selector for one in answer.signatures])
+            self.assertEqual({one.selector for one in made}, {key.selector for key in keys})
+            for index, (one, given) in enumerate(zip(made, answer.signatures)):
+                self.assertEqual((one.relay, one.partner, one.signing_domain, one.author_domain),
+                                 ("relay1", "own", "example.com", "example.com"))
+                self.assertEqual((one.index, one.count, one.request_id), (index, 2, "one"))
+                self.assertEqual(one.body_hash, given.body_hash)
+                self.assertEqual((one.octets, one.envelope_sender), (len(messages.MESSAGE), "bounces@example.com"))
+                self.assertEqual((one.recipient_count, len(one.recipient_hashes), list(one.recipients)), (2, 2, []))
+            # All of it is under a signed head after a stop.
+            self.assertEqual(ledger_files.checkpoints(self.ledger(hallmark), public_key(hallmark))[-1][0], len(records))
+
+    def test_operators_acts_are_on_it(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            hallmark.dkimctl("domain", "add", "example.com", status=1)
+            hallmark.stop()
+            acts = [record.admin_act for record in ledger_files.records(self.ledger(hallmark)) if record.HasField("admin_act")]
+            told = [(act.method, act.outcome) for act in acts]
+            self.assertEqual(told[:2], [("CreateDomain", "BEGUN"), ("CreateDomain", "OK")])
+            self.assertEqual(told[-2:], [("CreateDomain", "BEGUN"), ("CreateDomain", "ALREADY_EXISTS")])
+            self.assertIn("example.com", acts[0].request)
+            self.assertTrue(acts[0].operator)
+
+    def test_killed_at_any_instant_it_has_all_that_was_answered(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            answered, chance = [], random.Random(20261124)
+            for crash in range(CRASHES):
+                stop = threading.Event()
+
+                def load(name, stop=stop):
+                    stub, number = hallmark.signing(), 0
+                    while not stop.is_set():
+                        number += 1
+                        request_id = f"{name}-{number}"
+                        try:
+                            stub.Sign(signing_pb2.SignRequest(message=messages.MESSAGE, options=signing_pb2.SignOptions(
+                                request_id=request_id)), timeout=10)
+                        except grpc.RpcError:
+                            return
+                        answered.append(request_id)
+
+                threads = [threading.Thread(target=load, args=(f"{crash}-{thread}",)) for thread in range(4)]
+                for thread in threads:
+                    thread.start()
+                time.sleep(0.05 + chance.random() * 0.4)
+                hallmark.process.kill()
+                stop.set()
+                for thread in threads:
+                    thread.join()
+                hallmark.process.wait()
+                hallmark.start()
+            hallmark.stop()
+            self.assertGreater(len(answered), CRASHES)
+            made = signatures(ledger_files.check(self.ledger(hallmark), public_key(hallmark)))
+            kept = {}
+            for one in made:
+                kept.setdefault(one.request_id, []).append(one.index)
+            for request_id in answered:
+                self.assertEqual(kept.get(request_id), [0, 1], request_id)
+
+    def verify(self, folder, *arguments):
+        """What tools/ledger-verify says; "" when the ledger is whole."""
+        run = subprocess.run([VERIFY, folder, *arguments], capture_output=True, text=True, timeout=120, check=False)
+        self.assertIn(run.returncode, (0, 1), run.stderr)
+        self.assertEqual(run.returncode == 0, run.stdout.startswith("whole: "), run.stdout + run.stderr)
+        return run.stderr
+
+    def test_whatever_is_done_to_it_is_found(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            for number in range(10):
+                hallmark.sign(messages.MESSAGE, request_id=f"before-{number}")
+            hallmark.stop()
+            early = hallmark.folder / "early"
+            shutil.copytree(self.ledger(hallmark), early)
+            hallmark.start()
+            for number in range(10):
+                hallmark.sign(messages.MESSAGE, request_id=f"after-{number}")
+            hallmark.stop()
+            whole = self.ledger(hallmark)
+            self.assertEqual(self.verify(whole), "")
+            kept = hallmark.folder / "kept"
+            kept.write_text((whole / "checkpoints").read_text())
+            [name] = [path.name for path in (whole / "segments").iterdir()]
+            octets = (whole / "segments" / name).read_bytes()
+            payloads = list(ledger_files.frames(whole / "segments" / name))
+
+            def rebuilt(changed):
+                """The segment of other records, with right lengths and CRCs: as one who knows the format would forge it."""
+                return ledger_files.MAGIC + b"".join(ledger_files.frame(payload) for payload in changed)
+
+            def segment(content):
+                copy = hallmark.folder / "copy"
+                shutil.rmtree(copy, ignore_errors=True)
+                shutil.copytree(whole, copy)
+                (copy / "segments" / name).write_bytes(content)
+                return self.verify(copy)
+
+            self.assertEqual(segment(rebuilt(payloads)), "")
+            chance = random.Random(5)
+            for at in [8, 12, 16, len(octets) - 1, *(chance.randrange(len(octets)) for _ in range(40))]:
+                flipped = bytearray(octets)
+                flipped[at] ^= 1 << chance.randrange(8)
+                self.assertNotEqual(segment(bytes(flipped)), "", f"a flipped bit in octet {at}")
+            self.assertIn("checkpoint", segment(rebuilt(payloads[:5] + payloads[6:])), "a removed record")
+            self.assertIn("checkpoint", segment(rebuilt(payloads[:5] + payloads[4:])), "a record put in")
+            swapped = payloads[:5] + [payloads[6], payloads[5]] + payloads[7:]
+            self.assertIn("changed, removed, put in or moved", segment(rebuilt(swapped)), "a swapped pair")
+            forged = payloads[5][:-1] + bytes([payloads[5][-1] ^ 1])
+            self.assertIn("changed", segment(rebuilt(payloads[:5] + [forged] + payloads[6:])), "a changed record")
+            self.assertIn("ends within a frame", segment(octets[:-5]), "a cut frame")
+            self.assertIn("cut off or put back", segment(rebuilt(payloads[:-3])), "a cut-off ledger")
+            # Put back as a whole, with its own checkpoints: only who kept a newer one can tell.
+            self.assertEqual(self.verify(early), "")
+            self.assertIn("cut off or put back", self.verify(early, "--checkpoint", kept))
+            # An old checkpoint played again behind the newer one.
+            with open(hallmark.folder / "copy" / "checkpoints", "a", encoding="utf-8") as file:
+                file.write((early / "checkpoints").read_text())
+            (hallmark.folder / "copy" / "segments" / name).write_bytes(octets)
+            self.assertIn("comes after one of", self.verify(hallmark.folder / "copy"))
+
+    def test_a_ledger_that_was_put_back_is_refused(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            hallmark.stop()
+            shutil.copytree(self.ledger(hallmark) / "segments", hallmark.folder / "old")
+            hallmark.start()
+            hallmark.sign(messages.MESSAGE)
+            hallmark.stop()
+            shutil.rmtree(self.ledger(hallmark) / "segments")
+            shutil.copytree(hallmark.folder / "old", self.ledger(hallmark) / "segments")
+            run = subprocess.run([deployment.BIN / "signerd", "--config", hallmark.config], capture_output=True, text=True,
+                                 timeout=60, check=False)
+            self.assertEqual(run.returncode, 1)
+            self.assertIn("but a checkpoint says", run.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
