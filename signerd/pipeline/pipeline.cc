@@ -10,6 +10,11 @@
 namespace hallmark::pipeline {
 namespace {
 
+// What a thread of gRPC's may spend on one message before others wait for it: a message of some 60,000 octets.
+constexpr double kMostCostHere = 4;
+// So few messages in flight leave the thread of the tokens idle most of the time.
+constexpr std::size_t kFewInFlight = 2;
+
 std::size_t ThreadCount(std::size_t configured) {
   return configured != 0 ? configured : std::max<std::size_t>(2, std::thread::hardware_concurrency());
 }
@@ -78,7 +83,12 @@ void Pipeline::Submit(Job job) {
     Answer(*work, MakeError(Reason::kOverloaded, "this partner has too many messages in flight: try again shortly"));
     return;
   }
-  prepare_.Push(flow, work->cost(), work);
+  const double cost = work->cost();
+  if (cost <= kMostCostHere) {
+    prepare_.PushOrRun(flow, cost, work);
+  } else {
+    prepare_.Push(flow, cost, work);
+  }
 }
 
 void Pipeline::Prepare(std::vector<WorkPointer> batch) {
@@ -178,8 +188,17 @@ void Pipeline::CollectSignings(const WorkPointer& work, std::vector<tokens::Sign
     signings.push_back({slot.key, slot.prepared.digest, &slot.prepared.signed_data, work->job.deadline, work->flow(),
                         work->job.cancelled.get(), [this, work, &slot](Result<Bytes> signature) {
                           slot.signature = std::move(signature);
-                          if (work->remaining.fetch_sub(1) == 1) finish_.Push(work);
+                          if (work->remaining.fetch_sub(1) == 1) PushFinish(work);
                         }});
+  }
+}
+
+// This is the one thread that hears from all tokens: it finishes a message itself only while it has little else to do.
+void Pipeline::PushFinish(const WorkPointer& work) {
+  if (intake_.in_flight() <= kFewInFlight) {
+    finish_.PushOrRun(work);
+  } else {
+    finish_.Push(work);
   }
 }
 
@@ -203,10 +222,15 @@ void Pipeline::Finish(std::vector<WorkPointer> batch) {
     recorded->push_back({work, std::move(*message)});
   }
   if (records.empty()) return;
-  // The guard keeps the pool from ending before they are answered; the ledger's one writer only hands them over.
+  // The guard keeps the pool from ending before they are answered. The ledger's one writer answers one message itself,
+  // which is quicker than to wake another thread; more it hands over.
   ledger_.Append(std::move(records), [this, recorded, guard = boost::asio::make_work_guard(pool_)](
                                          const Result<std::uint64_t>& sequence) {
-    boost::asio::post(pool_, [this, recorded, sequence] { AnswerRecorded(std::move(*recorded), sequence); });
+    if (recorded->size() == 1) {
+      AnswerRecorded(std::move(*recorded), sequence);
+    } else {
+      boost::asio::post(pool_, [this, recorded, sequence] { AnswerRecorded(std::move(*recorded), sequence); });
+    }
   });
 }
 

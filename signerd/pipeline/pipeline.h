@@ -90,6 +90,7 @@ class Pipeline {
   std::unique_ptr<dkim::BodyBatch> TakeBodies();
   void GiveBack(std::unique_ptr<dkim::BodyBatch> bodies);
   void CollectSignings(const WorkPointer& work, std::vector<tokens::Signing>& signings);
+  void PushFinish(const WorkPointer& work);
   void Finish(std::vector<WorkPointer> batch);
   struct Recorded;
   std::vector<std::string> RecordsOf(const Work& work) const;

@@ -54,6 +54,8 @@ def _cell(context, hallmark, messages, token):
     if token == "instant":
         cell["methods"] = {method: [hallmark.load(messages, *CLOSED, "--method", method, **seconds)
                                     for _ in range(context.repeats)] for method in METHODS}
+        cell["floor"] = {method: [hallmark.load_floor(messages, *CLOSED, "--method", method, **seconds)
+                                  for _ in range(context.repeats)] for method in ("sign", "stream")}
     return cell
 
 
@@ -107,4 +109,13 @@ def report(result, plots):
             for size in SIZES for method, samples in result[f"instant/{size}"]["methods"].items()]
     text.append("The ways to call, instant token. CPU in us for each message, of signerd and tokend together.\n\n" +
                 table(["method", "size", "messages/s", "CPU"], rows))
+    rows = []
+    for size in SIZES:
+        for method, samples in result[f"instant/{size}"]["floor"].items():
+            floor, ours = cpu(samples, "floor"), host_cpu(result[f"instant/{size}"]["methods"][method])
+            rows.append([method, size, shown([sample["throughput"] for sample in samples]), shown(floor),
+                         number(median(ours) - median(floor)), number(median(ours) / median(floor))])
+    text.append("The limit: the same calls to a server that has signerd's listener and certificates, does nothing with a message, and"
+                " answers at once. CPU in us for each message; `signing` is what signerd and tokend take beyond that.\n\n" +
+                table(["method", "size", "messages/s", "CPU", "signing", "ratio"], rows))
     return "\n".join(text)

@@ -80,12 +80,33 @@ class Service:
 
     def load(self, messages, *arguments, duration=5, warmup=1):
         """Runs dkimload. Returns its report."""
-        command = [deployment.BIN / "dkimload", "--dir", self.hallmark.folder, "--output", "json", "--duration", duration,
-                   "--warmup", warmup]
-        for name, pid in self.pids().items():
-            command += ["--pid", f"{name}={pid}"]
-        run = subprocess.run([str(word) for word in (*command, *arguments, messages)], capture_output=True, text=True,
-                             timeout=duration + warmup + 60, check=False)
-        if run.returncode != 0:
-            raise RuntimeError(f"dkimload failed: {run.stdout[-500:]}{run.stderr[-500:]}")
-        return json.loads(run.stdout)
+        return _load(self.hallmark.folder, self.pids(), messages, arguments, duration, warmup)
+
+    def load_floor(self, messages, *arguments, duration=5, warmup=1):
+        """The same load on a server with signerd's listener and certificates that does nothing but answer."""
+        config = self.hallmark.folder / "floor.toml"
+        config.write_text(self.hallmark.config.read_text())
+        with subprocess.Popen([deployment.BUILD / "bench" / "grpc_floor", config], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True, preexec_fn=deployment.die_with_parent) as floor:
+            try:
+                address = floor.stdout.readline().strip()
+                client = self.hallmark.folder / "dkimctl.toml"
+                before = client.read_text()
+                client.write_text(before.replace(self.hallmark.signing_address, address))
+                try:
+                    return _load(self.hallmark.folder, {"floor": floor.pid}, messages, arguments, duration, warmup)
+                finally:
+                    client.write_text(before)
+            finally:
+                floor.stdin.close()
+
+
+def _load(folder, pids, messages, arguments, duration, warmup):
+    command = [deployment.BIN / "dkimload", "--dir", folder, "--output", "json", "--duration", duration, "--warmup", warmup]
+    for name, pid in pids.items():
+        command += ["--pid", f"{name}={pid}"]
+    run = subprocess.run([str(word) for word in (*command, *arguments, messages)], capture_output=True, text=True,
+                         timeout=duration + warmup + 60, check=False)
+    if run.returncode != 0:
+        raise RuntimeError(f"dkimload failed: {run.stdout[-500:]}{run.stderr[-500:]}")
+    return json.loads(run.stdout)

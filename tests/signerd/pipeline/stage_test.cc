@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <latch>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -31,7 +32,13 @@ TEST(Stage, RunsEveryItemOnceWhoeverPushesIt) {
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
-      for (int i = 0; i < kEach; ++i) stage.Push(t * kEach + i);
+      for (int i = 0; i < kEach; ++i) {
+        if (t % 2 == 0) {
+          stage.Push(t * kEach + i);
+        } else {
+          stage.PushOrRun(t * kEach + i);
+        }
+      }
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -59,6 +66,30 @@ TEST(Stage, TakesWhatHasQueuedAsOneBatch) {
   go_on.count_down();
   pool.join();
   EXPECT_EQ(sizes, (std::vector<std::size_t>{1, 10}));
+}
+
+TEST(Stage, RunsOnTheCallersThreadOnlyWhileItIsIdle) {
+  boost::asio::thread_pool pool(2);
+  std::latch first_runs(1), second_pushed(1);
+  std::mutex mutex;
+  std::map<int, std::thread::id> ran_on;
+  Stage<int> stage(pool, 2, [&](std::vector<int> batch) {
+    if (batch.front() == 0) {
+      first_runs.count_down();
+      second_pushed.wait();
+    }
+    const std::lock_guard lock(mutex);
+    for (const int item : batch) ran_on[item] = std::this_thread::get_id();
+  });
+  std::thread caller([&] { stage.PushOrRun(0); });
+  const std::thread::id first = caller.get_id();
+  first_runs.wait();
+  stage.PushOrRun(1);
+  second_pushed.count_down();
+  caller.join();
+  pool.join();
+  EXPECT_EQ(ran_on.at(0), first);
+  EXPECT_NE(ran_on.at(1), std::this_thread::get_id());
 }
 
 }  // namespace
