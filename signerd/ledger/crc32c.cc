@@ -44,6 +44,10 @@ std::uint32_t Crc32cByTable(ByteView octets) {
   return ~crc;
 }
 
+}  // namespace internal
+
+namespace {
+
 #if defined(__x86_64__)
 
 bool HaveCrcInstruction() {
@@ -68,14 +72,14 @@ __attribute__((target("sse4.2"))) std::uint32_t Crc32cByInstruction(ByteView oct
 #else
 
 bool HaveCrcInstruction() { return false; }
-std::uint32_t Crc32cByInstruction(ByteView octets) { return Crc32cByTable(octets); }
+std::uint32_t Crc32cByInstruction(ByteView octets) { return internal::Crc32cByTable(octets); }
 
 #endif
 
-}  // namespace internal
+}  // namespace
 
 std::uint32_t Crc32c(ByteView octets) {
-  return internal::HaveCrcInstruction() ? internal::Crc32cByInstruction(octets) : internal::Crc32cByTable(octets);
+  return HaveCrcInstruction() ? Crc32cByInstruction(octets) : internal::Crc32cByTable(octets);
 }
 
 }  // namespace hallmark::ledger

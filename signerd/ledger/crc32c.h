@@ -10,9 +10,7 @@ namespace hallmark::ledger {
 std::uint32_t Crc32c(ByteView octets);
 
 namespace internal {
-// The two ways to it, so that tests can compare them. The first needs SSE4.2.
-bool HaveCrcInstruction();
-std::uint32_t Crc32cByInstruction(ByteView octets);
+// The way to it without the processor's instruction, so that tests can compare the two.
 std::uint32_t Crc32cByTable(ByteView octets);
 }  // namespace internal
 

@@ -53,20 +53,18 @@ class Stage {
     boost::asio::post(pool_, [this] { Run(); });
   }
 
-  // The same, but where the whole stage is idle the caller runs the step itself: that saves the hand-over to another
-  // thread, which on an idle machine takes longer than the step. What queues meanwhile goes to the pool.
+  // The same, but where the whole stage is idle the caller runs the step for its item itself: that saves the hand-over
+  // to another thread, which on an idle machine takes longer than the step. What queues meanwhile goes to the pool.
   template <class... Item>
   void PushOrRun(Item&&... item) {
-    bool here = false;
+    std::vector<T> batch;
     {
       const std::lock_guard lock(mutex_);
       waiting_.Push(std::forward<Item>(item)...);
       if (running_ == runners_) return;
-      here = running_++ == 0;
+      if (running_++ == 0) batch.push_back(waiting_.Pop());  // its own: nothing waits while nothing runs
     }
-    if (here) {
-      std::vector<T> batch;
-      if (!Take(batch)) return;
+    if (!batch.empty()) {
       run_(std::move(batch));
       const std::lock_guard lock(mutex_);
       if (waiting_.empty()) {

@@ -54,8 +54,7 @@ def _cell(context, hallmark, messages, token):
     if token == "instant":
         cell["methods"] = {method: [hallmark.load(messages, *CLOSED, "--method", method, **seconds)
                                     for _ in range(context.repeats)] for method in METHODS}
-        cell["floor"] = {method: [hallmark.load_floor(messages, *CLOSED, "--method", method, **seconds)
-                                  for _ in range(context.repeats)] for method in ("sign", "stream")}
+        cell["floor"] = [hallmark.load_floor(messages, *CLOSED, **seconds) for _ in range(context.repeats)]
     return cell
 
 
@@ -111,11 +110,11 @@ def report(result, plots):
                 table(["method", "size", "messages/s", "CPU"], rows))
     rows = []
     for size in SIZES:
-        for method, samples in result[f"instant/{size}"]["floor"].items():
-            floor, ours = cpu(samples, "floor"), host_cpu(result[f"instant/{size}"]["methods"][method])
-            rows.append([method, size, shown([sample["throughput"] for sample in samples]), shown(floor),
-                         number(median(ours) - median(floor)), number(median(ours) / median(floor))])
-    text.append("The limit: the same calls to a server that has signerd's listener and certificates, does nothing with a message, and"
-                " answers at once. CPU in us for each message; `signing` is what signerd and tokend take beyond that.\n\n" +
-                table(["method", "size", "messages/s", "CPU", "signing", "ratio"], rows))
+        cell = result[f"instant/{size}"]
+        floor, ours = cpu(cell["floor"], "floor"), host_cpu(cell["methods"]["sign"])
+        rows.append([size, shown([sample["throughput"] for sample in cell["floor"]]), shown(floor), shown(ours),
+                     number(median(ours) - median(floor)), number(median(ours) / median(floor))])
+    text.append("The limit: the same single calls to a server that has signerd's listener and certificates, does nothing with a message,"
+                " and answers at once. CPU in us for each message; `signing` is what signerd and tokend take beyond that.\n\n" +
+                table(["size", "floor's messages/s", "floor's CPU", "ours", "signing", "ratio"], rows))
     return "\n".join(text)

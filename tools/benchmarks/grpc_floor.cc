@@ -1,6 +1,5 @@
 // The least that a signer behind gRPC 1.51 and mTLS can cost: signerd's own listener, certificates and message, with an
 // answer of the same size given at once by a handler that does nothing. What it takes is gRPC, TLS and the kernel.
-#include <csignal>
 #include <cstdio>
 #include <iostream>
 
@@ -8,7 +7,7 @@
 #include "firmware/runtime/log.h"
 #include "signerd/config.h"
 #include "signerd/service/listener.h"
-#include "signerd/service/signing_service.h"
+#include "signerd/service/signing_call.h"
 #include "signerd/service/transport.h"
 #include "signerd/snapshot/snapshot.h"
 
@@ -29,49 +28,18 @@ void Fill(const std::string& request_id, api::SignResponse& response) {
   signature.set_body_hash(std::string(32, 'x'));
 }
 
-class UnaryCall final : public grpc::ServerUnaryReactor {
- public:
-  void OnDone() override { delete this; }
-  bool InternalInlineable() override { return true; }  // as in signerd
-};
-
-class StreamCall final : public grpc::ServerBidiReactor<api::SignRequest, api::SignStreamResponse> {
- public:
-  StreamCall() { StartRead(&request_); }
-  void OnDone() override { delete this; }
-  bool InternalInlineable() override { return true; }
-  void OnReadDone(bool ok) override {
-    if (!ok) {
-      Finish(grpc::Status::OK);
-      return;
-    }
-    response_.Clear();
-    response_.set_request_id(request_.options().request_id());
-    Fill(request_.options().request_id(), *response_.mutable_response());
-    StartWrite(&response_);
-  }
-  void OnWriteDone(bool ok) override {
-    if (ok) StartRead(&request_);
-  }
-
- private:
-  api::SignRequest request_;
-  api::SignStreamResponse response_;
-};
-
 class Floor final : public api::SigningService::CallbackService {
  public:
   grpc::ServerUnaryReactor* Sign(grpc::CallbackServerContext*, const api::SignRequest* request,
                                  api::SignResponse* response) override {
+    auto* call = Call::Make<Call>(response);
     Fill(request->options().request_id(), *response);
-    auto* call = new UnaryCall;  // its own, until OnDone
     call->Finish(grpc::Status::OK);
     return call;
   }
-  grpc::ServerBidiReactor<api::SignRequest, api::SignStreamResponse>* SignStream(
-      grpc::CallbackServerContext*) override {
-    return new StreamCall;
-  }
+
+ private:
+  using Call = service::SigningCall<grpc::ServerUnaryReactor>;
 };
 
 int Main(const char* path) {

@@ -84,20 +84,19 @@ class Service:
 
     def load_floor(self, messages, *arguments, duration=5, warmup=1):
         """The same load on a server with signerd's listener and certificates that does nothing but answer."""
-        config = self.hallmark.folder / "floor.toml"
-        config.write_text(self.hallmark.config.read_text())
-        with subprocess.Popen([deployment.BUILD / "bench" / "grpc_floor", config], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              text=True, preexec_fn=deployment.die_with_parent) as floor:
+        client = self.hallmark.folder / "dkimctl.toml"
+        before = client.read_text()
+        command = [deployment.BUILD / "bench" / "grpc_floor", self.hallmark.config]
+        # It ends when its standard input does.
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as floor:
             try:
                 address = floor.stdout.readline().strip()
-                client = self.hallmark.folder / "dkimctl.toml"
-                before = client.read_text()
+                if not address:
+                    raise RuntimeError("grpc_floor did not start")
                 client.write_text(before.replace(self.hallmark.signing_address, address))
-                try:
-                    return _load(self.hallmark.folder, {"floor": floor.pid}, messages, arguments, duration, warmup)
-                finally:
-                    client.write_text(before)
+                return _load(self.hallmark.folder, {"floor": floor.pid}, messages, arguments, duration, warmup)
             finally:
+                client.write_text(before)
                 floor.stdin.close()
 
 

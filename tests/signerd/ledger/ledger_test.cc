@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "ledger/unsafe_disk.h"
+#include "sample.h"
 #include "signerd/ledger/recipients.h"
 #include "signerd/ledger/segment.h"
 
@@ -46,14 +47,11 @@ class SoftSigner final : public CheckpointSigner {
 class LedgerTest : public testing::Test {
  protected:
   LedgerTest() {
-    std::string pattern = testing::TempDir() + "ledger-XXXXXX";
-    folder_ = ::mkdtemp(pattern.data());
-    config_.directory = folder_ / "ledger";
+    config_.directory = folder_.path() / "ledger";
     config_.origin = "hallmark/test";
     config_.open = disk_.opener();
     config_.checkpoint_interval = std::chrono::seconds(1);
   }
-  ~LedgerTest() override { std::filesystem::remove_all(folder_); }
 
   std::unique_ptr<Ledger> Open() {
     auto ledger = Ledger::Open(config_, clock_);
@@ -100,7 +98,7 @@ class LedgerTest : public testing::Test {
     return false;
   }
 
-  std::filesystem::path folder_;
+  hallmark::test::TemporaryFolder folder_;
   test::UnsafeDisk disk_;
   const SystemClock clock_;
   LedgerConfig config_;
@@ -309,14 +307,14 @@ TEST_F(LedgerTest, DamageBelowACheckpointIsNotTakenForATornTail) {
 TEST_F(LedgerTest, ALedgerThatWasPutBackIsRefused) {
   SoftSigner signer;
   Append(*Open(), {"a"}).value();
-  std::filesystem::copy(config_.directory / "segments", folder_ / "old");
+  std::filesystem::copy(config_.directory / "segments", folder_.path() / "old");
   {
     const auto ledger = Open();
     ledger->Start(signer);
     Append(*ledger, {"b"}).value();
   }
   std::filesystem::remove_all(config_.directory / "segments");
-  std::filesystem::copy(folder_ / "old", config_.directory / "segments");
+  std::filesystem::copy(folder_.path() / "old", config_.directory / "segments");
   EXPECT_FALSE(Ledger::Open(config_, clock_));
 }
 
@@ -349,8 +347,8 @@ TEST(Checkpoint, AFileGivesItsWholeNotes) {
 }
 
 TEST(LedgerRecipients, AreFoundByWhoKnowsThemOnly) {
-  std::string pattern = testing::TempDir() + "recipients-XXXXXX";
-  const std::filesystem::path folder = ::mkdtemp(pattern.data());
+  const hallmark::test::TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   const auto made = Recipients::Open(Recipients::Mode::kHashed, folder);
   ASSERT_TRUE(made) << made.error().message;
   const auto again = Recipients::Open(Recipients::Mode::kHashed, folder);
@@ -361,7 +359,6 @@ TEST(LedgerRecipients, AreFoundByWhoKnowsThemOnly) {
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
   const auto other = Recipients::Open(Recipients::Mode::kHashed, folder / "other");
   EXPECT_NE(other->Hash("Joe@example.com"), made->Hash("Joe@example.com"));
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace
