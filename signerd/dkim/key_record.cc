@@ -63,7 +63,11 @@ Result<KeyRecord> ParseKeyRecord(std::string_view text) {
 }
 
 std::string KeyRecordValue(const PublicKey& key) {
-  return "v=DKIM1; k=" + std::string(InfoOf(key.algorithm()).record_name) + "; p=" + Base64Encode(key.RecordData());
+  return RevokedKeyRecordValue(key) + Base64Encode(key.RecordData());
+}
+
+std::string RevokedKeyRecordValue(const PublicKey& key) {
+  return "v=DKIM1; k=" + std::string(InfoOf(key.algorithm()).record_name) + "; p=";
 }
 
 std::string ZoneFileTxt(std::string_view value) {
