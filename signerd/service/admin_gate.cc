@@ -148,6 +148,23 @@ AdminGate::Reactor* AdminGate::RunWithoutSession(Context* context, const Act& ac
   return reactor;
 }
 
+Result<Caller> AdminGate::Admit(const grpc::ServerContextBase& context, const Act& act,
+                                const google::protobuf::Message& request) {
+  auto caller = Identify(context, act, request);
+  if (!caller) return caller;
+  const Status begun = Begin(*caller);
+  if (begun) return caller;
+  if (begun.error().reason == Reason::kRoleNotAllowed) Done(*caller, begun);
+  return begun.error();
+}
+
+void AdminGate::Done(const Caller& caller, Status done) {
+  boost::asio::post(thread_, [this, caller, done = std::move(done)] {
+    JournalOutcome(caller, done);
+    Log(caller, done);
+  });
+}
+
 // What changes something is put on the ledger twice: as BEGUN before it is carried out, and with its outcome after. So
 // whatever happens in between, a crash among it, nothing was changed without a durable record of who wanted it; when
 // the first record is refused the act is not carried out. When only the second is refused the act was done, and is

@@ -67,6 +67,14 @@ class AdminGate {
   Reactor* RunWithoutSession(Context* context, const Act& act, const google::protobuf::Message& request,
                              const Check& check, std::function<Status(const operators::Peer&)> work);
 
+  // The checks of Run for a method that streams its answer and so runs on a thread of its own: the caller, when it may
+  // `act`. A refusal is on the ledger already. What changes something is put there as begun, which waits for the disk;
+  // it must not be done when this is an error. The method's end is told by Done.
+  Result<Caller> Admit(const grpc::ServerContextBase& context, const Act& act,
+                       const google::protobuf::Message& request);
+  // Puts the outcome of what was admitted on the ledger; does not wait for it. Once, before the gate ends.
+  void Done(const Caller& caller, Status done);
+
   // For `work` whose effect needs a second person. Ok when it is carried out under an approval; otherwise the request
   // is kept until another officer approves it, and this is kApprovalRequired. `danger` says what it would do, for a
   // person; where it says something else when the request is carried out than when it was made, that is kStateConflict.
