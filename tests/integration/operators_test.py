@@ -460,6 +460,23 @@ class CommandsTest(Case):
         os.close(ours)
         self.assertIn("anna (officer)", self.hallmark.dkimctl("whoami").stdout)
 
+    def test_private_key_in_a_token(self):
+        self.start()
+        folder = self.hallmark.folder
+        environment = {**os.environ, "SOFTHSM2_CONF": str(folder / "softhsm/softhsm2.conf")}
+        subprocess.run(["softhsm2-util", "--import", folder / "tls/operator.key", "--token", "hallmark", "--label", "operator",
+                        "--id", "0a", "--pin", self.hallmark.pin_file().read_text().strip()],
+                       env=environment, check=True, capture_output=True)
+        (folder / "tls/operator.key").unlink()
+        self.assertIn("operator.key", self.hallmark.dkimctl("whoami", status=1).stderr)
+        uri = f"pkcs11:token=hallmark;object=operator;type=private?pin-source=file:{self.hallmark.pin_file()}"
+        module = re.search(r'module = "(.*)"', self.hallmark.config.read_text())[1]
+        client = folder / "dkimctl.toml"
+        client.write_text(client.read_text().replace('private_key = "tls/operator.key"',
+                                                     f'private_key = "{uri}"\nmodule = "{module}"'))
+        self.assertIn("admin (officer)", self.hallmark.dkimctl("whoami", env=environment).stdout)
+        self.hallmark.dkimctl("domain", "add", "example.com", env=environment)
+
     def read_until(self, descriptor, mark):
         content, end = b"", time.monotonic() + 30
         while mark not in content:
