@@ -34,10 +34,10 @@ std::string FillPage(std::vector<Row>& rows, std::int64_t most, Add add, Name na
 }  // namespace
 
 AdminService::AdminService(const Parts& parts) : parts_(parts), started_(parts.clock.Now()) {
-  SetReplayOf<admin::RevokeKeyRequest, admin::Key>(
-      parts_.gate, "RevokeKey", [this](const Caller& caller, const auto& request, auto* response) {
-        return DoRevokeKey(caller, request, response);
-      });
+  SetReplayOf<admin::RevokeKeyRequest, admin::Key>(parts_.gate, "RevokeKey",
+                                                   [this](const Caller& caller, const auto& request, auto* response) {
+                                                     return DoRevokeKey(caller, request, response);
+                                                   });
 }
 
 Result<std::string> AdminService::KnownProfile(const std::string& name) {

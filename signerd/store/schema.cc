@@ -88,7 +88,8 @@ CREATE TABLE revoked_certificate (
   time INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 )",
-    // Operators who were removed stay, so that the ledger's names mean one person for ever; `enrolled` is when they first
+    // Operators who were removed stay, so that the ledger's names mean one person for ever; `enrolled` is when they
+    // first
     // did, 0 for never.
     R"(
 CREATE TABLE operator (

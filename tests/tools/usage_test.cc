@@ -75,8 +75,8 @@ TEST_P(Help, HasExamplesAndCommonOptions) {
 INSTANTIATE_TEST_SUITE_P(OfEvery, Help, testing::ValuesIn(kCommands));
 
 TEST(Help, OfGroupsHasExamples) {
-  for (const Words& words :
-       {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}, Words{"partner"}, Words{"relay"}}) {
+  for (const Words& words : {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}, Words{"partner"},
+                             Words{"relay"}, Words{"operator"}, Words{"approvals"}}) {
     Words line = words;
     line.push_back("--help");
     const auto run = Dkimctl(line);

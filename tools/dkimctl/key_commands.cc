@@ -260,7 +260,7 @@ void AddStateCommands(CLI::App& group, Context& context, const Shared& options) 
   retire->add_flag("--yes", options->yes, "Also when it is the last active one");
   retire->add_flag("--dry-run", options->dry_run, "Say what would be done, and do nothing");
 
-  CLI::App* revoke = AddCommand(group, context, "revoke", "Give up a retired key for good; needs a second officer",
+  CLI::App* revoke = AddCommand(group, context, "revoke", "Give up a retired key; needs a second officer",
                                 "dkimctl key revoke example.com r20260131\n"
                                 "dkimctl key revoke example.com r20260131 --yes",
                                 [&context, options] { return Revoke(context, *options); });

@@ -194,7 +194,7 @@ void AddOperatorCommands(CLI::App& app, Context& context) {
   AddName(*remove, context, *options);
   remove->add_flag("--yes", options->yes, "Do not ask");
 
-  CLI::App* reset = AddCommand(*group, context, "reset", "Have an operator enrol again; needs a second officer",
+  CLI::App* reset = AddCommand(*group, context, "reset", "Have one enrol again; needs a second officer",
                                "dkimctl operator reset bob", [&context, options] { return Reset(context, *options); });
   AddName(*reset, context, *options);
 }
