@@ -59,7 +59,7 @@ Outcome WhoAmI(const Context& context) {
 
 void AddSessionCommands(CLI::App& app, Context& context) {
   const auto code = std::make_shared<std::string>();
-  CLI::App* login = AddCommand(app, context, "login", "Open a session with a code of your authenticator",
+  CLI::App* login = AddCommand(app, context, "login", "Open a session with your authenticator's code",
                                "dkimctl login\ndkimctl login --code 123456\ndkimctl login --as officer2",
                                [&context, code] { return Login(context, *code); });
   login->add_option("--code", *code, "The code [asked for on the terminal]")->type_name("DIGITS");
