@@ -184,10 +184,13 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
 
   ConfigTable admin = root.Table("admin");
   config.admin = ReadListener(admin);
-  for (const std::string& identity : admin.Strings("operators", "a list of operators' identities")) {
-    if (!IsIdentity(identity)) admin.Reject("operators", "found \"" + identity + "\"", kIdentity);
-    config.operators.insert(identity);
+  for (const std::string& identity :
+       admin.Strings("first_officers", "a list of the identities of the first security officers")) {
+    if (!IsIdentity(identity)) admin.Reject("first_officers", "found \"" + identity + "\"", kIdentity);
+    config.operators.first_officers.insert(identity);
   }
+  config.operators.session = std::chrono::seconds(admin.Integer("session_seconds", 900, 1, 900));
+  config.approval_length = std::chrono::hours(admin.Integer("approval_hours", 24, 1, 720));
 
   ConfigTable state = root.Table("state");
   config.state_directory = state.Path("directory", "the folder that holds the daemon's state");

@@ -9,6 +9,7 @@
 #include "firmware/runtime/result.h"
 #include "signerd/ledger/ledger.h"
 #include "signerd/ledger/recipients.h"
+#include "signerd/operators/operators.h"
 #include "signerd/pipeline/pipeline.h"
 #include "signerd/service/listener.h"
 #include "signerd/tokens/token_config.h"
@@ -19,7 +20,8 @@ namespace hallmark {
 struct SignerdConfig {
   service::ListenerConfig signing, admin;
   std::int64_t message_octets = 64 << 20;
-  std::set<std::string> operators;
+  operators::Operators::Options operators;
+  std::chrono::hours approval_length{24};
   std::filesystem::path state_directory;
   std::filesystem::path initial_policy;  // for the first start; may be empty, and need not exist later
   std::string log_level = "info";

@@ -25,6 +25,7 @@
 #include "signerd/service/admin_service.h"
 #include "signerd/service/certificate_service.h"
 #include "signerd/service/listener.h"
+#include "signerd/service/operator_service.h"
 #include "signerd/service/policy_service.h"
 #include "signerd/service/signing_service.h"
 #include "signerd/store/store.h"
@@ -112,7 +113,12 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   service::SigningService signing_service(
       {current, **signing_transport, pipeline, static_cast<std::size_t>(config.message_octets)});
   const auto journal = [&](const hallmark::ledger::v1::Record& record) { return (*ledger)->AppendAndWait(record); };
-  service::AdminGate gate({config.operators, **admin_transport, journal});
+  auto operators = operators::Operators::Open(**store, clock, config.operators);
+  if (!operators) return operators.error();
+  auto approvals = operators::Approvals::Open(**store, clock, config.approval_length);
+  if (!approvals) return approvals.error();
+  service::AdminGate gate({**admin_transport, **operators, **approvals, journal});
+  service::OperatorService operator_service({gate, **operators, **approvals});
   service::AdminService admin_service(
       {gate, **store, keys, current, pipeline, tokens, clock, publish, HALLMARK_VERSION});
   service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
@@ -123,7 +129,8 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   auto signing = service::Listener::Start(**signing_transport, {&signing_service}, "hallmark.signing.v1.SigningService",
                                           config.message_octets);
   if (!signing) return signing.error();
-  auto admin = service::Listener::Start(**admin_transport, {&admin_service, &policy_service, &certificate_service},
+  auto admin = service::Listener::Start(**admin_transport,
+                                        {&admin_service, &policy_service, &certificate_service, &operator_service},
                                         "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());

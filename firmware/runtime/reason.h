@@ -37,6 +37,12 @@ enum class Reason : std::uint8_t {
   kRateExceeded,
   kDailyVolumeExceeded,
   kRecipientsExceeded,
+  // Operators.
+  kLoginRequired,
+  kLoginRefused,
+  kLockedOut,
+  kRoleNotAllowed,
+  kApprovalRequired,
   // Things by name.
   kNotFound,
   kAlreadyExists,
@@ -46,6 +52,7 @@ enum class Reason : std::uint8_t {
   kDeadlineExceeded,
   kCancelled,
   kShuttingDown,
+  kRequestIdReused,  // for another message
   kLedgerUnavailable,
   // The token.
   kTokenDown,

@@ -40,6 +40,11 @@ std::string_view ReasonName(Reason reason) {
     case kRateExceeded: return "RATE_EXCEEDED";
     case kDailyVolumeExceeded: return "DAILY_VOLUME_EXCEEDED";
     case kRecipientsExceeded: return "RECIPIENTS_EXCEEDED";
+    case kLoginRequired: return "LOGIN_REQUIRED";
+    case kLoginRefused: return "LOGIN_REFUSED";
+    case kLockedOut: return "LOCKED_OUT";
+    case kRoleNotAllowed: return "ROLE_NOT_ALLOWED";
+    case kApprovalRequired: return "APPROVAL_REQUIRED";
     case kNotFound: return "NOT_FOUND";
     case kAlreadyExists: return "ALREADY_EXISTS";
     case kStateConflict: return "STATE_CONFLICT";
@@ -47,6 +52,7 @@ std::string_view ReasonName(Reason reason) {
     case kDeadlineExceeded: return "DEADLINE_EXCEEDED";
     case kCancelled: return "CANCELLED";
     case kShuttingDown: return "SHUTTING_DOWN";
+    case kRequestIdReused: return "REQUEST_ID_REUSED";
     case kLedgerUnavailable: return "LEDGER_UNAVAILABLE";
     case kTokenDown: return "TOKEN_DOWN";
     case kTokenRefused: return "TOKEN_REFUSED";

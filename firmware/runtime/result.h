@@ -19,6 +19,8 @@ struct Error {
   std::string message;
   // The CK_RV where a token caused it, 0 otherwise. For operators; never sent to a relay.
   std::uint64_t token_code = 0;
+  // With kApprovalRequired: the approval that it waits for, 0 otherwise.
+  std::uint64_t approval = 0;
 
   friend bool operator==(const Error&, const Error&) = default;
 };

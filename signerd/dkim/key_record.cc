@@ -62,8 +62,10 @@ Result<KeyRecord> ParseKeyRecord(std::string_view text) {
   return record;
 }
 
-std::string KeyRecordValue(const PublicKey& key) {
-  return "v=DKIM1; k=" + std::string(InfoOf(key.algorithm()).record_name) + "; p=" + Base64Encode(key.RecordData());
+std::string KeyRecordValue(const PublicKey& key) { return RevokedKeyRecordValue(key) + Base64Encode(key.RecordData()); }
+
+std::string RevokedKeyRecordValue(const PublicKey& key) {
+  return "v=DKIM1; k=" + std::string(InfoOf(key.algorithm()).record_name) + "; p=";
 }
 
 std::string ZoneFileTxt(std::string_view value) {

@@ -25,6 +25,8 @@ Result<KeyRecord> ParseKeyRecord(std::string_view text);
 
 // "v=DKIM1; k=rsa; p=..." or "v=DKIM1; k=ed25519; p=...".
 std::string KeyRecordValue(const PublicKey& key);
+// The same with an empty p=: the key is revoked (RFC 6376 section 3.6.1).
+std::string RevokedKeyRecordValue(const PublicKey& key);
 
 // A TXT value for a zone file: quoted strings of at most 255 octets with a space between them, quotes, backslashes and
 // octets that are not printable ASCII escaped (RFC 1035 section 5.1).

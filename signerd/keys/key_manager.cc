@@ -27,6 +27,21 @@ std::string KeyName(const std::string& domain, const std::string& selector) {
   return selector + "._domainkey." + domain;
 }
 
+const char* Participle(Act act) {
+  switch (act) {
+    case Act::kActivate: return "activated";
+    case Act::kRetire: return "retired";
+    case Act::kRevoke: return "revoked";
+  }
+  return "";
+}
+
+Error CannotBe(const snapshot::Key& key, Act act) {
+  return MakeError(Reason::kStateConflict, KeyName(key.domain, key.selector) + " is " +
+                                               std::string(StateName(key.state)) + " and cannot be " + Participle(act) +
+                                               (act == Act::kRevoke ? ": retire it first" : ""));
+}
+
 }  // namespace
 
 Result<std::string> KeyManager::ChooseSelector(const std::string& domain, const std::string& wanted,
@@ -147,14 +162,22 @@ Result<snapshot::Key> KeyManager::Retire(const std::string& domain, const std::s
   return Change(domain, selector, Act::kRetire);
 }
 
+Status KeyManager::CanRevoke(const std::string& domain, const std::string& selector) {
+  const auto key = store_.GetKey(domain, selector);
+  if (!key) return key.error();
+  if (!Next(key->state, Act::kRevoke)) return CannotBe(*key, Act::kRevoke);
+  return Ok();
+}
+
+Result<snapshot::Key> KeyManager::Revoke(const std::string& domain, const std::string& selector) {
+  return Change(domain, selector, Act::kRevoke);
+}
+
 Result<snapshot::Key> KeyManager::Change(const std::string& domain, const std::string& selector, Act act) {
   auto key = store_.GetKey(domain, selector);
   if (!key) return key;
   const auto next = Next(key->state, act);
-  if (!next) {
-    return MakeError(Reason::kStateConflict, KeyName(domain, selector) + " is " + std::string(StateName(key->state)) +
-                                                 " and cannot be " + (act == Act::kActivate ? "activated" : "retired"));
-  }
+  if (!next) return CannotBe(*key, act);
   const auto now = clock_.Now();
   const Status changed = store_.ChangeKeyState(domain, selector, key->state, *next, now);
   if (!changed) return changed.error();

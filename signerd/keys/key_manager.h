@@ -54,6 +54,10 @@ class KeyManager {
   Result<snapshot::Key> Activate(const std::string& domain, const std::string& selector);
   // Refuses the last active key of the domain unless `allow_last`.
   Result<snapshot::Key> Retire(const std::string& domain, const std::string& selector, bool allow_last);
+  // kStateConflict, with a sentence, where Revoke would be refused.
+  Status CanRevoke(const std::string& domain, const std::string& selector);
+  // For good.
+  Result<snapshot::Key> Revoke(const std::string& domain, const std::string& selector);
 
  private:
   Result<std::string> ChooseSelector(const std::string& domain, const std::string& wanted, dkim::Algorithm algorithm);

@@ -11,6 +11,7 @@ constexpr Transition kTransitions[] = {
     {Act::kActivate, kGenerated, kActive},
     {Act::kActivate, kRetiring, kActive},  // the way back: its record is still in DNS
     {Act::kRetire, kActive, kRetiring},
+    {Act::kRevoke, kRetiring, kRevoked},  // no way back: verifiers were told
 };
 
 }  // namespace
@@ -29,6 +30,7 @@ std::string_view StateName(snapshot::KeyState state) {
     case kGenerated: return "GENERATED";
     case kActive: return "ACTIVE";
     case kRetiring: return "RETIRING";
+    case kRevoked: return "REVOKED";
   }
   std::abort();  // Unreachable: states come only from this program and its own database.
 }

@@ -73,6 +73,7 @@ admin::KeyState ToApi(snapshot::KeyState state) {
     case snapshot::KeyState::kGenerated: return admin::KEY_STATE_GENERATED;
     case snapshot::KeyState::kActive: return admin::KEY_STATE_ACTIVE;
     case snapshot::KeyState::kRetiring: return admin::KEY_STATE_RETIRING;
+    case snapshot::KeyState::kRevoked: return admin::KEY_STATE_REVOKED;
   }
   std::abort();  // Unreachable: states come only from this program and its own database.
 }

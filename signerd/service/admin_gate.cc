@@ -1,89 +1,282 @@
 #include "signerd/service/admin_gate.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <boost/asio/post.hpp>
 
-#include <algorithm>
-
+#include "firmware/runtime/encoding.h"
 #include "firmware/runtime/log.h"
 #include "signerd/service/errors.h"
+#include "signerd/service/request_json.h"
 
 namespace hallmark::service {
 namespace {
 
-constexpr std::size_t kMostRequest = 4096;
+constexpr std::chrono::seconds kCountingTime{1};
+constexpr char kSessionMetadata[] = "hallmark-session";
+constexpr std::string_view kBegun = "BEGUN";
 
-// What the ledger keeps of a request.
-std::string JsonOf(const google::protobuf::Message& request) {
-  std::string json;
-  if (!google::protobuf::util::MessageToJsonString(request, &json).ok()) return "";
-  if (json.size() <= kMostRequest) return json;
-  std::size_t end = kMostRequest - 3;
-  while (end > 0 && (static_cast<unsigned char>(json[end]) & 0xc0) == 0x80) --end;  // not within a character
-  return json.substr(0, end) + "...";
+// Whether its refusals are counted, because anyone with a certificate can cause them as fast as they like.
+bool IsCounted(Reason reason) {
+  return reason == Reason::kCallerUnknown || reason == Reason::kCertificateRevoked ||
+         reason == Reason::kLoginRequired || reason == Reason::kLoginRefused || reason == Reason::kLockedOut;
+}
+
+std::string_view OutcomeOf(const Status& done) { return done ? "OK" : ReasonName(done.error().reason); }
+
+// Refusals that are counted are not logged one by one either: a storm of them must not become one of lines.
+void Log(const Caller& caller, const Status& done) {
+  if (!done && IsCounted(done.error().reason)) {
+    log::debug("admin: {} by {} refused: {}", caller.act.method, caller.name, ReasonName(done.error().reason));
+  } else if (done) {
+    log::info("admin: {} by {}", caller.act.method, caller.name);
+  } else {
+    log::warn("admin: {} by {} failed: {}: {}", caller.act.method, caller.name, ReasonName(done.error().reason),
+              done.error().message);
+  }
+}
+
+hallmark::ledger::v1::AdminAct ActOf(const Caller& caller, std::string_view outcome, std::uint64_t approval) {
+  hallmark::ledger::v1::AdminAct act;
+  act.set_operator_(caller.name);
+  act.set_certificate(caller.certificate.data(), caller.certificate.size());
+  act.set_method(caller.act.method);
+  act.set_request(caller.shown);
+  act.set_outcome(std::string(outcome));
+  act.set_approval(approval);
+  act.set_count(1);
+  return act;
 }
 
 }  // namespace
 
+std::string SessionToken(const grpc::ServerContextBase& context) {
+  const auto found = context.client_metadata().find(kSessionMetadata);
+  return found == context.client_metadata().end() ? std::string()
+                                                  : std::string(found->second.data(), found->second.size());
+}
+
+AdminGate::~AdminGate() {
+  boost::asio::post(thread_, [this] {
+    timer_.cancel();
+    counted_.Flush([this](const auto& act) { return JournalAct(act); });
+  });
+  thread_.join();
+}
+
+Result<operators::Peer> AdminGate::PeerOf(const grpc::ServerContextBase& context) {
+  const auto facts = parts_.transport.Admit(*context.auth_context());
+  if (!facts) return facts.error();
+  auto fingerprint = HexDecode((*facts)->fingerprint);
+  if (!fingerprint) return fingerprint.error();
+  return operators::Peer{(*facts)->identities, std::move(*fingerprint)};
+}
+
+// From memory. A refusal is counted, not queued: a storm of them must not keep the admin thread from its work.
+Result<Caller> AdminGate::Identify(const grpc::ServerContextBase& context, const Act& act,
+                                   const google::protobuf::Message& request) {
+  Caller caller;
+  caller.act = act;
+  const auto peer = PeerOf(context);
+  if (!peer) {
+    Count(caller, ReasonName(peer.error().reason), 0);
+    return peer.error();
+  }
+  caller.certificate = peer->certificate;
+  const auto row = parts_.operators.Authorize(*peer, SessionToken(context));
+  if (!row) {
+    if (const auto known = parts_.operators.Identify(*peer)) caller.name = known->name;
+    Count(caller, ReasonName(row.error().reason), 0);
+    return row.error();
+  }
+  caller.name = row->name;
+  caller.role = row->role;
+  caller.request = request.SerializeAsString();
+  caller.shown = RequestJson(request);
+  return caller;
+}
+
 AdminGate::Reactor* AdminGate::Run(Context* context, const Act& act, const google::protobuf::Message& request,
                                    Work work) {
   Reactor* reactor = context->DefaultReactor();
-  const auto peer = parts_.transport.Admit(*context->auth_context());
-  if (!peer) {
-    reactor->Finish(ToGrpcStatus(peer.error(), Audience::kOperator));
+  auto caller = Identify(*context, act, request);
+  if (!caller) {
+    reactor->Finish(ToGrpcStatus(caller.error(), Audience::kOperator));
     return reactor;
   }
-  const std::vector<std::string>& identities = (*peer)->identities;
-  const auto identity = std::find_if(identities.begin(), identities.end(),
-                                     [&](const std::string& name) { return parts_.operators.contains(name); });
-  if (identity == identities.end()) {
-    reactor->Finish(ToGrpcStatus(MakeError(Reason::kCallerUnknown, "the client certificate is not that of an operator"),
-                                 Audience::kOperator));
-    return reactor;
-  }
-  Caller caller{*identity, Role::kOfficer, act, JsonOf(request)};
-  boost::asio::post(thread_, [this, reactor, caller = std::move(caller), work = std::move(work)] {
-    const Status done = Carry(caller, work);
-    if (done) {
-      log::info("admin: {} by {}", caller.act.method, caller.name);
-      reactor->Finish(grpc::Status::OK);
-    } else {
-      log::warn("admin: {} by {} failed: {}: {}", caller.act.method, caller.name, ReasonName(done.error().reason),
-                done.error().message);
-      reactor->Finish(ToGrpcStatus(done.error(), Audience::kOperator));
-    }
-  });
+  boost::asio::post(
+      thread_, [this, reactor, caller = std::move(*caller), token = SessionToken(*context), work = std::move(work)] {
+        // The session may have ended while the call waited its turn: by a logout, or because the operator was removed.
+        const Status still = parts_.operators.HasSession(caller.name, caller.certificate, token);
+        const Status done = still ? RunLedgered(caller, work) : still;
+        if (!still) Count(caller, ReasonName(still.error().reason), 0);
+        Log(caller, done);
+        reactor->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
+      });
   return reactor;
 }
 
-// Reading is recorded when it is done; what changes something is recorded as begun before it is carried out, so that
-// nothing is changed that the ledger does not tell of.
-Status AdminGate::Carry(const Caller& caller, const Work& work) {
-  if (caller.act.least != Role::kAuditor) {
-    const Status begun = Journal(caller, "BEGUN");
-    if (!begun) return begun;
+AdminGate::Reactor* AdminGate::RunWithoutSession(Context* context, const Act& act,
+                                                 const google::protobuf::Message& request, const Check& check,
+                                                 std::function<Status(const operators::Peer&)> work) {
+  Reactor* reactor = context->DefaultReactor();
+  Caller caller;
+  caller.role = act.least;
+  caller.act = act;
+  auto peer = PeerOf(*context);
+  Status may = peer ? Ok() : Status(peer.error());
+  if (may) {
+    caller.certificate = peer->certificate;
+    if (const auto known = parts_.operators.Identify(*peer)) caller.name = known->name;
+    may = check(*peer);
   }
-  const Status done = work(caller);
-  const Status kept = Journal(caller, done ? "OK" : std::string(ReasonName(done.error().reason)));
-  return done ? kept : done;
+  if (!may) {
+    Count(caller, ReasonName(may.error().reason), 0);
+    reactor->Finish(ToGrpcStatus(may.error(), Audience::kOperator));
+    return reactor;
+  }
+  caller.shown = RequestJson(request);
+  boost::asio::post(
+      thread_, [this, reactor, peer = std::move(*peer), caller = std::move(caller), work = std::move(work)]() mutable {
+        // A first officer has a name only once the work is done; the record of its outcome then says it.
+        const Status done = RunLedgered(caller, [&](const Caller&) {
+          Status worked = work(peer);
+          if (const auto now = parts_.operators.Identify(peer)) caller.name = now->name;
+          return worked;
+        });
+        Log(caller, done);
+        reactor->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
+      });
+  return reactor;
 }
 
-Status AdminGate::Journal(const Caller& caller, const std::string& outcome) const {
+Result<Caller> AdminGate::Admit(const grpc::ServerContextBase& context, const Act& act,
+                                const google::protobuf::Message& request) {
+  auto caller = Identify(context, act, request);
+  if (!caller) return caller;
+  const Status begun = Begin(*caller);
+  if (begun) return caller;
+  if (begun.error().reason == Reason::kRoleNotAllowed) Done(*caller, begun);
+  return begun.error();
+}
+
+void AdminGate::Done(const Caller& caller, Status done) {
+  boost::asio::post(thread_, [this, caller, done = std::move(done)] {
+    JournalOutcome(caller, done);
+    Log(caller, done);
+  });
+}
+
+// What changes something is put on the ledger twice: as BEGUN before it is carried out, and with its outcome after. So
+// whatever happens in between, a crash among it, nothing was changed without a durable record of who wanted it; when
+// the first record is refused the act is not carried out. When only the second is refused the act was done, and is
+// answered as such: the record that it was started stands, and the outcome is counted until the ledger takes it. What
+// only reads, and a login, is recorded after, even when the ledger does not take it at once: an operator must be able
+// to come in and see why.
+Status AdminGate::RunLedgered(const Caller& caller, const Work& work) {
+  const Status begun = Begin(caller);
+  if (!begun && begun.error().reason == Reason::kLedgerUnavailable) return begun;
+  const Status done = begun ? work(caller) : begun;
+  JournalOutcome(caller, done);
+  return done;
+}
+
+Status AdminGate::Begin(const Caller& caller) {
+  if (caller.role < caller.act.least) {
+    return MakeError(Reason::kRoleNotAllowed, "the role of " + caller.name + " does not allow " + caller.act.method);
+  }
+  if (caller.act.least == Role::kAuditor) return Ok();
+  const Status begun = JournalAct(ActOf(caller, kBegun, caller.approval));
+  if (begun) return begun;
+  return MakeError(Reason::kLedgerUnavailable,
+                   "not carried out, because it cannot be put on the ledger: " + begun.error().message);
+}
+
+void AdminGate::JournalOutcome(const Caller& caller, const Status& done) {
+  const std::uint64_t approval = !done && done.error().approval != 0 ? done.error().approval : caller.approval;
+  const std::string_view outcome = OutcomeOf(done);
+  if (!done && IsCounted(done.error().reason)) {
+    Count(caller, outcome, approval);
+  } else if (const Status journalled = JournalAct(ActOf(caller, outcome, approval)); !journalled) {
+    log::error("admin: {} by {} is not on the ledger yet: {}", caller.act.method, caller.name,
+               journalled.error().message);
+    Count(caller, outcome, approval);
+  }
+}
+
+Status AdminGate::JournalAct(const hallmark::ledger::v1::AdminAct& act) {
+  if (act.outcome() != "OK" && act.outcome() != kBegun) {
+    log::warn("admin: {} by {} refused: {}, {} times", act.method(),
+              act.operator_().empty() ? "nobody known" : act.operator_(), act.outcome(), act.count());
+  }
   hallmark::ledger::v1::Record record;
-  auto& act = *record.mutable_admin_act();
-  act.set_operator_(caller.name);
-  act.set_method(caller.act.method);
-  act.set_request(caller.request_json);
-  act.set_outcome(outcome);
-  act.set_count(1);
+  *record.mutable_admin_act() = act;
   return parts_.journal(record);
 }
 
-Status AdminGate::RecordDanger(const Caller& caller, const std::string& danger) {
-  Caller told = caller;
-  told.request_json = danger;
-  return Journal(told, "DANGER");
+void AdminGate::Count(const Caller& caller, std::string_view outcome, std::uint64_t approval) {
+  const auto added = counted_.Add(ActOf(caller, outcome, approval));
+  if (!added.first) return;
+  boost::asio::post(thread_, [this, none_known = added.none_known] {
+    counted_.Flush([this](const auto& act) { return JournalAct(act); });
+    if (none_known) ScheduleTick();
+  });
+}
+
+void AdminGate::ScheduleTick() {
+  timer_.expires_after(kCountingTime);
+  timer_.async_wait([this](const boost::system::error_code& cancelled) {
+    if (!cancelled && counted_.Tick([this](const auto& act) { return JournalAct(act); })) ScheduleTick();
+  });
+}
+
+Status AdminGate::RequireApproval(const Caller& caller, const std::string& danger) {
+  if (caller.approval != 0) {
+    const auto approved = parts_.approvals.Get(static_cast<std::int64_t>(caller.approval));
+    if (!approved) return approved.error();
+    if (approved->danger == danger) return Ok();
+    return MakeError(Reason::kStateConflict, "things have changed since it was requested; it would now be: " + danger);
+  }
+  if (!replays_.contains(caller.act.method)) {
+    return MakeError(Reason::kInternal, std::string(caller.act.method) + " cannot be carried out later");
+  }
+  operators::ApprovalRow row;
+  row.requester = caller.name;
+  row.certificate = caller.certificate;
+  row.least = caller.act.least;
+  row.method = caller.act.method;
+  row.request.assign(caller.request.begin(), caller.request.end());
+  row.shown = caller.shown;
+  row.danger = danger;
+  const auto id = parts_.approvals.Request(std::move(row));
+  if (!id) return id.error();
+  Error error = MakeError(Reason::kApprovalRequired,
+                          danger + ": this needs a second person, and waits as approval " + std::to_string(*id));
+  error.approval = static_cast<std::uint64_t>(*id);
+  return error;
+}
+
+Result<operators::ApprovalRow> AdminGate::Approve(const Caller& officer, std::int64_t id) {
+  return parts_.approvals.Approve(id, {officer.name, officer.certificate},
+                                  [this](const operators::ApprovalRow& approval) { return CarryOut(approval); });
+}
+
+Status AdminGate::CarryOut(const operators::ApprovalRow& approval) {
+  const auto replay = replays_.find(approval.method);
+  if (replay == replays_.end()) {
+    return MakeError(Reason::kStateConflict, "this version of signerd has no " + approval.method);
+  }
+  const auto requester = parts_.operators.Get(approval.requester);
+  if (!requester) return MakeError(Reason::kStateConflict, approval.requester + " is no operator any more");
+  const std::string request(approval.request.begin(), approval.request.end());
+  const Caller caller{requester->name,
+                      requester->role,
+                      {replay->first.c_str(), approval.least},
+                      request,
+                      static_cast<std::uint64_t>(approval.id),
+                      approval.certificate,
+                      approval.shown};
+  const Status done = RunLedgered(caller, [&](const Caller& as) { return replay->second(as, request); });
+  Log(caller, done);
+  return done;
 }
 
 }  // namespace hallmark::service

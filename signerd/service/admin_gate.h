@@ -2,24 +2,23 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <cstdint>
 #include <functional>
-#include <set>
+#include <map>
 #include <string>
 
 #include "firmware/runtime/result.h"
 #include "hallmark/ledger/v1/record.pb.h"
+#include "signerd/operators/approvals.h"
+#include "signerd/operators/operators.h"
+#include "signerd/service/counted_acts.h"
 #include "signerd/service/transport.h"
 
 namespace hallmark::service {
 
-// What a method does: the least role that may call it. Every operator of the configuration has all of them for now.
-enum class Role : std::uint8_t {
-  kAuditor,   // reads, changes nothing
-  kOperator,  // day to day: domains, keys, relays; suspends a partner
-  kOfficer,   // gives rights away
-};
+using Role = store::Role;
 
 // What a method of the Admin API asks of its caller.
 struct Act {
@@ -32,7 +31,10 @@ struct Caller {
   std::string name;
   Role role = Role::kAuditor;
   Act act{};
-  std::string request_json;  // for the ledger, bounded
+  std::string request;         // serialized, for an approval
+  std::uint64_t approval = 0;  // the approval that it is carried out under; 0: none
+  Bytes certificate{};         // SHA-256 of the client certificate
+  std::string shown{};         // the request as JSON without its secrets
 };
 
 // The one way into the Admin API: says who calls, whether they may, has the work done on the admin thread (one, so that
@@ -42,30 +44,67 @@ class AdminGate {
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
   using Work = std::function<Status(const Caller&)>;
+  // Carries out a request that was approved: parses it and does the same as its method.
+  using Replay = std::function<Status(const Caller&, const std::string& request)>;
+  // Whether a call without a session has a chance; from memory, on gRPC's thread.
+  using Check = std::function<Status(const operators::Peer&)>;
 
   struct Parts {
-    std::set<std::string> operators;  // identities that may call
     Transport& transport;
+    operators::Operators& operators;
+    operators::Approvals& approvals;
     // Puts an act on the ledger; it is durable on return. An act that cannot be ledgered is not carried out.
     std::function<Status(const hallmark::ledger::v1::Record&)> journal;
   };
-  explicit AdminGate(Parts parts) : parts_(std::move(parts)), thread_(1) {}
-  ~AdminGate() { thread_.join(); }
+  explicit AdminGate(Parts parts) : parts_(std::move(parts)), thread_(1), timer_(thread_) {}
+  // Writes what was counted.
+  ~AdminGate();
 
   // Runs `work` on the admin thread when the caller may `act`; its Status ends the call. `request` lives as long as the
   // call does.
   Reactor* Run(Context* context, const Act& act, const google::protobuf::Message& request, Work work);
+  // The same for the calls that give a session, which need none. `check` is asked before the admin thread is.
+  Reactor* RunWithoutSession(Context* context, const Act& act, const google::protobuf::Message& request,
+                             const Check& check, std::function<Status(const operators::Peer&)> work);
 
-  // For `work` that gives rights away or forgives: puts `danger`, a sentence for a person, on the ledger before it is
-  // done. One operator is enough for it (docs/security.md says what is missing). kLedgerUnavailable: it must not be
-  // done.
-  Status RecordDanger(const Caller& caller, const std::string& danger);
+  // The checks of Run for a method that streams its answer and so runs on a thread of its own: the caller, when it may
+  // `act`. A refusal is on the ledger already. What changes something is put there as begun, which waits for the disk;
+  // it must not be done when this is an error. The method's end is told by Done.
+  Result<Caller> Admit(const grpc::ServerContextBase& context, const Act& act,
+                       const google::protobuf::Message& request);
+  // Puts the outcome of what was admitted on the ledger; does not wait for it. Once, before the gate ends.
+  void Done(const Caller& caller, Status done);
+
+  // For `work` whose effect needs a second person. Ok when it is carried out under an approval; otherwise the request
+  // is kept until another officer approves it, and this is kApprovalRequired. `danger` says what it would do, for a
+  // person; where it says something else when the request is carried out than when it was made, that is kStateConflict.
+  Status RequireApproval(const Caller& caller, const std::string& danger);
+  // Says how an approved request of `method` is carried out. Before the first call.
+  void SetReplay(const std::string& method, Replay replay) { replays_[method] = std::move(replay); }
+
+  // Carries out a request in the name of its requester. On the admin thread.
+  Result<operators::ApprovalRow> Approve(const Caller& officer, std::int64_t id);
 
  private:
-  Status Carry(const Caller& caller, const Work& work);
-  Status Journal(const Caller& caller, const std::string& outcome) const;
+  Result<operators::Peer> PeerOf(const grpc::ServerContextBase& context);
+  Result<Caller> Identify(const grpc::ServerContextBase& context, const Act& act,
+                          const google::protobuf::Message& request);
+  Status CarryOut(const operators::ApprovalRow& approval);
+  Status Begin(const Caller& caller);
+  Status RunLedgered(const Caller& caller, const Work& work);
+  void JournalOutcome(const Caller& caller, const Status& done);
+  Status JournalAct(const hallmark::ledger::v1::AdminAct& act);
+  void Count(const Caller& caller, std::string_view outcome, std::uint64_t approval);
+  void ScheduleTick();
+
   const Parts parts_;
+  std::map<std::string, Replay> replays_;
+  CountedActs counted_;
   boost::asio::thread_pool thread_;
+  boost::asio::steady_timer timer_;  // of counted_; the admin thread only
 };
+
+// The metadata "hallmark-session"; empty when there is none.
+std::string SessionToken(const grpc::ServerContextBase& context);
 
 }  // namespace hallmark::service

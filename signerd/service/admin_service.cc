@@ -7,6 +7,7 @@
 #include "signerd/dkim/profile.h"
 #include "signerd/policy/policy_convert.h"
 #include "signerd/service/admin_convert.h"
+#include "signerd/service/replay.h"
 
 namespace hallmark::service {
 namespace {
@@ -31,6 +32,13 @@ std::string FillPage(std::vector<Row>& rows, std::int64_t most, Add add, Name na
 }
 
 }  // namespace
+
+AdminService::AdminService(const Parts& parts) : parts_(parts), started_(parts.clock.Now()) {
+  SetReplayOf<admin::RevokeKeyRequest, admin::Key>(parts_.gate, "RevokeKey",
+                                                   [this](const Caller& caller, const auto& request, auto* response) {
+                                                     return DoRevokeKey(caller, request, response);
+                                                   });
+}
 
 Result<std::string> AdminService::KnownProfile(const std::string& name) {
   if (name.empty() || name == "default") return std::string("default");
@@ -164,6 +172,23 @@ AdminService::Reactor* AdminService::RetireKey(Context* context, const admin::Re
   });
 }
 
+Status AdminService::DoRevokeKey(const Caller& caller, const admin::RevokeKeyRequest& request, admin::Key* response) {
+  const auto domain = dkim::NormalizeDomain(request.domain());
+  if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
+  Status may = parts_.keys.CanRevoke(*domain, request.selector());
+  if (may) {
+    may = parts_.gate.RequireApproval(caller, "revokes the key " + request.selector() + " of " + *domain +
+                                                  ", after which nothing that it signed verifies");
+  }
+  return may ? Give(parts_.keys.Revoke(*domain, request.selector()), response) : may;
+}
+
+AdminService::Reactor* AdminService::RevokeKey(Context* context, const admin::RevokeKeyRequest* request,
+                                               admin::Key* response) {
+  return parts_.gate.Run(context, {"RevokeKey", Role::kOperator}, *request,
+                         [=, this](const Caller& caller) { return DoRevokeKey(caller, *request, response); });
+}
+
 AdminService::Reactor* AdminService::CreateSigningProfile(Context* context,
                                                           const admin::CreateSigningProfileRequest* request,
                                                           admin::SigningProfile* response) {
@@ -225,7 +250,8 @@ AdminService::Reactor* AdminService::GetDnsRecords(Context* context, const admin
       admin::DnsRecord& record = *response->add_records();
       record.set_name(key.selector + "._domainkey." + key.domain);
       record.set_type("TXT");
-      record.set_value(dkim::KeyRecordValue(*key.public_key));
+      record.set_value(key.state == snapshot::KeyState::kRevoked ? dkim::RevokedKeyRecordValue(*key.public_key)
+                                                                 : dkim::KeyRecordValue(*key.public_key));
       record.set_zone_file_line(record.name() + ". " + std::to_string(kRecordTtl) + " IN TXT " +
                                 dkim::ZoneFileTxt(record.value()));
       record.set_selector(key.selector);

@@ -34,7 +34,8 @@ class AdminService final : public admin::AdminService::CallbackService {
     std::function<Status()> publish;  // makes the store's state the current snapshot
     std::string version;
   };
-  explicit AdminService(const Parts& parts) : parts_(parts), started_(parts.clock.Now()) {}
+  // Says to the gate how approved requests are carried out.
+  explicit AdminService(const Parts& parts);
 
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
@@ -48,6 +49,7 @@ class AdminService final : public admin::AdminService::CallbackService {
   Reactor* ListKeys(Context*, const admin::ListKeysRequest*, admin::ListKeysResponse*) override;
   Reactor* ActivateKey(Context*, const admin::ActivateKeyRequest*, admin::Key*) override;
   Reactor* RetireKey(Context*, const admin::RetireKeyRequest*, admin::Key*) override;
+  Reactor* RevokeKey(Context*, const admin::RevokeKeyRequest*, admin::Key*) override;
   Reactor* CreateSigningProfile(Context*, const admin::CreateSigningProfileRequest*, admin::SigningProfile*) override;
   Reactor* GetSigningProfile(Context*, const admin::GetSigningProfileRequest*, admin::SigningProfile*) override;
   Reactor* ListSigningProfiles(Context*, const admin::ListSigningProfilesRequest*,
@@ -59,6 +61,7 @@ class AdminService final : public admin::AdminService::CallbackService {
  private:
   Result<std::string> KnownProfile(const std::string& name);
   Status ReadDomain(const std::string& name, admin::Domain* domain);
+  Status DoRevokeKey(const Caller& caller, const admin::RevokeKeyRequest& request, admin::Key* response);
   Status PublishAndRead(const std::string& name, admin::Domain* domain);
 
   const Parts parts_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "firmware/runtime/encoding.h"
+#include "signerd/service/replay.h"
 
 namespace hallmark::service {
 namespace {
@@ -49,6 +50,12 @@ bool IsPrintable(const std::string& text) {
 
 }  // namespace
 
+CertificateService::CertificateService(const Parts& parts) : parts_(parts) {
+  SetReplayOf<api::UnrevokeCertificateRequest, api::UnrevokeCertificateResponse>(
+      parts_.gate, "UnrevokeCertificate",
+      [this](const Caller& caller, const auto& request, auto*) { return Unrevoke(caller, request); });
+}
+
 Status CertificateService::Revoke(const Caller& caller, const api::RevokeCertificateRequest& request,
                                   api::RevokedCertificate& response) {
   const auto fingerprint = FingerprintOf(request);
@@ -69,7 +76,7 @@ Status CertificateService::Unrevoke(const Caller& caller, const api::UnrevokeCer
   if (!parts_.snapshot.Get()->revoked_certificates.contains(*fingerprint)) {
     return MakeError(Reason::kNotFound, "the certificate " + *fingerprint + " is not revoked by fingerprint");
   }
-  Status done = parts_.gate.RecordDanger(caller, "lets the revoked certificate " + *fingerprint + " in again");
+  Status done = parts_.gate.RequireApproval(caller, "lets the revoked certificate " + *fingerprint + " in again");
   if (done) done = parts_.store.DeleteRevokedCertificate(*fingerprint);
   return done ? parts_.publish() : done;
 }

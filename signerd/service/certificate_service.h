@@ -21,7 +21,8 @@ class CertificateService final : public hallmark::admin::v1::CertificateService:
     const Clock& clock;
     std::function<Status()> publish;  // makes the store's state the current snapshot
   };
-  explicit CertificateService(const Parts& parts) : parts_(parts) {}
+  // Says to the gate how approved requests are carried out.
+  explicit CertificateService(const Parts& parts);
 
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;

@@ -44,9 +44,11 @@ Answer ToAnswer(Reason reason) {
     case kNotAligned:
     case kFieldForbidden:
     case kFieldRequired:
-    case kSizeNotAllowed: return {grpc::StatusCode::PERMISSION_DENIED, kNever, nullptr};
+    case kSizeNotAllowed:
+    case kRoleNotAllowed: return {grpc::StatusCode::PERMISSION_DENIED, kNever, nullptr};
     case kDomainNotConfigured:
     case kNoActiveKey:
+    case kApprovalRequired:
     case kStateConflict: return {grpc::StatusCode::FAILED_PRECONDITION, kNever, nullptr};
     case kNotFound: return {grpc::StatusCode::NOT_FOUND, kNever, nullptr};
     case kAlreadyExists: return {grpc::StatusCode::ALREADY_EXISTS, kNever, nullptr};
@@ -54,6 +56,10 @@ Answer ToAnswer(Reason reason) {
     case kRateExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 1000, nullptr};
     case kDailyVolumeExceeded:
     case kRecipientsExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, kNever, nullptr};
+    case kLoginRequired:
+    case kLoginRefused: return {grpc::StatusCode::UNAUTHENTICATED, kNever, nullptr};
+    case kLockedOut: return {grpc::StatusCode::RESOURCE_EXHAUSTED, kNever, nullptr};
+    case kRequestIdReused: return {grpc::StatusCode::INVALID_ARGUMENT, kNever, nullptr};
     case kLedgerUnavailable:
       return {grpc::StatusCode::UNAVAILABLE, 1000, "signatures cannot be recorded now, so none is given"};
     case kDeadlineExceeded:
@@ -94,6 +100,7 @@ google::rpc::Status ToRpcStatus(const Error& error, Audience audience) {
   info.set_domain("hallmark");
   if (audience == Audience::kOperator && error.token_code != 0)
     (*info.mutable_metadata())["ck_rv"] = Hex(error.token_code);
+  if (error.approval != 0) (*info.mutable_metadata())["approval"] = std::to_string(error.approval);
   status.add_details()->PackFrom(info);
   if (answer.retry_after_ms != kNever) {
     google::rpc::RetryInfo retry;

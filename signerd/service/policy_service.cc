@@ -5,6 +5,7 @@
 #include "signerd/admission/admission.h"
 #include "signerd/policy/policy_changes.h"
 #include "signerd/policy/policy_convert.h"
+#include "signerd/service/replay.h"
 
 namespace hallmark::service {
 
@@ -42,6 +43,16 @@ void AddRest(admin::ExplainDecisionResponse& response) {
 }
 
 }  // namespace
+
+PolicyService::PolicyService(const Parts& parts) : parts_(parts) {
+  SetReplayOf<admin::ApplyPolicyRequest, admin::ApplyPolicyResponse>(
+      parts_.gate, "ApplyPolicy",
+      [this](const Caller& caller, const auto& request, auto* response) { return Apply(caller, request, *response); });
+  SetReplayOf<admin::SetPartnerStateRequest, admin::PartnerStatus>(
+      parts_.gate, "SetPartnerState", [this](const Caller& caller, const auto& request, auto* response) {
+        return SetState(caller, request, *response);
+      });
+}
 
 Status PolicyService::SuspendPartner(const std::string& name) {
   const Status changed = parts_.store.ChangePartnerState(name, PartnerState::kActive, PartnerState::kSuspended);
@@ -86,8 +97,8 @@ Status PolicyService::Apply(const Caller& caller, const admin::ApplyPolicyReques
     if (request.etag().empty()) {
       return MakeError(Reason::kInvalidArgument, "etag: required, since this widens rights: " + widening);
     }
-    const Status told = parts_.gate.RecordDanger(caller, "widen rights: " + widening);
-    if (!told) return told;
+    const Status may = parts_.gate.RequireApproval(caller, "widens rights: " + widening);
+    if (!may) return may;
   }
   Status done = parts_.store.ChangePolicy(difference.edit);
   if (done) done = parts_.publish();
@@ -170,9 +181,9 @@ Status PolicyService::SetState(const Caller& caller, const admin::SetPartnerStat
   }
   // Also to suspended: or two steps would do what one may not.
   if (present == PartnerState::kRevoked && wanted != present) {
-    const Status told =
-        parts_.gate.RecordDanger(caller, "widen rights: bring back partner " + request.name() + ", which was revoked");
-    if (!told) return told;
+    const Status may = parts_.gate.RequireApproval(
+        caller, "widens rights: brings back partner " + request.name() + ", which was revoked");
+    if (!may) return may;
   }
   if (wanted != present) {
     Status done = parts_.store.ChangePartnerState(request.name(), present, wanted);

@@ -22,7 +22,8 @@ class PolicyService final : public hallmark::admin::v1::PolicyService::CallbackS
     const pipeline::Reception& reception;
     std::function<Status()> publish;  // makes the store's state the current snapshot; any thread
   };
-  explicit PolicyService(const Parts& parts) : parts_(parts) {}
+  // Says to the gate how approved requests are carried out.
+  explicit PolicyService(const Parts& parts);
 
   // For the watcher: suspends an active partner from the next message on. Any thread. kStateConflict when it is not
   // active.

@@ -24,6 +24,7 @@ enum class KeyState : std::uint8_t {
   kGenerated,  // in the token, signs nothing
   kActive,     // signs
   kRetiring,   // signs no longer; its record must stay in DNS while mail is under way
+  kRevoked,    // signs never again; its record says so with an empty p=
 };
 
 // What is recorded about a pair of key objects in a token.

@@ -88,6 +88,41 @@ CREATE TABLE revoked_certificate (
   time INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 )",
+    // Operators who were removed stay, so that the ledger's names mean one person for ever; `enrolled` is when they
+    // first
+    // did, 0 for never.
+    R"(
+CREATE TABLE operator (
+  name TEXT PRIMARY KEY,
+  identity TEXT NOT NULL,
+  role INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  secret BLOB NOT NULL,
+  last_step INTEGER NOT NULL,
+  failures INTEGER NOT NULL,
+  locked_until INTEGER NOT NULL,
+  created INTEGER NOT NULL,
+  enrolled INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX operator_identity ON operator (identity) WHERE state <> 2;
+CREATE TABLE approval (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  state INTEGER NOT NULL,
+  requester TEXT NOT NULL,
+  certificate BLOB NOT NULL,
+  least INTEGER NOT NULL,
+  method TEXT NOT NULL,
+  request BLOB NOT NULL,
+  shown TEXT NOT NULL,
+  danger TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  expires INTEGER NOT NULL,
+  decider TEXT NOT NULL,
+  decided INTEGER NOT NULL,
+  outcome TEXT NOT NULL
+) STRICT;
+CREATE INDEX approval_state ON approval (state);
+)",
 };
 
 }  // namespace

@@ -24,7 +24,10 @@ Statement& Statement::Bind(int index, std::string_view text) {
 }
 
 Statement& Statement::Bind(int index, ByteView octets) {
-  const int code = sqlite3_bind_blob64(handle_.get(), index, octets.data(), octets.size(), SQLITE_TRANSIENT);
+  // SQLite takes a null pointer for NULL, and an empty span may have one.
+  const int code = octets.empty()
+                       ? sqlite3_bind_zeroblob(handle_.get(), index, 0)
+                       : sqlite3_bind_blob64(handle_.get(), index, octets.data(), octets.size(), SQLITE_TRANSIENT);
   if (bind_error_ == SQLITE_OK) bind_error_ = code;
   return *this;
 }

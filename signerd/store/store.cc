@@ -22,6 +22,10 @@ Status RequireChange(const Database& database, const std::string& what) {
 Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& path) {
   auto database = Database::Open(path);
   if (!database) return database.error();
+  // It holds the operators' TOTP secrets. SQLite gives its other files the same permissions.
+  std::error_code failed;
+  std::filesystem::permissions(path, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write, failed);
+  if (failed) return MakeError(Reason::kStorageFailed, path.string() + ": cannot restrict it: " + failed.message());
   std::unique_ptr<Store> store(new Store(std::move(*database)));
   const Status migrated = store->Migrate();
   if (!migrated) return migrated.error();

@@ -9,6 +9,7 @@
 
 #include "firmware/runtime/result.h"
 #include "signerd/snapshot/snapshot.h"
+#include "signerd/store/operator_rows.h"
 #include "signerd/store/sqlite.h"
 
 namespace hallmark::store {
@@ -82,6 +83,22 @@ class Store {
   };
   Result<std::optional<LedgerKey>> GetLedgerKey();
   Status InsertLedgerKey(const LedgerKey& key);
+
+  // Operators, those who were removed too, in order of name.
+  Result<std::vector<OperatorRow>> ListOperators();
+  Status InsertOperator(const OperatorRow& row);
+  // Replaces the row of that name.
+  Status UpdateOperator(const OperatorRow& row);
+
+  // Gives the id.
+  Result<std::int64_t> InsertApproval(const ApprovalRow& row);
+  // Replaces state, decider, decided and outcome; kStateConflict when the approval is no longer in state `from`.
+  Status UpdateApproval(const ApprovalRow& row, ApprovalState from);
+  Result<ApprovalRow> GetApproval(std::int64_t id);
+  // The newest first, of all states or one.
+  Result<std::vector<ApprovalRow>> ListApprovals(std::optional<ApprovalState> state, std::int64_t most);
+  // Those that wait at `now` and should not any more become kExpired.
+  Status ExpireApprovals(std::chrono::sys_seconds now);
 
   // Everything the hot path needs. Keys that are the same in `previous` (may be null) are shared with it, so that what
   // was parsed stays parsed.

@@ -47,7 +47,8 @@ class CertificatesTest(unittest.TestCase):
         return lambda: stub.Sign(signing_pb2.SignRequest(message=messages.MESSAGE), timeout=20)
 
     def operator(self, certificate=None):
-        certificate = certificate or (self.hallmark.read("tls/operator.pem"), self.hallmark.read("tls/operator.key"))
+        if certificate is None:
+            return self.hallmark.officer().certificates()
         return certificates_pb2_grpc.CertificateServiceStub(self.hallmark.channel(self.hallmark.admin_address, *certificate))
 
     def files(self, listener="signing"):
@@ -97,18 +98,19 @@ class CertificatesTest(unittest.TestCase):
         listed = self.hallmark.dkimctl_json("certificate", "list")["revoked"]
         self.assertEqual([(entry["fingerprint"], entry["reason"]) for entry in listed], [(fingerprint(lost[0]), "stolen")])
         colons = ":".join(re.findall("..", fingerprint(lost[0]).upper()))
-        self.hallmark.dkimctl("certificate", "unrevoke", colons, "--yes")
+        self.hallmark.dkimctl_with_approval("certificate", "unrevoke", colons, "--yes")
         self.relay(lost)()
 
     def test_operator_by_fingerprint(self):
         self.start()
-        identity = re.search(r'operators = \["(dns|uri):([^"]+)"', self.hallmark.config.read_text())
+        identity = re.search(r'first_officers = \["(dns|uri):([^"]+)"', self.hallmark.config.read_text())
         names = {"dns": [identity[2]]} if identity[1] == "dns" else {"uris": [identity[2]]}
         certificate = self.officers.issue(**names)
         stub = self.operator(certificate)
         def call():
             return stub.ListCertificates(certificates_pb2.ListCertificatesRequest(), timeout=20)
-        call()
+        # A new certificate of the same operator, which has no session yet.
+        self.assertEqual(deployment.error_reason(self.hallmark.call_error(call)), "LOGIN_REQUIRED")
         self.operator().RevokeCertificate(certificates_pb2.RevokeCertificateRequest(pem=certificate[0].decode()), timeout=20)
         self.assert_revoked(call)
 
@@ -179,12 +181,13 @@ class CertificatesTest(unittest.TestCase):
     def test_crl_of_operators(self):
         crl = self.add_crl("admin", self.officers)
         self.start()
-        identity = re.search(r'operators = \["(dns|uri):([^"]+)"', self.hallmark.config.read_text())
+        identity = re.search(r'first_officers = \["(dns|uri):([^"]+)"', self.hallmark.config.read_text())
         certificate = self.officers.issue(**({"dns": [identity[2]]} if identity[1] == "dns" else {"uris": [identity[2]]}))
         stub = self.operator(certificate)
         def call():
             return stub.ListCertificates(certificates_pb2.ListCertificatesRequest(), timeout=20)
-        call()
+        # A new certificate of the same operator, which has no session yet.
+        self.assertEqual(deployment.error_reason(self.hallmark.call_error(call)), "LOGIN_REQUIRED")
         crl.write_bytes(self.officers.crl([certificate[0]]))
         self.wait(lambda: self.is_revoked(call), "the revocation")
 

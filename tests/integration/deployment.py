@@ -21,8 +21,9 @@ import threading
 
 import grpc
 
+import officers
 from google.rpc import error_details_pb2, status_pb2
-from hallmark.admin.v1 import admin_pb2, admin_pb2_grpc, policy_pb2_grpc
+from hallmark.admin.v1 import admin_pb2, operators_pb2
 from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
 
 BUILD = pathlib.Path(os.environ["HALLMARK_BUILD"])
@@ -87,6 +88,7 @@ class Deployment:
         self.signing_address = self.admin_address = ""
         self.process = None
         self._channels = []
+        self._officers = {}
         self._reader = None
         try:
             if initialize:
@@ -131,7 +133,10 @@ class Deployment:
     def dkimctl(self, *arguments, status=0, **options):
         """Runs dkimctl on this deployment; the exit status must be as given. Returns the finished process (text)."""
         command = [BIN / "dkimctl", "--dir", self.folder, *arguments]
-        run = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, check=False, **options)
+        # Without it the session is kept in the set-up, where this class has it too.
+        environment = {name: value for name, value in options.pop("env", os.environ).items() if name != "XDG_RUNTIME_DIR"}
+        run = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, check=False,
+                             env=environment, **options)
         if status is not None and run.returncode != status:
             raise AssertionError(f"dkimctl {' '.join(map(str, arguments))} ended with {run.returncode}, not {status}:\n"
                                  f"{run.stdout}{run.stderr}")
@@ -140,8 +145,8 @@ class Deployment:
     def dkimctl_json(self, *arguments, status=0):
         return json.loads(self.dkimctl(*arguments, "--output", "json", status=status).stdout)
 
-    def start(self, environment=None):
-        """Starts signerd and waits until it serves."""
+    def start(self, environment=None, enroll=True):
+        """Starts signerd and waits until it serves; the first time the operator of the set-up then enrols."""
         self.process = subprocess.Popen([BIN / "signerd", "--config", self.config], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/",
                                         env={**os.environ, **(environment or {})}, preexec_fn=die_with_parent)
@@ -154,6 +159,8 @@ class Deployment:
         addresses = iter((self.admin_address, self.signing_address))
         client.write_text(re.sub(r'^server = ".*"$', lambda _: f'server = "{next(addresses)}"', client.read_text(),
                                  flags=re.MULTILINE))
+        if enroll and not self.officer().enrolled():
+            self.officer().enroll()
 
     def _read_log(self, stream, ready):
         with stream, open(self.log, "ab", buffering=0) as log:
@@ -232,15 +239,45 @@ class Deployment:
         """A stub of the Signing API, as relay1."""
         return signing_pb2_grpc.SigningServiceStub(self.channel(self.signing_address))
 
+    def officer(self, files="operator"):
+        """The operator whose certificate is tls/FILES.pem."""
+        return self._officers.setdefault(files, officers.Officer(self, files))
+
     def admin(self):
-        """A stub of the Admin API, as the operator that `dkimctl init` made."""
-        return admin_pb2_grpc.AdminServiceStub(
-            self.channel(self.admin_address, self.read("tls/operator.pem"), self.read("tls/operator.key")))
+        """A stub of the Admin API, as the first officer that `dkimctl init` made, logged in."""
+        return self.officer().admin()
 
     def policy(self):
-        """A stub of the policy service, as that operator."""
-        return policy_pb2_grpc.PolicyServiceStub(
-            self.channel(self.admin_address, self.read("tls/operator.pem"), self.read("tls/operator.key")))
+        """A stub of the policy service, as that officer."""
+        return self.officer().policy()
+
+    def as_officer2(self):
+        """The second officer, enrolled: for approvals."""
+        officer = self.officer("officer2")
+        if not officer.enrolled():
+            officer.enroll()
+        return officer
+
+    def approval_of(self, error):
+        """The number of the approval that a call waits for."""
+        info = error_info(error)
+        if info is None or info.reason != "APPROVAL_REQUIRED":
+            raise AssertionError(f"the call was to wait for an approval, and ended with {error}")
+        return int(info.metadata["approval"])
+
+    def with_approval(self, call, *arguments, **options):
+        """Makes a call that needs a second officer, who approves it; it must then have been carried out."""
+        approval = self.as_officer2().approve(self.approval_of(self.call_error(call, *arguments, **options)))
+        if approval.state != operators_pb2.APPROVAL_STATE_DONE:
+            raise AssertionError(f"the approval ended otherwise: {approval}")
+        return approval
+
+    def dkimctl_with_approval(self, *arguments, **options):
+        """Runs a command that needs a second officer, who approves it. Returns the finished process of the approval."""
+        waiting = self.dkimctl(*arguments, status=5, **options)
+        number = re.search(r"dkimctl approvals approve (\d+)", waiting.stderr).group(1)
+        self.as_officer2()
+        return self.dkimctl("approvals", "approve", number, "--yes", "--as", "officer2")
 
     def call_error(self, call, *arguments, **options):
         """The grpc.RpcError with which the call ends; it must end with one."""

@@ -48,8 +48,9 @@ TEST_F(InitTest, SaysWhatItMadeAndWhatIsNext) {
 TEST_F(InitTest, LeavesNothingElse) { EXPECT_EQ(EntriesIn(folder_->path()), 1u); }
 
 TEST_F(InitTest, KeepsSecretsToTheOwner) {
-  for (const char* file : {"secrets/pin", "secrets/so-pin", "secrets/server-ca.key", "secrets/relay-ca.key",
-                           "secrets/admin-ca.key", "tls/server.key", "tls/relay1.key", "tls/operator.key"}) {
+  for (const char* file :
+       {"secrets/pin", "secrets/so-pin", "secrets/server-ca.key", "secrets/relay-ca.key", "secrets/admin-ca.key",
+        "tls/server.key", "tls/relay1.key", "tls/operator.key", "tls/officer2.key"}) {
     EXPECT_EQ(ModeOf(In(file)), 0600u) << file;
   }
   for (const char* folder : {"", "secrets", "softhsm", "state"}) EXPECT_EQ(ModeOf(In(folder)), 0700u) << folder;
@@ -93,6 +94,7 @@ TEST_F(InitTest, CertificatesServeTheirPurposeAndNoOther) {
                          {"relay-ca", "relay1", "sslclient", true},
                          {"relay-ca", "relay1", "sslserver", false},
                          {"admin-ca", "operator", "sslclient", true},
+                         {"admin-ca", "officer2", "sslclient", true},
                          {"relay-ca", "operator", "sslclient", false},
                          {"admin-ca", "relay1", "sslclient", false},
                          {"server-ca", "relay1", "sslclient", false}}) {
@@ -112,10 +114,11 @@ TEST_F(InitTest, CertificatesNameTheirHolders) {
   EXPECT_THAT(names("server"), HasSubstr("DNS:localhost, IP Address:127.0.0.1"));
   EXPECT_THAT(names("relay1"), HasSubstr("DNS:relay1.localdomain"));
   EXPECT_THAT(names("operator"), HasSubstr("URI:hallmark:operator:admin"));
+  EXPECT_THAT(names("officer2"), HasSubstr("URI:hallmark:operator:officer2"));
 }
 
 TEST_F(InitTest, KeysBelongToTheirCertificates) {
-  for (const std::string name : {"server", "relay1", "operator"}) {
+  for (const std::string name : {"server", "relay1", "operator", "officer2"}) {
     const auto certified = Program("openssl", {"x509", "-noout", "-pubkey", "-in", In("tls/" + name + ".pem")});
     const auto own = Program("openssl", {"pkey", "-pubout", "-in", In("tls/" + name + ".key")});
     EXPECT_EQ(certified.out, own.out) << name;

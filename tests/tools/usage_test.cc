@@ -37,6 +37,19 @@ const Words kCommands[] = {{"init"},
                            {"relay", "show"},
                            {"relay", "revoke"},
                            {"explain"},
+                           {"key", "revoke"},
+                           {"login"},
+                           {"logout"},
+                           {"whoami"},
+                           {"operator", "enroll"},
+                           {"operator", "list"},
+                           {"operator", "add"},
+                           {"operator", "remove"},
+                           {"operator", "reset"},
+                           {"approvals", "list"},
+                           {"approvals", "show"},
+                           {"approvals", "approve"},
+                           {"approvals", "reject"},
                            {"status"}};
 
 std::string Join(const Words& words) {
@@ -62,8 +75,8 @@ TEST_P(Help, HasExamplesAndCommonOptions) {
 INSTANTIATE_TEST_SUITE_P(OfEvery, Help, testing::ValuesIn(kCommands));
 
 TEST(Help, OfGroupsHasExamples) {
-  for (const Words& words :
-       {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}, Words{"partner"}, Words{"relay"}}) {
+  for (const Words& words : {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}, Words{"partner"},
+                             Words{"relay"}, Words{"operator"}, Words{"approvals"}}) {
     Words line = words;
     line.push_back("--help");
     const auto run = Dkimctl(line);

@@ -60,6 +60,7 @@ void AddTimeout(CLI::App& command, Context& context) {
   command.add_option("--timeout", context.timeout_seconds, "How long a call may take [60]")
       ->type_name("SECONDS")
       ->check(CLI::Range(0.001, 86400.0).description(""));
+  command.add_option("--as", context.as, "Another operator of the set-up: tls/NAME.pem")->type_name("NAME");
 }
 
 void Print(const Context& context, const std::string& text, const Json& json) {

@@ -13,6 +13,7 @@ namespace hallmark::ctl {
 // What every command is given: the options that all have, and the one command that the command line names.
 struct Context {
   std::string directory;  // --dir; empty: from the environment, else /etc/hallmark
+  std::string as;         // --as; empty: the operator of dkimctl.toml
   std::string output = "table";
   double timeout_seconds = 60;
   std::function<Outcome()> run;
@@ -29,7 +30,7 @@ CLI::App* AddCommand(CLI::App& parent, Context& context, const std::string& name
 // Adds a command that only has commands of its own.
 CLI::App* AddGroup(CLI::App& parent, const std::string& name, const std::string& description,
                    const std::string& examples);
-// Adds --timeout, for commands that ask signerd.
+// Adds --timeout, and --as, for commands that ask signerd.
 void AddTimeout(CLI::App& command, Context& context);
 
 // Writes `text`, or `json` under --output json, to standard output.
@@ -55,5 +56,8 @@ void AddRelayCommands(CLI::App& app, Context& context);
 void AddExplainCommand(CLI::App& app, Context& context);
 void AddCertificateCommands(CLI::App& app, Context& context);
 void AddStatusCommand(CLI::App& app, Context& context);
+void AddSessionCommands(CLI::App& app, Context& context);
+void AddOperatorCommands(CLI::App& app, Context& context);
+void AddApprovalCommands(CLI::App& app, Context& context);
 
 }  // namespace hallmark::ctl

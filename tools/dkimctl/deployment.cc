@@ -86,13 +86,9 @@ Answer<void> WriteAuthority(const fs::path& root, const std::string& name, const
   return WriteFile(root / "secrets" / (name + ".key"), *key, kSecretMode);
 }
 
-// A CA of its own, and one certificate under it.
-Answer<void> WriteIdentity(const fs::path& root, const std::string& authority_name, const std::string& authority_title,
-                           const std::string& name, const Subject& subject) {
-  const auto authority = MakeAuthority(authority_title);
-  if (!authority) return authority.error();
-  if (auto written = WriteAuthority(root, authority_name, *authority); !written) return written;
-  const auto identity = IssueCertificate(*authority, subject);
+Answer<void> WriteIdentity(const fs::path& root, const Identity& authority, const std::string& name,
+                           const Subject& subject) {
+  const auto identity = IssueCertificate(authority, subject);
   if (!identity) return identity.error();
   const auto certificate = CertificatePem(*identity);
   const auto key = PrivateKeyPem(*identity);
@@ -100,6 +96,19 @@ Answer<void> WriteIdentity(const fs::path& root, const std::string& authority_na
   if (!key) return key.error();
   if (auto written = WriteFile(root / "tls" / (name + ".pem"), *certificate, kPublicMode); !written) return written;
   return WriteFile(root / "tls" / (name + ".key"), *key, kSecretMode);
+}
+
+// A CA of its own, and certificates under it, by the names of their files.
+Answer<void> WriteIdentities(const fs::path& root, const std::string& authority_name,
+                             const std::string& authority_title,
+                             const std::vector<std::pair<std::string, Subject>>& subjects) {
+  const auto authority = MakeAuthority(authority_title);
+  if (!authority) return authority.error();
+  if (auto written = WriteAuthority(root, authority_name, *authority); !written) return written;
+  for (const auto& [name, subject] : subjects) {
+    if (auto written = WriteIdentity(root, *authority, name, subject); !written) return written;
+  }
+  return {};
 }
 
 Answer<void> WriteCertificates(const DeploymentPlan& plan, const fs::path& root) {
@@ -110,13 +119,14 @@ Answer<void> WriteCertificates(const DeploymentPlan& plan, const fs::path& root)
       server.ip_addresses.push_back(address);
     }
   }
-  auto done = WriteIdentity(root, "server-ca", "Hallmark trial server CA", "server", server);
+  auto done = WriteIdentities(root, "server-ca", "Hallmark trial server CA", {{"server", server}});
   if (done)
-    done = WriteIdentity(root, "relay-ca", "Hallmark trial relay CA", "relay1",
-                         {"relay1", {"relay1.localdomain"}, {}, {}});
+    done = WriteIdentities(root, "relay-ca", "Hallmark trial relay CA",
+                           {{"relay1", {"relay1", {"relay1.localdomain"}, {}, {}}}});
   if (done)
-    done = WriteIdentity(root, "admin-ca", "Hallmark trial admin CA", "operator",
-                         {"admin", {}, {}, {"hallmark:operator:admin"}});
+    done = WriteIdentities(root, "admin-ca", "Hallmark trial admin CA",
+                           {{"operator", {"admin", {}, {}, {"hallmark:operator:admin"}}},
+                            {"officer2", {"officer2", {}, {}, {"hallmark:operator:officer2"}}}});
   return done;
 }
 

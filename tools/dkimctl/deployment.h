@@ -8,7 +8,7 @@
 
 namespace hallmark::ctl {
 
-// A trial set-up: one box, one SoftHSM token, one relay, one operator.
+// A trial set-up: one box, one SoftHSM token, one relay, two officers.
 struct DeploymentPlan {
   std::filesystem::path directory;  // absolute; does not exist, or is empty
   std::string signing_listen = "127.0.0.1:8461";

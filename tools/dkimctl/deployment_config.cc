@@ -125,7 +125,8 @@ std::string DaemonConfig(const DeploymentPlan& plan) {
   return "# A trial set-up of Hallmark, read by signerd. Relative paths are relative to this file.\n\n" +
          Listener("signing", plan.signing_listen, "relay-ca") + "\n" +
          Listener("admin", plan.admin_listen, "admin-ca") +
-         "operators = [\"uri:hallmark:operator:admin\"]\n\n[state]\ndirectory = \"state\"\ninitial_policy = "
+         "first_officers = [\"uri:hallmark:operator:admin\", \"uri:hallmark:operator:officer2\"]\n\n[state]\ndirectory "
+         "= \"state\"\ninitial_policy = "
          "\"policy.toml\"  # for the first start; after that: dkimctl apply -f\n\n[log]\nlevel = "
          "\"info\"\n\n" +
          "[[token]]\nname = \"" + (softhsm ? "softhsm" : "token") + "\"\nmodule = " + Quote(plan.module.string()) +
@@ -146,7 +147,10 @@ std::string PolicyConfig() {
 
 std::string ClientConfigText(const DeploymentPlan& plan) {
   return "# Where dkimctl finds signerd. Relative paths are relative to this file.\n\n" +
-         Client("admin", plan.admin_listen, "operator") + "\n" + Client("signing", plan.signing_listen, "relay1");
+         Client("admin", plan.admin_listen, "operator") +
+         "# Gives the second factor up for whoever can read that file: for a trial only.\ntotp_secret_file = "
+         "\"secrets/operator.totp\"\n\n" +
+         Client("signing", plan.signing_listen, "relay1");
 }
 
 std::string SoftHsmConfig(const std::filesystem::path& root) {

@@ -40,6 +40,11 @@ Failure FromDetails(int code, const std::string& message, const std::string& ser
     }
   }
   failure.message = failure.reason.empty() ? OneLine(message) : failure.reason + ": " + OneLine(message);
+  if (failure.reason == "APPROVAL_REQUIRED") {
+    failure.code = ExitCode::kWaits;
+    const auto id = info.metadata().find("approval");
+    if (id != info.metadata().end()) failure.message += "; another officer: dkimctl approvals approve " + id->second;
+  }
   return failure;
 }
 

@@ -17,6 +17,7 @@ enum class ExitCode : int {
   kUsage = 2,        // wrong command line
   kUnavailable = 3,  // signerd cannot be reached, or says that it is UNAVAILABLE
   kNotVerified = 4,  // verify: a signature did not verify, or there was none; explain: it would be refused
+  kWaits = 5,        // the request waits for the approval of a second person
 };
 
 // Why a command did not do what was asked: one line that says what went wrong and what to do.

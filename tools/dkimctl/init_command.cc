@@ -18,10 +18,10 @@ constexpr std::pair<const char*, const char*> kParts[] = {
     {"hallmark.toml", "what signerd reads"},
     {"dkimctl.toml", "where dkimctl finds signerd"},
     {"policy.toml", "who may sign what, for the first start"},
-    {"secrets/", "PINs of the token, private keys of the CAs"},
+    {"secrets/", "PINs of the token, private keys of the CAs, TOTP secrets"},
     {"softhsm/", "the token itself, in place of a real one"},
     {"state/", "signerd's database"},
-    {"tls/", "certificates: server, relay1 and operator, each with its CA"},
+    {"tls/", "certificates: server; relay1; operator and officer2; and their CAs"},
 };
 
 std::string ShellQuote(const std::string& text) {
@@ -44,8 +44,12 @@ std::string CommandFor(const std::string& program) {
 std::vector<std::string> NextCommands(const std::filesystem::path& directory) {
   const std::string dkimctl = CommandFor("dkimctl");
   return {CommandFor("signerd") + " --config " + ShellQuote((directory / "hallmark.toml").string()) + " &",
-          "export HALLMARK_DIR=" + ShellQuote(directory.string()), dkimctl + " domain add example.com",
-          dkimctl + " key generate example.com --activate", dkimctl + " sign message.eml"};
+          "export HALLMARK_DIR=" + ShellQuote(directory.string()),
+          dkimctl + " operator enroll --secret-out \"$HALLMARK_DIR/secrets/operator.totp\"",
+          dkimctl + " operator enroll --as officer2 --secret-out \"$HALLMARK_DIR/secrets/officer2.totp\"",
+          dkimctl + " domain add example.com",
+          dkimctl + " key generate example.com --activate",
+          dkimctl + " sign message.eml"};
 }
 
 std::string Describe(const DeploymentPlan& plan, const std::string& serial, bool done) {

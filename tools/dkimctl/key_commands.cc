@@ -190,6 +190,24 @@ Outcome Retire(const Context& context, const Options& options) {
   return PrintKey(context, *key);
 }
 
+Outcome Revoke(const Context& context, const Options& options) {
+  auto client = AdminClient::Open(context);
+  if (!client) return client.error();
+  const std::string warning =
+      "nothing that " + options.selector + " of " + options.domain + " signed verifies afterwards";
+  if (options.dry_run) {
+    const auto found = GetKey(*client, options);
+    if (!found) return found.error();
+    return PrintDryRun(context, "ask for an approval to revoke " + found->selector() + " of " + found->domain() +
+                                    " (now " + NameOf(found->state()) + "); " + warning);
+  }
+  if (!options.yes && !Confirm(warning + ". Ask for it?")) return Failed(warning + "; say --yes");
+  const auto key =
+      client->Call(&Stub::RevokeKey, ForKey<admin::v1::RevokeKeyRequest>(options.domain, options.selector));
+  if (!key) return key.error();
+  return PrintKey(context, *key);
+}
+
 std::string CheckAlgorithm(const std::string& name) {
   if (KeyAlgorithmByName(name)) return "";
   return "\"" + name + "\" is no algorithm; expected rsa2048, rsa3072, rsa4096 or ed25519";
@@ -241,6 +259,14 @@ void AddStateCommands(CLI::App& group, Context& context, const Shared& options) 
   AddNames(*retire, context, *options);
   retire->add_flag("--yes", options->yes, "Also when it is the last active one");
   retire->add_flag("--dry-run", options->dry_run, "Say what would be done, and do nothing");
+
+  CLI::App* revoke = AddCommand(group, context, "revoke", "Give up a retired key; needs a second officer",
+                                "dkimctl key revoke example.com r20260131\n"
+                                "dkimctl key revoke example.com r20260131 --yes",
+                                [&context, options] { return Revoke(context, *options); });
+  AddNames(*revoke, context, *options);
+  revoke->add_flag("--yes", options->yes, "Do not ask");
+  revoke->add_flag("--dry-run", options->dry_run, "Say what would be done, and do nothing");
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ constexpr char kFooter[] =
     "\n"
     "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 signerd cannot be\n"
     "reached, 4 (verify) a signature did not verify or there is none, (explain) the\n"
-    "message would be refused.";
+    "message would be refused, 5 the request waits for the approval of a second\n"
+    "person.";
 
 // What is wrong with the command line, and where to read more.
 std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
@@ -54,6 +55,7 @@ int Run(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "dkimctl " HALLMARK_VERSION, "Print the version and exit");
   app.add_option("--dir", context.directory, "Set-up [$HALLMARK_DIR or /etc/hallmark]")->type_name("DIR");
+  app.add_option("--as", context.as, "Another operator of the set-up: tls/NAME.pem")->type_name("NAME");
   hallmark::ctl::AddInitCommand(app, context);
   hallmark::ctl::AddDomainCommands(app, context);
   hallmark::ctl::AddProfileCommands(app, context);
@@ -67,6 +69,9 @@ int Run(int argc, char** argv) {
   hallmark::ctl::AddExplainCommand(app, context);
   hallmark::ctl::AddCertificateCommands(app, context);
   hallmark::ctl::AddStatusCommand(app, context);
+  hallmark::ctl::AddSessionCommands(app, context);
+  hallmark::ctl::AddOperatorCommands(app, context);
+  hallmark::ctl::AddApprovalCommands(app, context);
   try {  // CLI11 speaks in exceptions; they end here.
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {  // --help, --version

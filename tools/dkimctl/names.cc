@@ -40,6 +40,22 @@ std::string NameOf(admin::v1::Alignment alignment) {
   return ShortName(admin::v1::Alignment_Name(alignment), "ALIGNMENT_");
 }
 
+std::string NameOf(admin::v1::Role role) { return ShortName(admin::v1::Role_Name(role), "ROLE_"); }
+std::string NameOf(admin::v1::OperatorState state) {
+  return ShortName(admin::v1::OperatorState_Name(state), "OPERATOR_STATE_");
+}
+std::string NameOf(admin::v1::ApprovalState state) {
+  return ShortName(admin::v1::ApprovalState_Name(state), "APPROVAL_STATE_");
+}
+
+std::optional<admin::v1::Role> RoleByName(std::string_view name) {
+  using namespace admin::v1;
+  for (const Role role : {ROLE_AUDITOR, ROLE_OPERATOR, ROLE_OFFICER}) {
+    if (NameOf(role) == name) return role;
+  }
+  return std::nullopt;
+}
+
 std::optional<admin::v1::KeyAlgorithm> KeyAlgorithmByName(std::string_view name) {
   using namespace admin::v1;
   for (const KeyAlgorithm algorithm :

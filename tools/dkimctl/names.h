@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "hallmark/admin/v1/admin.pb.h"
+#include "hallmark/admin/v1/operators.pb.h"
 #include "hallmark/admin/v1/policy.pb.h"
 
 // How the API's enumerators and times are written on the command line and in tables.
@@ -21,6 +22,12 @@ std::string NameOf(admin::v1::PartnerState state);   // "suspended"
 std::string NameOf(admin::v1::RelayState state);     // "revoked"
 std::string NameOf(admin::v1::Alignment alignment);  // "relaxed"
 
+std::string NameOf(admin::v1::Role role);            // "officer"
+std::string NameOf(admin::v1::OperatorState state);  // "enrolled"
+std::string NameOf(admin::v1::ApprovalState state);  // "waiting"
+
+// nullopt when there is no such role.
+std::optional<admin::v1::Role> RoleByName(std::string_view name);
 // nullopt when there is no such algorithm.
 std::optional<admin::v1::KeyAlgorithm> KeyAlgorithmByName(std::string_view name);
 

@@ -68,7 +68,12 @@ TEST(Transitions, OnlyTheRowsOfTheTable) {
   EXPECT_EQ(Next(KeyState::kActive, Act::kActivate), std::nullopt);
   EXPECT_EQ(Next(KeyState::kGenerated, Act::kRetire), std::nullopt);
   EXPECT_EQ(Next(KeyState::kRetiring, Act::kRetire), std::nullopt);
-  EXPECT_EQ(Transitions().size(), 3u);
+  EXPECT_EQ(Next(KeyState::kRetiring, Act::kRevoke), KeyState::kRevoked);
+  EXPECT_EQ(Next(KeyState::kActive, Act::kRevoke), std::nullopt);
+  for (const Act act : {Act::kActivate, Act::kRetire, Act::kRevoke}) {
+    EXPECT_EQ(Next(KeyState::kRevoked, act), std::nullopt);
+  }
+  EXPECT_EQ(Transitions().size(), 4u);
 }
 
 TEST_F(Keys, SelectorSaysAlgorithmAndDateAndIsNeverUsedTwice) {
@@ -111,6 +116,18 @@ TEST_F(Keys, LifeOfAKey) {
   EXPECT_EQ(store_->GetKey("example.com", "s1")->state, KeyState::kRetiring);
   EXPECT_EQ(store_->GetKey("example.com", "s1")->state_since, kNow + std::chrono::hours(1));
   EXPECT_TRUE(manager_.Activate("example.com", "s1"));
+}
+
+TEST_F(Keys, ARevokedKeyStaysRevoked) {
+  ASSERT_TRUE(Generate("s1"));
+  ASSERT_TRUE(manager_.Activate("example.com", "s1"));
+  EXPECT_EQ(manager_.CanRevoke("example.com", "s1").error().reason, Reason::kStateConflict);
+  EXPECT_EQ(manager_.Revoke("example.com", "s1").error().reason, Reason::kStateConflict);
+  ASSERT_TRUE(manager_.Retire("example.com", "s1", true));
+  EXPECT_TRUE(manager_.CanRevoke("example.com", "s1"));
+  EXPECT_EQ(manager_.Revoke("example.com", "s1")->state, KeyState::kRevoked);
+  EXPECT_EQ(manager_.Activate("example.com", "s1").error().reason, Reason::kStateConflict);
+  EXPECT_EQ(Generate("s1").error().reason, Reason::kAlreadyExists);
 }
 
 TEST_F(Keys, AKeyThatCannotSignIsNotActivated) {

@@ -31,8 +31,8 @@ TEST(Errors, EveryReasonHasAStableNameAndADomain) {
     EXPECT_EQ(info.domain(), "hallmark");
     EXPECT_NE(status.code(), grpc::StatusCode::OK);
     // UNAVAILABLE is the one code that a relay retries, and RESOURCE_EXHAUSTED the one that asks for less: both say
-    // when, but for what is over until tomorrow or for good.
-    const std::set<std::string> over = {"DAILY_VOLUME_EXCEEDED", "RECIPIENTS_EXCEEDED"};
+    // when, but for what is over until tomorrow or for good, and for a lock-out, whose sentence says it.
+    const std::set<std::string> over = {"DAILY_VOLUME_EXCEEDED", "RECIPIENTS_EXCEEDED", "LOCKED_OUT"};
     const bool waits = status.code() == grpc::StatusCode::UNAVAILABLE ||
                        (status.code() == grpc::StatusCode::RESOURCE_EXHAUSTED && !over.contains(info.reason()));
     EXPECT_EQ(HasRetry(status), waits) << info.reason();

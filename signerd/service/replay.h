@@ -1,0 +1,23 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "signerd/service/admin_gate.h"
+
+namespace hallmark::service {
+
+// AdminGate::SetReplay for a method whose work is a function of its request: `work(caller, request, &response)`. The
+// response of an approved request goes nowhere; the approval says how it ended.
+template <class Request, class Response, class Work>
+void SetReplayOf(AdminGate& gate, const std::string& method, Work work) {
+  gate.SetReplay(method, [work = std::move(work)](const Caller& caller, const std::string& octets) -> Status {
+    Request request;
+    if (!request.ParseFromString(octets)) return MakeError(Reason::kInternal, "the request was not kept whole");
+    Response response;
+    return work(caller, std::as_const(request), &response);
+  });
+}
+
+}  // namespace hallmark::service
