@@ -9,6 +9,7 @@
 #include "firmware/runtime/certificate.h"
 #include "firmware/runtime/config.h"
 #include "firmware/runtime/encoding.h"
+#include "signerd/ledger/retention.h"
 
 namespace hallmark {
 namespace {
@@ -148,6 +149,7 @@ void ReadLedger(ConfigTable& table, SignerdConfig& config) {
   config.ledger.origin = table.String("origin", kOrigin, config.ledger.origin);
   if (!ledger::IsOrigin(config.ledger.origin))
     table.Reject("origin", "found \"" + config.ledger.origin + "\"", kOrigin);
+  config.keep_days = table.Integer("keep_days", 0, 0, ledger::Retention::kMostDays);
   const std::string recipients = table.String("recipients", kRecipients, "hashed");
   using Mode = ledger::Recipients::Mode;
   if (recipients == "clear") {

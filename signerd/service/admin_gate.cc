@@ -24,37 +24,60 @@ std::string JsonOf(const google::protobuf::Message& request) {
   return json.substr(0, end) + "...";
 }
 
+void Log(const Caller& caller, const Status& done) {
+  if (done) {
+    log::info("admin: {} by {}", caller.act.method, caller.name);
+  } else {
+    log::warn("admin: {} by {} failed: {}: {}", caller.act.method, caller.name, ReasonName(done.error().reason),
+              done.error().message);
+  }
+}
+
 }  // namespace
 
-AdminGate::Reactor* AdminGate::Run(Context* context, const Act& act, const google::protobuf::Message& request,
-                                   Work work) {
-  Reactor* reactor = context->DefaultReactor();
-  const auto peer = parts_.transport.Admit(*context->auth_context());
-  if (!peer) {
-    reactor->Finish(ToGrpcStatus(peer.error(), Audience::kOperator));
-    return reactor;
-  }
+Result<Caller> AdminGate::Identify(const grpc::ServerContextBase& context, const Act& act,
+                                   const google::protobuf::Message& request) const {
+  const auto peer = parts_.transport.Admit(*context.auth_context());
+  if (!peer) return peer.error();
   const std::vector<std::string>& identities = (*peer)->identities;
   const auto identity = std::find_if(identities.begin(), identities.end(),
                                      [&](const std::string& name) { return parts_.operators.contains(name); });
   if (identity == identities.end()) {
-    reactor->Finish(ToGrpcStatus(MakeError(Reason::kCallerUnknown, "the client certificate is not that of an operator"),
-                                 Audience::kOperator));
+    return MakeError(Reason::kCallerUnknown, "the client certificate is not that of an operator");
+  }
+  return Caller{*identity, Role::kOfficer, act, JsonOf(request)};
+}
+
+AdminGate::Reactor* AdminGate::Run(Context* context, const Act& act, const google::protobuf::Message& request,
+                                   Work work) {
+  Reactor* reactor = context->DefaultReactor();
+  auto caller = Identify(*context, act, request);
+  if (!caller) {
+    reactor->Finish(ToGrpcStatus(caller.error(), Audience::kOperator));
     return reactor;
   }
-  Caller caller{*identity, Role::kOfficer, act, JsonOf(request)};
-  boost::asio::post(thread_, [this, reactor, caller = std::move(caller), work = std::move(work)] {
+  boost::asio::post(thread_, [this, reactor, caller = std::move(*caller), work = std::move(work)] {
     const Status done = Carry(caller, work);
-    if (done) {
-      log::info("admin: {} by {}", caller.act.method, caller.name);
-      reactor->Finish(grpc::Status::OK);
-    } else {
-      log::warn("admin: {} by {} failed: {}: {}", caller.act.method, caller.name, ReasonName(done.error().reason),
-                done.error().message);
-      reactor->Finish(ToGrpcStatus(done.error(), Audience::kOperator));
-    }
+    Log(caller, done);
+    reactor->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
   });
   return reactor;
+}
+
+Result<Caller> AdminGate::Admit(const grpc::ServerContextBase& context, const Act& act,
+                                const google::protobuf::Message& request) {
+  auto caller = Identify(context, act, request);
+  if (!caller || act.least == Role::kAuditor) return caller;
+  const Status begun = Journal(*caller, "BEGUN");
+  if (!begun) return begun.error();
+  return caller;
+}
+
+void AdminGate::Done(const Caller& caller, Status done) {
+  boost::asio::post(thread_, [this, caller, done = std::move(done)] {
+    const Status kept = Journal(caller, done ? "OK" : std::string(ReasonName(done.error().reason)));
+    Log(caller, done ? kept : done);
+  });
 }
 
 // Reading is recorded when it is done; what changes something is recorded as begun before it is carried out, so that

@@ -56,12 +56,22 @@ class AdminGate {
   // call does.
   Reactor* Run(Context* context, const Act& act, const google::protobuf::Message& request, Work work);
 
+  // The checks of Run for a method that streams its answer and so runs on a thread of its own: the caller, when it may
+  // `act`. What changes something is put on the ledger as begun, which waits for the disk; it must not be done when
+  // this is an error. The method's end is told by Done.
+  Result<Caller> Admit(const grpc::ServerContextBase& context, const Act& act,
+                       const google::protobuf::Message& request);
+  // Puts the outcome of what was admitted on the ledger; does not wait for it. Once, before the gate ends.
+  void Done(const Caller& caller, Status done);
+
   // For `work` that gives rights away or forgives: puts `danger`, a sentence for a person, on the ledger before it is
   // done. One operator is enough for it (docs/security.md says what is missing). kLedgerUnavailable: it must not be
   // done.
   Status RecordDanger(const Caller& caller, const std::string& danger);
 
  private:
+  Result<Caller> Identify(const grpc::ServerContextBase& context, const Act& act,
+                          const google::protobuf::Message& request) const;
   Status Carry(const Caller& caller, const Work& work);
   Status Journal(const Caller& caller, const std::string& outcome) const;
   const Parts parts_;

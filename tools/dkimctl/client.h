@@ -46,6 +46,27 @@ class AdminClient {
     return response;
   }
 
+  // Calls a method that streams its answer, for as long as that takes, and gives each message to `take`, whose failure
+  // ends the call.
+  template <class AnyStub, class Request, class Response>
+  Answer<void> Stream(std::unique_ptr<grpc::ClientReader<Response>> (AnyStub::*method)(grpc::ClientContext*,
+                                                                                       const Request&),
+                      const Request& request, const std::function<Answer<void>(const Response&)>& take) {
+    AnyStub stub(channel_);
+    grpc::ClientContext call;
+    const auto reader = (stub.*method)(&call, request);
+    Response response;
+    Answer<void> taken;
+    while (taken && reader->Read(&response)) {
+      taken = take(response);
+      if (!taken) call.TryCancel();
+    }
+    const grpc::Status status = reader->Finish();
+    if (!taken) return taken;
+    if (!status.ok()) return FromStatus(status, server_);
+    return {};
+  }
+
   // Every page.
   Answer<admin::v1::ListDomainsResponse> ListDomains();
   // `domain` empty: of all domains.

@@ -19,7 +19,7 @@ constexpr char kFooter[] =
     "\n"
     "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 signerd cannot be\n"
     "reached, 4 (verify) a signature did not verify or there is none, (explain) the\n"
-    "message would be refused.";
+    "message would be refused, (ledger verify) the ledger is not whole.";
 
 // What is wrong with the command line, and where to read more.
 std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
@@ -66,6 +66,7 @@ int Run(int argc, char** argv) {
   hallmark::ctl::AddRelayCommands(app, context);
   hallmark::ctl::AddExplainCommand(app, context);
   hallmark::ctl::AddCertificateCommands(app, context);
+  hallmark::ctl::AddLedgerCommands(app, context);
   hallmark::ctl::AddStatusCommand(app, context);
   try {  // CLI11 speaks in exceptions; they end here.
     app.parse(argc, argv);
