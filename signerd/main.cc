@@ -129,7 +129,8 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   const auto indexer = ledger::Indexer::Start((*ledger)->directory(), [&] { return (*ledger)->durable().size; });
   auto retention = ledger::Retention::Start(**ledger, *indexer, clock, config.keep_days);
   if (!retention) return retention.error();
-  pipeline::Pipeline pipeline(config.pipeline, tokens, clock, current, quotas, **ledger, *recipients);
+  pipeline::Pipeline pipeline(config.pipeline, tokens, clock, current, quotas, **ledger, *recipients,
+                              [&](std::uint64_t sequence) { return indexer->Record(sequence); });
   keys::KeyManager keys(**store, signer, clock, publish);
   auto signing_transport = service::Transport::Open("signing", config.signing, current, clock);
   if (!signing_transport) return signing_transport.error();
@@ -151,6 +152,8 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
                                          }});
   done = RestoreQuotas(**ledger, *indexer, clock, *current.Get(), quotas);
   if (!done) log::warn("partners' volume of today begins at nothing: {}", done.error().message);
+  done = pipeline.Recall();
+  if (!done) log::warn("answers given before this start are not known again: {}", done.error().message);
 
   tokens.Start();
   (*ledger)->Start(checkpoint_key);

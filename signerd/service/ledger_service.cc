@@ -196,6 +196,12 @@ void LedgerService::FillStatus(api::LedgerStatus& response) const {
   const auto retention = parts_.retention.state();
   response.set_first_record(retention.first);
   response.set_retention_problem(retention.problem);
+  const auto sink = parts_.ledger.sink();
+  if (!sink) return;
+  response.mutable_sink()->set_required(sink->required);
+  response.mutable_sink()->set_available(sink->available);
+  response.mutable_sink()->set_written_records(sink->written);
+  response.mutable_sink()->set_dropped_records(sink->dropped);
 }
 
 void LedgerService::FillRetention(api::Retention& response) const {

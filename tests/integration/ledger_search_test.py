@@ -296,5 +296,48 @@ class QuotaTest(unittest.TestCase):
             self.assertEqual(deployment.error_reason(refused), "DAILY_VOLUME_EXCEEDED")
 
 
+class RetryTest(unittest.TestCase):
+    def signatures(self, hallmark):
+        return [record for record in ledger_files.records(hallmark.folder / "state" / "ledger") if record.HasField("signature")]
+
+    def test_a_request_that_comes_again_gets_the_same_answer(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            first = hallmark.sign(message(1), request_id="one")
+            fields = [one.header_field for one in first.signatures]
+            again = hallmark.sign(message(1), request_id="one")
+            self.assertEqual([one.header_field for one in again.signatures], fields)
+            self.assertEqual((again.request_id, again.signing_domain), ("one", "example.com"))
+            other = hallmark.call_error(hallmark.sign, message(2), request_id="one")
+            self.assertEqual(deployment.error_reason(other), "REQUEST_ID_REUSED")
+            hallmark.kill()
+            hallmark.start()
+            again = hallmark.sign(message(1), request_id="one")
+            self.assertEqual([one.header_field for one in again.signatures], fields)
+            other = hallmark.call_error(hallmark.sign, message(2), request_id="one")
+            self.assertEqual(deployment.error_reason(other), "REQUEST_ID_REUSED")
+            hallmark.sign(message(1))  # without an id it is another request
+            hallmark.stop()
+            self.assertEqual(len(self.signatures(hallmark)), 4)
+
+
+class SinkTest(unittest.TestCase):
+    def test_a_second_file_has_every_record(self):
+        with deployment.Deployment(start=False) as hallmark:
+            copy = hallmark.folder / "copy.jsonl"
+            quick_checkpoints(hallmark, f'[ledger.sink]\nkind = "file"\npath = "{copy}"\nmode = "required"\n')
+            hallmark.start()
+            hallmark.add_domain("example.com")
+            hallmark.sign(message(1))
+            status = hallmark.dkimctl_json("ledger", "status")["sink"]
+            self.assertEqual((status["required"], status["available"], status["dropped_records"]), (True, True, "0"))
+            hallmark.stop()
+            lines = [json.loads(line) for line in copy.read_text().splitlines()]
+            kept = ledger_files.records(hallmark.folder / "state" / "ledger")
+            self.assertEqual([int(line.get("sequence", 0)) for line in lines], list(range(len(kept))))
+            self.assertEqual([line["signature"]["selector"] for line in lines if "signature" in line],
+                             [record.signature.selector for record in kept if record.HasField("signature")])
+
+
 if __name__ == "__main__":
     unittest.main()
