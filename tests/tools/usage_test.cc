@@ -36,6 +36,15 @@ const Words kCommands[] = {{"init"},
                            {"relay", "list"},
                            {"relay", "show"},
                            {"relay", "revoke"},
+                           {"ledger", "search"},
+                           {"ledger", "show"},
+                           {"ledger", "prove"},
+                           {"ledger", "verify"},
+                           {"ledger", "export"},
+                           {"ledger", "checkpoint"},
+                           {"ledger", "rebuild-index"},
+                           {"ledger", "retention"},
+                           {"ledger", "status"},
                            {"explain"},
                            {"status"}};
 
@@ -62,8 +71,8 @@ TEST_P(Help, HasExamplesAndCommonOptions) {
 INSTANTIATE_TEST_SUITE_P(OfEvery, Help, testing::ValuesIn(kCommands));
 
 TEST(Help, OfGroupsHasExamples) {
-  for (const Words& words :
-       {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}, Words{"partner"}, Words{"relay"}}) {
+  for (const Words& words : {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}, Words{"partner"},
+                             Words{"relay"}, Words{"ledger"}}) {
     Words line = words;
     line.push_back("--help");
     const auto run = Dkimctl(line);

@@ -284,8 +284,7 @@ void AddSearch(CLI::App& group, Context& context, const std::shared_ptr<Options>
   search->add_option("--from", *request->mutable_from(), "From this author")->type_name("ADDRESS");
   search->add_option("--kind", *request->mutable_kind(), "signature, admin_act or alert")->type_name("KIND");
   search->add_option("--page", *request->mutable_page_token(), "Go on where a page ended")->type_name("TOKEN");
-  search->add_option("--since", options->since, "Not before: a day, an RFC 3339 time, or 90m, 36h, 7d ago")
-      ->type_name("TIME");
+  search->add_option("--since", options->since, "Not before: 2026-01-31, RFC 3339, 36h, 7d")->type_name("TIME");
   search->add_option("--until", options->until, "Before this time")->type_name("TIME");
   search
       ->add_option_function<int>(
@@ -320,7 +319,7 @@ void AddLedgerCommands(CLI::App& app, Context& context) {
   prove->add_option("--out", options->out, "File for the proof [standard output]")->type_name("FILE");
   AddTimeout(*prove, context);
 
-  CLI::App* verify = AddCommand(*group, context, "verify", "Check the whole ledger; exit code 4 when it is not whole",
+  CLI::App* verify = AddCommand(*group, context, "verify", "Check the ledger; exit code 4: not whole",
                                 "dkimctl ledger verify\ndkimctl ledger verify --checkpoint kept-elsewhere",
                                 [&context, options] { return Verify(context, *options); });
   verify->add_option("--checkpoint", options->checkpoint, "Checkpoints that you kept elsewhere")->type_name("FILE");
@@ -330,14 +329,14 @@ void AddLedgerCommands(CLI::App& app, Context& context) {
                                 [&context, options] { return Export(context, *options); });
   output->add_option("FOLDER", options->directory, "Made anew")->required()->type_name("");
 
-  CLI::App* checkpoint = AddCommand(*group, context, "checkpoint", "Show the newest signed head, to keep elsewhere",
+  CLI::App* checkpoint = AddCommand(*group, context, "checkpoint", "Show the newest signed head, to keep",
                                     "dkimctl ledger checkpoint --out kept-elsewhere",
                                     [&context, options] { return Checkpoint(context, *options); });
   checkpoint->add_option("--out", options->out, "File to write it to")->type_name("FILE");
   AddTimeout(*checkpoint, context);
 
-  AddCommand(*group, context, "rebuild-index", "Make the search index anew, while signing goes on",
-             "dkimctl ledger rebuild-index", [&context] { return Rebuild(context); });
+  AddCommand(*group, context, "rebuild-index", "Make the search index anew", "dkimctl ledger rebuild-index",
+             [&context] { return Rebuild(context); });
 
   CLI::App* retention = AddCommand(*group, context, "retention", "Show or set how long records are kept",
                                    "dkimctl ledger retention\ndkimctl ledger retention --keep-days 400",
@@ -349,7 +348,7 @@ void AddLedgerCommands(CLI::App& app, Context& context) {
   retention->add_flag("--yes", options->yes, "Do not ask");
   AddTimeout(*retention, context);
 
-  CLI::App* status = AddCommand(*group, context, "status", "How far the ledger, its checkpoints and its index are",
+  CLI::App* status = AddCommand(*group, context, "status", "How far ledger, checkpoints and index are",
                                 "dkimctl ledger status", [&context] { return ShowStatus(context); });
   AddTimeout(*status, context);
 }
