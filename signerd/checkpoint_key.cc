@@ -86,4 +86,19 @@ Result<Bytes> CheckpointKey::Sign(const std::string& text) {
   return answer.get();
 }
 
+Result<ledger::VerifierKey> RecordedVerifierKey(store::Store& store, const std::string& origin) {
+  const auto row = store.GetLedgerKey();
+  if (!row) return row.error();
+  if (!*row) return MakeError(Reason::kNotFound, "no checkpoint has been signed yet; try again in some seconds");
+  const auto key = dkim::PublicKey::FromSpki((*row)->spki);
+  if (!key) return key.error();
+  const Bytes raw = key->RecordData();
+  ledger::VerifierKey verifier{origin, {}};
+  if (raw.size() != verifier.key.size()) {
+    return MakeError(Reason::kStorageFailed, "the ledger's recorded key is not of Ed25519");
+  }
+  std::copy(raw.begin(), raw.end(), verifier.key.begin());
+  return verifier;
+}
+
 }  // namespace hallmark

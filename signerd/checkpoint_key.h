@@ -28,4 +28,8 @@ class CheckpointKey final : public ledger::CheckpointSigner {
   std::shared_ptr<const snapshot::Key> key_;  // null until it was found or made
 };
 
+// Who signs the checkpoints of the log `origin`, as recorded. kNotFound: the key is made with the first checkpoint. Any
+// thread.
+Result<ledger::VerifierKey> RecordedVerifierKey(store::Store& store, const std::string& origin);
+
 }  // namespace hallmark

@@ -9,6 +9,7 @@
 #include "firmware/runtime/certificate.h"
 #include "firmware/runtime/config.h"
 #include "firmware/runtime/encoding.h"
+#include "signerd/ledger/retention.h"
 
 namespace hallmark {
 namespace {
@@ -138,6 +139,24 @@ std::string DefaultOrigin() {
   return "hallmark/" + std::string(host);
 }
 
+ledger::SinkConfig ReadSink(ConfigTable& table) {
+  ledger::SinkConfig sink;
+  constexpr std::string_view kKinds = "\"file\" or \"journald\"", kModes = "\"required\" or \"best-effort\"";
+  const std::string kind = table.String("kind", kKinds);
+  if (kind == "file") {
+    sink.path = table.Path("path", "the file that records are appended to");
+  } else if (kind == "journald") {
+    sink.kind = ledger::SinkKind::kJournald;
+  } else if (!kind.empty()) {
+    table.Reject("kind", "found \"" + kind + "\"", kKinds);
+  }
+  const std::string mode = table.String("mode", kModes, "best-effort");
+  if (mode != "required" && mode != "best-effort") table.Reject("mode", "found \"" + mode + "\"", kModes);
+  sink.required = mode == "required";
+  sink.timeout = std::chrono::milliseconds(table.Integer("timeout_ms", 2000, 10, 60'000));
+  return sink;
+}
+
 void ReadLedger(ConfigTable& table, SignerdConfig& config) {
   constexpr std::string_view kOrigin = "a name without white space and \"+\", for example \"hallmark/mx.example.com\"";
   constexpr std::string_view kRecipients = "clear, hashed or none";
@@ -148,6 +167,10 @@ void ReadLedger(ConfigTable& table, SignerdConfig& config) {
   config.ledger.origin = table.String("origin", kOrigin, config.ledger.origin);
   if (!ledger::IsOrigin(config.ledger.origin))
     table.Reject("origin", "found \"" + config.ledger.origin + "\"", kOrigin);
+  if (auto sink = table.OptionalTable("sink")) config.ledger.sink = ReadSink(*sink);
+  config.pipeline.deduplication.entries =
+      static_cast<std::size_t>(table.Integer("request_ids", 500'000, 0, 10'000'000));
+  config.keep_days = table.Integer("keep_days", 0, 0, ledger::Retention::kMostDays);
   const std::string recipients = table.String("recipients", kRecipients, "hashed");
   using Mode = ledger::Recipients::Mode;
   if (recipients == "clear") {

@@ -27,6 +27,7 @@ struct SignerdConfig {
   std::string log_level = "info";
   pipeline::PipelineConfig pipeline;
   ledger::LedgerConfig ledger;
+  std::int64_t keep_days = 0;  // of the ledger's records, where no operator has set it; 0: for ever
   ledger::Recipients::Mode recipients = ledger::Recipients::Mode::kHashed;
   std::vector<tokens::TokenConfig> tokens;  // at least one; the first is the default
 };

@@ -18,12 +18,15 @@
 #include "signerd/config.h"
 #include "signerd/initial_policy.h"
 #include "signerd/keys/key_manager.h"
+#include "signerd/ledger/indexer.h"
 #include "signerd/ledger/ledger.h"
+#include "signerd/ledger/retention.h"
 #include "signerd/pipeline/pipeline.h"
 #include "signerd/policy/policy_file.h"
 #include "signerd/service/admin_gate.h"
 #include "signerd/service/admin_service.h"
 #include "signerd/service/certificate_service.h"
+#include "signerd/service/ledger_service.h"
 #include "signerd/service/listener.h"
 #include "signerd/service/operator_service.h"
 #include "signerd/service/policy_service.h"
@@ -38,6 +41,7 @@ namespace {
 
 constexpr std::chrono::seconds kDrain{10};
 constexpr std::chrono::milliseconds kHealthInterval{250};
+constexpr std::chrono::seconds kIndexWait{45};          // within what systemd gives a start
 constexpr std::int64_t kAdminMessageOctets = 64 << 20;  // a policy of 100,000 domains, and room
 
 // signerd holds no PIN and no DKIM key, but it holds TLS keys and mail: neither belongs in a core dump.
@@ -69,6 +73,26 @@ void ServeUntilSignal(const sigset_t& signals, tokens::TokenSet& tokens, const l
     if (ready != serving) signing.SetServing(ready);
     serving = ready;
   }
+}
+
+// What partners have sent today, from the ledger: a restart gives nobody a new day. An index that is made anew may take
+// long; then the day's volume is that of what was indexed in time.
+Status RestoreQuotas(const ledger::Ledger& ledger, const ledger::Indexer& indexer, const Clock& clock,
+                     const snapshot::Snapshot& snapshot, admission::Quotas& quotas) {
+  const std::uint64_t size = ledger.durable().size;
+  if (!indexer.WaitFor(size, kIndexWait)) {
+    log::warn("the ledger's index has {} of {} records after {} s: partners' volume of today is counted from these",
+              indexer.state().indexed, size, kIndexWait.count());
+  }
+  const auto today = std::chrono::floor<std::chrono::days>(clock.Now());
+  const auto totals = indexer.Totals(today.time_since_epoch().count());
+  if (!totals) return totals.error();
+  for (const auto& [partner, total] : *totals) {
+    if (snapshot.FindPartner(partner) == nullptr) continue;
+    quotas.Restore(partner, static_cast<std::uint64_t>(total.messages), static_cast<std::uint64_t>(total.recipients),
+                   today);
+  }
+  return Ok();
 }
 
 Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
@@ -103,7 +127,11 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   if (!recipients) return recipients.error();
   auto ledger = ledger::Ledger::Open(config.ledger, clock);
   if (!ledger) return ledger.error();
-  pipeline::Pipeline pipeline(config.pipeline, tokens, clock, current, quotas, **ledger, *recipients);
+  const auto indexer = ledger::Indexer::Start((*ledger)->directory(), [&] { return (*ledger)->durable().size; });
+  auto retention = ledger::Retention::Start(**ledger, *indexer, clock, config.keep_days);
+  if (!retention) return retention.error();
+  pipeline::Pipeline pipeline(config.pipeline, tokens, clock, current, quotas, **ledger, *recipients,
+                              [&](std::uint64_t sequence) { return indexer->Record(sequence); });
   keys::KeyManager keys(**store, signer, clock, publish);
   auto signing_transport = service::Transport::Open("signing", config.signing, current, clock);
   if (!signing_transport) return signing_transport.error();
@@ -123,15 +151,24 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
       {gate, **store, keys, current, pipeline, tokens, clock, publish, HALLMARK_VERSION});
   service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
   service::CertificateService certificate_service({gate, **store, current, watch, clock, publish});
+  service::LedgerService ledger_service({gate, **ledger, *indexer, **retention, *recipients, [&] {
+                                           const auto key = (*ledger)->verifier_key();
+                                           return key ? Result<ledger::VerifierKey>(*key)
+                                                      : RecordedVerifierKey(**store, config.ledger.origin);
+                                         }});
+  done = RestoreQuotas(**ledger, *indexer, clock, *current.Get(), quotas);
+  if (!done) log::warn("partners' volume of today begins at nothing: {}", done.error().message);
+  done = pipeline.Recall();
+  if (!done) log::warn("answers given before this start are not known again: {}", done.error().message);
 
   tokens.Start();
   (*ledger)->Start(checkpoint_key);
   auto signing = service::Listener::Start(**signing_transport, {&signing_service}, "hallmark.signing.v1.SigningService",
                                           config.message_octets);
   if (!signing) return signing.error();
-  auto admin = service::Listener::Start(**admin_transport,
-                                        {&admin_service, &policy_service, &certificate_service, &operator_service},
-                                        "hallmark.admin.v1.AdminService", kAdminMessageOctets);
+  auto admin = service::Listener::Start(
+      **admin_transport, {&admin_service, &policy_service, &certificate_service, &operator_service, &ledger_service},
+      "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");

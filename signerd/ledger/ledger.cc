@@ -11,6 +11,12 @@ namespace {
 // Records of one write; a batch that is longer is made durable in several.
 constexpr std::size_t kMostRecords = 4096;
 constexpr std::size_t kMostOctets = 4u << 20;
+// Who waits for some of the records of one write.
+struct Answer {
+  Ledger::Done done;
+  std::size_t records;
+};
+
 // How often a ledger that can't be written is tried again while nobody asks.
 constexpr std::chrono::milliseconds kRetry{500};
 
@@ -46,6 +52,11 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const LedgerConfig& config, const C
   if (!cut) return cut.error();
   if (!notes.empty()) ledger->checkpoint_ = notes.back();
   ledger->checkpointed_ = newest.size;
+  if (config.sink) {
+    auto sink = Sink::Start(*config.sink);
+    if (!sink) return sink.error();
+    ledger->sink_ = std::move(*sink);
+  }
   ledger->writer_ = std::thread([raw = ledger.get()] { raw->Write(); });
   return ledger;
 }
@@ -118,6 +129,10 @@ std::optional<VerifierKey> Ledger::verifier_key() const {
   return key_;
 }
 
+std::optional<SinkStatus> Ledger::sink() const {
+  return sink_ == nullptr ? std::nullopt : std::optional(sink_->status());
+}
+
 void Ledger::Write() {
   while (true) {
     std::vector<Waiting> batch;
@@ -153,16 +168,27 @@ void Ledger::WriteBatch(std::vector<Waiting> batch) {
       }
       ++next;
     }
-    std::uint64_t sequence = tail_.size();
+    const std::uint64_t sequence = tail_.size();
     const Status done = tail_.Append(records, now_us());
     Tell(done);
     if (done) {
       const std::lock_guard lock(mutex_);
       durable_ = tail_.head();
     }
-    for (std::size_t i = begin; i < next; ++i) {
-      batch[i].done(done ? Result<std::uint64_t>(sequence) : Result<std::uint64_t>(done.error()));
-      sequence += batch[i].records.size();
+    std::vector<Answer> answers;
+    for (std::size_t i = begin; i < next; ++i) answers.push_back({std::move(batch[i].done), batch[i].records.size()});
+    const auto answer = [answers = std::move(answers)](Result<std::uint64_t> first) {
+      for (const Answer& one : answers) {
+        one.done(first);
+        if (first) *first += one.records;
+      }
+    };
+    if (!done) {
+      answer(done.error());
+    } else if (sink_ != nullptr) {
+      sink_->Send(std::move(records), sequence, answer);
+    } else {
+      answer(sequence);
     }
   }
 }

@@ -15,6 +15,7 @@
 #include "firmware/runtime/result.h"
 #include "hallmark/ledger/v1/record.pb.h"
 #include "signerd/ledger/checkpoint.h"
+#include "signerd/ledger/sink.h"
 #include "signerd/ledger/tail.h"
 
 namespace hallmark::ledger {
@@ -36,6 +37,7 @@ struct LedgerConfig {
   std::chrono::seconds checkpoint_interval{10};
   std::string origin;  // of the checkpoints, and the name of their key
   OpenLedgerFile open = &OpenOnDisk;
+  std::optional<SinkConfig> sink;  // a second place for every record
 };
 
 // What was signed, for whom and when, and what operators did: records in an append-only log, durable before anyone is
@@ -56,8 +58,9 @@ class Ledger {
   // Writes what has been appended, and ends. Later Appends fail. Safe to repeat.
   void Stop();
 
-  // Any thread; does not wait. `done` is called once, on the writer's thread, and must not block: with the sequence
-  // number of the first record when all are durable; with kLedgerUnavailable when none of them is part of the ledger.
+  // Any thread; does not wait. `done` is called once, on a thread of the ledger's, and must not block: with the
+  // sequence number of the first record when all are durable; with kLedgerUnavailable when none of them is part of the
+  // ledger, or a required sink has not taken them in time.
   using Done = std::function<void(Result<std::uint64_t>)>;
   void Append(std::vector<std::string> records, Done done);
   // Waits for it. Not on the writer's thread. Its time is set where it has none.
@@ -68,6 +71,8 @@ class Ledger {
   // The newest one, and who signed it. Any thread.
   std::optional<std::string> latest_checkpoint() const;
   std::optional<VerifierKey> verifier_key() const;
+  // Of the second place; nothing where there is none. Any thread.
+  std::optional<SinkStatus> sink() const;
   // Why it can't be written now; nothing when it can. Any thread, without waiting.
   bool available() const { return available_.load(); }
   const std::filesystem::path& directory() const { return config_.directory; }
@@ -105,6 +110,7 @@ class Ledger {
   std::uint64_t checkpoints_length_ = 0;
   bool told_ = false;  // that checkpoints can't be signed
 
+  std::unique_ptr<Sink> sink_;  // null: none is wanted
   std::thread writer_, signer_;
 };
 

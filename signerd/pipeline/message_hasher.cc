@@ -19,9 +19,12 @@ Result<Admitted> Admit(const Origin& origin, const Reception& reception, const d
                        std::optional<std::uint64_t> octets) {
   auto decision = admission::Decide(QuestionOf(origin, header, octets, reception.clock.Now()));
   if (!decision) return decision.error();
+  if (reception.repeated && reception.repeated(origin)) {
+    return Admitted{decision->partner, decision->domain, std::move(decision->author), {}, false};
+  }
   auto charge = reception.quotas.Take(*decision->partner, origin.envelope.recipients.size(), reception.clock.Precise());
   if (!charge) return charge.error();
-  return Admitted{decision->partner, decision->domain, std::move(decision->author), std::move(*charge)};
+  return Admitted{decision->partner, decision->domain, std::move(decision->author), std::move(*charge), true};
 }
 
 }  // namespace

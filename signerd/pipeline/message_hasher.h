@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +42,7 @@ struct Admitted {
   const snapshot::Domain* domain;  // the signing domain
   dkim::Author author;
   admission::Charge charge;  // what it was counted as; given back where it is not signed in the end
+  bool counted = true;       // false: a repeated request, which is only counted where it turns out to be a new one
 };
 
 // What every message is let in by.
@@ -49,6 +51,8 @@ struct Reception {
   admission::Quotas& quotas;
   const Clock& clock;
   dkim::Limits limits;
+  // Whether such a request is known already. Any thread, does not wait.
+  std::function<bool(const Origin&)> repeated = {};
 };
 
 // What is asked of admission about a message with this header. `octets` is its size where it is known.

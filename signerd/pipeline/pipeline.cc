@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "firmware/runtime/log.h"
+#include "signerd/pipeline/recall.h"
 #include "signerd/pipeline/records.h"
 
 namespace hallmark::pipeline {
@@ -51,18 +52,28 @@ struct Pipeline::Work {
   bool entered = false;                 // holds a credit
   std::optional<ParsedMessage> parsed;  // until its body is hashed
   std::optional<HashedMessage> hashed;
+  std::optional<Fingerprint> fingerprint;              // where there is a request_id
+  std::optional<Deduplication<WorkPointer>::Name> id;  // while it is the first of its request_id
+  std::uint64_t first_record = 0;                      // once it is on the ledger
   std::vector<Slot> slots;
   std::atomic<std::size_t> remaining{0};
 };
 
 Pipeline::Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock,
                    const snapshot::Current& snapshot, admission::Quotas& quotas, ledger::Ledger& ledger,
-                   const ledger::Recipients& recipients)
+                   const ledger::Recipients& recipients, ReadRecord read_record)
     : intake_(config.in_flight),
-      reception_{snapshot, quotas, clock, config.limits},
+      deduplication_config_(config.deduplication),
+      deduplication_(config.deduplication),
+      reception_{snapshot, quotas, clock, config.limits,
+                 [this](const Origin& origin) {
+                   const std::string& id = origin.envelope.request_id;
+                   return !id.empty() && deduplication_.Knows(deduplication_.NameOf(origin.relay->name, id));
+                 }},
       tokens_(tokens),
       ledger_(ledger),
       recipients_(recipients),
+      read_record_(std::move(read_record)),
       pool_(ThreadCount(config.threads)),
       prepare_(pool_, ThreadCount(config.threads),
                [this](std::vector<WorkPointer> batch) { Prepare(std::move(batch)); }),
@@ -70,6 +81,15 @@ Pipeline::Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const
               [this](std::vector<WorkPointer> batch) { Finish(std::move(batch)); }) {}
 
 Pipeline::~Pipeline() { pool_.join(); }
+
+Status Pipeline::Recall() {
+  // As many records as there could be answers with two signatures each.
+  return RecallAnswers(ledger_, reception_.clock.Now() - deduplication_config_.window,
+                       2 * deduplication_config_.entries, [this](const PastAnswer& past) {
+                         deduplication_.Recall(deduplication_.NameOf(past.relay, past.request_id), past.fingerprint,
+                                               past.first, past.count, past.when);
+                       });
+}
 
 void Pipeline::Submit(Job job) {
   const auto work = std::make_shared<Work>(std::move(job));
@@ -117,9 +137,14 @@ void Pipeline::Prepare(std::vector<WorkPointer> batch) {
     }
   }
   GiveBack(std::move(bodies));
+  GoOn(hashed);
+}
 
+// From the hashed message to the token.
+void Pipeline::GoOn(const std::vector<WorkPointer>& hashed) {
   std::vector<tokens::Signing> signings;
   for (const WorkPointer& work : hashed) {
+    if (!IsFirst(work)) continue;
     const Status laid_out = LayOut(*work);
     if (laid_out) {
       CollectSignings(work, signings);
@@ -128,6 +153,76 @@ void Pipeline::Prepare(std::vector<WorkPointer> batch) {
     }
   }
   if (!signings.empty()) tokens_.Sign(std::move(signings));
+}
+
+// Whether it is to be signed: false when another request of its request_id answers it, or has.
+bool Pipeline::IsFirst(const WorkPointer& work) {
+  const Origin& origin = work->job.origin;
+  if (origin.envelope.request_id.empty()) return true;
+  using Requests = Deduplication<WorkPointer>;
+  const auto name = Requests::NameOf(origin.relay->name, origin.envelope.request_id);
+  if (!work->fingerprint) work->fingerprint = FingerprintOf(origin, *work->hashed);
+  const auto found = deduplication_.Begin(name, *work->fingerprint, reception_.clock.Now(), work);
+  if (found.outcome == Requests::Outcome::kWaits) return false;  // and may be answered by now
+  if (found.outcome == Requests::Outcome::kAnswered) {
+    AnswerAgain(*work, found.first, found.count);
+    return false;
+  }
+  if (found.outcome == Requests::Outcome::kFirst) work->id = name;
+  Status may = ChargeLate(*work);
+  if (may && found.outcome == Requests::Outcome::kReused) {
+    may = MakeError(Reason::kRequestIdReused, "request_id: it was used for another message within the last minutes");
+  }
+  if (may) return true;
+  work->hashed->admitted.charge = {};
+  Answer(*work, may.error());
+  return false;
+}
+
+// Counts what was taken for a repetition and is none.
+Status Pipeline::ChargeLate(Work& work) {
+  Admitted& admitted = work.hashed->admitted;
+  if (admitted.counted) return Ok();
+  auto charge =
+      reception_.quotas.Take(*admitted.partner, work.job.origin.envelope.recipients.size(), reception_.clock.Precise());
+  if (!charge) return charge.error();
+  admitted.charge = std::move(*charge);
+  admitted.counted = true;
+  return Ok();
+}
+
+void Pipeline::AnswerAgain(Work& work, std::uint64_t first, std::uint32_t count) {
+  work.hashed->admitted.charge = {};  // given back: its first answer was counted
+  std::vector<std::string> records;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    auto record = read_record_(first + i);
+    if (record) records.push_back(std::move(*record));
+  }
+  auto answer = AnswerFrom(records);
+  if (!answer || records.size() != count) {
+    log::error("ledger: the answer in record {} cannot be read back", first);
+    Answer(work, MakeError(Reason::kLedgerUnavailable, "the answer cannot be read back from the ledger"));
+    return;
+  }
+  answer->warnings =
+      dkim::FindWarnings(work.hashed->header, work.hashed->body_facts ? &*work.hashed->body_facts : nullptr,
+                         *work.hashed->admitted.domain->profile);
+  Answer(work, std::move(answer));
+}
+
+// Those that came again meanwhile: they get the same, or where it failed try themselves.
+void Pipeline::AnswerWaiters(Work& work, const Result<SignedMessage>& result) {
+  const auto name = *std::exchange(work.id, std::nullopt);
+  if (result) {
+    const auto count = static_cast<std::uint32_t>(result->signatures.size());
+    for (const WorkPointer& waiter : deduplication_.Finish(name, work.first_record, count, reception_.clock.Now())) {
+      waiter->hashed->admitted.charge = {};
+      Answer(*waiter, *result);
+    }
+    return;
+  }
+  const std::vector<WorkPointer> waiters = deduplication_.Forget(name);
+  if (!waiters.empty()) boost::asio::post(pool_, [this, waiters] { GoOn(waiters); });
 }
 
 std::unique_ptr<dkim::BodyBatch> Pipeline::TakeBodies() {
@@ -218,7 +313,7 @@ void Pipeline::Finish(std::vector<WorkPointer> batch) {
       Answer(*work, message.error());
       continue;
     }
-    for (std::string& record : RecordsOf(*work)) records.push_back(std::move(record));
+    for (std::string& record : RecordsOf(*work, *message)) records.push_back(std::move(record));
     recorded->push_back({work, std::move(*message)});
   }
   if (records.empty()) return;
@@ -235,15 +330,20 @@ void Pipeline::Finish(std::vector<WorkPointer> batch) {
 }
 
 void Pipeline::AnswerRecorded(std::vector<Recorded> batch, const Result<std::uint64_t>& sequence) {
+  std::uint64_t next = sequence ? *sequence : 0;
   for (Recorded& one : batch) {
+    one.work->first_record = next;
+    next += one.message.signatures.size();
     Answer(*one.work, sequence ? Result<SignedMessage>(std::move(one.message)) : sequence.error());
   }
 }
 
-std::vector<std::string> Pipeline::RecordsOf(const Work& work) const {
+std::vector<std::string> Pipeline::RecordsOf(const Work& work, const SignedMessage& made) const {
   const HashedMessage& message = *work.hashed;
   std::vector<RecordedSignature> signatures;
-  for (const Work::Slot& slot : work.slots) signatures.push_back({*slot.key, slot.prepared.digest});
+  for (std::size_t i = 0; i < work.slots.size(); ++i) {
+    signatures.push_back({*work.slots[i].key, work.slots[i].prepared.digest, made.signatures[i].field});
+  }
   const auto* whole = std::get_if<std::string_view>(&work.job.message);
   std::uint64_t octets = 0;
   if (whole != nullptr) {
@@ -251,7 +351,7 @@ std::vector<std::string> Pipeline::RecordsOf(const Work& work) const {
   } else if (message.body_facts) {
     octets = message.header.block().size() + 2 + message.body_facts->octets;  // with the blank line between them
   }
-  return MakeRecords(work.job.origin, message, signatures, octets, recipients_, ledger_.now_us());
+  return MakeRecords(work.job.origin, message, signatures, octets, recipients_, ledger_.now_us(), work.fingerprint);
 }
 
 Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& now) {
@@ -283,6 +383,7 @@ void Pipeline::Answer(Work& work, Result<SignedMessage> result) {
   ++(result ? signed_ : refused_);
   if (!result && result.error().reason == Reason::kSignatureInvalid) log::error("{}", result.error().message);
   if (result) work.hashed->admitted.charge.Keep();
+  if (work.id) AnswerWaiters(work, result);
   const auto done = std::move(work.job.done);
   if (work.entered) intake_.Leave(work.flow().name);
   done(std::move(result));

@@ -17,8 +17,10 @@
 #include "signerd/dkim/warnings.h"
 #include "signerd/ledger/ledger.h"
 #include "signerd/ledger/recipients.h"
+#include "signerd/pipeline/deduplication.h"
 #include "signerd/pipeline/intake.h"
 #include "signerd/pipeline/message_hasher.h"
+#include "signerd/pipeline/signed_message.h"
 #include "signerd/pipeline/stage.h"
 #include "signerd/tokens/token_set.h"
 
@@ -28,20 +30,11 @@ struct PipelineConfig {
   std::size_t threads = 0;       // 0: as many as the machine has
   std::size_t in_flight = 2048;  // messages taken in and not answered yet; more are refused
   dkim::Limits limits;
+  DeduplicationConfig deduplication;
 };
 
-struct MadeSignature {
-  std::string field;  // with its line end
-  std::string selector;
-  dkim::Algorithm algorithm;
-  dkim::Digest body_hash;
-};
-
-struct SignedMessage {
-  std::string signing_domain;
-  std::vector<MadeSignature> signatures;  // one for each active key
-  std::vector<dkim::Warning> warnings;
-};
+// The octets of one record of the ledger; any thread, may read from the disk.
+using ReadRecord = std::function<Result<std::string>(std::uint64_t sequence)>;
 
 // One message to be signed.
 struct Job {
@@ -64,14 +57,17 @@ struct Counters {
 //
 // Only the intake refuses for want of room: a job holds one credit until it is answered, so nothing is refused after it
 // was signed for want of room. All signatures of a message are made or none is given, and none is given before it is on
-// the ledger.
+// the ledger. A request that comes again under its request_id gets the answer of the first, and is counted once.
 class Pipeline {
  public:
   Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock,
            const snapshot::Current& snapshot, admission::Quotas& quotas, ledger::Ledger& ledger,
-           const ledger::Recipients& recipients);
+           const ledger::Recipients& recipients, ReadRecord read_record);
   // The tokens must be stopped first, so that nothing is in flight.
   ~Pipeline();
+
+  // Learns from the ledger what was answered before a restart. Once, before the first Submit.
+  Status Recall();
 
   // Any thread. Always answers through job.done; kOverloaded at once when the partner gets no credit.
   void Submit(Job job);
@@ -86,6 +82,11 @@ class Pipeline {
 
   void Prepare(std::vector<WorkPointer> batch);
   Status Parse(Work& work, dkim::BodyBatch& bodies);
+  void GoOn(const std::vector<WorkPointer>& hashed);
+  bool IsFirst(const WorkPointer& work);
+  Status ChargeLate(Work& work);
+  void AnswerAgain(Work& work, std::uint64_t first, std::uint32_t count);
+  void AnswerWaiters(Work& work, const Result<SignedMessage>& result);
   Status LayOut(Work& work);
   std::unique_ptr<dkim::BodyBatch> TakeBodies();
   void GiveBack(std::unique_ptr<dkim::BodyBatch> bodies);
@@ -93,16 +94,19 @@ class Pipeline {
   void PushFinish(const WorkPointer& work);
   void Finish(std::vector<WorkPointer> batch);
   struct Recorded;
-  std::vector<std::string> RecordsOf(const Work& work) const;
+  std::vector<std::string> RecordsOf(const Work& work, const SignedMessage& made) const;
   void AnswerRecorded(std::vector<Recorded> batch, const Result<std::uint64_t>& sequence);
   Result<SignedMessage> FinishOne(Work& work, const snapshot::Snapshot& now);
   void Answer(Work& work, Result<SignedMessage> result);
 
   Intake intake_;
+  const DeduplicationConfig deduplication_config_;
+  Deduplication<WorkPointer> deduplication_;
   const Reception reception_;
   tokens::TokenSet& tokens_;
   ledger::Ledger& ledger_;
   const ledger::Recipients& recipients_;
+  const ReadRecord read_record_;
   std::atomic<std::int64_t> signed_{0}, refused_{0};
   std::mutex bodies_mutex_;                               // guards bodies_
   std::vector<std::unique_ptr<dkim::BodyBatch>> bodies_;  // those that no thread is using

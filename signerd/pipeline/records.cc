@@ -5,6 +5,7 @@
 
 #include "hallmark/ledger/v1/record.pb.h"
 #include "signerd/dkim/algorithm.h"
+#include "signerd/dkim/sha256.h"
 
 namespace hallmark::pipeline {
 namespace {
@@ -63,9 +64,17 @@ std::string RecordText(std::string_view text, std::size_t most) {
   return kept;
 }
 
+Fingerprint FingerprintOf(const Origin& origin, const HashedMessage& message) {
+  std::string octets = origin.requested_partner + '\n' + origin.requested_domain + '\n';
+  octets += message.header.block();
+  octets.append(reinterpret_cast<const char*>(message.body_hash.digest.data()), message.body_hash.digest.size());
+  return dkim::Sha256Of(octets);
+}
+
 std::vector<std::string> MakeRecords(const Origin& origin, const HashedMessage& message,
                                      const std::vector<RecordedSignature>& signatures, std::uint64_t octets,
-                                     const ledger::Recipients& recipients, std::int64_t now_us) {
+                                     const ledger::Recipients& recipients, std::int64_t now_us,
+                                     const std::optional<Fingerprint>& fingerprint) {
   hallmark::ledger::v1::Record record;
   record.set_time_us(now_us);
   auto& signature = *record.mutable_signature();
@@ -81,15 +90,38 @@ std::vector<std::string> MakeRecords(const Origin& origin, const HashedMessage& 
   signature.set_octets(octets);
   signature.set_request_id(origin.envelope.request_id);
   signature.set_count(static_cast<std::uint32_t>(signatures.size()));
+  if (fingerprint) signature.set_request_fingerprint(fingerprint->data(), fingerprint->size());
   std::vector<std::string> records;
   for (const RecordedSignature& made : signatures) {
     signature.set_selector(made.key.selector);
     signature.set_algorithm(std::string(dkim::InfoOf(made.key.public_key->algorithm()).name));
     signature.set_header_hash(made.header_hash.data(), made.header_hash.size());
     signature.set_index(static_cast<std::uint32_t>(records.size()));
+    if (fingerprint) signature.set_header_field(std::string(made.field));
     records.push_back(record.SerializeAsString());
   }
   return records;
+}
+
+Result<SignedMessage> AnswerFrom(const std::vector<std::string>& records) {
+  SignedMessage answer;
+  for (const std::string& octets : records) {
+    const auto wrong = [](const char* what) { return MakeError(Reason::kInvalidArgument, what); };
+    hallmark::ledger::v1::Record record;
+    if (!record.ParseFromString(octets) || !record.has_signature()) return wrong("no record of a signature");
+    const hallmark::ledger::v1::Signature& entry = record.signature();
+    const auto algorithm = dkim::AlgorithmByName(entry.algorithm());
+    MadeSignature signature{entry.header_field(), entry.selector(), {}, {}};
+    const bool fits = entry.index() == answer.signatures.size() && entry.count() == records.size();
+    if (!fits || !algorithm || entry.body_hash().size() != signature.body_hash.size()) {
+      return wrong("the records are not those of one answer");
+    }
+    signature.algorithm = *algorithm;
+    std::copy(entry.body_hash().begin(), entry.body_hash().end(), signature.body_hash.begin());
+    answer.signing_domain = entry.signing_domain();
+    answer.signatures.push_back(std::move(signature));
+  }
+  return answer;
 }
 
 }  // namespace hallmark::pipeline

@@ -1,27 +1,41 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "signerd/dkim/signature.h"
+#include "signerd/ledger/merkle.h"
 #include "signerd/ledger/recipients.h"
 #include "signerd/pipeline/message_hasher.h"
+#include "signerd/pipeline/signed_message.h"
 #include "signerd/snapshot/snapshot.h"
 
 // What the ledger keeps of a signed message: one serialized Record a signature.
 namespace hallmark::pipeline {
 
+// What tells a request from another one under the same request_id: SHA-256 of what was asked for, the header block and
+// the body hash.
+using Fingerprint = ledger::Hash;
+Fingerprint FingerprintOf(const Origin& origin, const HashedMessage& message);
+
 struct RecordedSignature {
   const snapshot::Key& key;
   const dkim::Digest& header_hash;  // what was signed
+  std::string_view field = {};      // what is answered; kept where there is a fingerprint
 };
 
-// `octets`: of the whole message; 0 where they are not known. Any thread.
+// `octets`: of the whole message; 0 where they are not known. `fingerprint`: where the relay gave a request_id, so that
+// the answer can be given again. Any thread.
 std::vector<std::string> MakeRecords(const Origin& origin, const HashedMessage& message,
                                      const std::vector<RecordedSignature>& signatures, std::uint64_t octets,
-                                     const ledger::Recipients& recipients, std::int64_t now_us);
+                                     const ledger::Recipients& recipients, std::int64_t now_us,
+                                     const std::optional<Fingerprint>& fingerprint = std::nullopt);
+
+// The answer that such records are of, without its warnings. kInvalidArgument when they are not one answer's.
+Result<SignedMessage> AnswerFrom(const std::vector<std::string>& records);
 
 // `text` as a ledger can keep it: valid UTF-8 without control characters, at most `most` octets; what is not is a "?".
 std::string RecordText(std::string_view text, std::size_t most = 998);

@@ -12,7 +12,7 @@ Error SqlError(sqlite3* handle, const std::string& doing) {
   if (code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY) {
     return MakeError(Reason::kAlreadyExists, "exists already");
   }
-  return MakeError(Reason::kStorageFailed, "the state database failed while " + doing + ": " + sqlite3_errmsg(handle));
+  return MakeError(Reason::kStorageFailed, "the database failed while " + doing + ": " + sqlite3_errmsg(handle));
 }
 
 }  // namespace
@@ -61,6 +61,8 @@ Status Statement::Run() {
   return Ok();
 }
 
+void Statement::Reset() { sqlite3_reset(handle_.get()); }
+
 std::string Statement::Text(int column) const {
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(handle_.get(), column));
   return text == nullptr ? std::string()
@@ -74,18 +76,18 @@ Bytes Statement::Blob(int column) const {
 
 std::int64_t Statement::Integer(int column) const { return sqlite3_column_int64(handle_.get(), column); }
 
-Result<Database> Database::Open(const std::filesystem::path& path) {
+Result<Database> Database::Open(const std::filesystem::path& path, Durability durability) {
   sqlite3* raw = nullptr;
   const int code =
       sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   Database database(raw);
   if (code != SQLITE_OK) {
-    return MakeError(Reason::kStorageFailed,
-                     path.string() + ": cannot open the state database: " + sqlite3_errstr(code));
+    return MakeError(Reason::kStorageFailed, path.string() + ": cannot open the database: " + sqlite3_errstr(code));
   }
   sqlite3_busy_timeout(raw, kBusyTimeoutMs);
   const Status prepared = database.Execute(
-      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;");
+      std::string("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA synchronous=") +
+      (durability == Durability::kTruth ? "FULL" : "NORMAL"));
   if (!prepared) return prepared.error();
   return database;
 }

@@ -25,6 +25,9 @@ class Statement {
   // Runs to the end and resets. kAlreadyExists where a unique constraint forbids it.
   Status Run();
 
+  // Makes it ready to run again after a Step() that gave a row. What is bound stays bound.
+  void Reset();
+
   std::string Text(int column) const;
   Bytes Blob(int column) const;
   std::int64_t Integer(int column) const;
@@ -36,10 +39,13 @@ class Statement {
   int bind_error_ = SQLITE_OK;
 };
 
+// kTruth: what was committed survives a power cut. kDerived: it may be lost then, but nothing is damaged.
+enum class Durability { kTruth, kDerived };
+
 class Database {
  public:
-  // Opens or creates, in WAL mode with synchronous=FULL: what was committed survives a power cut.
-  static Result<Database> Open(const std::filesystem::path& path);
+  // Opens or creates, in WAL mode.
+  static Result<Database> Open(const std::filesystem::path& path, Durability durability = Durability::kTruth);
 
   Result<Statement> Prepare(std::string_view sql);
   // One or more statements without parameters.

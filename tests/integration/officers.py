@@ -14,7 +14,8 @@ import urllib.parse
 import grpc
 
 import deployment
-from hallmark.admin.v1 import admin_pb2_grpc, certificates_pb2_grpc, operators_pb2, operators_pb2_grpc, policy_pb2_grpc
+from hallmark.admin.v1 import (admin_pb2_grpc, certificates_pb2_grpc, ledger_pb2_grpc, operators_pb2, operators_pb2_grpc,
+                               policy_pb2_grpc)
 
 STEP_SECONDS = 30
 
@@ -75,6 +76,9 @@ class Officer:
 
     def operators(self):
         return operators_pb2_grpc.OperatorServiceStub(self.channel())
+
+    def ledger(self):
+        return ledger_pb2_grpc.LedgerServiceStub(self.channel())
 
     def enrolled(self):
         return self._file("totp").exists()

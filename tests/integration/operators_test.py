@@ -22,7 +22,7 @@ import officers
 import pki
 
 from google.protobuf import message_factory
-from hallmark.admin.v1 import admin_pb2, certificates_pb2, operators_pb2, operators_pb2_grpc, policy_pb2
+from hallmark.admin.v1 import admin_pb2, certificates_pb2, ledger_pb2, operators_pb2, operators_pb2_grpc, policy_pb2
 
 AUDITOR, OPERATOR, OFFICER = operators_pb2.ROLE_AUDITOR, operators_pb2.ROLE_OPERATOR, operators_pb2.ROLE_OFFICER
 
@@ -30,13 +30,15 @@ AUDITOR, OPERATOR, OFFICER = operators_pb2.ROLE_AUDITOR, operators_pb2.ROLE_OPER
 LEAST = {
     AUDITOR: """GetDomain ListDomains GetKey ListKeys GetSigningProfile ListSigningProfiles GetDnsRecords GetStatus
                 ListRevokedCertificates ListCertificates GetPolicy ListRelays ListPartners GetPartner ExplainDecision
-                WhoAmI ListOperators ListApprovals Logout""",
+                WhoAmI ListOperators ListApprovals Logout SearchRecords GetRecord GetInclusionProof GetCheckpoint
+                VerifyLedger ExportLedger GetLedgerStatus GetRetention""",
     OPERATOR: """CreateDomain UpdateDomain GenerateKey AdoptKey ActivateKey RetireKey RevokeKey CreateSigningProfile
-                 UpdateSigningProfile RevokeCertificate ApplyPolicy SetPartnerState RevokeRelay ResetOperator Reject""",
-    OFFICER: "UnrevokeCertificate CreateOperator RemoveOperator Approve",
+                 UpdateSigningProfile RevokeCertificate ApplyPolicy SetPartnerState RevokeRelay ResetOperator Reject
+                 RebuildIndex""",
+    OFFICER: "UnrevokeCertificate CreateOperator RemoveOperator Approve SetRetention",
 }
 WITHOUT_SESSION = {"BeginEnrollment", "FinishEnrollment", "Login"}
-SERVICES = [service for file in (admin_pb2, certificates_pb2, policy_pb2, operators_pb2)
+SERVICES = [service for file in (admin_pb2, certificates_pb2, policy_pb2, operators_pb2, ledger_pb2)
             for service in file.DESCRIPTOR.services_by_name.values()]
 
 
@@ -95,11 +97,13 @@ def call_empty(officer, service, method, token):
     """Calls any method with an empty request. The reason of its error, "" for none."""
     request = message_factory.MessageFactory().GetPrototype(method.input_type)()
     answer = message_factory.MessageFactory().GetPrototype(method.output_type)
-    call = officer.plain_channel().unary_unary(f"/{service.full_name}/{method.name}",
-                                               request_serializer=lambda message: message.SerializeToString(),
-                                               response_deserializer=answer.FromString)
+    # An answer of one message is a stream of one.
+    call = officer.plain_channel().unary_stream(f"/{service.full_name}/{method.name}",
+                                                request_serializer=lambda message: message.SerializeToString(),
+                                                response_deserializer=answer.FromString)
     try:
-        call(request, metadata=[("hallmark-session", token)] if token else [], timeout=30)
+        for _ in call(request, metadata=[("hallmark-session", token)] if token else [], timeout=30):
+            pass
     except grpc.RpcError as error:
         return deployment.error_reason(error)
     return ""

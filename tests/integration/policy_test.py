@@ -256,7 +256,7 @@ class MatrixTest(Case):
 class RulesTest(Case):
     def test_header_rules_in_every_way_of_signing(self):
         self.acme_table("[partner.message]\nforbid_bcc = true\nrequire_message_id = true\nmax_octets = 2000\n")
-        stub, options = self.stubs["solo"], signing_pb2.SignOptions(request_id="1")
+        stub, options = self.stubs["solo"], signing_pb2.SignOptions()
         good = b"From: a@acme.example\r\nDate: x\r\nMessage-ID: <1@acme.example>\r\n\r\n"
 
         def sign(message):

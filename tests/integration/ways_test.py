@@ -5,6 +5,7 @@ import pathlib
 import re
 import tempfile
 import unittest
+import uuid
 
 import deployment
 import messages
@@ -51,17 +52,19 @@ class WaysTest(unittest.TestCase):
         self.admin.UpdateDomain(admin_pb2.UpdateDomainRequest(name="example.com", profile=form))
 
     def chunks(self, message, size):
-        yield signing_pb2.MessageChunk(options=signing_pb2.SignOptions(request_id="large"), data=message[:size])
+        yield signing_pb2.MessageChunk(options=signing_pb2.SignOptions(request_id=f"large-{uuid.uuid4()}"), data=message[:size])
         for at in range(size, len(message), size):
             yield signing_pb2.MessageChunk(data=message[at:at + size])
 
     def stream(self, messages_by_id):
         """SignStream's answers by request_id."""
-        requests = [signing_pb2.SignRequest(message=message, options=signing_pb2.SignOptions(request_id=name))
-                    for name, message in messages_by_id.items()]
+        # An id that is used again is a retry, or refused.
+        ids = {f"{name}-{uuid.uuid4()}": name for name in messages_by_id}
+        requests = [signing_pb2.SignRequest(message=messages_by_id[name], options=signing_pb2.SignOptions(request_id=one))
+                    for one, name in ids.items()]
         answers = list(self.stub.SignStream(iter(requests), timeout=60))
-        self.assertEqual(sorted(answer.request_id for answer in answers), sorted(messages_by_id))
-        return {answer.request_id: answer for answer in answers}
+        self.assertEqual(sorted(answer.request_id for answer in answers), sorted(ids))
+        return {ids[answer.request_id]: answer for answer in answers}
 
     def assert_hashes(self, response, digest, way):
         self.assertEqual([signature.algorithm for signature in response.signatures], [deployment.RSA, deployment.ED25519], way)
@@ -82,7 +85,7 @@ class WaysTest(unittest.TestCase):
                         expected = hashlib.sha256(canonical_body(body[:4096], form)).digest() if size == 1 else digest
                         answer = self.stub.SignLarge(self.chunks(message, size), timeout=120)
                         self.assert_hashes(answer, expected, f"SignLarge by {size}")
-                        self.assertEqual(answer.request_id, "large")
+                        self.assertTrue(answer.request_id.startswith("large-"))
                     request = signing_pb2.SignDigestRequest(header=HEAD, body_hash=digest, body_canonicalization=value)
                     self.assert_hashes(self.stub.SignDigest(request, timeout=30), digest, "SignDigest")
 

@@ -6,6 +6,7 @@
 #include "hallmark/admin/v1/admin.pb.h"
 #include "tools/dkimctl/failure.h"
 #include "tools/dkimctl/json.h"
+#include "tools/dkimctl/ledger_text.h"
 #include "tools/dkimctl/names.h"
 #include "tools/dkimctl/table.h"
 
@@ -105,6 +106,37 @@ TEST(Names, OfTimesAreUtc) {
   EXPECT_EQ(TimeText(time), "");
   time.set_seconds(1769860800);
   EXPECT_EQ(TimeText(time), "2026-01-31 12:00:00Z");
+}
+
+TEST(LedgerText, TimesAreDaysRfc3339OrAgo) {
+  constexpr std::int64_t kNow = 1'769'860'800;  // 2026-01-31 12:00:00Z
+  const auto seconds = [](const std::string& text) { return TimeFrom(text, kNow)->seconds(); };
+  EXPECT_EQ(seconds("2026-01-31"), kNow - 12 * 3600);
+  EXPECT_EQ(seconds("2026-01-31T12:00:00Z"), kNow);
+  EXPECT_EQ(seconds("2026-01-31T13:00:00+01:00"), kNow);
+  EXPECT_EQ(seconds("90m"), kNow - 90 * 60);
+  EXPECT_EQ(seconds("36h"), kNow - 36 * 3600);
+  EXPECT_EQ(seconds("7d"), kNow - 7 * 86'400);
+  for (const char* bad : {"", "m", "7", "7w", "-1d", "yesterday", "2026-13-01", "2026-1-1", "99999999999d"}) {
+    EXPECT_FALSE(TimeFrom(bad, kNow)) << bad;
+  }
+}
+
+TEST(LedgerText, CsvIsQuotedAndNoFormula) {
+  admin::v1::LedgerRecord entry;
+  entry.set_sequence(7);
+  entry.mutable_record()->set_time_us(1'769'860'800'000'000);
+  auto& signature = *entry.mutable_record()->mutable_signature();
+  signature.set_partner("a,b");
+  signature.set_message_id("=cmd|' /C calc'!A0");
+  signature.set_from("say \"hi\"@example.com");
+  const std::string line = RecordCsv(entry);
+  EXPECT_TRUE(line.starts_with("7,2026-01-31T12:00:00Z,signature,\"a,b\",")) << line;
+  EXPECT_NE(line.find(",'=cmd|' /C calc'!A0,"), std::string::npos) << line;
+  EXPECT_NE(line.find(",\"say \"\"hi\"\"@example.com\","), std::string::npos) << line;
+  EXPECT_TRUE(line.ends_with("\r\n"));
+  const std::string headings = RecordCsvHeadings();
+  EXPECT_EQ(std::count(headings.begin(), headings.end(), ','), 17);
 }
 
 TEST(Failure, IsOneLine) { EXPECT_EQ(Failed("a\r\nb\tc").message, "a  b c"); }

@@ -36,6 +36,15 @@ const Words kCommands[] = {{"init"},
                            {"relay", "list"},
                            {"relay", "show"},
                            {"relay", "revoke"},
+                           {"ledger", "search"},
+                           {"ledger", "show"},
+                           {"ledger", "prove"},
+                           {"ledger", "verify"},
+                           {"ledger", "export"},
+                           {"ledger", "checkpoint"},
+                           {"ledger", "rebuild-index"},
+                           {"ledger", "retention"},
+                           {"ledger", "status"},
                            {"explain"},
                            {"key", "revoke"},
                            {"login"},
@@ -76,7 +85,7 @@ INSTANTIATE_TEST_SUITE_P(OfEvery, Help, testing::ValuesIn(kCommands));
 
 TEST(Help, OfGroupsHasExamples) {
   for (const Words& words : {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}, Words{"partner"},
-                             Words{"relay"}, Words{"operator"}, Words{"approvals"}}) {
+                             Words{"relay"}, Words{"ledger"}, Words{"operator"}, Words{"approvals"}}) {
     Words line = words;
     line.push_back("--help");
     const auto run = Dkimctl(line);

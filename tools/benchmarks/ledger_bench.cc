@@ -7,7 +7,9 @@
 
 #include "firmware/runtime/clock.h"
 #include "sample.h"
+#include "signerd/ledger/indexer.h"
 #include "signerd/ledger/ledger.h"
+#include "signerd/ledger/merkle.h"
 #include "signerd/pipeline/records.h"
 
 namespace hallmark::bench {
@@ -86,6 +88,81 @@ void SyncAlone(benchmark::State& state) {
   }
 }
 BENCHMARK(SyncAlone)->UseRealTime();
+
+// A ledger of so many records, of 1,000 domains and 100 partners, as quickly as it can be made.
+void Fill(const ledger::LedgerConfig& config, const Clock& clock, std::uint64_t count) {
+  const auto ledger = std::move(*ledger::Ledger::Open(config, clock));
+  std::counting_semaphore<kOnTheirWay> places(kOnTheirWay);
+  ledger::v1::Record record;
+  auto& signature = *record.mutable_signature();
+  signature.set_relay("relay1");
+  signature.set_selector("r20260131");
+  signature.set_algorithm("rsa-sha256");
+  signature.set_recipient_count(1);
+  signature.set_body_hash(std::string(32, 'b'));
+  signature.set_header_hash(std::string(32, 'h'));
+  signature.set_octets(20'000);
+  signature.set_count(1);
+  for (std::uint64_t made = 0; made < count;) {
+    std::vector<std::string> records;
+    for (; records.size() < 4096 && made < count; ++made) {
+      const std::string number = std::to_string(made);
+      record.set_time_us(ledger->now_us());
+      signature.set_partner("partner" + std::to_string(made % 100));
+      signature.set_signing_domain("domain" + std::to_string(made * 7 % 1000) + ".example");
+      signature.set_author_domain(signature.signing_domain());
+      signature.set_message_id("<20030712040037." + number + ".5F8J@football.example.com>");
+      signature.set_from("author" + std::to_string(made * 13 % 5000) + "@" + signature.signing_domain());
+      signature.set_envelope_sender("bounces@" + signature.signing_domain());
+      signature.clear_recipient_hashes();
+      const ledger::Hash hash = ledger::LeafHash(AsBytes(number));
+      signature.add_recipient_hashes(hash.data(), hash.size());
+      records.push_back(record.SerializeAsString());
+    }
+    places.acquire();
+    ledger->Append(std::move(records), [&](const Result<std::uint64_t>& sequence) {
+      if (!sequence) std::abort();
+      places.release();
+    });
+  }
+  for (int i = 0; i < kOnTheirWay; ++i) places.acquire();
+}
+
+// What is derived, made anew: the search index and the tree's hashes.
+void Index(benchmark::State& state) {
+  World world;
+  const auto count = static_cast<std::uint64_t>(state.range(0));
+  Fill(world.config, world.clock, count);
+  for (auto _ : state) {
+    const auto indexer = ledger::Indexer::Start(world.config.directory, [&] { return count; });
+    if (!indexer->WaitFor(count, std::chrono::hours(1))) std::abort();
+    indexer->Rebuild();
+    if (!indexer->WaitFor(count, std::chrono::hours(1))) std::abort();
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(2 * count * state.iterations()));
+}
+BENCHMARK(Index)->Arg(500'000)->Iterations(1)->Repetitions(1)->MeasureProcessCPUTime()->UseRealTime();
+
+// From nothing to a ledger that can be written, searched and proved from.
+void StartUp(benchmark::State& state) {
+  World world;
+  const auto count = static_cast<std::uint64_t>(state.range(0));
+  Fill(world.config, world.clock, count);
+  const auto start = [&] {
+    const auto ledger = std::move(*ledger::Ledger::Open(world.config, world.clock));
+    const auto indexer = ledger::Indexer::Start(world.config.directory, [&] { return ledger->durable().size; });
+    if (!indexer->WaitFor(count, std::chrono::hours(1))) std::abort();
+  };
+  start();  // the first makes the index
+  for (auto _ : state) start();
+}
+BENCHMARK(StartUp)
+    ->Arg(500'000)
+    ->Arg(5'000'000)
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(3)
+    ->Repetitions(1)
+    ->UseRealTime();
 
 }  // namespace
 }  // namespace hallmark::bench

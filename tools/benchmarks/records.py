@@ -25,15 +25,21 @@ def measure(context):
 
 
 def report(result, _plots):
-    admission = [[name, shown(cell["cpu_us"])] for name, cell in result.items() if not name.startswith(("Append", "SyncAlone"))]
-    ledger = []
+    admission = [[name, shown(cell["cpu_us"])] for name, cell in result.items() if not name.startswith(("Append", "SyncAlone", "Index", "StartUp"))]
+    ledger, derived = [], []
     for name, cell in result.items():
         if name.startswith("Append/"):
             batch = int(name.split("/")[1])
             ledger.append([str(batch), shown([cpu / batch for cpu in cell["cpu_us"]]), shown(cell["per_second"])])
+        if name.startswith("Index/"):
+            records = 2 * int(name.split("/")[1])  # made once at the start and once more
+            derived.append([f"index, us of CPU a record ({records // 2:,} records)", shown([cpu / records for cpu in cell["cpu_us"]])])
+        if name.startswith("StartUp/"):
+            derived.append([f"start with {int(name.split('/')[1]):,} records, ms", shown([real / 1000 for real in cell["real_us"]])])
     (sync,) = [cell for name, cell in result.items() if name.startswith("SyncAlone")]
     return ("Deciding, with 10,000 partners and 100,000 domains; CPU in us for each message. The decision alone is ParseDecideAndTake "
             "less Parse:\n\n" + table(["", "CPU us"], admission) +
             "\nRecords of one signature each, appended in batches and made durable; CPU of the whole process in us for each record. One "
             f"write and sync of the disk alone takes {median(sync['real_us']):,.0f} us:\n\n" +
-            table(["batch", "CPU us", "records/s"], ledger))
+            table(["batch", "CPU us", "records/s"], ledger) +
+            "\nWhat follows behind: the search index and the tree's hashes.\n\n" + table(["", ""], derived))

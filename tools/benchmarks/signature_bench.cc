@@ -169,7 +169,10 @@ void OurPipeline(bool rsa, const Options& options, const SoftToken& token, const
     config.origin = "bench";
     const auto ledger = Must(ledger::Ledger::Open(config, clock));
     const auto recipients = Must(ledger::Recipients::Open(ledger::Recipients::Mode::kHashed, config.directory));
-    pipeline::Pipeline pipeline({}, tokens, clock, current, quotas, *ledger, recipients);
+    pipeline::Pipeline pipeline({}, tokens, clock, current, quotas, *ledger, recipients,
+                                [](std::uint64_t) -> Result<std::string> {
+                                  return MakeError(Reason::kNotFound, "no message has a request_id here");
+                                });
     const std::string message = kHeader + body;
     const pipeline::Origin origin{view, view->FindRelay("dns:bench"), "", "", {}};
     constexpr int kInFlight = 64;

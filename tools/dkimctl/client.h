@@ -67,6 +67,38 @@ class AdminClient {
     return response;
   }
 
+  // Calls a method that streams its answer, for as long as that takes, and gives each message to `take`, whose failure
+  // ends the call.
+  template <class Service, class Request, class Response>
+  Answer<void> Stream(std::unique_ptr<grpc::ClientReader<Response>> (Service::*method)(grpc::ClientContext*,
+                                                                                       const Request&),
+                      const Request& request, const std::function<Answer<void>(const Response&)>& take) {
+    const auto answer = StreamOnce(method, request, take);
+    if (answer || answer.error().reason != "LOGIN_REQUIRED") return answer;
+    const auto logged_in = LogInAgain(answer.error());
+    if (!logged_in) return logged_in.error();
+    return StreamOnce(method, request, take);
+  }
+  template <class Service, class Request, class Response>
+  Answer<void> StreamOnce(std::unique_ptr<grpc::ClientReader<Response>> (Service::*method)(grpc::ClientContext*,
+                                                                                           const Request&),
+                          const Request& request, const std::function<Answer<void>(const Response&)>& take) {
+    grpc::ClientContext call;
+    if (!session_.empty()) call.AddMetadata("hallmark-session", session_);
+    Service stub(channel_);
+    const auto reader = (stub.*method)(&call, request);
+    Response response;
+    Answer<void> taken;
+    while (taken && reader->Read(&response)) {
+      taken = take(response);
+      if (!taken) call.TryCancel();
+    }
+    const grpc::Status status = reader->Finish();
+    if (!taken) return taken;
+    if (!status.ok()) return FromStatus(status, config_.admin.server);
+    return {};
+  }
+
   // Logs in and keeps the session.
   Answer<admin::v1::Session> Login(const std::string& code);
   // Whether a TOTP secret is configured, and there.

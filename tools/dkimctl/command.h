@@ -55,6 +55,7 @@ void AddPartnerCommands(CLI::App& app, Context& context);
 void AddRelayCommands(CLI::App& app, Context& context);
 void AddExplainCommand(CLI::App& app, Context& context);
 void AddCertificateCommands(CLI::App& app, Context& context);
+void AddLedgerCommands(CLI::App& app, Context& context);
 void AddStatusCommand(CLI::App& app, Context& context);
 void AddSessionCommands(CLI::App& app, Context& context);
 void AddOperatorCommands(CLI::App& app, Context& context);

@@ -19,8 +19,8 @@ constexpr char kFooter[] =
     "\n"
     "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 signerd cannot be\n"
     "reached, 4 (verify) a signature did not verify or there is none, (explain) the\n"
-    "message would be refused, 5 the request waits for the approval of a second\n"
-    "person.";
+    "message would be refused, (ledger verify) the ledger is not whole, 5 the\n"
+    "request waits for the approval of a second person.";
 
 // What is wrong with the command line, and where to read more.
 std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
@@ -68,6 +68,7 @@ int Run(int argc, char** argv) {
   hallmark::ctl::AddRelayCommands(app, context);
   hallmark::ctl::AddExplainCommand(app, context);
   hallmark::ctl::AddCertificateCommands(app, context);
+  hallmark::ctl::AddLedgerCommands(app, context);
   hallmark::ctl::AddStatusCommand(app, context);
   hallmark::ctl::AddSessionCommands(app, context);
   hallmark::ctl::AddOperatorCommands(app, context);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
@@ -35,6 +36,20 @@ void Progress::Draw() const {
                      "/" + std::to_string(total_);
   if (failed_ != 0) line += ", " + std::to_string(failed_) + " failed";
   line += "\033[K";
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+CountBar::CountBar(const char* what) : what_(what), shown_(::isatty(STDERR_FILENO) != 0) {}
+
+CountBar::~CountBar() {
+  if (shown_) std::fputs("\r\033[K", stderr);
+}
+
+void CountBar::Show(std::uint64_t done, std::uint64_t total) const {
+  if (!shown_ || total == 0) return;
+  const std::size_t filled = std::min<std::uint64_t>(done, total) * kBar / total;
+  const std::string line = "\r[" + std::string(filled, '#') + std::string(kBar - filled, '.') + "] " +
+                           std::to_string(done) + "/" + std::to_string(total) + " " + what_ + "\033[K";
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 
 namespace hallmark::ctl {
@@ -26,6 +27,22 @@ class Progress {
   std::mutex mutex_;
   std::size_t done_ = 0, failed_ = 0;
   std::chrono::steady_clock::time_point drawn_{};
+};
+
+// How far one long call is, on standard error; silent when that is no terminal. One thread.
+class CountBar {
+ public:
+  // `what`: "records".
+  explicit CountBar(const char* what);
+  // Removes it.
+  ~CountBar();
+  CountBar(const CountBar&) = delete;
+  CountBar& operator=(const CountBar&) = delete;
+  void Show(std::uint64_t done, std::uint64_t total) const;
+
+ private:
+  const char* const what_;
+  const bool shown_;
 };
 
 }  // namespace hallmark::ctl

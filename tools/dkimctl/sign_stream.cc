@@ -47,7 +47,7 @@ void SignStream::ReadAnswers() {
 
 std::string SignStream::Register() {
   const std::lock_guard lock(mutex_);
-  const std::string id = "dkimctl-" + std::to_string(++next_);
+  const std::string id = run_ + std::to_string(++next_);
   waiting_.emplace(id, std::nullopt);
   return id;
 }

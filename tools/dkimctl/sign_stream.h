@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <string>
 #include <thread>
 
@@ -43,6 +44,9 @@ class SignStream {
   std::mutex mutex_;        // guards what follows
   std::condition_variable changed_;
   std::map<std::string, Reply> waiting_;
+  // Tells the ids of this run from those of others: one that is used again gets the answer that it had.
+  const std::string run_ =
+      "dkimctl-" + std::to_string(std::random_device()()) + std::to_string(std::random_device()()) + "-";
   std::uint64_t next_ = 0;
   std::optional<Failure> ended_;  // why the stream takes no more
   std::thread reader_;

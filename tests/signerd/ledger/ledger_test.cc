@@ -10,8 +10,11 @@
 
 #include "ledger/unsafe_disk.h"
 #include "sample.h"
+#include "signerd/ledger/indexer.h"
 #include "signerd/ledger/recipients.h"
+#include "signerd/ledger/retention.h"
 #include "signerd/ledger/segment.h"
+#include "signerd/ledger/verify.h"
 
 namespace hallmark::ledger {
 namespace {
@@ -359,6 +362,93 @@ TEST(LedgerRecipients, AreFoundByWhoKnowsThemOnly) {
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
   const auto other = Recipients::Open(Recipients::Mode::kHashed, folder / "other");
   EXPECT_NE(other->Hash("Joe@example.com"), made->Hash("Joe@example.com"));
+}
+
+TEST_F(LedgerTest, RetentionDeletesWhatIsOldWhileTheLedgerGoesOn) {
+  using std::chrono::days;
+  config_.segment_octets = 300;
+  ManualClock clock(std::chrono::sys_seconds(std::chrono::seconds(1'700'000'000)));
+  SoftSigner signer;
+  auto ledger = *Ledger::Open(config_, clock);
+  ledger->Start(signer);
+  v1::Record record;
+  record.mutable_signature()->set_partner("own");
+  const auto append = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      record.set_time_us(ledger->now_us());
+      ASSERT_TRUE(Append(*ledger, {record.SerializeAsString()}));
+    }
+  };
+  append(60);
+  clock.Set(clock.Now() + days(10));
+  append(60);
+  ASSERT_TRUE(WaitForCheckpoint(*ledger, 120));
+  const auto size = [&] { return ledger->durable().size; };
+  auto indexer = Indexer::Start(config_.directory, size);
+  ASSERT_TRUE(indexer->WaitFor(120, std::chrono::seconds(30)));
+  auto retention = *Retention::Start(*ledger, *indexer, clock, 0);
+  EXPECT_EQ(retention->state().days, 0);
+  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_TRUE(std::filesystem::exists(OnlySegment())) << "kept for ever";
+
+  EXPECT_FALSE(retention->Set(-1));
+  ASSERT_TRUE(retention->Set(5));
+  for (int i = 0; i < 500 && retention->state().first == 0; ++i) std::this_thread::sleep_for(milliseconds(10));
+  const std::uint64_t first = retention->state().first;
+  EXPECT_GT(first, 40u);
+  EXPECT_LE(first, 60u);
+  EXPECT_EQ(indexer->Record(first - 1).error().reason, Reason::kNotFound);
+  EXPECT_TRUE(indexer->Record(first));
+  EXPECT_EQ(indexer->Search({}, {true, 1000, std::nullopt})->hits.front().sequence, first);
+  const auto check = [&] {
+    const auto verified = Verify({config_.directory, *ledger->verifier_key(), "", [&] { return ledger->durable(); },
+                                  [](auto, auto) { return true; }});
+    ASSERT_TRUE(verified) << verified.error().message;
+    EXPECT_EQ(verified->deleted, first);
+    const auto tree = indexer->tree();
+    const auto proof = (*tree)->InclusionProof(first, 120);
+    ASSERT_TRUE(proof) << proof.error().message;
+    EXPECT_TRUE(
+        VerifyInclusion(LeafHash(AsBytes(*indexer->Record(first))), first, 120, *proof, ledger->durable().root));
+  };
+  check();
+
+  // After a start, and with what is derived made anew from what is left.
+  retention.reset();
+  indexer.reset();
+  ledger.reset();
+  std::filesystem::remove_all(config_.directory / "hashes");
+  ledger = *Ledger::Open(config_, clock);
+  ledger->Start(signer);
+  indexer = Indexer::Start(config_.directory, size);
+  ASSERT_TRUE(indexer->WaitFor(120, std::chrono::seconds(30)));
+  retention = *Retention::Start(*ledger, *indexer, clock, 0);
+  EXPECT_EQ(retention->state().days, 5);
+  EXPECT_TRUE(retention->state().stored);
+  for (int i = 0; i < 500 && !ledger->verifier_key(); ++i) std::this_thread::sleep_for(milliseconds(10));
+  check();
+  ASSERT_TRUE(retention->Set(std::nullopt));
+  EXPECT_EQ(retention->state().days, 0);
+}
+
+TEST_F(LedgerTest, ARequiredSinkHasItBeforeAnyoneIsAnswered) {
+  config_.sink = SinkConfig{.path = folder_ / "copy", .required = true, .timeout = milliseconds(500)};
+  v1::Record record;
+  record.mutable_signature()->set_partner("own");
+  const auto ledger = Open();
+  EXPECT_EQ(*Append(*ledger, {record.SerializeAsString(), record.SerializeAsString()}), 0u);
+  EXPECT_EQ(*Append(*ledger, {record.SerializeAsString()}), 2u);
+  EXPECT_EQ(*ReadFile(folder_ / "copy"),
+            "{\"sequence\":\"0\",\"signature\":{\"partner\":\"own\"}}\n"
+            "{\"sequence\":\"1\",\"signature\":{\"partner\":\"own\"}}\n"
+            "{\"sequence\":\"2\",\"signature\":{\"partner\":\"own\"}}\n");
+  EXPECT_EQ(ledger->sink()->written, 3u);
+  std::filesystem::remove(folder_ / "copy");
+  std::filesystem::create_directory(folder_ / "copy");  // a file cannot be there any more
+  EXPECT_EQ(Append(*ledger, {record.SerializeAsString()}).error().reason, Reason::kLedgerUnavailable);
+  EXPECT_FALSE(ledger->sink()->available);
+  std::filesystem::remove(folder_ / "copy");
+  EXPECT_EQ(*Append(*ledger, {record.SerializeAsString()}), 4u) << "what was not answered stands on the ledger";
 }
 
 }  // namespace

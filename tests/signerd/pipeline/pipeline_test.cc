@@ -7,12 +7,14 @@
 #include <cstdlib>
 #include <fstream>
 #include <future>
+#include <set>
 #include <thread>
 
 #include "ledger/unsafe_disk.h"
 #include "sample.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/dkim/verifier.h"
+#include "signerd/ledger/record_reader.h"
 #include "signerd/ledger/segment.h"
 #include "signerd/pipeline/records.h"
 #include "soft_token.h"
@@ -58,7 +60,15 @@ class PipelineTest : public testing::Test {
   }
 
   Pipeline& Make(const PipelineConfig& config = {}) {
-    return pipeline_.emplace(config, tokens_, clock_, current_, quotas_, *ledger_, recipients_);
+    return pipeline_.emplace(config, tokens_, clock_, current_, quotas_, *ledger_, recipients_, Reader());
+  }
+  ReadRecord Reader() const {
+    return [this](std::uint64_t sequence) -> Result<std::string> {
+      ledger::RecordReader reader(ledger_->directory());
+      const auto octets = reader.Read(sequence);
+      if (!octets) return octets.error();
+      return std::string(*octets);
+    };
   }
 
   std::shared_ptr<const snapshot::Key> MakeKey(link::KeyType type, const std::string& selector) {
@@ -217,6 +227,90 @@ TEST_F(PipelineTest, WithoutALedgerNothingIsGiven) {
   for (int i = 0; i < 300 && !ledger_->available(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
   EXPECT_EQ(Records().size(), 2u);
+}
+
+// What a relay tries again gets the answer of the first: in flight, later, and from a daemon that was started anew.
+TEST_F(PipelineTest, ARetryGetsTheSameAnswerAndNoSecondSignature) {
+  Pipeline& pipeline = Make();
+  auto own = test::PartnerForAll("own");
+  own.quota.messages_per_day = 1;  // a repeated answer is not counted, or it would be refused
+  view_ = With(own);
+  current_.Set(view_);
+  const auto job = [&](std::function<void(Result<SignedMessage>)> done) {
+    Job made = MakeJob(std::move(done));
+    made.origin.envelope.request_id = "retry-1";
+    return made;
+  };
+  const auto made = Wait(pipeline, job(nullptr));
+  ASSERT_TRUE(made) << made.error().message;
+  const std::string fields = made->signatures.at(0).field + made->signatures.at(1).field;
+  std::mutex mutex;
+  std::set<std::string> repeated;
+  std::atomic<int> answered{0};
+  for (int i = 0; i < 50; ++i) {
+    pipeline.Submit(job([&](Result<SignedMessage> result) {
+      const std::lock_guard lock(mutex);
+      repeated.insert(result ? result->signatures.at(0).field + result->signatures.at(1).field
+                             : std::string(ReasonName(result.error().reason)));
+      ++answered;
+    }));
+  }
+  while (answered != 50) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(repeated, std::set{fields});
+  EXPECT_EQ(ledger_->durable().size, 2u);
+  EXPECT_EQ(quotas_.Use("own", clock_.Precise()).messages, 1u);
+
+  Pipeline restarted({}, tokens_, clock_, current_, quotas_, *ledger_, recipients_, Reader());
+  ASSERT_TRUE(restarted.Recall());
+  const auto again = Wait(restarted, job(nullptr));
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(fields, again->signatures.at(0).field + again->signatures.at(1).field);
+  EXPECT_EQ(again->signing_domain, "example.com");
+  EXPECT_EQ(ledger_->durable().size, 2u);
+  view_ = With(test::PartnerForAll("own"));
+  current_.Set(view_);
+  Job other = job(nullptr);
+  other.message = std::string_view("From: joe@example.com\r\n\r\nanother one\r\n");
+  EXPECT_EQ(Wait(restarted, std::move(other)).error().reason, Reason::kRequestIdReused);
+  EXPECT_EQ(quotas_.Use("own", clock_.Precise()).messages, 1u);
+  tokens_.Stop();
+}
+
+TEST_F(PipelineTest, RequestsOfOneIdInFlightAreSignedOnce) {
+  Pipeline& pipeline = Make();
+  std::mutex mutex;
+  std::set<std::string> fields;
+  std::atomic<int> answered{0};
+  for (int i = 0; i < 50; ++i) {
+    Job job = MakeJob([&](Result<SignedMessage> result) {
+      const std::lock_guard lock(mutex);
+      fields.insert(result ? result->signatures.at(0).field : std::string(ReasonName(result.error().reason)));
+      ++answered;
+    });
+    job.origin.envelope.request_id = "at-once";
+    pipeline.Submit(std::move(job));
+  }
+  while (answered != 50) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(fields.size(), 1u) << *fields.begin();
+  EXPECT_EQ(ledger_->durable().size, 2u);
+  EXPECT_EQ(quotas_.Use("own", clock_.Precise()).messages, 1u);
+}
+
+TEST_F(PipelineTest, AFailedAttemptIsForgottenAndTheNextIsReallyTried) {
+  Pipeline& pipeline = Make();
+  const auto whole = view_;
+  auto view = std::make_shared<snapshot::Snapshot>(*view_);
+  view->domains.at("example.com")
+      .active_keys.push_back(std::make_shared<const snapshot::Key>(test::SampleKey("example.com", "gone")));
+  view_ = view;
+  const auto job = [&] {
+    Job made = MakeJob(nullptr);
+    made.origin.envelope.request_id = "retry-2";
+    return made;
+  };
+  EXPECT_EQ(Wait(pipeline, job()).error().reason, Reason::kKeyMissing);
+  view_ = whole;
+  EXPECT_TRUE(Wait(pipeline, job()));
 }
 
 TEST(RecordText, IsValidUtf8WithoutControlCharacters) {

@@ -1,0 +1,81 @@
+#include "signerd/ledger/export.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "signerd/ledger/segment.h"
+
+namespace hallmark::ledger {
+namespace {
+
+constexpr std::size_t kPiece = 256 << 10;
+
+Error Cancelled() { return MakeError(Reason::kCancelled, "the call was cancelled"); }
+
+// The first `octets` of a file, as `name`.
+Status CopyOctets(const ExportInput& input, const std::filesystem::path& path, const std::string& name,
+                  std::uint64_t octets, std::uint64_t records) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) {
+    return MakeError(errno == ENOENT ? Reason::kNotFound : Reason::kIoFailed,
+                     path.string() + ": cannot open: " + std::strerror(errno));
+  }
+  std::string piece(kPiece, '\0');
+  for (std::uint64_t at = 0; at < octets;) {
+    const ssize_t count =
+        ::pread(file.get(), piece.data(), std::min<std::uint64_t>(piece.size(), octets - at), static_cast<off_t>(at));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return MakeError(Reason::kIoFailed, path.string() + ": cannot read: " + std::strerror(errno));
+    if (count == 0) return MakeError(Reason::kIoFailed, path.string() + ": became shorter while it was read");
+    if (!input.take(name, {piece.data(), static_cast<std::size_t>(count)}, records)) return Cancelled();
+    at += static_cast<std::uint64_t>(count);
+  }
+  return Ok();
+}
+
+Status CopyPruned(const ExportInput& input, std::uint64_t first, std::uint64_t records) {
+  const auto path = SegmentPath(input.directory, first, true);
+  const auto content = ReadFile(path);
+  if (!content) return content.error();
+  return input.take("segments/" + path.filename().string(), *content, records) ? Ok() : Status(Cancelled());
+}
+
+// Of the segment whose last wanted record is number `end` - 1.
+Status CopyWhole(const ExportInput& input, const SegmentFile& file, std::uint64_t end) {
+  auto reader = SegmentReader::Open(file.path);
+  if (!reader) return reader.error();
+  const Status passed = reader->Skip(end - file.first);
+  if (!passed) return passed;
+  return CopyOctets(input, file.path, "segments/" + file.path.filename().string(), reader->offset(), file.first);
+}
+
+}  // namespace
+
+Result<std::uint64_t> Export(const ExportInput& input) {
+  std::string checkpoints;
+  const auto notes = ReadCheckpoints(input.directory / "checkpoints");
+  if (!notes) return notes.error();
+  for (const std::string& note : *notes) checkpoints += note + "\n";
+  const std::uint64_t size = input.durable().size;
+  if (!input.take("verifier-key", input.key.Text() + "\n", 0)) return Cancelled();
+  if (!checkpoints.empty() && !input.take("checkpoints", checkpoints, 0)) return Cancelled();
+  const auto segments = ListSegments(input.directory);
+  if (!segments) return segments.error();
+  for (std::size_t i = 0; i < segments->size(); ++i) {
+    const SegmentFile& file = (*segments)[i];
+    if (i != 0 && file.first >= size) break;
+    const std::uint64_t end = i + 1 < segments->size() ? std::min((*segments)[i + 1].first, size) : size;
+    Status done = file.pruned ? CopyPruned(input, file.first, file.first) : CopyWhole(input, file, end);
+    if (!done && !file.pruned && done.error().reason == Reason::kNotFound) {  // deleted meanwhile
+      done = CopyPruned(input, file.first, file.first);
+    }
+    if (!done) return done.error();
+  }
+  return size;
+}
+
+}  // namespace hallmark::ledger

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "firmware/runtime/result.h"
+#include "signerd/ledger/checkpoint.h"
+
+namespace hallmark::ledger {
+
+struct ExportInput {
+  std::filesystem::path directory;
+  VerifierKey key;
+  // What is durable now: asked after the checkpoints were read, so that each of them is of no more.
+  std::function<TreeHead()> durable;
+  // Takes octets of the file `path` (below the folder); those of one file follow each other. False ends the work.
+  std::function<bool(const std::string& path, std::string_view octets, std::uint64_t records)> take;
+};
+
+// Gives a ledger's files as they are at one moment, while the ledger goes on: segments up to the last durable record,
+// what is kept of deleted ones, checkpoints and the verifier key. The key of hashed recipients is not among them.
+// Returns how many records there are. kIoFailed; kInvalidArgument: damage; kCancelled. Any thread, for long.
+Result<std::uint64_t> Export(const ExportInput& input);
+
+}  // namespace hallmark::ledger

@@ -1,0 +1,413 @@
+#include "signerd/ledger/index.h"
+
+#include <algorithm>
+#include <array>
+
+namespace hallmark::ledger {
+namespace {
+
+constexpr std::int64_t kSchema = 1;
+constexpr std::uint32_t kPlaceEvery = 256;
+constexpr std::int64_t kMicrosecondsOfDay = 86'400'000'000;
+
+constexpr const char* kTables = R"(
+CREATE TABLE part (
+  id INTEGER PRIMARY KEY,
+  begin INTEGER NOT NULL,
+  least_us INTEGER NOT NULL,
+  most_us INTEGER NOT NULL,
+  offsets BLOB NOT NULL
+) STRICT;
+CREATE TABLE posting (
+  part INTEGER NOT NULL,
+  term INTEGER NOT NULL,
+  positions BLOB NOT NULL,
+  PRIMARY KEY (part, term)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE total (
+  day INTEGER NOT NULL,
+  partner TEXT NOT NULL,
+  messages INTEGER NOT NULL,
+  recipients INTEGER NOT NULL,
+  octets INTEGER NOT NULL,
+  PRIMARY KEY (day, partner)
+) STRICT, WITHOUT ROWID;
+)";
+
+std::filesystem::path DatabasePath(const std::filesystem::path& directory) { return directory / "index.db"; }
+
+// Whole numbers as LEB128: seven bits an octet, the low ones first.
+void AppendNumber(Bytes& out, std::uint64_t number) {
+  for (; number >= 0x80; number >>= 7) out.push_back(static_cast<std::uint8_t>(number | 0x80));
+  out.push_back(static_cast<std::uint8_t>(number));
+}
+
+std::optional<std::uint64_t> TakeNumber(ByteView& octets) {
+  std::uint64_t number = 0;
+  for (unsigned shift = 0; shift < 64 && !octets.empty(); shift += 7) {
+    const std::uint8_t octet = octets.front();
+    octets = octets.subspan(1);
+    number |= std::uint64_t{octet & 0x7fu} << shift;
+    if ((octet & 0x80) == 0) return number;
+  }
+  return std::nullopt;
+}
+
+Error Damaged() { return MakeError(Reason::kStorageFailed, "the ledger's index is damaged; rebuild it"); }
+
+}  // namespace
+
+Result<std::unique_ptr<Index>> Index::Open(const std::filesystem::path& ledger_directory) {
+  auto database = store::Database::Open(DatabasePath(ledger_directory), store::Durability::kDerived);
+  if (!database) return database.error();
+  std::unique_ptr<Index> index(new Index(ledger_directory, std::move(*database)));
+  const Status prepared = index->Prepare();
+  if (!prepared) return prepared.error();
+  return index;
+}
+
+void Index::Remove(const std::filesystem::path& ledger_directory) {
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::error_code ignored;  // what cannot be removed fails when it is opened
+    std::filesystem::remove(DatabasePath(ledger_directory).string() + suffix, ignored);
+  }
+}
+
+Status Index::Prepare() {
+  auto version = database_.Prepare("PRAGMA user_version");
+  if (!version) return version.error();
+  const auto row = version->Step();
+  if (!row) return row.error();
+  const std::int64_t schema = version->Integer(0);
+  if (schema != kSchema && schema != 0) return MakeError(Reason::kStorageFailed, "the ledger's index has another form");
+  if (schema == 0) {
+    const Status made = database_.Execute(std::string(kTables) + "PRAGMA user_version = " + std::to_string(kSchema));
+    if (!made) return made;
+  }
+  auto last = database_.Prepare("SELECT coalesce(max(id) + 1, 0) FROM part");
+  if (!last) return last.error();
+  const auto found = last->Step();
+  if (!found) return found.error();
+  part_.id = static_cast<std::uint64_t>(last->Integer(0));
+  written_ = part_.id * kPartRecords;
+  return Ok();
+}
+
+std::uint64_t Index::size() const {
+  const std::lock_guard lock(mutex_);
+  return part_.id * kPartRecords + part_.count;
+}
+
+void Index::BeginAt(std::uint64_t sequence) {
+  const std::lock_guard lock(mutex_);
+  part_ = Part();
+  part_.id = sequence / kPartRecords;
+  part_.begin = part_.count = static_cast<std::uint32_t>(sequence % kPartRecords);
+  part_.offsets.resize((part_.count + kPlaceEvery - 1) / kPlaceEvery, 0);
+}
+
+void Index::Add(const v1::Record& record, std::uint64_t offset) {
+  terms_.clear();
+  AppendTerms(record, terms_);
+  const std::lock_guard lock(mutex_);
+  if (part_.count % kPlaceEvery == 0) part_.offsets.push_back(offset);
+  for (const Term term : terms_) part_.postings.push_back({term, part_.count});
+  part_.least_us = std::min(part_.least_us, record.time_us());
+  part_.most_us = std::max(part_.most_us, record.time_us());
+  ++part_.count;
+  if (!record.has_signature() || record.signature().index() != 0) return;
+  DayTotal& total = part_.totals[{record.time_us() / kMicrosecondsOfDay, record.signature().partner()}];
+  total.messages += 1;
+  // As quotas count: a message whose relay names no recipients has one.
+  total.recipients += std::max<std::int64_t>(1, record.signature().recipient_count());
+  total.octets += static_cast<std::int64_t>(record.signature().octets());
+}
+
+Status Index::WritePart() {
+  auto transaction = store::Transaction::Begin(database_);
+  if (!transaction) return transaction.error();
+  Status done = InsertPart(database_);
+  if (done) done = InsertPostings(database_);
+  if (done) done = InsertTotals(database_);
+  if (!done) return done;
+  const std::lock_guard lock(mutex_);
+  done = transaction->Commit();
+  if (!done) return done;
+  const std::uint64_t next = part_.id + 1;
+  part_ = Part();
+  part_.id = next;
+  written_ = next * kPartRecords;
+  return Ok();
+}
+
+Status Index::InsertPart(store::Database& database) {
+  auto insert = database.Prepare("INSERT INTO part VALUES (?, ?, ?, ?, ?)");
+  if (!insert) return insert.error();
+  Bytes offsets;
+  for (const std::uint64_t offset : part_.offsets) AppendNumber(offsets, offset);
+  insert->Bind(1, static_cast<std::int64_t>(part_.id)).Bind(2, std::int64_t{part_.begin});
+  insert->Bind(3, part_.least_us).Bind(4, part_.most_us).Bind(5, ByteView(offsets));
+  return insert->Run();
+}
+
+Status Index::InsertPostings(store::Database& database) {
+  auto insert = database.Prepare("INSERT INTO posting VALUES (?, ?, ?)");
+  if (!insert) return insert.error();
+  // SQLite's integers have a sign: rows are appended in its order, not in that of unsigned numbers.
+  std::vector<Posting> postings = part_.postings;
+  std::sort(postings.begin(), postings.end(), [](const Posting& a, const Posting& b) {
+    return a.term != b.term ? static_cast<std::int64_t>(a.term) < static_cast<std::int64_t>(b.term)
+                            : a.position < b.position;
+  });
+  insert->Bind(1, static_cast<std::int64_t>(part_.id));
+  Bytes positions;
+  for (std::size_t i = 0; i < postings.size();) {
+    const Term term = postings[i].term;
+    positions.clear();
+    std::uint32_t next = 0;
+    for (; i < postings.size() && postings[i].term == term; ++i) {
+      if (postings[i].position < next) continue;  // a term twice in one record
+      AppendNumber(positions, postings[i].position - next);
+      next = postings[i].position + 1;
+    }
+    const Status done = insert->Bind(2, static_cast<std::int64_t>(term)).Bind(3, ByteView(positions)).Run();
+    if (!done) return done;
+  }
+  return Ok();
+}
+
+Status Index::InsertTotals(store::Database& database) {
+  auto insert = database.Prepare(
+      "INSERT INTO total VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET messages = messages + excluded.messages, "
+      "recipients = recipients + excluded.recipients, octets = octets + excluded.octets");
+  if (!insert) return insert.error();
+  for (const auto& [key, total] : part_.totals) {
+    insert->Bind(1, key.first).Bind(2, key.second).Bind(3, total.messages).Bind(4, total.recipients);
+    const Status done = insert->Bind(5, total.octets).Run();
+    if (!done) return done;
+  }
+  return Ok();
+}
+
+Result<store::Database> Index::OpenReader() const {
+  return store::Database::Open(DatabasePath(directory_), store::Durability::kDerived);
+}
+
+// One search: goes through the parts in order, and looks at what the terms leave of each.
+class Index::Searcher {
+ public:
+  Searcher(const Index& index, const Query& query, const SearchPage& page)
+      : index_(index), query_(query), page_(page), conditions_(TermsOf(query)), reader_(index.directory_) {}
+
+  Result<SearchResult> Run() {
+    auto database = index_.OpenReader();
+    if (!database) return database.error();
+    Part newest;  // without its postings
+    Positions in_newest;
+    {
+      const std::lock_guard lock(index_.mutex_);
+      newest.id = index_.part_.id;
+      newest.begin = index_.part_.begin;
+      newest.count = index_.part_.count;
+      newest.offsets = index_.part_.offsets;
+      if (MayHold(index_.part_)) in_newest = PositionsInMemory(index_.part_);
+    }
+    Status done = page_.oldest_first ? Written(*database, newest.id) : Look(newest, in_newest);
+    if (done && !full()) done = page_.oldest_first ? Look(newest, in_newest) : Written(*database, newest.id);
+    if (!done) return done.error();
+    result_.more = full();
+    return std::move(result_);
+  }
+
+ private:
+  bool full() const { return result_.hits.size() >= page_.most; }
+
+  // Whether a part's times and the page leave anything of it to look at.
+  bool MayHold(const Part& part) const {
+    if (part.count == part.begin || part.most_us < query_.since_us || part.least_us >= query_.until_us) return false;
+    if (!page_.after) return true;
+    return page_.oldest_first ? (part.id * kPartRecords + part.count - 1 > *page_.after)
+                              : (part.id * kPartRecords + part.begin < *page_.after);
+  }
+
+  static Positions AllOf(const Part& part) {
+    Positions all;
+    for (std::uint32_t position = part.begin; position < part.count; ++position) all.push_back(position);
+    return all;
+  }
+
+  Positions PositionsInMemory(const Part& part) const {
+    if (conditions_.empty()) return AllOf(part);
+    std::vector<Positions> found(conditions_.size());
+    for (const Posting& posting : part.postings) {
+      for (std::size_t i = 0; i < conditions_.size(); ++i) {
+        // A record may have a term twice: two recipients that are one.
+        if (!found[i].empty() && found[i].back() == posting.position) continue;
+        if (std::find(conditions_[i].begin(), conditions_[i].end(), posting.term) != conditions_[i].end()) {
+          found[i].push_back(posting.position);
+        }
+      }
+    }
+    Positions all = found.front();
+    for (std::size_t i = 1; i < found.size(); ++i) all = Intersection(all, found[i]);
+    return all;
+  }
+
+  static Positions Intersection(const Positions& a, const Positions& b) {
+    Positions both;
+    std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
+    return both;
+  }
+
+  // The parts in the database, in the order of the search. `end`: the newest part, which is in memory.
+  Status Written(store::Database& database, std::uint64_t end) {
+    auto parts = database.Prepare(
+        std::string("SELECT id, begin, least_us, most_us, offsets FROM part WHERE id < ? ORDER BY id ") +
+        (page_.oldest_first ? "ASC" : "DESC"));
+    if (!parts) return parts.error();
+    auto posting = database.Prepare("SELECT positions FROM posting WHERE part = ? AND term = ?");
+    if (!posting) return posting.error();
+    parts->Bind(1, static_cast<std::int64_t>(end));
+    while (!full()) {
+      const auto row = parts->Step();
+      if (!row) return row.error();
+      if (!*row) return Ok();
+      Part part;
+      part.id = static_cast<std::uint64_t>(parts->Integer(0));
+      part.begin = static_cast<std::uint32_t>(parts->Integer(1));
+      part.count = kPartRecords;
+      part.least_us = parts->Integer(2);
+      part.most_us = parts->Integer(3);
+      if (!MayHold(part)) continue;
+      const auto positions = PositionsWritten(*posting, part);
+      if (!positions) return positions.error();
+      if (positions->empty()) continue;
+      const Bytes offsets = parts->Blob(4);
+      for (ByteView rest = offsets; !rest.empty();) part.offsets.push_back(TakeNumber(rest).value_or(0));
+      const Status looked = Look(part, *positions);
+      if (!looked) return looked;
+    }
+    return Ok();
+  }
+
+  Result<Positions> PositionsWritten(store::Statement& posting, const Part& part) const {
+    if (conditions_.empty()) return AllOf(part);
+    Positions all;
+    for (std::size_t i = 0; i < conditions_.size(); ++i) {
+      Positions any;
+      for (const Term term : conditions_[i]) {
+        posting.Bind(1, static_cast<std::int64_t>(part.id)).Bind(2, static_cast<std::int64_t>(term));
+        const auto row = posting.Step();
+        if (!row) return row.error();
+        const Bytes octets = *row ? posting.Blob(0) : Bytes();
+        posting.Reset();
+        Positions one, both;
+        std::uint64_t next = 0;
+        for (ByteView rest = octets; !rest.empty();) {
+          const auto gap = TakeNumber(rest);
+          if (!gap || *gap >= kPartRecords || next + *gap >= kPartRecords) return Damaged();
+          one.push_back(static_cast<std::uint32_t>(next + *gap));
+          next += *gap + 1;
+        }
+        std::set_union(any.begin(), any.end(), one.begin(), one.end(), std::back_inserter(both));
+        any = std::move(both);
+      }
+      all = i == 0 ? std::move(any) : Intersection(all, any);
+      if (all.empty()) break;
+    }
+    return all;
+  }
+
+  // Reads what the terms left of a part, and keeps what fits.
+  Status Look(const Part& part, const Positions& positions) {
+    for (std::size_t i = 0; i < positions.size() && !full(); ++i) {
+      const std::uint32_t position = page_.oldest_first ? positions[i] : positions[positions.size() - 1 - i];
+      const std::uint64_t sequence = part.id * kPartRecords + position;
+      if (page_.after && (page_.oldest_first ? sequence <= *page_.after : sequence >= *page_.after)) continue;
+      std::optional<RecordReader::Place> near;
+      const std::size_t place = position / kPlaceEvery;
+      if (place < part.offsets.size() && part.offsets[place] != 0) {
+        near = RecordReader::Place{part.id * kPartRecords + place * kPlaceEvery, part.offsets[place]};
+      }
+      const auto octets = reader_.Read(sequence, near);
+      if (!octets && octets.error().reason == Reason::kNotFound) continue;  // deleted since it was indexed
+      if (!octets) return octets.error();
+      if (record_.ParseFromArray(octets->data(), static_cast<int>(octets->size())) && Fits(query_, record_)) {
+        result_.hits.push_back({sequence, std::string(*octets)});
+      }
+    }
+    return Ok();
+  }
+
+  const Index& index_;
+  const Query& query_;
+  const SearchPage& page_;
+  const std::vector<std::vector<Term>> conditions_;
+  RecordReader reader_;
+  v1::Record record_;
+  SearchResult result_;
+};
+
+Result<SearchResult> Index::Search(const Query& query, const SearchPage& page) const {
+  return Searcher(*this, query, page).Run();
+}
+
+Result<std::optional<RecordReader::Place>> Index::PlaceNear(std::uint64_t sequence) const {
+  const std::uint64_t id = sequence / kPartRecords;
+  const std::size_t place = sequence % kPartRecords / kPlaceEvery;
+  std::vector<std::uint64_t> offsets;
+  {
+    const std::lock_guard lock(mutex_);
+    if (part_.id == id) offsets = part_.offsets;
+  }
+  if (offsets.empty()) {
+    auto database = OpenReader();
+    if (!database) return database.error();
+    auto part = database->Prepare("SELECT offsets FROM part WHERE id = ?");
+    if (!part) return part.error();
+    const auto row = part->Bind(1, static_cast<std::int64_t>(id)).Step();
+    if (!row) return row.error();
+    const Bytes octets = *row ? part->Blob(0) : Bytes();
+    for (ByteView rest = octets; !rest.empty();) offsets.push_back(TakeNumber(rest).value_or(0));
+  }
+  if (place >= offsets.size() || offsets[place] == 0) return std::optional<RecordReader::Place>();
+  return std::optional(RecordReader::Place{id * kPartRecords + place * kPlaceEvery, offsets[place]});
+}
+
+Result<std::map<std::string, DayTotal>> Index::Totals(std::int64_t day) const {
+  std::map<std::string, DayTotal> totals;
+  auto database = OpenReader();
+  if (!database) return database.error();
+  auto written = database->Prepare("SELECT partner, messages, recipients, octets FROM total WHERE day = ?");
+  if (!written) return written.error();
+  written->Bind(1, day);
+  const std::lock_guard lock(mutex_);  // so that a part is counted in memory or in the database, not in both
+  while (true) {
+    const auto row = written->Step();
+    if (!row) return row.error();
+    if (!*row) break;
+    totals[written->Text(0)] = {written->Integer(1), written->Integer(2), written->Integer(3)};
+  }
+  for (const auto& [key, total] : part_.totals) {
+    if (key.first != day) continue;
+    DayTotal& sum = totals[key.second];
+    sum.messages += total.messages;
+    sum.recipients += total.recipients;
+    sum.octets += total.octets;
+  }
+  return totals;
+}
+
+Status Index::DropBefore(std::uint64_t first) const {
+  auto database = OpenReader();
+  if (!database) return database.error();
+  // The last part stays, whatever it holds: it says where to go on.
+  const std::string parts = " < " + std::to_string(first / kPartRecords) + " AND ";
+  auto transaction = store::Transaction::Begin(*database);
+  if (!transaction) return transaction.error();
+  Status done = database->Execute("DELETE FROM posting WHERE part" + parts + "part < (SELECT max(id) FROM part)");
+  if (done) done = database->Execute("DELETE FROM part WHERE id" + parts + "id < (SELECT max(id) FROM part)");
+  return done ? transaction->Commit() : done;
+}
+
+}  // namespace hallmark::ledger

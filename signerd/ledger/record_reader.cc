@@ -1,0 +1,48 @@
+#include "signerd/ledger/record_reader.h"
+
+#include <algorithm>
+
+namespace hallmark::ledger {
+
+Status RecordReader::OpenSegmentOf(std::uint64_t sequence) {
+  if (reader_ && sequence >= reader_->header().first && sequence < end_) return Ok();
+  reader_.reset();
+  auto segments = ListSegments(directory_);  // anew each time: the ledger goes on to further segments
+  if (!segments) return segments.error();
+  segments_ = std::move(*segments);
+  const auto after =
+      std::upper_bound(segments_.begin(), segments_.end(), sequence,
+                       [](std::uint64_t wanted, const SegmentFile& file) { return wanted < file.first; });
+  if (after == segments_.begin()) return MakeError(Reason::kNotFound, "the ledger is empty");
+  const SegmentFile& file = *std::prev(after);
+  if (file.pruned) {
+    return MakeError(Reason::kNotFound,
+                     "record " + std::to_string(sequence) + " was deleted when its time to be kept had passed");
+  }
+  auto opened = SegmentReader::Open(file.path);
+  if (!opened) return opened.error();
+  start_ = opened->offset();
+  end_ = after == segments_.end() ? UINT64_MAX : after->first;
+  reader_.emplace(std::move(*opened));
+  return Ok();
+}
+
+Result<std::string_view> RecordReader::Read(std::uint64_t sequence, const std::optional<Place>& near) {
+  const Status opened = OpenSegmentOf(sequence);
+  if (!opened) return opened.error();
+  const bool ahead = reader_->next_sequence() <= sequence;
+  const bool use_place = near && near->sequence <= sequence && near->sequence >= reader_->header().first;
+  if (use_place && (!ahead || near->sequence > reader_->next_sequence())) {
+    reader_->Seek(near->offset, near->sequence);
+  } else if (!ahead) {
+    reader_->Seek(start_, reader_->header().first);
+  }
+  const Status passed = reader_->Skip(sequence - reader_->next_sequence());
+  if (!passed) return passed.error();
+  const auto record = reader_->Next();
+  if (!record) return record.error();
+  if (!*record) return MakeError(Reason::kNotFound, "there is no record " + std::to_string(sequence));
+  return **record;
+}
+
+}  // namespace hallmark::ledger

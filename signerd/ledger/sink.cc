@@ -1,0 +1,222 @@
+#include "signerd/ledger/sink.h"
+
+#include <fcntl.h>
+#include <google/protobuf/util/json_util.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <systemd/sd-journal.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "firmware/runtime/log.h"
+#include "hallmark/ledger/v1/record.pb.h"
+
+namespace hallmark::ledger {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::size_t kMostQueued = 8192;  // batches
+constexpr char kMessageId[] = "MESSAGE_ID=8c1f2a3f6f9b4a06a5b6f6f5b1d7a0c4";
+
+Error SinkError(const std::string& what) {
+  return MakeError(Reason::kLedgerUnavailable, "the ledger's second sink: " + what);
+}
+
+// {"sequence":"7","time_us":"1700000000000000","signature":{...}}
+Result<std::string> ToLine(const std::string& octets, std::uint64_t sequence) {
+  v1::Record record;
+  if (!record.ParseFromString(octets)) return SinkError("a record does not parse");
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  if (!google::protobuf::util::MessageToJsonString(record, &json, options).ok() || json.size() < 2) {
+    return SinkError("a record has no JSON form");
+  }
+  return "{\"sequence\":\"" + std::to_string(sequence) + "\"," + json.substr(1);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Sink>> Sink::Start(const SinkConfig& config) {
+  std::unique_ptr<Sink> sink(new Sink(config));
+  if (config.kind == SinkKind::kFile) {
+    const Status opened = sink->Reopen();
+    if (!opened && config.required) return opened.error();
+    if (!opened) sink->SetState(opened);
+  }
+  sink->writer_ = std::thread([sink = sink.get()] { sink->Run(); });
+  if (config.required) sink->watcher_ = std::thread([sink = sink.get()] { sink->Watch(); });
+  return sink;
+}
+
+Sink::~Sink() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+    wake_.notify_all();
+    watch_.notify_all();
+  }
+  if (watcher_.joinable()) watcher_.join();
+  if (writer_.joinable()) writer_.join();
+}
+
+void Sink::Send(std::vector<std::string> records, std::uint64_t first, Done done) {
+  const std::size_t count = records.size();
+  const auto entry =
+      std::make_shared<Entry>(Entry{std::move(records), first, steady_clock::now() + config_.timeout, nullptr});
+  bool taken = false;
+  {
+    const std::lock_guard lock(mutex_);
+    taken = queue_.size() < kMostQueued && !stop_;
+    if (taken) {
+      if (config_.required) {
+        entry->done = std::move(done);
+        waiting_.push_back(entry);
+        watch_.notify_one();
+      }
+      queue_.push_back(entry);
+      wake_.notify_one();
+    } else {
+      status_.dropped += count;
+    }
+  }
+  if (!taken && config_.required) {
+    done(SinkError("it does not keep up, and is required"));
+  } else if (!config_.required) {
+    done(first);
+  }
+}
+
+void Sink::Run() {
+  while (true) {
+    std::shared_ptr<Entry> entry;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      entry = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    const Status written = Write(*entry);
+    SetState(written);
+    Done done;
+    {
+      const std::lock_guard lock(mutex_);
+      (written ? status_.written : status_.dropped) += entry->records.size();
+      done = std::exchange(entry->done, nullptr);
+    }
+    if (done) done(written ? Result<std::uint64_t>(entry->first) : Result<std::uint64_t>(written.error()));
+  }
+}
+
+void Sink::Watch() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    while (!waiting_.empty() && waiting_.front()->done == nullptr) waiting_.pop_front();
+    if (waiting_.empty()) {
+      if (stop_) return;
+      watch_.wait(lock);
+      continue;
+    }
+    const std::shared_ptr<Entry> oldest = waiting_.front();
+    if (steady_clock::now() < oldest->expires) {
+      watch_.wait_until(lock, oldest->expires);
+      continue;
+    }
+    const Done done = std::exchange(oldest->done, nullptr);
+    if (done == nullptr) continue;
+    lock.unlock();
+    done(SinkError("no answer within " + std::to_string(config_.timeout.count()) + " ms, and it is required"));
+    lock.lock();
+  }
+}
+
+Status Sink::Write(const Entry& entry) {
+  // What came too late to be answered is written all the same, but holds nobody up for longer.
+  const auto until = steady_clock::now() + config_.timeout;
+  if (config_.kind == SinkKind::kFile) {
+    const Status opened = Reopen();
+    if (!opened) return opened;
+  }
+  std::uint64_t sequence = entry.first;
+  for (const std::string& record : entry.records) {
+    auto line = ToLine(record, sequence++);
+    if (!line) return line.error();
+    const Status written = WriteLine(std::move(*line), until);
+    if (!written) return written;
+  }
+  if (config_.kind == SinkKind::kFile && ::fdatasync(file_.get()) != 0 && errno != EINVAL) {
+    return SinkError(config_.path.string() + ": cannot sync: " + std::strerror(errno));
+  }
+  return Ok();
+}
+
+Status Sink::WriteLine(std::string line, steady_clock::time_point until) {
+  if (config_.kind == SinkKind::kJournald) {
+    const std::string message = "MESSAGE=" + line;
+    const iovec fields[] = {{const_cast<char*>(message.data()), message.size()},
+                            {const_cast<char*>("PRIORITY=6"), 10},
+                            {const_cast<char*>(kMessageId), sizeof kMessageId - 1},
+                            {const_cast<char*>("SYSLOG_IDENTIFIER=hallmark-ledger"), 33}};
+    const int failed = ::sd_journal_sendv(fields, static_cast<int>(std::size(fields)));
+    return failed == 0 ? Ok() : Status(SinkError(std::string("journald: ") + std::strerror(-failed)));
+  }
+  if (torn_) line.insert(0, "\n");  // so that only the line that was cut short is spoilt
+  line += '\n';
+  torn_ = false;
+  std::string_view rest = line;
+  while (!rest.empty()) {
+    const ssize_t written = ::write(file_.get(), rest.data(), rest.size());
+    if (written >= 0) {
+      rest.remove_prefix(static_cast<std::size_t>(written));
+      torn_ = !rest.empty();
+      continue;
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) return SinkError(config_.path.string() + ": cannot write: " + std::strerror(errno));
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - steady_clock::now()).count();
+    pollfd ready{file_.get(), POLLOUT, 0};
+    if (left <= 0 || ::poll(&ready, 1, static_cast<int>(left)) == 0) {
+      return SinkError(config_.path.string() + ": takes nothing more");
+    }
+  }
+  return Ok();
+}
+
+// Opens the file, anew when it was moved away (log rotation).
+Status Sink::Reopen() {
+  struct stat now {
+  }, open{};
+  const bool same = file_ && ::stat(config_.path.c_str(), &now) == 0 && ::fstat(file_.get(), &open) == 0 &&
+                    now.st_ino == open.st_ino && now.st_dev == open.st_dev;
+  if (same) return Ok();
+  FileDescriptor file(
+      ::open(config_.path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640));
+  if (!file) return SinkError(config_.path.string() + ": cannot open: " + std::strerror(errno));
+  file_ = std::move(file);
+  return Ok();
+}
+
+void Sink::SetState(const Status& state) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (status_.available == state.has_value()) return;
+    status_.available = state.has_value();
+  }
+  if (state) {
+    log::info("ledger: the second sink takes records again");
+  } else {
+    log::error("ledger: {}", state.error().message);
+  }
+}
+
+SinkStatus Sink::status() const {
+  const std::lock_guard lock(mutex_);
+  SinkStatus status = status_;
+  status.required = config_.required;
+  return status;
+}
+
+}  // namespace hallmark::ledger

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "firmware/runtime/result.h"
+#include "signerd/ledger/checkpoint.h"
+
+namespace hallmark::ledger {
+
+struct VerifyInput {
+  std::filesystem::path directory;
+  VerifierKey key;
+  std::string kept;  // checkpoints that an auditor kept, one or more notes; may be empty
+  // What is durable now: asked after the checkpoints were read, so that each of them is of no more.
+  std::function<TreeHead()> durable;
+  // Told now and then how far it is; false ends the work with kCancelled.
+  std::function<bool(std::uint64_t done, std::uint64_t size)> progress;
+};
+
+struct Verified {
+  TreeHead head;                  // what was checked, record by record where they are not deleted
+  std::uint64_t deleted = 0;      // records that retention deleted: their hashes were checked
+  std::uint64_t checkpoints = 0;  // whose signature and root were checked
+  std::uint64_t passed_by = 0;    // whose signature only: they are of a size within deleted records
+};
+
+// Reads the whole ledger and checks frames, sequence, the tree that each segment was begun behind, and every
+// checkpoint's signature, order and root. kInvalidArgument: the ledger is not whole, and the sentence says what is
+// wrong and where. kIoFailed: it could not be read. kCancelled. Any thread, for long.
+Result<Verified> Verify(const VerifyInput& input);
+
+}  // namespace hallmark::ledger

@@ -1,0 +1,147 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "signerd/dkim/sha256.h"
+#include "signerd/pipeline/records.h"
+
+namespace hallmark::pipeline {
+
+struct DeduplicationConfig {
+  std::chrono::seconds window{600};
+  std::size_t entries = 500'000;  // answers that are remembered at most, about 110 octets each; the oldest go first
+};
+
+// Which requests were answered lately or are being answered, by relay and request_id. What was answered stands on the
+// ledger; here is only where. A Waiter is a request that came again while the first was under way. Any thread.
+template <class Waiter>
+class Deduplication {
+ public:
+  enum class Outcome : std::uint8_t {
+    kFirst,     // to be carried out; Finish or Forget must follow
+    kWaits,     // the waiter was kept and comes back from Finish or Forget
+    kAnswered,  // by the records [first, first + count)
+    kReused,    // for another message
+  };
+  struct Found {
+    Outcome outcome;
+    std::uint64_t first = 0;
+    std::uint32_t count = 0;
+  };
+  using Name = std::array<std::uint8_t, 16>;
+
+  explicit Deduplication(const DeduplicationConfig& config) : config_(config) {}
+
+  static Name NameOf(const std::string& relay, const std::string& request_id) {
+    const dkim::Digest digest = dkim::Sha256Of(relay + '\0' + request_id);
+    Name name;
+    std::copy_n(digest.begin(), name.size(), name.begin());
+    return name;
+  }
+
+  Found Begin(const Name& name, const Fingerprint& fingerprint, std::chrono::sys_seconds now, Waiter waiter) {
+    const std::lock_guard lock(mutex_);
+    Expire(now);
+    const auto [place, fresh] = entries_.try_emplace(name);
+    Entry& entry = place->second;
+    if (fresh) {
+      entry.fingerprint = Shorten(fingerprint);
+      return {Outcome::kFirst};
+    }
+    if (entry.fingerprint != Shorten(fingerprint)) return {Outcome::kReused};
+    if (entry.count > 0) return {Outcome::kAnswered, entry.first, entry.count};
+    waiters_[name].push_back(std::move(waiter));
+    return {Outcome::kWaits};
+  }
+
+  // Whether Begin would say something else than kFirst, as far as can be told without the message.
+  bool Knows(const Name& name) const {
+    const std::lock_guard lock(mutex_);
+    return entries_.contains(name);
+  }
+
+  // The first attempt was answered; gives who waited for that.
+  std::vector<Waiter> Finish(const Name& name, std::uint64_t first, std::uint32_t count, std::chrono::sys_seconds now) {
+    const std::lock_guard lock(mutex_);
+    Entry& entry = entries_[name];
+    entry.first = first;
+    entry.count = count;
+    order_.emplace_back(now, name);
+    Expire(now);
+    return TakeWaiters(name);
+  }
+
+  // It failed: the next one is the first again.
+  std::vector<Waiter> Forget(const Name& name) {
+    const std::lock_guard lock(mutex_);
+    entries_.erase(name);
+    return TakeWaiters(name);
+  }
+
+  // What was answered before a restart. In the order of time, before the first Begin.
+  void Recall(const Name& name, const Fingerprint& fingerprint, std::uint64_t first, std::uint32_t count,
+              std::chrono::sys_seconds when) {
+    const std::lock_guard lock(mutex_);
+    const auto [place, fresh] = entries_.try_emplace(name);
+    if (!fresh) return;  // the first answer counts
+    place->second = {Shorten(fingerprint), count, first};
+    order_.emplace_back(when, name);
+    Expire(when);
+  }
+
+  std::size_t size() const {
+    const std::lock_guard lock(mutex_);
+    return entries_.size();
+  }
+
+ private:
+  struct Entry {
+    Name fingerprint{};       // its first half
+    std::uint32_t count = 0;  // 0: in flight
+    std::uint64_t first = 0;
+  };
+  struct NameHash {
+    std::size_t operator()(const Name& name) const {
+      std::size_t hash;
+      std::memcpy(&hash, name.data(), sizeof hash);
+      return hash;
+    }
+  };
+  static Name Shorten(const Fingerprint& fingerprint) {
+    Name half;
+    std::copy_n(fingerprint.begin(), half.size(), half.begin());
+    return half;
+  }
+  void Expire(std::chrono::sys_seconds now) {
+    while (!order_.empty() && (order_.size() > config_.entries || order_.front().first + config_.window <= now)) {
+      entries_.erase(order_.front().second);
+      order_.pop_front();
+    }
+  }
+  std::vector<Waiter> TakeWaiters(const Name& name) {
+    const auto found = waiters_.find(name);
+    if (found == waiters_.end()) return {};
+    std::vector<Waiter> taken = std::move(found->second);
+    waiters_.erase(found);
+    return taken;
+  }
+
+  const DeduplicationConfig config_;
+  mutable std::mutex mutex_;  // guards all that follows
+  std::unordered_map<Name, Entry, NameHash> entries_;
+  std::unordered_map<Name, std::vector<Waiter>, NameHash> waiters_;  // of those in flight
+  std::deque<std::pair<std::chrono::sys_seconds, Name>> order_;      // those answered, the oldest first
+};
+
+}  // namespace hallmark::pipeline

@@ -1,0 +1,340 @@
+"""What `dkimctl ledger` says of the ledger of a running daemon: search, proofs, verification, export, retention, and quotas
+that outlive a restart."""
+
+import csv
+import io
+import json
+import pathlib
+import random
+import shutil
+import subprocess
+import threading
+import time
+import unittest
+
+import grpc
+
+import deployment
+import ledger_files
+
+from hallmark.admin.v1 import ledger_pb2, ledger_pb2_grpc
+from hallmark.signing.v1 import signing_pb2
+
+VERIFY = pathlib.Path(__file__).resolve().parents[2] / "tools" / "ledger-verify"
+
+
+def message(number, author="alice@example.com"):
+    return (f"From: {author}\r\nTo: bob@example.net\r\nSubject: Number {number}\r\nMessage-ID: <{number}@example.com>\r\n"
+            f"Date: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nHello {number}\r\n").encode()
+
+
+def quick_checkpoints(hallmark, more=""):
+    """A checkpoint each second, and keys of [ledger]."""
+    hallmark.edit_config(lambda text: text + f"\n[ledger]\ncheckpoint_seconds = 1\n{more}")
+
+
+class LedgerSearchTest(unittest.TestCase):
+    def setUp(self):
+        self.hallmark = self.enterContext(deployment.Deployment(start=False))
+        quick_checkpoints(self.hallmark)
+        self.hallmark.start()
+        self.hallmark.add_domain("example.com")
+
+    def ledger(self):
+        return self.hallmark.folder / "state" / "ledger"
+
+    def search(self, *arguments):
+        """The records that a search finds, once the index has come as far as the ledger."""
+        self.await_status(lambda status: status.indexed_records == status.records or None)
+        return self.hallmark.dkimctl_json("ledger", "search", *arguments)["records"]
+
+    def await_status(self, wanted):
+        stub, deadline = self.hallmark.officer().ledger(), time.monotonic() + 60
+        while time.monotonic() < deadline:
+            # Each look is on the ledger itself, so the index is always a record or so behind.
+            status = stub.GetLedgerStatus(ledger_pb2.GetLedgerStatusRequest())
+            if wanted(status) is not None:
+                return status
+            time.sleep(0.2)
+        self.fail(f"the ledger did not come so far: {status}")
+
+    def offline(self, *arguments):
+        return subprocess.run([VERIFY, *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+    def test_finds_by_everything_and_in_pages(self):
+        for number in range(7):
+            self.hallmark.sign(message(number), envelope_sender="bounces@example.com",
+                               envelope_recipients=[f"bob{number % 2}@example.net"])
+        by = self.search
+        self.assertEqual(len(by("--message-id", "<3@example.com>")), 2)
+        self.assertEqual(by("--message-id", "3@example.com", "--from", "other@example.com"), [])
+        self.assertEqual(len(by("--recipient", "bob1@EXAMPLE.net")), 6)
+        self.assertEqual(by("--recipient", "Bob1@example.net"), [])
+        self.assertEqual(len(by("--partner", "own", "--domain", "example.com", "--from", "alice@example.com")), 14)
+        self.assertEqual(by("--since", "1h", "--until", "30m"), [])
+        acts = [entry["record"]["admin_act"]["method"] for entry in by("--kind", "admin_act", "--oldest-first")]
+        self.assertEqual(acts.count("CreateDomain"), 2)  # that it was begun, and how it ended
+
+        pages, token = [], []
+        while True:
+            page = self.hallmark.dkimctl_json("ledger", "search", "--kind", "signature", "--limit", "4", *token)
+            pages.append([int(entry["sequence"]) for entry in page["records"]])
+            if not page["next_page_token"]:
+                break
+            token = ["--page", page["next_page_token"]]
+        found = [sequence for page in pages for sequence in page]
+        self.assertEqual(len(found), 14)
+        self.assertEqual(found, sorted(set(found), reverse=True))
+
+        text = self.hallmark.dkimctl("ledger", "search", "--kind", "signature", "--output", "csv").stdout
+        rows = list(csv.DictReader(io.StringIO(text)))
+        self.assertEqual([int(row["sequence"]) for row in rows], found)
+        self.assertEqual({row["signing_domain"] for row in rows}, {"example.com"})
+        table = self.hallmark.dkimctl("ledger", "search").stdout
+        self.assertLessEqual(max(map(len, table.splitlines())), 80)
+        shown = self.hallmark.dkimctl("ledger", "show", found[0]).stdout
+        self.assertIn("6@example.com", shown)
+        self.hallmark.dkimctl("ledger", "show", 10 ** 9, status=1)
+        self.hallmark.dkimctl("ledger", "search", "--since", "yesterday", status=2)
+
+    def prove(self, sequence, out):
+        deadline = time.monotonic() + 30
+        while True:
+            run = self.hallmark.dkimctl("ledger", "prove", sequence, "--out", out, status=None)
+            if run.returncode == 0 or time.monotonic() > deadline:
+                self.assertEqual(run.returncode, 0, run.stderr)
+                return
+            self.assertIn("try again", run.stderr)
+            time.sleep(0.3)
+
+    def test_a_proof_holds_without_hallmark_and_only_as_it_is(self):
+        for number in range(5):
+            self.hallmark.sign(message(number))
+        [last, *_] = [int(entry["sequence"]) for entry in self.search("--kind", "signature")]
+        for sequence in (0, last):
+            out = self.hallmark.folder / "proof.json"
+            self.prove(sequence, out)
+            checked = self.offline("--proof", out, "--key", self.ledger() / "verifier-key")
+            self.assertEqual(checked.returncode, 0, checked.stderr)
+            self.assertIn(f"record {sequence} is in the ledger", checked.stdout)
+            proof = json.loads(out.read_text())
+            for change in ({"index": proof["index"] + 1}, {"hashes": proof["hashes"][1:]},
+                           {"record": proof["record"][:-8] + "AAAAAAA="},
+                           {"checkpoint": proof["checkpoint"].replace("\n" + str(proof["tree_size"]) + "\n", "\n1\n", 1)}):
+                out.write_text(json.dumps({**proof, **change}))
+                self.assertEqual(self.offline("--proof", out).returncode, 1, change.keys())
+
+    def verify(self, *arguments):
+        """What is wrong, as `dkimctl ledger verify` says it; "" when the ledger is whole."""
+        run = self.hallmark.dkimctl("ledger", "verify", *arguments, status=None)
+        self.assertIn(run.returncode, (0, 4), run.stderr)
+        self.assertEqual(run.returncode == 0, run.stdout.startswith("whole: "), run.stdout)
+        return "" if run.returncode == 0 else run.stdout
+
+    def test_whatever_is_done_to_a_running_ledger_is_found_by_both_verifiers(self):
+        for number in range(8):
+            self.hallmark.sign(message(number))
+        # Begun anew, so that what is tampered with is not being written.
+        self.hallmark.stop()
+        early = (self.ledger() / "checkpoints").read_bytes()
+        self.hallmark.start()
+        for number in range(8, 16):
+            self.hallmark.sign(message(number))
+        self.await_status(lambda status: status.checkpointed_records > early.count(b"\n\n") or None)
+        [segment] = (self.ledger() / "segments").iterdir()
+        self.assertEqual(self.verify(), "")
+
+        def tampered(change):
+            """What both say while the octets of the segment are changed; then they are as before."""
+            with open(segment, "r+b") as file:
+                octets = file.read()
+                changed = change(octets)
+                file.seek(0)
+                file.write(changed)
+                file.truncate()
+                file.flush()
+                said = self.verify()
+                alone = self.offline(self.ledger())
+                # What the daemon wrote meanwhile stands behind.
+                file.seek(0)
+                file.write(octets)
+            self.assertEqual(alone.returncode, 1, alone.stdout)
+            self.assertNotEqual(said, "")
+            return said
+
+        chance = random.Random(3)
+        for at in [9, 20, *(chance.randrange(8, segment.stat().st_size) for _ in range(8))]:
+            bit = 1 << chance.randrange(8)
+            tampered(lambda octets, at=at, bit=bit: octets[:at] + bytes([octets[at] ^ bit]) + octets[at + 1:])
+
+        def payloads(octets):
+            at = len(ledger_files.MAGIC)
+            while at < len(octets):
+                length = int.from_bytes(octets[at:at + 4], "little")
+                yield octets[at + 8:at + 8 + length]
+                at += 8 + length
+
+        def rebuilt(change):
+            def apply(octets):
+                parts = list(payloads(octets))
+                return ledger_files.MAGIC + b"".join(ledger_files.frame(part) for part in change(parts))
+            return apply
+
+        self.assertIn("changed, removed, put in or moved", tampered(rebuilt(lambda p: p[:5] + [p[6], p[5]] + p[7:])), "swapped")
+        tampered(rebuilt(lambda p: p[:5] + p[6:]))
+        tampered(rebuilt(lambda p: p[:-3]))
+        tampered(lambda octets: octets[:-5])
+        self.assertEqual(self.verify(), "")
+        # An old checkpoint played again behind the newer ones.
+        checkpoints = self.ledger() / "checkpoints"
+        whole = checkpoints.read_bytes()
+        checkpoints.write_bytes(whole + early)
+        self.assertIn("comes after one of", self.verify())
+        self.assertEqual(self.offline(self.ledger()).returncode, 1)
+        checkpoints.write_bytes(whole)
+
+    def test_a_ledger_that_was_put_back_is_found_by_who_kept_a_checkpoint(self):
+        self.hallmark.stop()
+        early = self.hallmark.folder / "early"
+        shutil.copytree(self.ledger(), early)
+        self.hallmark.start()
+        self.hallmark.sign(message(1))
+        kept = self.hallmark.folder / "kept"
+        self.await_status(lambda status: status.checkpointed_records == status.records or None
+                          if status.records > 8 else None)
+        self.hallmark.dkimctl("ledger", "checkpoint", "--out", kept)
+        self.assertEqual(self.verify("--checkpoint", kept), "")
+        self.hallmark.stop()
+        shutil.rmtree(self.ledger())
+        shutil.copytree(early, self.ledger())
+        self.hallmark.start()
+        self.assertEqual(self.verify(), "")
+        self.assertNotEqual(self.verify("--checkpoint", kept), "")
+        self.assertEqual(self.offline(self.ledger(), "--checkpoint", kept).returncode, 1)
+
+    def test_an_export_is_whole_though_signing_goes_on(self):
+        for number in range(20):
+            self.hallmark.sign(message(number))
+        self.await_status(lambda status: status.checkpointed_records or None)
+        stop = threading.Event()
+
+        def load():
+            stub, number = self.hallmark.signing(), 20
+            while not stop.is_set():
+                stub.Sign(signing_pb2.SignRequest(message=message(number)), timeout=30)
+                number += 1
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(stop.set)
+        copy = self.hallmark.folder / "copy"
+        self.hallmark.dkimctl("ledger", "export", copy)
+        stop.set()
+        checked = self.offline(copy, "--key", self.ledger() / "verifier-key")
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        self.assertEqual(sorted(path.name for path in copy.iterdir()), ["checkpoints", "segments", "verifier-key"])
+        self.hallmark.dkimctl("ledger", "export", copy, status=1)
+
+    def test_the_index_is_made_anew_while_it_runs_and_when_it_is_lost(self):
+        for number in range(6):
+            self.hallmark.sign(message(number))
+        self.assertIn("indexed", self.hallmark.dkimctl("ledger", "rebuild-index").stdout)
+        self.assertEqual(len(self.search("--kind", "signature")), 12)
+        self.hallmark.stop()
+        for path in self.ledger().glob("index.db*"):
+            path.write_bytes(b"nonsense")
+        shutil.rmtree(self.ledger() / "hashes")
+        self.hallmark.start()
+        self.assertEqual(len(self.search("--kind", "signature")), 12)
+        status = self.hallmark.dkimctl("ledger", "status").stdout
+        self.assertIn("under a checkpoint", status)
+
+    def test_retention_is_shortened_by_two_officers(self):
+        self.assertIn("for ever", self.hallmark.dkimctl("ledger", "retention").stdout)
+        self.hallmark.dkimctl("ledger", "retention", "--keep-days", "30", status=1)  # without --yes
+        self.hallmark.dkimctl_with_approval("ledger", "retention", "--keep-days", "30", "--yes")
+        self.assertIn("30 days", self.hallmark.dkimctl("ledger", "retention").stdout)
+        self.hallmark.stop()
+        outcomes = [record.admin_act.outcome for record in ledger_files.records(self.ledger())
+                    if record.admin_act.method == "SetRetention"]
+        self.assertEqual(outcomes, ["BEGUN", "APPROVAL_REQUIRED", "BEGUN", "OK"])
+        self.hallmark.start()
+        self.assertIn("set by an operator", self.hallmark.dkimctl("ledger", "retention").stdout)
+        # To keep them longer takes one.
+        self.assertIn("configuration", self.hallmark.dkimctl("ledger", "retention", "--default").stdout)
+
+    def test_who_is_no_operator_reads_nothing(self):
+        relay = ledger_pb2_grpc.LedgerServiceStub(self.hallmark.channel(self.hallmark.admin_address))
+        for call, request in ((relay.SearchRecords, ledger_pb2.SearchRecordsRequest()),
+                              (lambda r: list(relay.VerifyLedger(r)), ledger_pb2.VerifyLedgerRequest()),
+                              (lambda r: list(relay.ExportLedger(r)), ledger_pb2.ExportLedgerRequest()),
+                              (lambda r: list(relay.RebuildIndex(r)), ledger_pb2.RebuildIndexRequest())):
+            with self.assertRaises(grpc.RpcError):
+                call(request)
+
+
+class QuotaTest(unittest.TestCase):
+    def test_a_restart_gives_nobody_a_new_day(self):
+        with deployment.Deployment(start=False) as hallmark:
+            hallmark.edit_policy(lambda text: text.replace("[[relay]]", "[partner.quota]\nmessages_per_day = 3\n\n[[relay]]", 1))
+            hallmark.start()
+            hallmark.add_domain("example.com")
+            hallmark.sign(message(1), envelope_recipients=["a@example.net"])
+            hallmark.sign(message(2))
+            hallmark.stop()
+            hallmark.start()
+            hallmark.sign(message(3))
+            refused = hallmark.call_error(hallmark.sign, message(4))
+            self.assertEqual(deployment.error_reason(refused), "DAILY_VOLUME_EXCEEDED")
+            hallmark.kill()
+            hallmark.start()
+            refused = hallmark.call_error(hallmark.sign, message(5))
+            self.assertEqual(deployment.error_reason(refused), "DAILY_VOLUME_EXCEEDED")
+
+
+class RetryTest(unittest.TestCase):
+    def signatures(self, hallmark):
+        return [record for record in ledger_files.records(hallmark.folder / "state" / "ledger") if record.HasField("signature")]
+
+    def test_a_request_that_comes_again_gets_the_same_answer(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            first = hallmark.sign(message(1), request_id="one")
+            fields = [one.header_field for one in first.signatures]
+            again = hallmark.sign(message(1), request_id="one")
+            self.assertEqual([one.header_field for one in again.signatures], fields)
+            self.assertEqual((again.request_id, again.signing_domain), ("one", "example.com"))
+            other = hallmark.call_error(hallmark.sign, message(2), request_id="one")
+            self.assertEqual(deployment.error_reason(other), "REQUEST_ID_REUSED")
+            hallmark.kill()
+            hallmark.start()
+            again = hallmark.sign(message(1), request_id="one")
+            self.assertEqual([one.header_field for one in again.signatures], fields)
+            other = hallmark.call_error(hallmark.sign, message(2), request_id="one")
+            self.assertEqual(deployment.error_reason(other), "REQUEST_ID_REUSED")
+            hallmark.sign(message(1))  # without an id it is another request
+            hallmark.stop()
+            self.assertEqual(len(self.signatures(hallmark)), 4)
+
+
+class SinkTest(unittest.TestCase):
+    def test_a_second_file_has_every_record(self):
+        with deployment.Deployment(start=False) as hallmark:
+            copy = hallmark.folder / "copy.jsonl"
+            quick_checkpoints(hallmark, f'[ledger.sink]\nkind = "file"\npath = "{copy}"\nmode = "required"\n')
+            hallmark.start()
+            hallmark.add_domain("example.com")
+            hallmark.sign(message(1))
+            status = hallmark.dkimctl_json("ledger", "status")["sink"]
+            self.assertEqual((status["required"], status["available"], status["dropped_records"]), (True, True, "0"))
+            hallmark.stop()
+            lines = [json.loads(line) for line in copy.read_text().splitlines()]
+            kept = ledger_files.records(hallmark.folder / "state" / "ledger")
+            self.assertEqual([int(line.get("sequence", 0)) for line in lines], list(range(len(kept))))
+            self.assertEqual([line["signature"]["selector"] for line in lines if "signature" in line],
+                             [record.signature.selector for record in kept if record.HasField("signature")])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,94 @@
+#include "signerd/ledger/sink.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <future>
+
+#include "hallmark/ledger/v1/record.pb.h"
+#include "sample.h"
+
+namespace hallmark::ledger {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::string Sample(std::size_t octets = 10) {
+  v1::Record record;
+  record.mutable_signature()->set_message_id(std::string(octets, 'm'));
+  return record.SerializeAsString();
+}
+
+Result<std::uint64_t> Send(Sink& sink, std::uint64_t first, std::vector<std::string> records) {
+  auto promise = std::make_shared<std::promise<Result<std::uint64_t>>>();
+  sink.Send(std::move(records), first, [promise](Result<std::uint64_t> done) { promise->set_value(std::move(done)); });
+  return promise->get_future().get();
+}
+
+TEST(Sink, WritesEachRecordAsALineOfJson) {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "copy";
+  {
+    const auto sink = Sink::Start({.path = path, .required = true});
+    ASSERT_TRUE(sink);
+    EXPECT_EQ(*Send(**sink, 7, {Sample(), Sample()}), 7u);
+    EXPECT_EQ((*sink)->status().written, 2u);
+    // Log rotation takes the file away.
+    std::filesystem::rename(path, folder.path() / "old");
+    EXPECT_EQ(*Send(**sink, 9, {Sample()}), 9u);
+  }
+  EXPECT_EQ(*ReadFile(folder.path() / "old"),
+            "{\"sequence\":\"7\",\"signature\":{\"message_id\":\"mmmmmmmmmm\"}}\n"
+            "{\"sequence\":\"8\",\"signature\":{\"message_id\":\"mmmmmmmmmm\"}}\n");
+  EXPECT_EQ(*ReadFile(path), "{\"sequence\":\"9\",\"signature\":{\"message_id\":\"mmmmmmmmmm\"}}\n");
+}
+
+// A pipe that nobody reads takes 64 kB and then hangs.
+class HangingSink : public testing::Test {
+ protected:
+  HangingSink() {
+    ::mkfifo((folder_.path() / "pipe").c_str(), 0600);
+    reader_ = FileDescriptor(::open((folder_.path() / "pipe").c_str(), O_RDONLY | O_NONBLOCK));
+  }
+  SinkConfig Config(bool required) const {
+    return {.path = folder_.path() / "pipe", .required = required, .timeout = 100ms};
+  }
+  const test::TemporaryFolder folder_;
+  FileDescriptor reader_;
+};
+
+TEST_F(HangingSink, FailsTheAnswerInTimeWhereItIsRequired) {
+  const auto sink = Sink::Start(Config(true));
+  ASSERT_TRUE(sink);
+  EXPECT_EQ(Send(**sink, 0, {Sample(200'000)}).error().reason, Reason::kLedgerUnavailable);
+  for (int i = 0; i < 300 && (*sink)->status().available; ++i) std::this_thread::sleep_for(10ms);
+  EXPECT_FALSE((*sink)->status().available);
+  EXPECT_EQ((*sink)->status().dropped, 1u);
+  // Somebody reads again.
+  std::string octets(1 << 20, '\0');
+  while (::read(reader_.get(), octets.data(), octets.size()) > 0) {
+  }
+  Result<std::uint64_t> sent = MakeError(Reason::kInternal, "");
+  for (int i = 0; i < 50 && !sent; ++i) sent = Send(**sink, 1, {Sample()});
+  EXPECT_TRUE(sent);
+}
+
+TEST_F(HangingSink, HoldsNobodyUpWhereItIsNot) {
+  const auto sink = Sink::Start(Config(false));
+  ASSERT_TRUE(sink);
+  for (std::uint64_t i = 0; i < 5; ++i) EXPECT_EQ(*Send(**sink, i, {Sample(100'000)}), i);
+  for (int i = 0; i < 300 && (*sink)->status().dropped == 0; ++i) std::this_thread::sleep_for(10ms);
+  EXPECT_GT((*sink)->status().dropped, 0u);
+  EXPECT_FALSE((*sink)->status().available);
+}
+
+TEST(Sink, AFileThatCannotBeOpenedStopsTheStartWhereItIsRequired) {
+  EXPECT_EQ(Sink::Start({.path = "/nowhere/at/all", .required = true}).error().reason, Reason::kLedgerUnavailable);
+  const auto sink = Sink::Start({.path = "/nowhere/at/all"});
+  ASSERT_TRUE(sink);
+  EXPECT_FALSE((*sink)->status().available);
+}
+
+}  // namespace
+}  // namespace hallmark::ledger

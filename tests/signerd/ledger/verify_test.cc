@@ -1,0 +1,200 @@
+#include "signerd/ledger/verify.h"
+
+#include <gtest/gtest.h>
+#include <openssl/evp.h>
+
+#include <fstream>
+
+#include "random_records.h"
+#include "sample.h"
+#include "segment_writer.h"
+#include "signerd/ledger/export.h"
+#include "signerd/ledger/retention.h"
+#include "signerd/ledger/tree_files.h"
+
+namespace hallmark::ledger {
+namespace {
+
+constexpr std::int64_t kBegun = 1'700'000'000'000'000;  // what SegmentWriter says of each segment
+
+// A ledger of three segments with a checkpoint at the end of each and within the last.
+class VerifyTest : public testing::Test {
+ protected:
+  VerifyTest() {
+    std::size_t size = key_.key.size();
+    EVP_PKEY_get_raw_public_key(private_key_.get(), key_.key.data(), &size);
+    for (const std::size_t count : {37, 90, 21}) {
+      Append(count);
+      Keep();
+      if (count != 21) writer_.Rotate();
+    }
+    Append(5);
+  }
+
+  void Append(std::size_t count) {
+    for (; count > 0; --count) writer_.Append(random_.Next());
+  }
+  TreeHead Head(std::uint64_t size) const { return {size, naive::Root(std::span(writer_.leaves()).first(size))}; }
+  std::string Note(const TreeHead& head) const {
+    const std::string body = CheckpointBody(key_.name, head);
+    Bytes signature(64);
+    std::size_t size = signature.size();
+    const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
+    EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, private_key_.get());
+    EVP_DigestSign(context.get(), signature.data(), &size, AsBytes(body).data(), body.size());
+    return SignedNote(body, key_, signature);
+  }
+  void Keep() {
+    std::ofstream(folder_.path() / "checkpoints", std::ios::binary | std::ios::app)
+        << Note(Head(writer_.size())) << "\n";
+  }
+  Result<Verified> Run(const std::string& kept = "") {
+    return Verify({folder_.path(), key_, kept, [this] { return Head(writer_.size()); },
+                   [](std::uint64_t, std::uint64_t) { return true; }});
+  }
+  // What is wrong; "" when the ledger is whole.
+  std::string Problem(const std::string& kept = "") {
+    const auto verified = Run(kept);
+    if (verified) return "";
+    EXPECT_EQ(verified.error().reason, Reason::kInvalidArgument) << verified.error().message;
+    return verified.error().message;
+  }
+  std::filesystem::path Segment(std::uint64_t first) const { return SegmentPath(folder_.path(), first); }
+  // The deletion of what was begun before `before_us`.
+  Result<Pruned> PruneAll(std::int64_t before_us, std::uint64_t indexed) {
+    auto tree = TreeFiles::Open(folder_.path(), 0);
+    for (const Hash& leaf : writer_.leaves()) EXPECT_TRUE((*tree)->Append(leaf));
+    EXPECT_TRUE((*tree)->Flush());
+    return Prune({folder_.path(), before_us, indexed, Note(Head(148)), **tree});
+  }
+
+  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> private_key_{EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"),
+                                                                         &EVP_PKEY_free};
+  VerifierKey key_{"hallmark/test", {}};
+  test::TemporaryFolder folder_;
+  test::SegmentWriter writer_{folder_.path()};
+  test::RandomRecords random_{11};
+};
+
+TEST_F(VerifyTest, AWholeLedgerIsWhole) {
+  const auto verified = Run();
+  ASSERT_TRUE(verified) << verified.error().message;
+  EXPECT_EQ(verified->head.size, 153u);
+  EXPECT_EQ(verified->checkpoints, 3u);
+  EXPECT_EQ(verified->deleted, 0u);
+}
+
+TEST_F(VerifyTest, EveryFlippedBitIsFound) {
+  for (const std::uint64_t first : {0u, 37u, 127u}) {
+    const std::string octets = *ReadFile(Segment(first));
+    for (std::size_t at = 0; at < octets.size(); at += 1 + octets.size() / 60) {
+      std::string flipped = octets;
+      flipped[at] = static_cast<char>(flipped[at] ^ (1 << at % 8));
+      std::ofstream(Segment(first), std::ios::binary) << flipped;
+      EXPECT_NE(Problem(), "") << first << " octet " << at;
+    }
+    std::ofstream(Segment(first), std::ios::binary) << octets;
+  }
+  EXPECT_EQ(Problem(), "");
+}
+
+TEST_F(VerifyTest, ForgedSegmentsAreFound) {
+  // As one who knows the format would: right lengths and CRCs.
+  const std::string octets = *ReadFile(Segment(37));
+  std::vector<std::string> records;
+  auto reader = SegmentReader::Open(Segment(37));
+  const std::string start = octets.substr(0, reader->offset());
+  while (true) {
+    const auto record = reader->Next();
+    ASSERT_TRUE(record);
+    if (!*record) break;
+    records.emplace_back(**record);
+  }
+  const auto forged = [&](const std::vector<std::string>& changed) {
+    std::string segment = start;
+    for (const std::string& record : changed) AppendFrame(segment, record);
+    std::ofstream(Segment(37), std::ios::binary) << segment;
+    return Problem();
+  };
+  EXPECT_EQ(forged(records), "");
+  auto changed = records;
+  std::swap(changed[3], changed[4]);
+  EXPECT_NE(forged(changed).find("changed, removed, put in or moved"), std::string::npos);
+  changed = records;
+  changed.erase(changed.begin() + 3);
+  EXPECT_NE(forged(changed).find("removed"), std::string::npos);
+  changed = records;
+  changed.insert(changed.begin() + 3, records[9]);
+  EXPECT_NE(forged(changed), "");
+  std::ofstream(Segment(37), std::ios::binary) << octets;
+  std::filesystem::resize_file(Segment(127), std::filesystem::file_size(Segment(127)) - 5);
+  EXPECT_NE(Problem(), "");
+}
+
+TEST_F(VerifyTest, ALedgerThatWasPutBackIsNotWhatWasKept) {
+  const std::string kept = Note(Head(150)) + "\n";
+  EXPECT_EQ(Problem(kept), "");
+  TreeHead other = Head(150);
+  other.root[0] ^= 1;
+  EXPECT_NE(Problem(Note(other) + "\n"), "");
+  EXPECT_NE(Problem(Note({1000, other.root}) + "\n").find("cut off or put back"), std::string::npos);
+  EXPECT_NE(Problem("nonsense"), "");
+}
+
+TEST_F(VerifyTest, ACheckpointPlayedAgainIsFound) {
+  std::ofstream(folder_.path() / "checkpoints", std::ios::binary | std::ios::app) << Note(Head(37)) << "\n";
+  EXPECT_NE(Problem().find("comes after one of"), std::string::npos);
+}
+
+TEST_F(VerifyTest, RetentionDeletesWholeSegmentsAndTheRestIsProved) {
+  auto pruned = PruneAll(kBegun, 153);  // the next segment is not older
+  ASSERT_TRUE(pruned) << pruned.error().message;
+  EXPECT_EQ(pruned->segments, 0u);
+  pruned = PruneAll(kBegun + 1, 100);  // only what is indexed
+  ASSERT_TRUE(pruned) << pruned.error().message;
+  EXPECT_EQ(pruned->segments, 1u);
+  EXPECT_EQ(pruned->first, 37u);
+  EXPECT_EQ(Problem(), "");
+  // A deletion that was cut short leaves both.
+  const std::string octets = *ReadFile(Segment(37));
+  pruned = PruneAll(kBegun + 1, 153);
+  ASSERT_TRUE(pruned);
+  EXPECT_EQ(pruned->first, 127u);  // the last one stays, whatever its age
+  std::ofstream(Segment(37), std::ios::binary) << octets;
+  EXPECT_EQ(Problem(), "");
+  pruned = PruneAll(kBegun + 1, 153);
+  EXPECT_EQ(pruned->segments, 1u);
+  EXPECT_FALSE(std::filesystem::exists(Segment(37)));
+  const auto verified = Run();
+  ASSERT_TRUE(verified) << verified.error().message;
+  EXPECT_EQ(verified->deleted, 127u);
+  EXPECT_EQ(verified->head.size, 153u);
+  // What is kept of a deleted segment is as good as the segment.
+  const auto path = SegmentPath(folder_.path(), 37, true);
+  auto kept = *ReadPruned(path);
+  kept.nodes[1][5] ^= 1;
+  std::ofstream(path, std::ios::binary) << EncodePruned(kept);
+  EXPECT_NE(Problem(), "");
+}
+
+TEST_F(VerifyTest, AnExportIsTheLedger) {
+  const auto copy = folder_.path() / "copy";
+  std::filesystem::create_directories(copy / "segments");
+  ASSERT_TRUE(PruneAll(kBegun + 1, 100));
+  const std::uint64_t end = writer_.size();
+  Append(3);  // after the moment of the export
+  const auto done = Export({folder_.path(), key_, [&] { return Head(end); },
+                            [&](const std::string& path, std::string_view octets, std::uint64_t) {
+                              std::ofstream(copy / path, std::ios::binary | std::ios::app) << octets;
+                              return true;
+                            }});
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(*done, end);
+  const auto verified = Verify({copy, key_, "", [&] { return Head(end); }, [](auto, auto) { return true; }});
+  ASSERT_TRUE(verified) << verified.error().message;
+  EXPECT_EQ(verified->head.size, end);
+  EXPECT_EQ(*ReadFile(copy / "verifier-key"), key_.Text() + "\n");
+}
+
+}  // namespace
+}  // namespace hallmark::ledger

@@ -1,0 +1,60 @@
+#include "signerd/pipeline/deduplication.h"
+
+#include <gtest/gtest.h>
+
+namespace hallmark::pipeline {
+namespace {
+
+using Requests = Deduplication<int>;
+using Outcome = Requests::Outcome;
+using std::chrono::seconds;
+
+constexpr std::chrono::sys_seconds kNow{seconds(1'700'000'000)};
+
+Fingerprint Print(std::uint8_t octet) {
+  Fingerprint print;
+  print.fill(octet);
+  return print;
+}
+
+TEST(Deduplication, TheFirstIsCarriedOutAndTheOthersGetItsAnswer) {
+  Requests requests({});
+  const auto name = Requests::NameOf("r", "1");
+  EXPECT_EQ(requests.Begin(name, Print(1), kNow, 10).outcome, Outcome::kFirst);
+  EXPECT_EQ(requests.Begin(name, Print(1), kNow, 11).outcome, Outcome::kWaits);
+  EXPECT_EQ(requests.Begin(name, Print(1), kNow, 12).outcome, Outcome::kWaits);
+  EXPECT_EQ(requests.Begin(name, Print(2), kNow, 13).outcome, Outcome::kReused);
+  EXPECT_EQ(requests.Begin(Requests::NameOf("s", "1"), Print(2), kNow, 14).outcome, Outcome::kFirst)
+      << "another relay's request of the same name is another request";
+  EXPECT_EQ(requests.Finish(name, 40, 2, kNow), (std::vector{11, 12}));
+  const auto found = requests.Begin(name, Print(1), kNow + seconds(599), 15);
+  EXPECT_EQ(found.outcome, Outcome::kAnswered);
+  EXPECT_EQ(found.first, 40u);
+  EXPECT_EQ(found.count, 2u);
+  EXPECT_EQ(requests.Begin(name, Print(2), kNow + seconds(599), 16).outcome, Outcome::kReused);
+  EXPECT_EQ(requests.Begin(name, Print(2), kNow + seconds(600), 17).outcome, Outcome::kFirst);
+}
+
+TEST(Deduplication, WhatFailedIsForgotten) {
+  Requests requests({});
+  const auto name = Requests::NameOf("r", "1");
+  requests.Begin(name, Print(1), kNow, 10);
+  requests.Begin(name, Print(1), kNow, 11);
+  EXPECT_EQ(requests.Forget(name), std::vector{11});
+  EXPECT_EQ(requests.Begin(name, Print(2), kNow, 12).outcome, Outcome::kFirst);
+}
+
+TEST(Deduplication, TheOldestGoFirstWhenThereAreTooMany) {
+  Requests requests({seconds(600), 100});
+  for (int i = 0; i < 1000; ++i) {
+    const auto name = Requests::NameOf("r", std::to_string(i));
+    ASSERT_EQ(requests.Begin(name, Print(1), kNow, i).outcome, Outcome::kFirst);
+    requests.Finish(name, static_cast<std::uint64_t>(i), 1, kNow);
+    ASSERT_LE(requests.size(), 101u);
+  }
+  EXPECT_EQ(requests.Begin(Requests::NameOf("r", "950"), Print(1), kNow, 0).outcome, Outcome::kAnswered);
+  EXPECT_EQ(requests.Begin(Requests::NameOf("r", "850"), Print(1), kNow, 0).outcome, Outcome::kFirst);
+}
+
+}  // namespace
+}  // namespace hallmark::pipeline
