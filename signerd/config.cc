@@ -9,6 +9,7 @@
 #include "firmware/runtime/certificate.h"
 #include "firmware/runtime/config.h"
 #include "firmware/runtime/encoding.h"
+#include "firmware/runtime/metrics.h"
 
 namespace hallmark {
 namespace {
@@ -205,6 +206,15 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
   if (auto pipeline = root.OptionalTable("pipeline")) {
     config.pipeline.threads = static_cast<std::size_t>(pipeline->Integer("threads", 0, 0, 1024));
     config.pipeline.in_flight = static_cast<std::size_t>(pipeline->Integer("in_flight", 2048, 1, 1 << 20));
+  }
+
+  if (auto metrics = root.OptionalTable("metrics")) {
+    constexpr std::string_view kLoopback = "a loopback \"ADDRESS:PORT\", for example \"127.0.0.1:9461\"";
+    config.metrics_listen = metrics->String("listen", kLoopback);
+    const std::string& listen = config.metrics_listen;
+    if (!listen.empty() && (!IsAddress(listen) || !IsLoopback(listen))) {
+      metrics->Reject("listen", "found \"" + listen + "\"", kLoopback);
+    }
   }
 
   config.ledger.directory = config.state_directory / "ledger";

@@ -24,6 +24,7 @@ struct SignerdConfig {
   std::filesystem::path initial_policy;  // for the first start; may be empty, and need not exist later
   std::string log_level = "info";
   pipeline::PipelineConfig pipeline;
+  std::string metrics_listen;  // loopback; empty: no metrics are served
   ledger::LedgerConfig ledger;
   ledger::Recipients::Mode recipients = ledger::Recipients::Mode::kHashed;
   std::vector<tokens::TokenConfig> tokens;  // at least one; the first is the default

@@ -11,6 +11,7 @@
 
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/log.h"
+#include "firmware/runtime/metrics.h"
 #include "firmware/runtime/sd_notify.h"
 #include "firmware/runtime/tls13.h"
 #include "signerd/admission/quota.h"
@@ -28,8 +29,10 @@
 #include "signerd/service/policy_service.h"
 #include "signerd/service/signing_service.h"
 #include "signerd/store/store.h"
+#include "signerd/system_metrics.h"
 #include "signerd/token_signer.h"
 #include "signerd/tokens/token_set.h"
+#include "signerd/watch/signing_metrics.h"
 
 // The composition root: builds every part, starts them, and stops them in the opposite order.
 namespace hallmark {
@@ -102,7 +105,10 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   if (!recipients) return recipients.error();
   auto ledger = ledger::Ledger::Open(config.ledger, clock);
   if (!ledger) return ledger.error();
-  pipeline::Pipeline pipeline(config.pipeline, tokens, clock, current, quotas, **ledger, *recipients);
+  watch::SigningMetrics signing_metrics;
+  pipeline::PipelineConfig watched = config.pipeline;
+  watched.observer = &signing_metrics;
+  pipeline::Pipeline pipeline(watched, tokens, clock, current, quotas, **ledger, *recipients);
   keys::KeyManager keys(**store, signer, clock, publish);
   auto signing_transport = service::Transport::Open("signing", config.signing, current, clock);
   if (!signing_transport) return signing_transport.error();
@@ -126,6 +132,21 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   auto admin = service::Listener::Start(**admin_transport, {&admin_service, &policy_service, &certificate_service},
                                         "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
+  std::unique_ptr<MetricsServer> metrics;
+  if (!config.metrics_listen.empty()) {
+    const auto collect = [&] {
+      MetricWriter out;
+      out.Family("hallmark_build_info", "1, with the version", prometheus::MetricType::Gauge);
+      out.Gauge({{"version", HALLMARK_VERSION}}, 1);
+      signing_metrics.Write(out);
+      WriteSystemMetrics({pipeline, tokens, **ledger, quotas, current, watch, clock}, out);
+      return out.Take();
+    };
+    auto server = MetricsServer::Start(config.metrics_listen, {collect});
+    if (!server) return server.error();
+    metrics = std::move(*server);
+    log::info("metrics on {}", metrics->address());
+  }
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");
 
@@ -135,6 +156,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   NotifySystemd("STOPPING=1");
   const auto deadline = std::chrono::system_clock::now() + kDrain;
   (*signing)->Stop(deadline);
+  metrics.reset();
   (*admin)->Stop(deadline);
   (*ledger)->StopCheckpoints();  // the last one is signed while there is a token
   tokens.Stop();
