@@ -12,6 +12,7 @@
 #include "signerd/pipeline/pipeline.h"
 #include "signerd/service/listener.h"
 #include "signerd/tokens/token_config.h"
+#include "signerd/watch/settings.h"
 
 namespace hallmark {
 
@@ -25,6 +26,8 @@ struct SignerdConfig {
   std::string log_level = "info";
   pipeline::PipelineConfig pipeline;
   std::string metrics_listen;  // loopback; empty: no metrics are served
+  watch::Settings watch;
+  watch::WebhookSettings webhook;
   ledger::LedgerConfig ledger;
   ledger::Recipients::Mode recipients = ledger::Recipients::Mode::kHashed;
   std::vector<tokens::TokenConfig> tokens;  // at least one; the first is the default

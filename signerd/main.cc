@@ -24,6 +24,7 @@
 #include "signerd/policy/policy_file.h"
 #include "signerd/service/admin_gate.h"
 #include "signerd/service/admin_service.h"
+#include "signerd/service/alert_service.h"
 #include "signerd/service/certificate_service.h"
 #include "signerd/service/listener.h"
 #include "signerd/service/policy_service.h"
@@ -32,7 +33,8 @@
 #include "signerd/system_metrics.h"
 #include "signerd/token_signer.h"
 #include "signerd/tokens/token_set.h"
-#include "signerd/watch/signing_metrics.h"
+#include "signerd/watch/tap.h"
+#include "signerd/watch/watcher.h"
 
 // The composition root: builds every part, starts them, and stops them in the opposite order.
 namespace hallmark {
@@ -105,16 +107,16 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   if (!recipients) return recipients.error();
   auto ledger = ledger::Ledger::Open(config.ledger, clock);
   if (!ledger) return ledger.error();
-  watch::SigningMetrics signing_metrics;
+  watch::Tap tap;
   pipeline::PipelineConfig watched = config.pipeline;
-  watched.observer = &signing_metrics;
+  watched.observer = &tap;
   pipeline::Pipeline pipeline(watched, tokens, clock, current, quotas, **ledger, *recipients);
   keys::KeyManager keys(**store, signer, clock, publish);
   auto signing_transport = service::Transport::Open("signing", config.signing, current, clock);
   if (!signing_transport) return signing_transport.error();
   auto admin_transport = service::Transport::Open("admin", config.admin, current, clock);
   if (!admin_transport) return admin_transport.error();
-  const service::TransportWatch watch({signing_transport->get(), admin_transport->get()}, clock);
+  const service::TransportWatch transport_watch({signing_transport->get(), admin_transport->get()}, clock);
   service::SigningService signing_service(
       {current, **signing_transport, pipeline, static_cast<std::size_t>(config.message_octets)});
   const auto journal = [&](const hallmark::ledger::v1::Record& record) { return (*ledger)->AppendAndWait(record); };
@@ -122,14 +124,24 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   service::AdminService admin_service(
       {gate, **store, keys, current, pipeline, tokens, clock, publish, HALLMARK_VERSION});
   service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
-  service::CertificateService certificate_service({gate, **store, current, watch, clock, publish});
+  service::CertificateService certificate_service({gate, **store, current, transport_watch, clock, publish});
+  service::AlertService alert_service({gate, **store, clock});
+  std::unique_ptr<watch::Webhook> webhook;
+  if (!config.webhook.url.empty()) {
+    auto opened = watch::Webhook::Start(config.webhook, **store, clock);
+    if (!opened) return opened.error();
+    webhook = std::move(*opened);
+  }
+  const auto suspend = [&](const std::string& partner) { return policy_service.SuspendPartner(partner); };
+  watch::Watcher watcher({config.watch, tap.traffic, **store, current, clock, journal, suspend, webhook.get()});
 
   tokens.Start();
   (*ledger)->Start(checkpoint_key);
   auto signing = service::Listener::Start(**signing_transport, {&signing_service}, "hallmark.signing.v1.SigningService",
                                           config.message_octets);
   if (!signing) return signing.error();
-  auto admin = service::Listener::Start(**admin_transport, {&admin_service, &policy_service, &certificate_service},
+  auto admin = service::Listener::Start(**admin_transport,
+                                        {&admin_service, &policy_service, &certificate_service, &alert_service},
                                         "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
   std::unique_ptr<MetricsServer> metrics;
@@ -138,8 +150,9 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
       MetricWriter out;
       out.Family("hallmark_build_info", "1, with the version", prometheus::MetricType::Gauge);
       out.Gauge({{"version", HALLMARK_VERSION}}, 1);
-      signing_metrics.Write(out);
-      WriteSystemMetrics({pipeline, tokens, **ledger, quotas, current, watch, clock}, out);
+      tap.metrics.Write(out);
+      watcher.Write(out);
+      WriteSystemMetrics({pipeline, tokens, **ledger, quotas, current, transport_watch, clock}, out);
       return out.Take();
     };
     auto server = MetricsServer::Start(config.metrics_listen, {collect});
@@ -157,6 +170,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   const auto deadline = std::chrono::system_clock::now() + kDrain;
   (*signing)->Stop(deadline);
   metrics.reset();
+  watcher.Stop();
   (*admin)->Stop(deadline);
   (*ledger)->StopCheckpoints();  // the last one is signed while there is a token
   tokens.Stop();

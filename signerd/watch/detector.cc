@@ -11,8 +11,8 @@ using std::chrono::sys_seconds;
 
 // How much of the least volume a minute a longer window needs.
 constexpr std::array<double, 3> kVolumes = {1, 3, 6};
-constexpr double kMinRefusals = 20;    // a minute
-constexpr char kSeparator = '\n';      // in keys; no name has one
+constexpr double kMinRefusals = 20;  // a minute
+constexpr char kSeparator = '\n';    // in keys; no name has one
 
 std::string Number(double value) { return std::to_string(static_cast<std::int64_t>(std::llround(value))); }
 std::string LengthText(std::chrono::seconds length) {

@@ -54,10 +54,10 @@ class Detector {
   void Raise(const Alarm& alarm, const std::string& subject, std::chrono::sys_seconds now, std::vector<Alarm>& out);
   void LookAtVolume(const std::string& name, const std::string& domain, std::array<Window, 3>& windows, double hour,
                     std::chrono::sys_seconds now, std::vector<Alarm>& out);
-  void LookAtDomain(const DomainKey& key, const Count& count, const PartnerProfile& partner, std::chrono::sys_seconds now,
-                    std::vector<Alarm>& out);
-  void LookAtPartner(const std::string& name, PartnerProfile& partner, std::int64_t hard_limit, std::chrono::sys_seconds now,
-                     std::vector<Alarm>& out);
+  void LookAtDomain(const DomainKey& key, const Count& count, const PartnerProfile& partner,
+                    std::chrono::sys_seconds now, std::vector<Alarm>& out);
+  void LookAtPartner(const std::string& name, PartnerProfile& partner, std::int64_t hard_limit,
+                     std::chrono::sys_seconds now, std::vector<Alarm>& out);
 
   const Settings settings_;
   std::map<std::string, PartnerProfile> partners_;

@@ -87,7 +87,8 @@ inline constexpr double kMinNewAuthors = 50;  // in ten minutes
 
 // The newest value's weight: an hour of minutes, six hours of tens, two days of hours.
 inline std::array<Window, 3> Windows() {
-  return {Window(std::chrono::minutes(1), 1.0 / 60), Window(std::chrono::minutes(10), 1.0 / 36), Window(std::chrono::minutes(60), 1.0 / 48)};
+  return {Window(std::chrono::minutes(1), 1.0 / 60), Window(std::chrono::minutes(10), 1.0 / 36),
+          Window(std::chrono::minutes(60), 1.0 / 48)};
 }
 // One signing domain of a partner.
 struct DomainProfile {

@@ -17,10 +17,10 @@ struct Settings {
 
 // [watch.webhook].
 struct WebhookSettings {
-  std::string url;                     // empty: none
-  std::filesystem::path secret_file;   // of the HMAC
-  std::filesystem::path ca;            // PEM; empty: the system's
-  std::chrono::seconds first_pause{1}; // after the first failure; doubles
+  std::string url;                    // empty: none
+  std::filesystem::path secret_file;  // of the HMAC
+  std::filesystem::path ca;           // PEM; empty: the system's
+};                                    // after the first failure; doubles
 };
 
 }  // namespace hallmark::watch

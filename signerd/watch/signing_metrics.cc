@@ -8,8 +8,8 @@ namespace {
 using prometheus::MetricType;
 
 // Seconds. From a fast token's answer to the longest wait.
-const std::vector<double> kLatencies = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-                                        0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10,    30};
+const std::vector<double> kLatencies = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                        0.1,    0.25,    0.5,    1,     2.5,    5,     10,   30};
 const std::vector<double> kBatches = {1, 2, 4, 8, 16, 32, 64};
 constexpr const char* kStageNames[] = {"queue", "prepare", "token", "finish", "ledger", "whole"};
 

@@ -17,8 +17,8 @@ namespace hallmark::watch {
 // What came in for one partner and signing domain since the last look.
 struct Count {
   std::uint64_t signed_messages = 0, octets = 0;
-  std::uint64_t refused = 0;                  // for what the sender did
-  std::vector<std::uint64_t> authors;         // hashes of author addresses: a sample of the signed messages
+  std::uint64_t refused = 0;           // for what the sender did
+  std::vector<std::uint64_t> authors;  // hashes of author addresses: a sample of the signed messages
 };
 
 // By partner ("" where it is unknown) and signing domain ("" where it is unknown, as for most refusals).

@@ -54,6 +54,7 @@ void AddPartnerCommands(CLI::App& app, Context& context);
 void AddRelayCommands(CLI::App& app, Context& context);
 void AddExplainCommand(CLI::App& app, Context& context);
 void AddCertificateCommands(CLI::App& app, Context& context);
+void AddAlertCommands(CLI::App& app, Context& context);
 void AddStatusCommand(CLI::App& app, Context& context);
 
 }  // namespace hallmark::ctl

@@ -66,6 +66,7 @@ int Run(int argc, char** argv) {
   hallmark::ctl::AddRelayCommands(app, context);
   hallmark::ctl::AddExplainCommand(app, context);
   hallmark::ctl::AddCertificateCommands(app, context);
+  hallmark::ctl::AddAlertCommands(app, context);
   hallmark::ctl::AddStatusCommand(app, context);
   try {  // CLI11 speaks in exceptions; they end here.
     app.parse(argc, argv);

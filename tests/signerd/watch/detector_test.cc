@@ -97,9 +97,10 @@ TEST_F(DetectorTest, SteadyNightlyBatchesAndGrowthGiveNoAlert) {
 }
 
 TEST_F(DetectorTest, TrafficThatGrowsWeekByWeekGivesNoAlert) {
-  EXPECT_THAT(Run(days(28), [](sys_seconds now) {
-                return Office(now) * std::exp2(static_cast<double>((now - kStart).count()) / (7 * 86'400.0));
-              }),
+  EXPECT_THAT(Run(days(28),
+                  [](sys_seconds now) {
+                    return Office(now) * std::exp2(static_cast<double>((now - kStart).count()) / (7 * 86'400.0));
+                  }),
               IsEmpty());
 }
 
