@@ -20,7 +20,6 @@ struct WebhookSettings {
   std::string url;                    // empty: none
   std::filesystem::path secret_file;  // of the HMAC
   std::filesystem::path ca;           // PEM; empty: the system's
-};                                    // after the first failure; doubles
 };
 
 }  // namespace hallmark::watch
