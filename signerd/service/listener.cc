@@ -30,7 +30,8 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
   const ListenerConfig& config = transport.config();
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(config.listen, transport.Credentials(), &port);
+  const auto credentials = transport.Credentials();
+  builder.AddListeningPort(config.listen, credentials, &port);
   for (grpc::Service* service : services) builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(static_cast<int>(message_octets + kMessageOverhead));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);
@@ -46,7 +47,7 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
                      "cannot listen on " + config.listen + ": is it in use, or not an address of this machine?");
   }
   const std::string address = config.listen.substr(0, config.listen.rfind(':') + 1) + std::to_string(port);
-  std::unique_ptr<Listener> listener(new Listener(std::move(server), address, service_name));
+  std::unique_ptr<Listener> listener(new Listener(credentials, std::move(server), address, service_name));
   listener->SetServing(false);
   return listener;
 }

@@ -30,8 +30,14 @@ class Listener {
   void Stop(std::chrono::system_clock::time_point deadline);
 
  private:
-  Listener(std::unique_ptr<grpc::Server> server, std::string address, std::string service_name)
-      : server_(std::move(server)), address_(std::move(address)), service_name_(std::move(service_name)) {}
+  Listener(std::shared_ptr<grpc::ServerCredentials> credentials, std::unique_ptr<grpc::Server> server,
+           std::string address, std::string service_name)
+      : credentials_(std::move(credentials)),
+        server_(std::move(server)),
+        address_(std::move(address)),
+        service_name_(std::move(service_name)) {}
+  // gRPC lets go of them with its builder, and asks their fetcher at each handshake.
+  const std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<grpc::Server> server_;
   const std::string address_, service_name_;
 };
