@@ -139,7 +139,7 @@ class MonitoringTest(unittest.TestCase):
         served = metric_names("\n".join(metrics_test.scrape(self.hallmark)))
         documented = metric_names((DOCS / "README.md").read_text())
         self.assertEqual(documented - CONDITIONAL, served)
-        named = metric_names(RULES.read_text()) | metric_names("".join(expression for _, expression in self.panels()))
+        named = metric_names(RULES.read_text()) | metric_names("\n".join(expression for _, expression in self.panels()))
         self.assertLessEqual(named, documented)
 
     def test_an_alert_fires_when_its_condition_is_true(self):
