@@ -3,7 +3,9 @@
 #include <prometheus/exposer.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <exception>
+#include <thread>
 
 namespace hallmark {
 
@@ -23,22 +25,28 @@ void MetricWriter::Counter(const Labels& labels, std::uint64_t value) {
 
 void MetricWriter::Gauge(const Labels& labels, double value) { Add(labels).gauge.value = value; }
 
+Histogram::Histogram(std::vector<double> bounds) : bounds_(std::move(bounds)) {
+  // A defect of the program, not of its input.
+  if (bounds_.size() >= std::tuple_size_v<decltype(Shard::counts)>) std::abort();
+}
+
 void Histogram::Observe(double value) noexcept {
   const auto bucket = std::lower_bound(bounds_.begin(), bounds_.end(), value) - bounds_.begin();
-  counts_[static_cast<std::size_t>(bucket)].fetch_add(1, std::memory_order_relaxed);
-  sum_.fetch_add(value, std::memory_order_relaxed);
+  Shard& shard = shards_[std::hash<std::thread::id>()(std::this_thread::get_id()) % shards_.size()];
+  shard.counts[static_cast<std::size_t>(bucket)].fetch_add(1, std::memory_order_relaxed);
+  shard.sum.fetch_add(value, std::memory_order_relaxed);
 }
 
 void Histogram::Write(MetricWriter& out, const Labels& labels) const {
   auto& histogram = out.Add(labels).histogram;
   std::uint64_t below = 0;
-  for (std::size_t i = 0; i < counts_.size(); ++i) {
-    below += counts_[i].load(std::memory_order_relaxed);
+  for (std::size_t i = 0; i <= bounds_.size(); ++i) {
+    for (const Shard& shard : shards_) below += shard.counts[i].load(std::memory_order_relaxed);
     // The last bound is +Inf, which the format adds by itself from the count.
     if (i < bounds_.size()) histogram.bucket.push_back({below, bounds_[i]});
   }
   histogram.sample_count = below;
-  histogram.sample_sum = sum_.load(std::memory_order_relaxed);
+  for (const Shard& shard : shards_) histogram.sample_sum += shard.sum.load(std::memory_order_relaxed);
 }
 
 class MetricsServer::Source final : public prometheus::Collectable {

@@ -38,18 +38,22 @@ class MetricWriter {
   MetricFamilies families_;
 };
 
-// Counts values into fixed buckets without a lock. Any thread. A scrape may see a value's bucket before its sum.
+// Counts values into fixed buckets without a lock. Any thread: each mostly has counters of its own, since the cores
+// would fight for common ones. A scrape may see a value's bucket before its sum.
 class Histogram {
  public:
   // Upper bounds, growing; one more bucket takes the rest.
-  explicit Histogram(std::vector<double> bounds) : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
+  explicit Histogram(std::vector<double> bounds);
   void Observe(double value) noexcept;
   void Write(MetricWriter& out, const Labels& labels) const;
 
  private:
-  const std::vector<double> bounds_;
-  std::vector<std::atomic<std::uint64_t>> counts_;
-  std::atomic<double> sum_{0};
+  struct alignas(64) Shard {
+    std::atomic<double> sum{0};
+    std::array<std::atomic<std::uint64_t>, 31> counts{};
+  };
+  const std::vector<double> bounds_;  // at most 30
+  std::array<Shard, 8> shards_;
 };
 
 // Serves /metrics (Prometheus' text format) without TLS, so on loopback only, from threads of its own.

@@ -1,5 +1,5 @@
-// What watching costs a message: the pipeline's one call of its Observer, with metrics and the watcher behind it, from one
-// thread and from several, for one partner and for a thousand.
+// What watching costs a message: the pipeline's one call of its Observer, with metrics and the watcher behind it, from
+// one thread and from several, for one partner and for a thousand.
 
 #include <benchmark/benchmark.h>
 
