@@ -62,7 +62,8 @@ void WriteQuotas(const SystemParts& parts, MetricWriter& out) {
   const auto view = parts.snapshot.Get();
   std::vector<const snapshot::Partner*> partners;
   for (const auto& [name, partner] : view->partners) partners.push_back(&partner);
-  std::sort(partners.begin(), partners.end(), [](const auto* left, const auto* right) { return left->name < right->name; });
+  std::sort(partners.begin(), partners.end(),
+            [](const auto* left, const auto* right) { return left->name < right->name; });
   if (partners.size() > kMostQuotaPartners) partners.resize(kMostQuotaPartners);
   const auto now = parts.clock.Precise();
   out.Family("hallmark_quota_used_messages", "Messages signed since midnight UTC", MetricType::Gauge);
