@@ -9,7 +9,9 @@
 #include "firmware/runtime/certificate.h"
 #include "firmware/runtime/config.h"
 #include "firmware/runtime/encoding.h"
+#include "firmware/runtime/metrics.h"
 #include "signerd/ledger/retention.h"
+#include "signerd/watch/webhook_post.h"
 
 namespace hallmark {
 namespace {
@@ -182,6 +184,25 @@ void ReadLedger(ConfigTable& table, SignerdConfig& config) {
   }
 }
 
+void ReadWebhook(ConfigTable& table, watch::WebhookSettings& webhook) {
+  constexpr std::string_view kUrl = "\"https://HOST/PATH\", or http to a loopback address";
+  webhook.url = table.String("url", kUrl);
+  if (!webhook.url.empty()) {
+    const auto url = watch::ParseUrl(webhook.url);
+    if (!url) table.Reject("url", url.error().message, kUrl);
+  }
+  webhook.secret_file = table.ReadableFile("secret_file", "a file with the secret that signs what is sent");
+  if (table.Has("ca")) webhook.ca = table.ReadableFile("ca", "a PEM file with the server's CA");
+}
+
+void ReadWatch(ConfigTable& table, SignerdConfig& config) {
+  config.watch.learning = std::chrono::days(table.Integer("learning_days", 7, 0, 365));
+  config.watch.min_volume = table.Integer("min_volume", 100, 1, 1'000'000'000);
+  config.watch.cool_down = std::chrono::minutes(table.Integer("cool_down_minutes", 60, 1, 10'080));
+  config.watch.dormant = std::chrono::days(table.Integer("dormant_days", 30, 1, 3650));
+  if (auto webhook = table.OptionalTable("webhook")) ReadWebhook(*webhook, config.webhook);
+}
+
 template <class T, class Name>
 void RejectRepeated(std::vector<ConfigTable>& tables, const std::vector<T>& read, const char* key, Name name) {
   std::set<std::string> seen;
@@ -232,6 +253,17 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
     config.pipeline.threads = static_cast<std::size_t>(pipeline->Integer("threads", 0, 0, 1024));
     config.pipeline.in_flight = static_cast<std::size_t>(pipeline->Integer("in_flight", 2048, 1, 1 << 20));
   }
+
+  if (auto metrics = root.OptionalTable("metrics")) {
+    constexpr std::string_view kLoopback = "a loopback \"ADDRESS:PORT\", for example \"127.0.0.1:9461\"";
+    config.metrics_listen = metrics->String("listen", kLoopback);
+    const std::string& listen = config.metrics_listen;
+    if (!listen.empty() && (!IsAddress(listen) || !IsLoopback(listen))) {
+      metrics->Reject("listen", "found \"" + listen + "\"", kLoopback);
+    }
+  }
+
+  if (auto watch = root.OptionalTable("watch")) ReadWatch(*watch, config);
 
   config.ledger.directory = config.state_directory / "ledger";
   config.ledger.origin = DefaultOrigin();

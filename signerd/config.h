@@ -13,6 +13,7 @@
 #include "signerd/pipeline/pipeline.h"
 #include "signerd/service/listener.h"
 #include "signerd/tokens/token_config.h"
+#include "signerd/watch/settings.h"
 
 namespace hallmark {
 
@@ -26,6 +27,9 @@ struct SignerdConfig {
   std::filesystem::path initial_policy;  // for the first start; may be empty, and need not exist later
   std::string log_level = "info";
   pipeline::PipelineConfig pipeline;
+  std::string metrics_listen;  // loopback; empty: no metrics are served
+  watch::Settings watch;
+  watch::WebhookSettings webhook;
   ledger::LedgerConfig ledger;
   std::int64_t keep_days = 0;  // of the ledger's records, where no operator has set it; 0: for ever
   ledger::Recipients::Mode recipients = ledger::Recipients::Mode::kHashed;

@@ -11,6 +11,7 @@
 
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/log.h"
+#include "firmware/runtime/metrics.h"
 #include "firmware/runtime/sd_notify.h"
 #include "firmware/runtime/tls13.h"
 #include "signerd/admission/quota.h"
@@ -25,6 +26,7 @@
 #include "signerd/policy/policy_file.h"
 #include "signerd/service/admin_gate.h"
 #include "signerd/service/admin_service.h"
+#include "signerd/service/alert_service.h"
 #include "signerd/service/certificate_service.h"
 #include "signerd/service/ledger_service.h"
 #include "signerd/service/listener.h"
@@ -32,8 +34,11 @@
 #include "signerd/service/policy_service.h"
 #include "signerd/service/signing_service.h"
 #include "signerd/store/store.h"
+#include "signerd/system_metrics.h"
 #include "signerd/token_signer.h"
 #include "signerd/tokens/token_set.h"
+#include "signerd/watch/tap.h"
+#include "signerd/watch/watcher.h"
 
 // The composition root: builds every part, starts them, and stops them in the opposite order.
 namespace hallmark {
@@ -130,14 +135,17 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   const auto indexer = ledger::Indexer::Start((*ledger)->directory(), [&] { return (*ledger)->durable().size; });
   auto retention = ledger::Retention::Start(**ledger, *indexer, clock, config.keep_days);
   if (!retention) return retention.error();
-  pipeline::Pipeline pipeline(config.pipeline, tokens, clock, current, quotas, **ledger, *recipients,
+  watch::Tap tap;
+  pipeline::PipelineConfig watched = config.pipeline;
+  watched.observer = &tap;
+  pipeline::Pipeline pipeline(watched, tokens, clock, current, quotas, **ledger, *recipients,
                               [&](std::uint64_t sequence) { return indexer->Record(sequence); });
   keys::KeyManager keys(**store, signer, clock, publish);
   auto signing_transport = service::Transport::Open("signing", config.signing, current, clock);
   if (!signing_transport) return signing_transport.error();
   auto admin_transport = service::Transport::Open("admin", config.admin, current, clock);
   if (!admin_transport) return admin_transport.error();
-  const service::TransportWatch watch({signing_transport->get(), admin_transport->get()}, clock);
+  const service::TransportWatch transport_watch({signing_transport->get(), admin_transport->get()}, clock);
   service::SigningService signing_service(
       {current, **signing_transport, pipeline, static_cast<std::size_t>(config.message_octets)});
   const auto journal = [&](const hallmark::ledger::v1::Record& record) { return (*ledger)->AppendAndWait(record); };
@@ -150,12 +158,21 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   service::AdminService admin_service(
       {gate, **store, keys, current, pipeline, tokens, clock, publish, HALLMARK_VERSION});
   service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
-  service::CertificateService certificate_service({gate, **store, current, watch, clock, publish});
+  service::CertificateService certificate_service({gate, **store, current, transport_watch, clock, publish});
   service::LedgerService ledger_service({gate, **ledger, *indexer, **retention, *recipients, [&] {
                                            const auto key = (*ledger)->verifier_key();
                                            return key ? Result<ledger::VerifierKey>(*key)
                                                       : RecordedVerifierKey(**store, config.ledger.origin);
                                          }});
+  service::AlertService alert_service({gate, **store, clock});
+  std::unique_ptr<watch::Webhook> webhook;
+  if (!config.webhook.url.empty()) {
+    auto opened = watch::Webhook::Start(config.webhook, **store, clock);
+    if (!opened) return opened.error();
+    webhook = std::move(*opened);
+  }
+  const auto suspend = [&](const std::string& partner) { return policy_service.SuspendPartner(partner); };
+  watch::Watcher watcher({config.watch, tap.traffic, **store, current, clock, journal, suspend, webhook.get()});
   done = RestoreQuotas(**ledger, *indexer, clock, *current.Get(), quotas);
   if (!done) log::warn("partners' volume of today begins at nothing: {}", done.error().message);
   done = pipeline.Recall();
@@ -167,9 +184,26 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
                                           config.message_octets);
   if (!signing) return signing.error();
   auto admin = service::Listener::Start(
-      **admin_transport, {&admin_service, &policy_service, &certificate_service, &operator_service, &ledger_service},
+      **admin_transport,
+      {&admin_service, &policy_service, &certificate_service, &operator_service, &ledger_service, &alert_service},
       "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
+  std::unique_ptr<MetricsServer> metrics;
+  if (!config.metrics_listen.empty()) {
+    const auto collect = [&] {
+      MetricWriter out;
+      out.Family("hallmark_build_info", "1, with the version", prometheus::MetricType::Gauge);
+      out.Gauge({{"version", HALLMARK_VERSION}}, 1);
+      tap.metrics.Write(out);
+      watcher.Write(out);
+      WriteSystemMetrics({pipeline, tokens, **ledger, quotas, current, transport_watch, clock}, out);
+      return out.Take();
+    };
+    auto server = MetricsServer::Start(config.metrics_listen, {collect});
+    if (!server) return server.error();
+    metrics = std::move(*server);
+    log::info("metrics on {}", metrics->address());
+  }
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");
 
@@ -179,6 +213,8 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   NotifySystemd("STOPPING=1");
   const auto deadline = std::chrono::system_clock::now() + kDrain;
   (*signing)->Stop(deadline);
+  metrics.reset();
+  watcher.Stop();
   (*admin)->Stop(deadline);
   (*ledger)->StopCheckpoints();  // the last one is signed while there is a token
   tokens.Stop();

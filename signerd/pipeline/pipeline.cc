@@ -56,6 +56,7 @@ struct Pipeline::Work {
   std::optional<Deduplication<WorkPointer>::Name> id;  // while it is the first of its request_id
   std::uint64_t first_record = 0;                      // once it is on the ledger
   std::vector<Slot> slots;
+  Stamps stamps;
   std::atomic<std::size_t> remaining{0};
 };
 
@@ -74,6 +75,7 @@ Pipeline::Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const
       ledger_(ledger),
       recipients_(recipients),
       read_record_(std::move(read_record)),
+      observer_(config.observer),
       pool_(ThreadCount(config.threads)),
       prepare_(pool_, ThreadCount(config.threads),
                [this](std::vector<WorkPointer> batch) { Prepare(std::move(batch)); }),
@@ -93,6 +95,7 @@ Status Pipeline::Recall() {
 
 void Pipeline::Submit(Job job) {
   const auto work = std::make_shared<Work>(std::move(job));
+  work->stamps.taken = std::chrono::steady_clock::now();
   if (!work->partner) {
     Answer(*work, work->partner.error());
     return;
@@ -112,6 +115,9 @@ void Pipeline::Submit(Job job) {
 }
 
 void Pipeline::Prepare(std::vector<WorkPointer> batch) {
+  const auto preparing = std::chrono::steady_clock::now();
+  for (const WorkPointer& work : batch) work->stamps.preparing = preparing;
+  if (observer_ != nullptr) observer_->OnBatch(batch.size());
   std::unique_ptr<dkim::BodyBatch> bodies = TakeBodies();
   std::vector<WorkPointer> with_body;  // in the order of `bodies`
   std::vector<WorkPointer> hashed;
@@ -143,7 +149,9 @@ void Pipeline::Prepare(std::vector<WorkPointer> batch) {
 // From the hashed message to the token.
 void Pipeline::GoOn(const std::vector<WorkPointer>& hashed) {
   std::vector<tokens::Signing> signings;
+  const auto sent = std::chrono::steady_clock::now();  // laying out is counted as the token's: it is short
   for (const WorkPointer& work : hashed) {
+    work->stamps.sent = sent;
     if (!IsFirst(work)) continue;
     const Status laid_out = LayOut(*work);
     if (laid_out) {
@@ -304,6 +312,8 @@ struct Pipeline::Recorded {
 };
 
 void Pipeline::Finish(std::vector<WorkPointer> batch) {
+  const auto finishing = std::chrono::steady_clock::now();
+  for (const WorkPointer& work : batch) work->stamps.finishing = finishing;
   const auto now = reception_.snapshot.Get();
   auto recorded = std::make_shared<std::vector<Recorded>>();
   std::vector<std::string> records;
@@ -317,6 +327,8 @@ void Pipeline::Finish(std::vector<WorkPointer> batch) {
     recorded->push_back({work, std::move(*message)});
   }
   if (records.empty()) return;
+  const auto recording = std::chrono::steady_clock::now();
+  for (const Recorded& one : *recorded) one.work->stamps.recording = recording;
   // The guard keeps the pool from ending before they are answered. The ledger's one writer answers one message itself,
   // which is quicker than to wake another thread; more it hands over.
   ledger_.Append(std::move(records), [this, recorded, guard = boost::asio::make_work_guard(pool_)](
@@ -338,20 +350,21 @@ void Pipeline::AnswerRecorded(std::vector<Recorded> batch, const Result<std::uin
   }
 }
 
+std::uint64_t Pipeline::OctetsOf(const Work& work) {
+  if (const auto* whole = std::get_if<std::string_view>(&work.job.message)) return whole->size();
+  const HashedMessage& message = *work.hashed;
+  if (!message.body_facts) return 0;
+  return message.header.block().size() + 2 + message.body_facts->octets;  // with the blank line between them
+}
+
 std::vector<std::string> Pipeline::RecordsOf(const Work& work, const SignedMessage& made) const {
   const HashedMessage& message = *work.hashed;
   std::vector<RecordedSignature> signatures;
   for (std::size_t i = 0; i < work.slots.size(); ++i) {
     signatures.push_back({*work.slots[i].key, work.slots[i].prepared.digest, made.signatures[i].field});
   }
-  const auto* whole = std::get_if<std::string_view>(&work.job.message);
-  std::uint64_t octets = 0;
-  if (whole != nullptr) {
-    octets = whole->size();
-  } else if (message.body_facts) {
-    octets = message.header.block().size() + 2 + message.body_facts->octets;  // with the blank line between them
-  }
-  return MakeRecords(work.job.origin, message, signatures, octets, recipients_, ledger_.now_us(), work.fingerprint);
+  return MakeRecords(work.job.origin, message, signatures, OctetsOf(work), recipients_, ledger_.now_us(),
+                     work.fingerprint);
 }
 
 Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& now) {
@@ -383,14 +396,50 @@ void Pipeline::Answer(Work& work, Result<SignedMessage> result) {
   ++(result ? signed_ : refused_);
   if (!result && result.error().reason == Reason::kSignatureInvalid) log::error("{}", result.error().message);
   if (result) work.hashed->admitted.charge.Keep();
+  if (observer_ != nullptr) {
+    work.stamps.answered = std::chrono::steady_clock::now();
+    Observe(work, result ? std::nullopt : std::optional(result.error().reason));
+  }
   if (work.id) AnswerWaiters(work, result);
   const auto done = std::move(work.job.done);
   if (work.entered) intake_.Leave(work.flow().name);
   done(std::move(result));
 }
 
+void Pipeline::Observe(const Work& work, std::optional<Reason> refusal) const {
+  const Origin& origin = work.job.origin;
+  Answered answered{.partner = work.partner ? std::string_view((*work.partner)->name) : std::string_view(),
+                    .relay = origin.relay->name,
+                    .signing_domain = {},
+                    .author = {},
+                    .octets = 0,
+                    .recipients = origin.envelope.recipients.size(),
+                    .refusal = refusal,
+                    .stamps = work.stamps};
+  if (work.hashed) {
+    answered.signing_domain = work.hashed->admitted.domain->name;
+    answered.author = work.hashed->admitted.author.address;
+    answered.octets = OctetsOf(work);
+  }
+  observer_->OnAnswer(answered);
+}
+
+void Pipeline::NoteRefusal(const Origin* origin, Reason reason) {
+  ++refused_;
+  if (observer_ == nullptr) return;
+  Answered answered;
+  answered.refusal = reason;
+  if (origin != nullptr) {
+    answered.relay = origin->relay->name;
+    const auto partner = admission::FindPartner(*origin->snapshot, *origin->relay, origin->requested_partner);
+    if (partner) answered.partner = (*partner)->name;
+  }
+  observer_->OnAnswer(answered);
+}
+
 Counters Pipeline::counters() const {
-  return {signed_.load(), refused_.load(), static_cast<std::int64_t>(intake_.in_flight())};
+  return {signed_.load(), refused_.load(), static_cast<std::int64_t>(intake_.in_flight()),
+          static_cast<std::int64_t>(prepare_.waiting() + finish_.waiting())};
 }
 
 }  // namespace hallmark::pipeline

@@ -20,6 +20,7 @@
 #include "signerd/pipeline/deduplication.h"
 #include "signerd/pipeline/intake.h"
 #include "signerd/pipeline/message_hasher.h"
+#include "signerd/pipeline/observer.h"
 #include "signerd/pipeline/signed_message.h"
 #include "signerd/pipeline/stage.h"
 #include "signerd/tokens/token_set.h"
@@ -31,6 +32,7 @@ struct PipelineConfig {
   std::size_t in_flight = 2048;  // messages taken in and not answered yet; more are refused
   dkim::Limits limits;
   DeduplicationConfig deduplication;
+  Observer* observer = nullptr;  // told of every answer; lives longer. Null: nobody watches
 };
 
 // The octets of one record of the ledger; any thread, may read from the disk.
@@ -49,7 +51,7 @@ struct Job {
 };
 
 struct Counters {
-  std::int64_t signed_messages = 0, refused_messages = 0, in_flight = 0;
+  std::int64_t signed_messages = 0, refused_messages = 0, in_flight = 0, waiting = 0;
 };
 
 // The way of a message from the intake to the answer: parse, choose the domain, hash, sign in the token, verify,
@@ -71,6 +73,9 @@ class Pipeline {
 
   // Any thread. Always answers through job.done; kOverloaded at once when the partner gets no credit.
   void Submit(Job job);
+
+  // Tells the observer of a message that was refused before it came here. `origin` may be null: unknown. Any thread.
+  void NoteRefusal(const Origin* origin, Reason reason);
 
   Counters counters() const;
   // For messages that are decided upon before they come here.
@@ -94,10 +99,12 @@ class Pipeline {
   void PushFinish(const WorkPointer& work);
   void Finish(std::vector<WorkPointer> batch);
   struct Recorded;
+  static std::uint64_t OctetsOf(const Work& work);  // of the whole message; 0 where it is not known
   std::vector<std::string> RecordsOf(const Work& work, const SignedMessage& made) const;
   void AnswerRecorded(std::vector<Recorded> batch, const Result<std::uint64_t>& sequence);
   Result<SignedMessage> FinishOne(Work& work, const snapshot::Snapshot& now);
   void Answer(Work& work, Result<SignedMessage> result);
+  void Observe(const Work& work, std::optional<Reason> refusal) const;
 
   Intake intake_;
   const DeduplicationConfig deduplication_config_;
@@ -107,6 +114,7 @@ class Pipeline {
   ledger::Ledger& ledger_;
   const ledger::Recipients& recipients_;
   const ReadRecord read_record_;
+  Observer* const observer_;
   std::atomic<std::int64_t> signed_{0}, refused_{0};
   std::mutex bodies_mutex_;                               // guards bodies_
   std::vector<std::unique_ptr<dkim::BodyBatch>> bodies_;  // those that no thread is using

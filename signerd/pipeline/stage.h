@@ -75,6 +75,11 @@ class Stage {
     boost::asio::post(pool_, [this] { Run(); });
   }
 
+  std::size_t waiting() const {
+    const std::lock_guard lock(mutex_);
+    return waiting_.size();
+  }
+
  private:
   void Run() noexcept {
     std::vector<T> batch;
@@ -97,7 +102,7 @@ class Stage {
   boost::asio::thread_pool& pool_;
   const std::size_t runners_;
   const std::function<void(std::vector<T>)> run_;
-  std::mutex mutex_;  // guards waiting_ and running_
+  mutable std::mutex mutex_;  // guards waiting_ and running_
   Queue waiting_;
   std::size_t running_ = 0;
 };

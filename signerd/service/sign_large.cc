@@ -22,7 +22,7 @@ class LargeCall final : public SigningCall<LargeReactor> {
     }
     const Status taken = Take();
     if (!taken) {
-      Refuse(taken.error());
+      Fail(taken.error());
       return;
     }
     StartRead(&chunk_);
@@ -44,19 +44,25 @@ class LargeCall final : public SigningCall<LargeReactor> {
 
   void EndMessage() {
     if (context_->IsCancelled()) {
-      Refuse(MakeError(Reason::kCancelled, "the relay cancelled the call"));
+      Fail(MakeError(Reason::kCancelled, "the relay cancelled the call"));
       return;
     }
     if (!hasher_) {
-      Refuse(MakeError(Reason::kInvalidArgument, "the stream ended before its first chunk"));
+      Fail(MakeError(Reason::kInvalidArgument, "the stream ended before its first chunk"));
       return;
     }
     auto hashed = hasher_->Finish();
     if (!hashed) {
-      Refuse(hashed.error());
+      Fail(hashed.error());
       return;
     }
     Submit(parts_.pipeline, origin_, std::move(*hashed), DeadlineOf(*context_), request_id_);
+  }
+
+  // Refused before it came to the pipeline.
+  void Fail(const Error& error) {
+    parts_.pipeline.NoteRefusal(origin_.relay == nullptr ? nullptr : &origin_, error.reason);
+    Refuse(error);
   }
 
   const SigningService::Parts& parts_;

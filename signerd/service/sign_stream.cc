@@ -69,6 +69,7 @@ class StreamCall final : public StreamReactor {
     const Status size = CheckSize(request->message().size(), parts_.message_octets);
     auto origin = AdmitCall(parts_.snapshot, parts_.transport, *context_, request->options());
     if (!origin || !size) {
+      parts_.pipeline.NoteRefusal(origin ? &*origin : nullptr, origin ? size.error().reason : origin.error().reason);
       Answer(id, origin ? size.error() : origin.error(), true);
       return;
     }

@@ -119,6 +119,7 @@ grpc::ServerUnaryReactor* SigningService::Sign(grpc::CallbackServerContext* cont
   const Status size = CheckSize(request->message().size(), parts_.message_octets);
   auto origin = AdmitCall(parts_.snapshot, parts_.transport, *context, request->options());
   if (!origin || !size) {
+    parts_.pipeline.NoteRefusal(origin ? &*origin : nullptr, origin ? size.error().reason : origin.error().reason);
     call->Refuse(origin ? size.error() : origin.error());
   } else {
     call->Submit(parts_.pipeline, std::move(*origin), std::string_view(request->message()), DeadlineOf(*context),
@@ -133,11 +134,13 @@ grpc::ServerUnaryReactor* SigningService::SignDigest(grpc::CallbackServerContext
   auto* call = UnaryCall::Make<UnaryCall>(response);
   auto origin = AdmitCall(parts_.snapshot, parts_.transport, *context, request->options());
   if (!origin) {
+    parts_.pipeline.NoteRefusal(nullptr, origin.error().reason);
     call->Refuse(origin.error());
     return call;
   }
   auto hashed = HashedFrom(*request, *origin, parts_.pipeline.reception());
   if (!hashed) {
+    parts_.pipeline.NoteRefusal(&*origin, hashed.error().reason);
     call->Refuse(hashed.error());
   } else {
     call->Submit(parts_.pipeline, std::move(*origin), std::move(*hashed), DeadlineOf(*context),

@@ -88,9 +88,8 @@ CREATE TABLE revoked_certificate (
   time INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 )",
-    // Operators who were removed stay, so that the ledger's names mean one person for ever; `enrolled` is when they
-    // first
-    // did, 0 for never.
+    // Operators who were removed stay, so that the ledger's names mean one person for ever; `enrolled` is
+    // when they first did, 0 for never.
     R"(
 CREATE TABLE operator (
   name TEXT PRIMARY KEY,
@@ -122,6 +121,27 @@ CREATE TABLE approval (
   outcome TEXT NOT NULL
 ) STRICT;
 CREATE INDEX approval_state ON approval (state);
+)",
+    // What the watcher found and has learnt. journaled: it is on the ledger. delivery: 0 none, 1 to be sent, 2 sent,
+    // 3 given up.
+    R"(
+CREATE TABLE alert (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL,
+  partner TEXT NOT NULL,
+  signing_domain TEXT NOT NULL,
+  message TEXT NOT NULL,
+  action TEXT NOT NULL,
+  raised INTEGER NOT NULL,
+  acknowledged INTEGER NOT NULL DEFAULT 0,
+  acknowledged_by TEXT NOT NULL DEFAULT '',
+  journaled INTEGER NOT NULL DEFAULT 0,
+  delivery INTEGER NOT NULL
+) STRICT;
+CREATE TABLE watch_profile (
+  key TEXT PRIMARY KEY,
+  profile BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 )",
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -26,6 +27,14 @@ struct RevokedCertificate {
   std::string fingerprint;  // SHA-256 of its DER form, lower-case hexadecimal
   std::string reason, revoked_by;
   std::chrono::sys_seconds time;
+};
+
+// What the watcher found.
+struct AlertRow {
+  std::uint64_t id = 0;  // grows
+  std::string kind, partner, signing_domain, message, action;
+  std::chrono::sys_seconds raised, acknowledged{};  // not acknowledged: 0
+  std::string acknowledged_by;
 };
 
 // Where a listing goes on: rows after this name, at most so many.
@@ -99,6 +108,23 @@ class Store {
   Result<std::vector<ApprovalRow>> ListApprovals(std::optional<ApprovalState> state, std::int64_t most);
   // Those that wait at `now` and should not any more become kExpired.
   Status ExpireApprovals(std::chrono::sys_seconds now);
+
+  // Puts it in and gives its id; `deliver`: it is to be sent to the webhook. At most kMostAlerts are kept, the newest.
+  static constexpr std::int64_t kMostAlerts = 10'000;
+  Result<std::uint64_t> InsertAlert(const AlertRow& alert, bool deliver);
+  // Newest first, with smaller ids than `before` (0: all).
+  Result<std::vector<AlertRow>> ListAlerts(bool open_only, std::uint64_t before, std::int64_t most);
+  // Changes nothing when it is acknowledged already.
+  Result<AlertRow> AcknowledgeAlert(std::uint64_t id, const std::string& by, std::chrono::sys_seconds now);
+  // Oldest first: those that are not on the ledger yet; those that the webhook was not told of yet.
+  Result<std::vector<AlertRow>> AlertsToJournal();
+  Result<std::vector<AlertRow>> AlertsToDeliver();
+  Status MarkJournaled(std::uint64_t id);
+  Status MarkDelivered(std::uint64_t id, bool delivered);  // false: given up
+
+  // What the watcher has learnt, by its keys.
+  Result<std::map<std::string, std::string>> GetWatchProfiles();
+  Status PutWatchProfiles(const std::map<std::string, std::string>& profiles);
 
   // Everything the hot path needs. Keys that are the same in `previous` (may be null) are shared with it, so that what
   // was parsed stays parsed.

@@ -56,6 +56,7 @@ void AddRelayCommands(CLI::App& app, Context& context);
 void AddExplainCommand(CLI::App& app, Context& context);
 void AddCertificateCommands(CLI::App& app, Context& context);
 void AddLedgerCommands(CLI::App& app, Context& context);
+void AddAlertCommands(CLI::App& app, Context& context);
 void AddStatusCommand(CLI::App& app, Context& context);
 void AddSessionCommands(CLI::App& app, Context& context);
 void AddOperatorCommands(CLI::App& app, Context& context);

@@ -69,6 +69,7 @@ int Run(int argc, char** argv) {
   hallmark::ctl::AddExplainCommand(app, context);
   hallmark::ctl::AddCertificateCommands(app, context);
   hallmark::ctl::AddLedgerCommands(app, context);
+  hallmark::ctl::AddAlertCommands(app, context);
   hallmark::ctl::AddStatusCommand(app, context);
   hallmark::ctl::AddSessionCommands(app, context);
   hallmark::ctl::AddOperatorCommands(app, context);

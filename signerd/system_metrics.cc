@@ -1,0 +1,104 @@
+#include "signerd/system_metrics.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+namespace hallmark {
+namespace {
+
+using prometheus::MetricType;
+
+constexpr std::pair<link::TokenState, const char*> kTokenStates[] = {{link::TokenState::kStarting, "starting"},
+                                                                     {link::TokenState::kReady, "ready"},
+                                                                     {link::TokenState::kAbsent, "absent"},
+                                                                     {link::TokenState::kPinRejected, "pin_rejected"},
+                                                                     {link::TokenState::kDown, "down"}};
+
+void WritePipeline(const pipeline::Pipeline& pipeline, MetricWriter& out) {
+  const pipeline::Counters counters = pipeline.counters();
+  out.Family("hallmark_in_flight", "Messages taken in and not answered yet", MetricType::Gauge);
+  out.Gauge({}, static_cast<double>(counters.in_flight));
+  out.Family("hallmark_queue_depth", "Messages that wait for a thread of the pipeline", MetricType::Gauge);
+  out.Gauge({}, static_cast<double>(counters.waiting));
+}
+
+void WriteTokens(const std::vector<tokens::TokenFacts>& all, MetricWriter& out) {
+  out.Family("hallmark_token_state", "1 for the state that the token is in", MetricType::Gauge);
+  for (const auto& token : all) {
+    for (const auto& [state, name] : kTokenStates) {
+      out.Gauge({{"token", token.name}, {"state", name}}, token.status.state == state ? 1 : 0);
+    }
+  }
+  out.Family("hallmark_token_sessions", "C_Sign calls that can be in flight", MetricType::Gauge);
+  for (const auto& token : all) out.Gauge({{"token", token.name}}, token.status.sessions);
+  out.Family("hallmark_token_starts_total", "How often the token's process was started", MetricType::Counter);
+  for (const auto& token : all) out.Counter({{"token", token.name}}, static_cast<std::uint64_t>(token.starts));
+}
+
+// The second line of a checkpoint (C2SP tlog-checkpoint).
+std::uint64_t SizeOf(const std::optional<std::string>& checkpoint) {
+  if (!checkpoint) return 0;
+  std::uint64_t size = 0;
+  const std::size_t line = checkpoint->find('\n');
+  if (line != std::string::npos) {
+    std::from_chars(checkpoint->data() + line + 1, checkpoint->data() + checkpoint->size(), size);
+  }
+  return size;
+}
+
+void WriteLedger(const ledger::Ledger& ledger, MetricWriter& out) {
+  const std::uint64_t checkpointed = SizeOf(ledger.latest_checkpoint());
+  const std::uint64_t size = ledger.durable().size;  // after the checkpoint's, so never smaller
+  out.Family("hallmark_ledger_available", "1 while the ledger can be written", MetricType::Gauge);
+  out.Gauge({}, ledger.available() ? 1 : 0);
+  out.Family("hallmark_ledger_records", "Records that are durable", MetricType::Gauge);
+  out.Gauge({}, static_cast<double>(size));
+  out.Family("hallmark_ledger_unsigned_records", "Durable records that no checkpoint covers yet", MetricType::Gauge);
+  out.Gauge({}, static_cast<double>(size - std::min(size, checkpointed)));
+}
+
+void WriteQuotas(const SystemParts& parts, MetricWriter& out) {
+  const auto view = parts.snapshot.Get();
+  std::vector<const snapshot::Partner*> partners;
+  for (const auto& [name, partner] : view->partners) partners.push_back(&partner);
+  std::sort(partners.begin(), partners.end(),
+            [](const auto* left, const auto* right) { return left->name < right->name; });
+  if (partners.size() > kMostQuotaPartners) partners.resize(kMostQuotaPartners);
+  const auto now = parts.clock.Precise();
+  out.Family("hallmark_quota_used_messages", "Messages signed since midnight UTC", MetricType::Gauge);
+  for (const auto* partner : partners) {
+    out.Gauge({{"partner", partner->name}}, static_cast<double>(parts.quotas.Use(partner->name, now).messages));
+  }
+  out.Family("hallmark_quota_used_recipients", "Their recipients", MetricType::Gauge);
+  for (const auto* partner : partners) {
+    out.Gauge({{"partner", partner->name}}, static_cast<double>(parts.quotas.Use(partner->name, now).recipients));
+  }
+  out.Family("hallmark_quota_messages_per_day", "The partner's limit; missing where it has none", MetricType::Gauge);
+  for (const auto* partner : partners) {
+    const auto limit = partner->quota.messages_per_day;
+    if (limit != 0) out.Gauge({{"partner", partner->name}}, static_cast<double>(limit));
+  }
+}
+
+void WriteCertificates(const SystemParts& parts, MetricWriter& out) {
+  out.Family("hallmark_certificate_expiry_seconds", "Until the certificate expires", MetricType::Gauge);
+  const auto now = parts.clock.Now();
+  for (const service::Expiry& expiry : parts.certificates.Expiries()) {
+    // Two of one name differ in their fingerprints: one that replaces the other, as a rule.
+    out.Gauge({{"certificate", expiry.name}, {"fingerprint", expiry.fingerprint.substr(0, 16)}},
+              static_cast<double>((expiry.not_after - now).count()));
+  }
+}
+
+}  // namespace
+
+void WriteSystemMetrics(const SystemParts& parts, MetricWriter& out) {
+  WritePipeline(parts.pipeline, out);
+  WriteTokens(parts.tokens.Facts(), out);
+  WriteLedger(parts.ledger, out);
+  WriteQuotas(parts, out);
+  WriteCertificates(parts, out);
+}
+
+}  // namespace hallmark

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "signerd/snapshot/partner.h"
+#include "signerd/snapshot/snapshot.h"
+#include "signerd/watch/profile.h"
+#include "signerd/watch/settings.h"
+#include "signerd/watch/traffic.h"
+
+namespace hallmark::watch {
+
+struct Alarm {
+  std::string kind;  // SURGE, DORMANT_DOMAIN, REFUSAL_BURST, AUTHOR_CHANGE, HARD_LIMIT, OFF_HOURS
+  std::string partner, signing_domain;
+  std::string message;  // a sentence for a person
+};
+
+// Learns what is usual for each partner and signing domain, and says what is not. No I/O, no clock of its own. An event
+// is told once: what goes on is not told again, and neither is the same within the cool-down. One thread.
+class Detector {
+ public:
+  static constexpr std::size_t kMostPartners = 4096;
+  static constexpr std::size_t kMostDomains = 200'000;
+
+  explicit Detector(const Settings& settings) : settings_(settings) {}
+
+  // What came in since the last call. To be called about once a second.
+  std::vector<Alarm> Step(const Tick& tick, const snapshot::Snapshot& view, std::chrono::sys_seconds now);
+
+  // A profile by its key, serialized. Those that changed since the last call.
+  using Saved = std::map<std::string, std::string>;
+  Saved TakeChanged();
+  // For a start. What does not parse is forgotten.
+  void Restore(const Saved& saved);
+
+  std::size_t profiles() const { return partners_.size() + domains_.size(); }
+
+ private:
+  using DomainKey = std::pair<std::string, std::string>;
+
+  PartnerProfile* FindPartner(const std::string& name, std::chrono::sys_seconds now);
+  bool IsLearning(std::chrono::sys_seconds first_seen, std::chrono::sys_seconds now) const {
+    return now - first_seen < settings_.learning;
+  }
+  // Raises it unless it is going on or was told of lately.
+  void Raise(const Alarm& alarm, const std::string& subject, std::chrono::sys_seconds now, std::vector<Alarm>& out);
+  void LookAtVolume(const std::string& name, const std::string& domain, std::array<Window, 3>& windows, double hour,
+                    std::chrono::sys_seconds now, std::vector<Alarm>& out);
+  void LookAtDomain(const DomainKey& key, const Count& count, const PartnerProfile& partner,
+                    std::chrono::sys_seconds now, std::vector<Alarm>& out);
+  void LookAtPartner(const std::string& name, PartnerProfile& partner, std::int64_t hard_limit,
+                     std::chrono::sys_seconds now, std::vector<Alarm>& out);
+
+  const Settings settings_;
+  std::map<std::string, PartnerProfile> partners_;
+  std::map<DomainKey, DomainProfile> domains_;
+  // By kind and subject: until when it is not told again. As long as it goes on it is put off.
+  std::map<std::string, std::chrono::sys_seconds> told_;
+  std::set<std::string> changed_;  // keys of profiles
+};
+
+}  // namespace hallmark::watch

@@ -1,0 +1,135 @@
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "hallmark/watch/v1/profile.pb.h"
+
+// What is usual for one sender. Plain values; time comes with each call. One thread.
+namespace hallmark::watch {
+
+// Mean and deviation of a value, weighing the newest most (EWMA), and its slowly fading peak.
+struct Average {
+  double mean = 0, variance = 0, peak = 0;
+  // `weight` of the new value; `fade` is what is left of the peak.
+  void Add(double value, double weight, double fade);
+  double deviation() const;
+};
+
+// A count in buckets of one length, aligned to the clock, against what is usual in such a bucket.
+class Window {
+ public:
+  Window(std::chrono::seconds length, double weight) : length_(length), weight_(weight) {}
+
+  // Ends the buckets before `now`, the empty ones too. True when one ended; what it held is in last().
+  bool Advance(std::chrono::sys_seconds now);
+  void Add(double value) { sum_ += value; }
+  double sum() const { return sum_; }
+  double last() const { return last_; }
+  // A value above this many is unusual. `expected` (a bucket) is known from elsewhere, as from the time of day.
+  double Limit(double expected) const;
+  // What is learnt of one bucket at most: an attack must not become usual at once.
+  void SetCeiling(double ceiling) { ceiling_ = ceiling; }
+  std::chrono::seconds length() const { return length_; }
+  Average& average() { return average_; }
+  const Average& average() const { return average_; }
+
+ private:
+  std::chrono::seconds length_;
+  double weight_;
+  Average average_;
+  double sum_ = 0, last_ = 0, ceiling_ = 0;
+  std::int64_t bucket_ = -1;  // -1: none yet
+};
+
+// Which authors a partner has had: two Bloom filters that take turns, so that it forgets what is old.
+class Authors {
+ public:
+  // Adds it. True when it was new.
+  bool Add(std::uint64_t hash);
+  void Write(hallmark::watch::v1::Profile& out) const;
+  void Read(const hallmark::watch::v1::Profile& in);
+
+ private:
+  static constexpr std::size_t kBits = 1 << 16;
+  static constexpr std::uint32_t kMost = 8000;  // then about two in a hundred new ones are taken for known
+  std::string now_ = std::string(kBits / 8, '\0'), before_ = now_;
+  std::uint32_t added_ = 0;
+};
+
+// A partner's hours of the week, from Monday 0:00 UTC.
+class Week {
+ public:
+  static constexpr std::size_t kHours = 168;
+  void Advance(std::chrono::sys_seconds now);
+  void Add(double value) { sum_ += value; }
+  double sum() const { return sum_; }
+  // Messages in the present hour of other weeks; 0 while there was none.
+  double usual(std::chrono::sys_seconds now) const;
+  // Whether the present hour and its neighbours have been quiet for two weeks or more, while others were not.
+  bool IsQuiet(std::chrono::sys_seconds now) const;
+  double average() const;  // an hour of the whole week
+  void Write(hallmark::watch::v1::Profile& out) const;
+  void Read(const hallmark::watch::v1::Profile& in);
+
+ private:
+  std::array<double, kHours> hours_{};
+  std::array<std::uint32_t, kHours> weeks_{};
+  double sum_ = 0;
+  std::int64_t hour_ = -1;  // since 1970; -1: none yet
+};
+
+inline constexpr double kMinNewAuthors = 50;  // in ten minutes
+
+// The newest value's weight: an hour of minutes, six hours of tens, two days of hours.
+inline std::array<Window, 3> Windows() {
+  return {Window(std::chrono::minutes(1), 1.0 / 60), Window(std::chrono::minutes(10), 1.0 / 36),
+          Window(std::chrono::minutes(60), 1.0 / 48)};
+}
+// One signing domain of a partner.
+struct DomainProfile {
+  std::chrono::sys_seconds first_seen, last_seen;
+  std::array<Window, 3> volume = Windows();
+};
+
+// A partner as a whole.
+struct PartnerProfile {
+  std::chrono::sys_seconds first_seen, last_seen;
+  std::array<Window, 3> volume = Windows();
+  Window refusals{std::chrono::minutes(1), 1.0 / 120};
+  Window octets{std::chrono::minutes(60), 1.0 / 48};
+  // In ten minutes: authors looked at, and the new ones among them.
+  Window looked_at{std::chrono::minutes(10), 1.0 / 36}, new_ones{std::chrono::minutes(10), 1.0 / 36};
+  Average new_share;
+  Authors authors;
+  Week week;
+  // Messages of each of the last sixty seconds.
+  std::array<std::uint32_t, 60> seconds{};
+  std::chrono::sys_seconds second;
+
+  void Advance(std::chrono::sys_seconds now) {
+    for (Window& window : volume) window.Advance(now);
+    refusals.Advance(now);
+    octets.Advance(now);
+    week.Advance(now);
+    looked_at.Advance(now);
+    if (new_ones.Advance(now) && looked_at.last() >= kMinNewAuthors) {
+      new_share.Add(new_ones.last() / looked_at.last(), 1.0 / 36, 1);
+    }
+    for (; second < now; second += std::chrono::seconds(1)) {
+      if (now - second > std::chrono::minutes(1)) second = now - std::chrono::minutes(1);
+      seconds[static_cast<std::size_t>((second.time_since_epoch().count() + 1) % 60)] = 0;
+    }
+  }
+  std::uint64_t LastMinute() const {
+    std::uint64_t sum = 0;
+    for (const std::uint32_t count : seconds) sum += count;
+    return sum;
+  }
+};
+
+}  // namespace hallmark::watch

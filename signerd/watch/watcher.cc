@@ -1,0 +1,128 @@
+#include "signerd/watch/watcher.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+
+#include "firmware/runtime/log.h"
+#include "signerd/watch/alert_convert.h"
+
+namespace hallmark::watch {
+namespace {
+
+constexpr std::chrono::seconds kInterval{1};
+constexpr std::chrono::seconds kSaveInterval{60};
+constexpr std::array<const char*, 6> kKinds = {"SURGE",         "DORMANT_DOMAIN", "REFUSAL_BURST",
+                                               "AUTHOR_CHANGE", "HARD_LIMIT",     "OFF_HOURS"};
+
+}  // namespace
+
+Watcher::Watcher(const Parts& parts) : parts_(parts), detector_(parts.settings) {
+  const auto saved = parts_.store.GetWatchProfiles();
+  if (saved) {
+    detector_.Restore(*saved);
+  } else {
+    log::error("watch: begins to learn anew: {}", saved.error().message);
+  }
+  thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
+}
+
+void Watcher::Stop() {
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  thread_.join();
+  Look();
+  Save();
+}
+
+void Watcher::Run(const std::stop_token& stop) {
+  std::mutex mutex;  // only for the wait
+  std::condition_variable_any wake;
+  auto saved = std::chrono::steady_clock::now();
+  std::unique_lock lock(mutex);
+  while (!wake.wait_for(lock, stop, kInterval, [] { return false; }) && !stop.stop_requested()) {
+    Look();
+    if (std::chrono::steady_clock::now() - saved < kSaveInterval) continue;
+    saved = std::chrono::steady_clock::now();
+    Save();
+  }
+}
+
+void Watcher::Look() {
+  const auto view = parts_.snapshot.Get();
+  for (const Alarm& alarm : detector_.Step(parts_.traffic.Take(), *view, parts_.clock.Now())) See(alarm, *view);
+  if (to_journal_) JournalWaiting();
+}
+
+void Watcher::See(const Alarm& alarm, const snapshot::Snapshot& view) {
+  const auto kind = std::find(kKinds.begin(), kKinds.end(), alarm.kind);
+  if (kind != kKinds.end()) ++raised_[static_cast<std::size_t>(kind - kKinds.begin())];
+  store::AlertRow row;
+  row.kind = alarm.kind;
+  row.partner = alarm.partner;
+  row.signing_domain = alarm.signing_domain;
+  row.message = alarm.message;
+  row.action = Act(alarm, view);
+  row.raised = parts_.clock.Now();
+  log::warn("alert {}: {}{}", row.kind, row.message, row.action.empty() ? "" : "; it is suspended");
+  const auto id = parts_.store.InsertAlert(row, parts_.webhook != nullptr);
+  if (id) {
+    to_journal_ = true;
+    if (parts_.webhook != nullptr) parts_.webhook->Wake();
+    return;
+  }
+  // The ledger is another file; an alert is not lost with the database.
+  log::error("watch: the alert is not in the store: {}", id.error().message);
+  const Status kept = parts_.journal(ToRecord(row));
+  if (!kept) log::error("watch: the alert is not on the ledger: {}", kept.error().message);
+}
+
+// What was done about it.
+std::string Watcher::Act(const Alarm& alarm, const snapshot::Snapshot& view) {
+  const snapshot::Partner* partner = view.FindPartner(alarm.partner);
+  if (partner == nullptr || !partner->watch.suspend_on.contains(alarm.kind)) return "";
+  const Status done = parts_.suspend(alarm.partner);
+  if (done) {
+    ++suspended_;
+    return "SUSPENDED";
+  }
+  // It may have been suspended a moment ago, by a person or another alert.
+  if (done.error().reason != Reason::kStateConflict) {
+    log::error("watch: partner {} could not be suspended: {}", alarm.partner, done.error().message);
+  }
+  return "";
+}
+
+void Watcher::JournalWaiting() {
+  const auto waiting = parts_.store.AlertsToJournal();
+  if (!waiting) {
+    log::error("watch: {}", waiting.error().message);
+    return;
+  }
+  to_journal_ = !waiting->empty();
+  for (const store::AlertRow& row : *waiting) {
+    Status done = parts_.journal(ToRecord(row));
+    if (done) done = parts_.store.MarkJournaled(row.id);
+    if (!done) return;  // tried again in a second; the ledger itself logs what is wrong with it
+  }
+}
+
+void Watcher::Save() {
+  const auto changed = detector_.TakeChanged();
+  if (changed.empty()) return;
+  const Status kept = parts_.store.PutWatchProfiles(changed);
+  if (!kept) log::error("watch: what was learnt is not kept: {}", kept.error().message);
+}
+
+void Watcher::Write(MetricWriter& out) const {
+  using prometheus::MetricType;
+  out.Family("hallmark_alerts_total", "Alerts raised, by kind", MetricType::Counter);
+  for (std::size_t i = 0; i < kKinds.size(); ++i) out.Counter({{"kind", kKinds[i]}}, raised_[i].load());
+  out.Family("hallmark_suspended_total", "Partners that the watcher suspended", MetricType::Counter);
+  out.Counter({}, suspended_.load());
+  out.Family("hallmark_watch_dropped_total", "Messages that the watcher had no room for", MetricType::Counter);
+  out.Counter({}, parts_.traffic.dropped());
+  if (parts_.webhook != nullptr) parts_.webhook->Write(out);
+}
+
+}  // namespace hallmark::watch

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "firmware/runtime/clock.h"
+#include "firmware/runtime/metrics.h"
+#include "firmware/runtime/result.h"
+#include "hallmark/ledger/v1/record.pb.h"
+#include "signerd/store/store.h"
+#include "signerd/watch/detector.h"
+#include "signerd/watch/settings.h"
+#include "signerd/watch/traffic.h"
+#include "signerd/watch/webhook.h"
+
+namespace hallmark::watch {
+
+// Looks at the traffic once a second, and sees to each alert: suspends the partner where its policy says so, keeps it
+// in the store and on the ledger, counts it, has the webhook told. A thread of its own.
+class Watcher {
+ public:
+  struct Parts {
+    Settings settings;
+    Traffic& traffic;
+    store::Store& store;
+    const snapshot::Current& snapshot;
+    const Clock& clock;
+    // Puts it on the ledger; durable on return.
+    std::function<Status(const hallmark::ledger::v1::Record&)> journal;
+    // Suspends an active partner.
+    std::function<Status(const std::string& partner)> suspend;
+    Webhook* webhook;  // null: none
+  };
+  // Takes up what was learnt before.
+  explicit Watcher(const Parts& parts);
+  // Looks once more, and keeps what was learnt. Safe to repeat.
+  void Stop();
+  ~Watcher() { Stop(); }
+
+  void Write(MetricWriter& out) const;
+
+ private:
+  void Run(const std::stop_token& stop);
+  void Look();
+  void See(const Alarm& alarm, const snapshot::Snapshot& view);
+  std::string Act(const Alarm& alarm, const snapshot::Snapshot& view);
+  void JournalWaiting();
+  void Save();
+
+  const Parts parts_;
+  Detector detector_;       // of the thread
+  bool to_journal_ = true;  // alerts may stand in the store that are not on the ledger yet
+  std::array<std::atomic<std::uint64_t>, 6> raised_{};
+  std::atomic<std::uint64_t> suspended_{0};
+  std::jthread thread_;
+};
+
+}  // namespace hallmark::watch

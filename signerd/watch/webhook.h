@@ -1,0 +1,62 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "firmware/runtime/clock.h"
+#include "firmware/runtime/metrics.h"
+#include "firmware/runtime/result.h"
+#include "firmware/runtime/secret.h"
+#include "signerd/store/store.h"
+#include "signerd/watch/settings.h"
+#include "signerd/watch/webhook_post.h"
+
+namespace hallmark::watch {
+
+// Tells one HTTP server of each alert, at least once: what is to be sent stands in the store, so a restart sends it. A
+// thread of its own sends; nobody waits for it. Each alert is tried for a day, with pauses that double up to a quarter
+// of an hour. The header X-Hallmark-Signature has "sha256=" and the HMAC-SHA-256 of the body under the secret.
+class Webhook {
+ public:
+  // kConfigInvalid, kNotFound, kIoFailed: the secret cannot be used. The parts live longer.
+  static Result<std::unique_ptr<Webhook>> Start(const WebhookSettings& settings, store::Store& store,
+                                                const Clock& clock);
+
+  // There is something to send. Any thread, without waiting.
+  void Wake();
+  void Write(MetricWriter& out) const;
+
+ private:
+  struct Retry {
+    unsigned failures = 0;
+    std::chrono::steady_clock::time_point due{};
+  };
+  Webhook(const WebhookSettings& settings, Url url, SecretString secret, store::Store& store, const Clock& clock)
+      : settings_(settings), url_(std::move(url)), secret_(std::move(secret)), store_(store), clock_(clock) {}
+  void Run(const std::stop_token& stop);
+  void SendWaiting(const std::stop_token& stop);
+  Status Send(const store::AlertRow& alert, const std::stop_token& stop);
+  std::chrono::milliseconds PauseAfter(unsigned failures);
+
+  const WebhookSettings settings_;
+  const Url url_;
+  const SecretString secret_;
+  store::Store& store_;
+  const Clock& clock_;
+  std::map<std::uint64_t, Retry> retries_;  // of the thread, as is the next
+  bool look_again_ = false;                 // the store could not be read
+  std::minstd_rand random_{std::random_device()()};
+  std::atomic<std::uint64_t> delivered_{0}, failed_{0}, given_up_{0}, waiting_count_{0};
+  std::mutex mutex_;  // guards woken_
+  std::condition_variable_any wake_;
+  bool woken_ = true;
+  std::jthread thread_;  // last: it uses all of the above
+};
+
+}  // namespace hallmark::watch
