@@ -1,14 +1,15 @@
 #include "signerd/ledger/recipients.h"
 
-#include <openssl/hmac.h>
+#include <openssl/core_names.h>
+#include <openssl/params.h>
 #include <openssl/rand.h>
 
 #include <algorithm>
-#include <array>
-#include <string>
+#include <cstdlib>
 
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/file.h"
+#include "firmware/runtime/secret.h"
 
 namespace hallmark::ledger {
 namespace {
@@ -31,14 +32,15 @@ Status MakeKey(const std::filesystem::path& file) {
   return WriteFileAtomically(file, HexEncode(key) + "\n", 0600);
 }
 
+// HMAC fails only when memory is exhausted or OpenSSL is broken; a wrong hash must not leave either way.
+void Require(bool good) {
+  if (!good) std::abort();
+}
+
 }  // namespace
 
 Result<Recipients> Recipients::Open(Mode mode, const std::filesystem::path& ledger_directory) {
-  if (mode != Mode::kHashed) {
-    auto none = SecretString::Create("");
-    if (!none) return none.error();
-    return Recipients(mode, std::move(*none));
-  }
+  if (mode != Mode::kHashed) return Recipients(mode, Mac(nullptr, &EVP_MAC_CTX_free));
   const std::filesystem::path file = ledger_directory / "recipient.key";
   std::error_code failed;
   std::filesystem::create_directories(ledger_directory, failed);
@@ -48,16 +50,36 @@ Result<Recipients> Recipients::Open(Mode mode, const std::filesystem::path& ledg
   }
   auto key = ReadSecretFile(file);
   if (!key) return key.error();
-  return Recipients(mode, std::move(*key));
+  return Recipients(mode, KeyedWith(key->view()));
 }
 
-Bytes Recipients::Hash(std::string_view address) const {
-  const std::string normal = Normalize(address);
-  Bytes hash(32);
-  unsigned size = 0;
-  HMAC(EVP_sha256(), key_.view().data(), static_cast<int>(key_.view().size()), AsBytes(normal).data(), normal.size(),
-       hash.data(), &size);
-  return hash;
+Recipients::Mac Recipients::KeyedWith(std::string_view key) {
+  const std::unique_ptr<EVP_MAC, decltype(&EVP_MAC_free)> hmac(EVP_MAC_fetch(nullptr, OSSL_MAC_NAME_HMAC, nullptr),
+                                                               &EVP_MAC_free);
+  Mac keyed(EVP_MAC_CTX_new(hmac.get()), &EVP_MAC_CTX_free);
+  std::string digest = OSSL_DIGEST_NAME_SHA2_256;
+  const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0),
+                                   OSSL_PARAM_construct_end()};
+  Require(keyed != nullptr && EVP_MAC_init(keyed.get(), AsBytes(key).data(), key.size(), parameters) == 1);
+  return keyed;
+}
+
+std::vector<Recipients::Hashed> Recipients::Hash(std::span<const std::string> addresses) const {
+  std::vector<Hashed> hashes;
+  if (addresses.empty()) return hashes;
+  hashes.reserve(addresses.size());
+  const Mac mac(EVP_MAC_CTX_dup(keyed_.get()), &EVP_MAC_CTX_free);
+  Require(mac != nullptr);
+  for (const std::string& address : addresses) {
+    const std::string normal = Normalize(address);
+    std::size_t size = 0;
+    Hashed& hash = hashes.emplace_back();
+    // Without a key it begins again with the one that it has.
+    Require((hashes.size() == 1 || EVP_MAC_init(mac.get(), nullptr, 0, nullptr) == 1) &&
+            EVP_MAC_update(mac.get(), AsBytes(normal).data(), normal.size()) == 1 &&
+            EVP_MAC_final(mac.get(), hash.data(), &size, hash.size()) == 1 && size == hash.size());
+  }
+  return hashes;
 }
 
 }  // namespace hallmark::ledger

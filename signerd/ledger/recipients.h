@@ -1,8 +1,14 @@
 #pragma once
 
+#include <openssl/evp.h>
+
+#include <array>
 #include <cstdint>
 #include <filesystem>
-#include <string_view>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "firmware/runtime/result.h"
 #include "firmware/runtime/secret.h"
@@ -22,13 +28,17 @@ class Recipients {
   static Result<Recipients> Open(Mode mode, const std::filesystem::path& ledger_directory);
 
   Mode mode() const { return mode_; }
-  // 32 octets. The domain counts in lower case, the local part as it is (RFC 5321 section 2.4). Only with kHashed.
-  Bytes Hash(std::string_view address) const;
+  using Hashed = std::array<std::uint8_t, 32>;
+  // Of each address its hash. The domain counts in lower case, the local part as it is (RFC 5321 section 2.4). Only
+  // with kHashed.
+  std::vector<Hashed> Hash(std::span<const std::string> addresses) const;
 
  private:
-  Recipients(Mode mode, SecretString key) : mode_(mode), key_(std::move(key)) {}
+  using Mac = std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)>;
+  Recipients(Mode mode, Mac keyed) : mode_(mode), keyed_(std::move(keyed)) {}
+  static Mac KeyedWith(std::string_view key);
   Mode mode_;
-  SecretString key_;
+  Mac keyed_;  // HMAC-SHA-256 with the key; copied for use, which costs less than to set a key. Null but with kHashed
 };
 
 }  // namespace hallmark::ledger

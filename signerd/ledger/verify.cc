@@ -22,14 +22,15 @@ class Verifier {
     Status done = TakeCheckpoints();
     if (!done) return done.error();
     result_.head = input_.durable();
+    result_.end = EndOfWork();
     done = Walk();
     if (!done) return done.error();
     wanted_.erase(0);
-    if (!wanted_.empty()) {
-      return Wrong("the ledger has " + Number(tree_.size()) + " records, but a checkpoint is of " +
+    if (!wanted_.empty() && wanted_.rbegin()->first > result_.head.size) {
+      return Wrong("the ledger has " + Number(result_.head.size) + " records, but a checkpoint is of " +
                    Number(wanted_.rbegin()->first) + ": it was cut off or put back");
     }
-    if (tree_.Root() != result_.head.root) {
+    if (result_.end == result_.head.size && tree_.Root() != result_.head.root) {
       return Wrong("the segments do not hold the records that were written: one of the last was changed or moved");
     }
     return result_;
@@ -73,24 +74,43 @@ class Verifier {
 
   void Want(const TreeHead& head) { wanted_[head.size].push_back(head.root); }
 
+  // The first checkpoint of all that is asked for; where there is none yet, what is durable.
+  std::uint64_t EndOfWork() const {
+    if (input_.end == 0) return result_.head.size;
+    const auto found = wanted_.lower_bound(std::max(input_.end, tree_.size()));
+    return found == wanted_.end() ? result_.head.size : std::min(found->first, result_.head.size);
+  }
+
   Status Walk() {
     const auto segments = ListSegments(input_.directory);
     if (!segments) return segments.error();
-    for (std::size_t i = 0; i < segments->size() && tree_.size() < result_.head.size; ++i) {
-      const std::uint64_t end = i + 1 < segments->size() ? (*segments)[i + 1].first : result_.head.size;
+    std::size_t begin = 0;
+    while (begin + 1 < segments->size() && (*segments)[begin + 1].first <= input_.first) ++begin;
+    for (std::size_t i = begin; i < segments->size() && (i == begin || tree_.size() < result_.end); ++i) {
+      const std::uint64_t end = i + 1 < segments->size() ? (*segments)[i + 1].first : result_.end;
       Status done = (*segments)[i].pruned ? Pruned((*segments)[i].path) : Whole((*segments)[i].path, end);
       if (!done && !(*segments)[i].pruned && done.error().reason == Reason::kNotFound) {  // deleted meanwhile
         done = Pruned(SegmentPath(input_.directory, (*segments)[i].first, true));
       }
       if (!done) return done;
+      // A checkpoint within deleted records says nothing of the tree; the next one does.
+      if (tree_.size() > result_.end) result_.end = EndOfWork();
     }
-    if (tree_.size() == result_.head.size) return Ok();
-    return Wrong("the segments end with " + Number(tree_.size()) + " records of " + Number(result_.head.size) +
+    if (tree_.size() == result_.end) return Ok();
+    return Wrong("the segments end with " + Number(tree_.size()) + " records of " + Number(result_.end) +
                  ": the ledger was cut off");
   }
 
-  Status CheckHeader(const std::filesystem::path& path, const SegmentHeader& header) const {
+  Status CheckHeader(const std::filesystem::path& path, const SegmentHeader& header) {
     const std::string name = path.filename().string();
+    if (!begun_) {
+      begun_ = true;
+      auto tree = CompactTree::From(header.first, header.frontier);
+      if (!tree || header.first > input_.first) return Wrong(name + ": its header is not that of this segment");
+      tree_ = std::move(*tree);
+      result_.first = header.first;
+      wanted_.erase(wanted_.begin(), wanted_.upper_bound(header.first));
+    }
     if (header.first != tree_.size()) {
       return Wrong(name + ": begins with record " + Number(header.first) + ", but record " + Number(tree_.size()) +
                    " is next: records were removed or put in");
@@ -104,7 +124,7 @@ class Verifier {
     if (!reader) return reader.error();
     const Status header = CheckHeader(path, reader->header());
     if (!header) return header;
-    while (tree_.size() < std::min(end, result_.head.size)) {
+    while (tree_.size() < std::min(end, result_.end)) {
       const std::uint64_t offset = reader->offset();
       const auto record = reader->Next();
       if (!record) return record.error();
@@ -160,13 +180,14 @@ class Verifier {
       wanted_.erase(wanted_.begin());
     }
     if (one && tree_.size() % kProgressEvery != 0) return Ok();
-    if (input_.progress(tree_.size(), result_.head.size)) return Ok();
+    if (input_.progress(tree_.size() - result_.first, result_.end - result_.first)) return Ok();
     return MakeError(Reason::kCancelled, "the call was cancelled");
   }
 
   const VerifyInput& input_;
   std::map<std::uint64_t, std::vector<Hash>> wanted_;  // roots by size
   CompactTree tree_;
+  bool begun_ = false;  // with the first segment
   Verified result_;
 };
 

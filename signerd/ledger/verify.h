@@ -14,6 +14,8 @@ struct VerifyInput {
   std::filesystem::path directory;
   VerifierKey key;
   std::string kept;  // checkpoints that an auditor kept, one or more notes; may be empty
+  // Records [first, end) are read; end 0: to the end. first must be of a record that is durable.
+  std::uint64_t first = 0, end = 0;
   // What is durable now: asked after the checkpoints were read, so that each of them is of no more.
   std::function<TreeHead()> durable;
   // Told now and then how far it is; false ends the work with kCancelled.
@@ -21,15 +23,20 @@ struct VerifyInput {
 };
 
 struct Verified {
-  TreeHead head;                  // what was checked, record by record where they are not deleted
+  TreeHead head;                  // how much is durable
+  std::uint64_t first = 0;        // the first record that was read, or whose hash was where it is deleted
+  std::uint64_t end = 0;          // behind the last one
   std::uint64_t deleted = 0;      // records that retention deleted: their hashes were checked
   std::uint64_t checkpoints = 0;  // whose signature and root were checked
   std::uint64_t passed_by = 0;    // whose signature only: they are of a size within deleted records
 };
 
-// Reads the whole ledger and checks frames, sequence, the tree that each segment was begun behind, and every
-// checkpoint's signature, order and root. kInvalidArgument: the ledger is not whole, and the sentence says what is
-// wrong and where. kIoFailed: it could not be read. kCancelled. Any thread, for long.
+// Reads the ledger and checks frames, sequence, the tree that each segment was begun behind, and every checkpoint's
+// signature, order and root. kInvalidArgument: the ledger is not whole, and the sentence says what is wrong and where.
+// kIoFailed: it could not be read. kCancelled. Any thread, for long.
+//
+// Of a part it reads from the beginning of the segment that `first` is in, whose header has the tree before it, to the
+// first checkpoint behind `end`: that its root comes out shows that header and records are those that were signed.
 Result<Verified> Verify(const VerifyInput& input);
 
 }  // namespace hallmark::ledger

@@ -30,16 +30,14 @@ std::string_view MessageIdOf(const dkim::Header& header) {
 void AddRecipients(const std::vector<std::string>& addresses, const ledger::Recipients& recipients,
                    hallmark::ledger::v1::Signature& signature) {
   signature.set_recipient_count(static_cast<std::uint32_t>(addresses.size()));
-  for (const std::string& address : addresses) {
-    switch (recipients.mode()) {
-      case ledger::Recipients::Mode::kClear: signature.add_recipients(RecordText(address)); break;
-      case ledger::Recipients::Mode::kHashed: {
-        const Bytes hash = recipients.Hash(address);
-        signature.add_recipient_hashes(hash.data(), hash.size());
-        break;
-      }
-      case ledger::Recipients::Mode::kNone: break;
-    }
+  switch (recipients.mode()) {
+    case ledger::Recipients::Mode::kClear:
+      for (const std::string& address : addresses) signature.add_recipients(RecordText(address));
+      break;
+    case ledger::Recipients::Mode::kHashed:
+      for (const auto& hash : recipients.Hash(addresses)) signature.add_recipient_hashes(hash.data(), hash.size());
+      break;
+    case ledger::Recipients::Mode::kNone: break;
   }
 }
 

@@ -84,7 +84,7 @@ Status LedgerService::Search(const api::SearchRecordsRequest& request, api::Sear
     return MakeError(Reason::kInvalidArgument, "recipient: this ledger holds none (ledger.recipients is \"none\")");
   }
   if (!query.recipient.empty() && parts_.recipients.mode() == ledger::Recipients::Mode::kHashed) {
-    const Bytes hash = parts_.recipients.Hash(query.recipient);
+    const auto hash = parts_.recipients.Hash({&query.recipient, 1}).front();
     query.recipient_hash.assign(hash.begin(), hash.end());
   }
   query.message_id = request.message_id();
@@ -147,10 +147,16 @@ Status LedgerService::Verify(const api::VerifyLedgerRequest& request,
   if (request.checkpoints().size() > kMostCheckpoints) {
     return MakeError(Reason::kInvalidArgument, "checkpoints: too many at once");
   }
+  const std::uint64_t first = request.first_record(), end = request.end_record();
+  const std::uint64_t durable = parts_.ledger.durable().size;
+  if ((end != 0 && (end <= first || end > durable)) || (first != 0 && first >= durable)) {
+    return MakeError(Reason::kInvalidArgument, "first_record, end_record: expected a part of the ledger's " +
+                                                   std::to_string(durable) + " records");
+  }
   const auto key = parts_.verifier_key();
   if (!key) return key.error();
   auto told = std::chrono::steady_clock::now();
-  const auto verified = ledger::Verify({parts_.ledger.directory(), *key, request.checkpoints(),
+  const auto verified = ledger::Verify({parts_.ledger.directory(), *key, request.checkpoints(), first, end,
                                         [this] { return parts_.ledger.durable(); },
                                         [&](std::uint64_t done, std::uint64_t size) {
                                           const auto now = std::chrono::steady_clock::now();
@@ -173,6 +179,8 @@ Status LedgerService::Verify(const api::VerifyLedgerRequest& request,
     result.set_deleted_records(verified->deleted);
     result.set_checkpoints(verified->checkpoints);
     result.set_root(std::string(ledger::AsText(verified->head.root)));
+    result.set_first_record(verified->first);
+    result.set_end_record(verified->end);
   }
   return out.Write(response) ? Ok() : MakeError(Reason::kCancelled, "the call was cancelled");
 }

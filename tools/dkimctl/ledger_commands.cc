@@ -23,7 +23,8 @@ constexpr std::size_t kMostCheckpoints = 16u << 20;
 struct Options {
   api::SearchRecordsRequest search;
   std::string since, until, checkpoint, out, directory;
-  std::uint64_t sequence = 0;
+  std::uint64_t sequence = 0, from = 0;
+  std::optional<std::uint64_t> to;
   std::int64_t keep_days = -1;
   bool use_default = false, yes = false;
 };
@@ -91,8 +92,25 @@ Outcome Prove(const Context& context, const Options& options) {
   return ExitCode::kDone;
 }
 
+std::string Verdict(const api::VerifyLedgerResult& result) {
+  if (!result.whole()) return "NOT whole: " + OneLine(result.problem()) + "\n";
+  std::string text = "whole: ";
+  if (result.end_record() - result.first_record() != result.records()) {
+    text +=
+        "records " + std::to_string(result.first_record()) + " to " + std::to_string(result.end_record() - 1) + " of ";
+  }
+  text += std::to_string(result.records()) + " records, " + std::to_string(result.checkpoints()) + " checkpoints";
+  if (result.deleted_records() != 0) {
+    text += ", " + std::to_string(result.deleted_records()) + " records deleted by retention";
+  }
+  return text + "\n";
+}
+
 Outcome Verify(const Context& context, const Options& options) {
   api::VerifyLedgerRequest request;
+  if (options.to && *options.to < options.from) return WrongUsage("--to: comes before --from");
+  request.set_first_record(options.from);
+  if (options.to) request.set_end_record(*options.to + 1);
   if (!options.checkpoint.empty()) {
     auto kept = ReadFile(options.checkpoint, kMostCheckpoints);
     if (!kept) return FromError(kept.error());
@@ -111,14 +129,7 @@ Outcome Verify(const Context& context, const Options& options) {
         });
     if (!done) return done.error();
   }
-  const std::string text =
-      result.whole() ? "whole: " + std::to_string(result.records()) + " records, " +
-                           std::to_string(result.checkpoints()) + " checkpoints" +
-                           (result.deleted_records() == 0
-                                ? ""
-                                : ", " + std::to_string(result.deleted_records()) + " records deleted by retention") +
-                           "\n"
-                     : "NOT whole: " + OneLine(result.problem()) + "\n";
+  const std::string text = Verdict(result);
   Print(context, text, Json::Message(result));
   return result.whole() ? ExitCode::kDone : ExitCode::kNotVerified;
 }
@@ -320,9 +331,13 @@ void AddLedgerCommands(CLI::App& app, Context& context) {
   AddTimeout(*prove, context);
 
   CLI::App* verify = AddCommand(*group, context, "verify", "Check the ledger; exit code 4: not whole",
-                                "dkimctl ledger verify\ndkimctl ledger verify --checkpoint kept-elsewhere",
+                                "dkimctl ledger verify\n"
+                                "dkimctl ledger verify --from 120000 --to 130000\n"
+                                "dkimctl ledger verify --checkpoint kept-elsewhere",
                                 [&context, options] { return Verify(context, *options); });
   verify->add_option("--checkpoint", options->checkpoint, "Checkpoints that you kept elsewhere")->type_name("FILE");
+  verify->add_option("--from", options->from, "Only from this record on")->type_name("SEQUENCE");
+  verify->add_option("--to", options->to, "Only up to this record")->type_name("SEQUENCE");
 
   CLI::App* output = AddCommand(*group, context, "export", "Copy the ledger's files into a new folder",
                                 "dkimctl ledger export ledger-copy\nledger-verify ledger-copy",

@@ -8,6 +8,8 @@
 #include <random>
 #include <thread>
 
+#include "firmware/runtime/encoding.h"
+#include "firmware/runtime/file.h"
 #include "ledger/unsafe_disk.h"
 #include "sample.h"
 #include "signerd/ledger/indexer.h"
@@ -356,12 +358,30 @@ TEST(LedgerRecipients, AreFoundByWhoKnowsThemOnly) {
   ASSERT_TRUE(made) << made.error().message;
   const auto again = Recipients::Open(Recipients::Mode::kHashed, folder);
   ASSERT_TRUE(again);
-  EXPECT_EQ(made->Hash("Joe@Example.com"), again->Hash("Joe@example.COM"));
-  EXPECT_NE(made->Hash("joe@example.com"), made->Hash("Joe@example.com"));
+  const auto hash = [](const Result<Recipients>& recipients, const std::string& address) {
+    return recipients->Hash({&address, 1}).front();
+  };
+  EXPECT_EQ(hash(made, "Joe@Example.com"), hash(again, "Joe@example.COM"));
+  EXPECT_NE(hash(made, "joe@example.com"), hash(made, "Joe@example.com"));
   EXPECT_EQ(std::filesystem::status(folder / "recipient.key").permissions(),
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
   const auto other = Recipients::Open(Recipients::Mode::kHashed, folder / "other");
-  EXPECT_NE(other->Hash("Joe@example.com"), made->Hash("Joe@example.com"));
+  EXPECT_NE(hash(other, "Joe@example.com"), hash(made, "Joe@example.com"));
+}
+
+TEST(LedgerRecipients, AreHashedWithHmacSha256) {
+  const hallmark::test::TemporaryFolder folder;
+  ASSERT_TRUE(WriteFileAtomically(folder.path() / "recipient.key", "key\n", 0600));
+  const auto recipients = Recipients::Open(Recipients::Mode::kHashed, folder.path());
+  ASSERT_TRUE(recipients) << recipients.error().message;
+  const std::vector<std::string> texts = {"The quick brown fox jumps over the lazy dog", "",
+                                          "The quick brown fox jumps over the lazy dog"};
+  const auto hashes = recipients->Hash(texts);
+  ASSERT_EQ(hashes.size(), 3u);
+  EXPECT_EQ(HexEncode(hashes[0]), "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8");
+  EXPECT_EQ(HexEncode(hashes[1]), "5d5d139563c95b5967b9bd9a8c9b233a9dedb45072794cd232dc1b74832607d0");
+  EXPECT_EQ(hashes[2], hashes[0]);
+  EXPECT_TRUE(recipients->Hash({}).empty());
 }
 
 TEST_F(LedgerTest, RetentionDeletesWhatIsOldWhileTheLedgerGoesOn) {
@@ -401,8 +421,8 @@ TEST_F(LedgerTest, RetentionDeletesWhatIsOldWhileTheLedgerGoesOn) {
   EXPECT_TRUE(indexer->Record(first));
   EXPECT_EQ(indexer->Search({}, {true, 1000, std::nullopt})->hits.front().sequence, first);
   const auto check = [&] {
-    const auto verified = Verify({config_.directory, *ledger->verifier_key(), "", [&] { return ledger->durable(); },
-                                  [](auto, auto) { return true; }});
+    const auto verified = Verify({config_.directory, *ledger->verifier_key(), "", 0, 0,
+                                  [&] { return ledger->durable(); }, [](auto, auto) { return true; }});
     ASSERT_TRUE(verified) << verified.error().message;
     EXPECT_EQ(verified->deleted, first);
     const auto tree = indexer->tree();
@@ -432,22 +452,22 @@ TEST_F(LedgerTest, RetentionDeletesWhatIsOldWhileTheLedgerGoesOn) {
 }
 
 TEST_F(LedgerTest, ARequiredSinkHasItBeforeAnyoneIsAnswered) {
-  config_.sink = SinkConfig{.path = folder_ / "copy", .required = true, .timeout = milliseconds(500)};
+  config_.sink = SinkConfig{.path = folder_.path() / "copy", .required = true, .timeout = milliseconds(500)};
   v1::Record record;
   record.mutable_signature()->set_partner("own");
   const auto ledger = Open();
   EXPECT_EQ(*Append(*ledger, {record.SerializeAsString(), record.SerializeAsString()}), 0u);
   EXPECT_EQ(*Append(*ledger, {record.SerializeAsString()}), 2u);
-  EXPECT_EQ(*ReadFile(folder_ / "copy"),
+  EXPECT_EQ(*ReadFile(folder_.path() / "copy"),
             "{\"sequence\":\"0\",\"signature\":{\"partner\":\"own\"}}\n"
             "{\"sequence\":\"1\",\"signature\":{\"partner\":\"own\"}}\n"
             "{\"sequence\":\"2\",\"signature\":{\"partner\":\"own\"}}\n");
   EXPECT_EQ(ledger->sink()->written, 3u);
-  std::filesystem::remove(folder_ / "copy");
-  std::filesystem::create_directory(folder_ / "copy");  // a file cannot be there any more
+  std::filesystem::remove(folder_.path() / "copy");
+  std::filesystem::create_directory(folder_.path() / "copy");  // a file cannot be there any more
   EXPECT_EQ(Append(*ledger, {record.SerializeAsString()}).error().reason, Reason::kLedgerUnavailable);
   EXPECT_FALSE(ledger->sink()->available);
-  std::filesystem::remove(folder_ / "copy");
+  std::filesystem::remove(folder_.path() / "copy");
   EXPECT_EQ(*Append(*ledger, {record.SerializeAsString()}), 4u) << "what was not answered stands on the ledger";
 }
 

@@ -48,8 +48,8 @@ class VerifyTest : public testing::Test {
     std::ofstream(folder_.path() / "checkpoints", std::ios::binary | std::ios::app)
         << Note(Head(writer_.size())) << "\n";
   }
-  Result<Verified> Run(const std::string& kept = "") {
-    return Verify({folder_.path(), key_, kept, [this] { return Head(writer_.size()); },
+  Result<Verified> Run(const std::string& kept = "", std::uint64_t first = 0, std::uint64_t end = 0) {
+    return Verify({folder_.path(), key_, kept, first, end, [this] { return Head(writer_.size()); },
                    [](std::uint64_t, std::uint64_t) { return true; }});
   }
   // What is wrong; "" when the ledger is whole.
@@ -82,6 +82,46 @@ TEST_F(VerifyTest, AWholeLedgerIsWhole) {
   EXPECT_EQ(verified->head.size, 153u);
   EXPECT_EQ(verified->checkpoints, 3u);
   EXPECT_EQ(verified->deleted, 0u);
+}
+
+TEST_F(VerifyTest, APartIsReadFromItsSegmentToACheckpointBehindIt) {
+  const auto part = [&](std::uint64_t first, std::uint64_t end) {
+    const auto verified = Run("", first, end);
+    EXPECT_TRUE(verified) << verified.error().message;
+    return std::pair(verified->first, verified->end);
+  };
+  EXPECT_EQ(part(5, 6), std::pair(0ul, 37ul));
+  EXPECT_EQ(part(40, 50), std::pair(37ul, 127ul));
+  EXPECT_EQ(part(36, 38), std::pair(0ul, 127ul));
+  EXPECT_EQ(part(130, 148), std::pair(127ul, 148ul));
+  EXPECT_EQ(part(130, 149), std::pair(127ul, 153ul));  // not under a checkpoint yet
+  EXPECT_EQ(part(130, 0), std::pair(127ul, 153ul));
+
+  // Damage is found by who reads the part that has it.
+  const std::string octets = *ReadFile(Segment(37));
+  std::string flipped = octets;
+  flipped[flipped.size() / 2] ^= 1;
+  std::ofstream(Segment(37), std::ios::binary) << flipped;
+  EXPECT_EQ(part(5, 6), std::pair(0ul, 37ul));
+  EXPECT_FALSE(Run("", 40, 50));
+  EXPECT_EQ(part(130, 0), std::pair(127ul, 153ul));
+  std::ofstream(Segment(37), std::ios::binary) << octets;
+
+  // A header that says another tree than that of the records before does not lead to what was signed.
+  auto reader = SegmentReader::Open(Segment(127));
+  SegmentHeader header = reader->header();
+  header.frontier[0][0] ^= 1;
+  const std::string last = *ReadFile(Segment(127));
+  std::ofstream(Segment(127), std::ios::binary) << EncodeSegmentStart(header) + last.substr(reader->offset());
+  EXPECT_FALSE(Run("", 130, 148));
+  EXPECT_FALSE(Run("", 130, 0));
+  std::ofstream(Segment(127), std::ios::binary) << last;
+
+  // Of deleted records there is no checkpoint but at the end of a segment.
+  ASSERT_TRUE(PruneAll(kBegun + 1, 153));
+  EXPECT_EQ(part(5, 6).first, 0u);
+  EXPECT_EQ(part(40, 50).first, 37u);
+  EXPECT_EQ(Run("", 40, 50)->deleted, 90u);
 }
 
 TEST_F(VerifyTest, EveryFlippedBitIsFound) {
@@ -190,7 +230,7 @@ TEST_F(VerifyTest, AnExportIsTheLedger) {
                             }});
   ASSERT_TRUE(done) << done.error().message;
   EXPECT_EQ(*done, end);
-  const auto verified = Verify({copy, key_, "", [&] { return Head(end); }, [](auto, auto) { return true; }});
+  const auto verified = Verify({copy, key_, "", 0, 0, [&] { return Head(end); }, [](auto, auto) { return true; }});
   ASSERT_TRUE(verified) << verified.error().message;
   EXPECT_EQ(verified->head.size, end);
   EXPECT_EQ(*ReadFile(copy / "verifier-key"), key_.Text() + "\n");
