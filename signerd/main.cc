@@ -104,6 +104,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   const sigset_t signals = EndSignals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
 
   std::error_code failed;
   std::filesystem::create_directories(config.state_directory, failed);
@@ -172,7 +173,8 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
     webhook = std::move(*opened);
   }
   const auto suspend = [&](const std::string& partner) { return policy_service.SuspendPartner(partner); };
-  watch::Watcher watcher({config.watch, tap.traffic, **store, current, clock, journal, suspend, webhook.get()});
+  watch::Watcher watcher({config.watch, tap.traffic, **store, current, clock, journal, suspend,
+                          [&] { return (*ledger)->available(); }, webhook.get()});
   done = RestoreQuotas(**ledger, *indexer, clock, *current.Get(), quotas);
   if (!done) log::warn("partners' volume of today begins at nothing: {}", done.error().message);
   done = pipeline.Recall();

@@ -18,7 +18,8 @@
 namespace hallmark::watch {
 
 struct Alarm {
-  std::string kind;  // SURGE, DORMANT_DOMAIN, REFUSAL_BURST, AUTHOR_CHANGE, HARD_LIMIT, OFF_HOURS
+  std::string kind;  // SURGE, DORMANT_DOMAIN, REFUSAL_BURST, AUTHOR_CHANGE, HARD_LIMIT, OFF_HOURS; the watcher's own:
+                     // LEDGER_UNAVAILABLE
   std::string partner, signing_domain;
   std::string message;  // a sentence for a person
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <utility>
 
 #include "firmware/runtime/log.h"
 #include "signerd/watch/alert_convert.h"
@@ -12,8 +13,9 @@ namespace {
 
 constexpr std::chrono::seconds kInterval{1};
 constexpr std::chrono::seconds kSaveInterval{60};
-constexpr std::array<const char*, 6> kKinds = {"SURGE",         "DORMANT_DOMAIN", "REFUSAL_BURST",
-                                               "AUTHOR_CHANGE", "HARD_LIMIT",     "OFF_HOURS"};
+constexpr char kLedgerUnavailable[] = "LEDGER_UNAVAILABLE";
+constexpr std::array<const char*, 7> kKinds = {"SURGE",      "DORMANT_DOMAIN", "REFUSAL_BURST",   "AUTHOR_CHANGE",
+                                               "HARD_LIMIT", "OFF_HOURS",      kLedgerUnavailable};
 
 }  // namespace
 
@@ -51,7 +53,16 @@ void Watcher::Run(const std::stop_token& stop) {
 void Watcher::Look() {
   const auto view = parts_.snapshot.Get();
   for (const Alarm& alarm : detector_.Step(parts_.traffic.Take(), *view, parts_.clock.Now())) See(alarm, *view);
+  LookAtLedger(*view);
   if (to_journal_) JournalWaiting();
+}
+
+// Its own record of that comes when it can be written again.
+void Watcher::LookAtLedger(const snapshot::Snapshot& view) {
+  const bool was = std::exchange(ledger_available_, parts_.ledger_available());
+  if (!was || ledger_available_) return;
+  See({kLedgerUnavailable, "", "", "the ledger cannot be written, so nothing is signed: look for room on its disk"},
+      view);
 }
 
 void Watcher::See(const Alarm& alarm, const snapshot::Snapshot& view) {

@@ -18,8 +18,8 @@
 
 namespace hallmark::watch {
 
-// Looks at the traffic once a second, and sees to each alert: suspends the partner where its policy says so, keeps it
-// in the store and on the ledger, counts it, has the webhook told. A thread of its own.
+// Looks at the traffic and the ledger once a second, and sees to each alert: suspends the partner where its policy says
+// so, keeps it in the store and on the ledger, counts it, has the webhook told. A thread of its own.
 class Watcher {
  public:
   struct Parts {
@@ -32,6 +32,8 @@ class Watcher {
     std::function<Status(const hallmark::ledger::v1::Record&)> journal;
     // Suspends an active partner.
     std::function<Status(const std::string& partner)> suspend;
+    // Whether the ledger can be written. Does not wait.
+    std::function<bool()> ledger_available;
     Webhook* webhook;  // null: none
   };
   // Takes up what was learnt before.
@@ -45,6 +47,7 @@ class Watcher {
  private:
   void Run(const std::stop_token& stop);
   void Look();
+  void LookAtLedger(const snapshot::Snapshot& view);
   void See(const Alarm& alarm, const snapshot::Snapshot& view);
   std::string Act(const Alarm& alarm, const snapshot::Snapshot& view);
   void JournalWaiting();
@@ -53,7 +56,8 @@ class Watcher {
   const Parts parts_;
   Detector detector_;       // of the thread
   bool to_journal_ = true;  // alerts may stand in the store that are not on the ledger yet
-  std::array<std::atomic<std::uint64_t>, 6> raised_{};
+  bool ledger_available_ = true;
+  std::array<std::atomic<std::uint64_t>, 7> raised_{};
   std::atomic<std::uint64_t> suspended_{0};
   std::jthread thread_;
 };

@@ -7,6 +7,7 @@ import contextlib
 import os
 import pathlib
 import random
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ import deployment
 import ledger_files
 import messages
 
+from hallmark.admin.v1 import admin_pb2
 from hallmark.signing.v1 import signing_pb2
 
 VERIFY = pathlib.Path(__file__).resolve().parents[2] / "tools" / "ledger-verify"
@@ -72,6 +74,48 @@ class LedgerTest(unittest.TestCase):
             self.assertEqual(told[-2:], [("CreateDomain", "BEGUN"), ("CreateDomain", "ALREADY_EXISTS")])
             self.assertIn("example.com", acts[0].request)
             self.assertTrue(acts[0].operator)
+
+    def test_a_disk_without_room_stops_signing_and_nothing_else(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            many = [f"user{number}@example.net" for number in range(1000)]
+            for _ in range(40):
+                hallmark.sign(messages.MESSAGE, envelope_recipients=many)
+            [segment] = (self.ledger(hallmark) / "segments").iterdir()
+            # No file of the daemon may grow beyond this, and only the segment is as large; it is cut within a record.
+            size = segment.stat().st_size
+            resource.prlimit(hallmark.process.pid, resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
+            for _ in range(2):
+                error = hallmark.call_error(hallmark.sign, messages.MESSAGE)
+                self.assertEqual((error.code(), deployment.error_reason(error)),
+                                 (grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE"))
+            hallmark.dkimctl("domain", "add", "example.org", status=3)
+            self.await_alert(hallmark)
+            self.assertIn("NO: nothing is signed", hallmark.dkimctl("ledger", "status").stdout)
+            resource.prlimit(hallmark.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            self.await_signature(hallmark)
+            self.assertEqual([domain.name for domain in hallmark.admin().ListDomains(admin_pb2.ListDomainsRequest()).domains],
+                             ["example.com"])
+            hallmark.stop()
+            records = ledger_files.check(self.ledger(hallmark), public_key(hallmark))
+            self.assertEqual(len(signatures(records)), 82)
+            self.assertEqual([record.alert.kind for record in records if record.HasField("alert")], ["LEDGER_UNAVAILABLE"])
+
+    def await_alert(self, hallmark):
+        deadline = time.monotonic() + 30
+        while not hallmark.dkimctl_json("alerts", "list")["alerts"]:
+            self.assertLess(time.monotonic(), deadline, "no alert within 30 s")
+            time.sleep(0.2)
+
+    def await_signature(self, hallmark):
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return hallmark.sign(messages.MESSAGE)
+            except grpc.RpcError as error:
+                self.assertEqual(deployment.error_reason(error), "LEDGER_UNAVAILABLE")
+                self.assertLess(time.monotonic(), deadline, "it does not go on by itself")
+            time.sleep(0.2)
 
     def test_killed_at_any_instant_it_has_all_that_was_answered(self):
         with deployment.Deployment() as hallmark:

@@ -45,6 +45,8 @@ const Words kCommands[] = {{"init"},
                            {"ledger", "rebuild-index"},
                            {"ledger", "retention"},
                            {"ledger", "status"},
+                           {"alerts", "list"},
+                           {"alerts", "ack"},
                            {"explain"},
                            {"key", "revoke"},
                            {"login"},
@@ -85,7 +87,7 @@ INSTANTIATE_TEST_SUITE_P(OfEvery, Help, testing::ValuesIn(kCommands));
 
 TEST(Help, OfGroupsHasExamples) {
   for (const Words& words : {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}, Words{"partner"},
-                             Words{"relay"}, Words{"ledger"}, Words{"operator"}, Words{"approvals"}}) {
+                             Words{"relay"}, Words{"ledger"}, Words{"operator"}, Words{"approvals"}, Words{"alerts"}}) {
     Words line = words;
     line.push_back("--help");
     const auto run = Dkimctl(line);
