@@ -20,6 +20,7 @@ PARTS = {
     "records": ("records", "Deciding and recording"),
     "end-to-end": ("end_to_end", "End to end"),
     "daemons": ("daemon_peers", "Other daemons"),
+    "trust": ("trust", "One point of trust"),
     "growth": ("growth", "Growth"),
 }
 

@@ -26,11 +26,13 @@ def write_messages(folder, size, count):
 
 
 class Service:
-    """A deployment with one domain. `token` is "softhsm" or what FAULTY_PKCS11_SIMULATE takes."""
+    """A deployment with one domain. `token` is "softhsm" or what FAULTY_PKCS11_SIMULATE takes; `before_start` may change the
+    set-up."""
 
-    def __init__(self, token, algorithms=RSA, sessions=64, settings=""):
+    def __init__(self, token, algorithms=RSA, sessions=64, settings="", before_start=lambda hallmark: None):
         self.hallmark = deployment.Deployment(start=False)
         try:
+            before_start(self.hallmark)
             self.hallmark.edit_config(lambda text: self._configure(text, token, sessions) + settings)
             self.hallmark.start()
             admin = self.hallmark.admin()
@@ -80,7 +82,7 @@ class Service:
 
     def load(self, messages, *arguments, duration=5, warmup=1):
         """Runs dkimload. Returns its report."""
-        return _load(self.hallmark.folder, self.pids(), messages, arguments, duration, warmup)
+        return run_load(self.hallmark.folder, self.pids(), messages, arguments, duration, warmup)
 
     def load_floor(self, messages, *arguments, duration=5, warmup=1):
         """The same load on a server with signerd's listener and certificates that does nothing but answer."""
@@ -94,13 +96,14 @@ class Service:
                 if not address:
                     raise RuntimeError("grpc_floor did not start")
                 client.write_text(before.replace(self.hallmark.signing_address, address))
-                return _load(self.hallmark.folder, {"floor": floor.pid}, messages, arguments, duration, warmup)
+                return run_load(self.hallmark.folder, {"floor": floor.pid}, messages, arguments, duration, warmup)
             finally:
                 client.write_text(before)
                 floor.stdin.close()
 
 
-def _load(folder, pids, messages, arguments, duration, warmup):
+def run_load(folder, pids, messages, arguments, duration, warmup):
+    """Runs dkimload with the set-up in `folder`, and measures the processes `pids`. Returns its report."""
     command = [deployment.BIN / "dkimload", "--dir", folder, "--output", "json", "--duration", duration, "--warmup", warmup]
     for name, pid in pids.items():
         command += ["--pid", f"{name}={pid}"]
