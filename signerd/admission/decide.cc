@@ -37,6 +37,10 @@ Status CheckPartner(const Question& question, Decision& decision, std::string* w
   const auto partner = FindPartner(question.snapshot, question.relay, question.requested_partner);
   if (!partner) return partner.error();
   decision.partner = *partner;
+  // A partner is cold when a message of it comes: what its rules will read comes together, not one after the other.
+  (*partner)->author_domains.Prefetch();
+  (*partner)->signing_domains.Prefetch();
+  __builtin_prefetch((*partner)->addresses.data());
   if (why != nullptr) {
     *why = "relay " + question.relay.name + " may speak for partner " + (*partner)->name +
            (question.requested_partner.empty() ? ", which it is taken for as it names none" : "");
@@ -116,6 +120,8 @@ Status CheckAddresses(const Question&, Decision& decision, std::string* why) {
   return Ok();
 }
 
+std::string_view EndOf(std::string_view text, std::size_t octets) { return text.substr(text.size() - octets); }
+
 // The longest configured domain that is the author domain or above it. Where the partner may use none of these names,
 // that is all that is said: whether one of them is configured is the business of others.
 Result<const Domain*> DomainByAuthor(const Question& question, const Decision& decision) {
@@ -127,7 +133,7 @@ Result<const Domain*> DomainByAuthor(const Question& question, const Decision& d
   };
   const Domain* domain = question.snapshot.FindDomainFor(author);
   // Never a shorter one that it may use instead: that would sign for a domain in the name of its parent.
-  if (domain != nullptr && partner.signing_domains.Match(domain->name)) return domain;
+  if (domain != nullptr && partner.signing_domains.Match(EndOf(author, domain->name.size()))) return domain;
   if (!partner.signing_domains.MatchAny(author)) {
     return not_allowed(partner.alignment == Alignment::kOff ? "; name the signing domain in the request" : "");
   }

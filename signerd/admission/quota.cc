@@ -179,7 +179,7 @@ Quotas::Used Quotas::Use(std::string_view partner, TimePoint now) const {
 void Quotas::Retain(const snapshot::Snapshot& snapshot) {
   for (Shard& shard : shards_) {
     const std::unique_lock lock(shard.mutex);
-    std::erase_if(shard.counters, [&](const auto& entry) { return snapshot.FindPartner(entry.first) == nullptr; });
+    erase_if(shard.counters, [&](const auto& entry) { return snapshot.FindPartner(entry.first) == nullptr; });
   }
 }
 

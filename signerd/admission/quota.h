@@ -68,7 +68,7 @@ class Quotas {
  private:
   struct Shard {
     mutable std::shared_mutex mutex;  // guards counters; what they point to is atomic
-    snapshot::NameMap<std::shared_ptr<PartnerCounters>> counters;
+    snapshot::NameTable<std::shared_ptr<PartnerCounters>> counters;
   };
   Shard& ShardOf(std::string_view partner) const { return shards_[snapshot::StringHash()(partner) % shards_.size()]; }
   std::shared_ptr<PartnerCounters> Find(std::string_view partner) const;

@@ -68,18 +68,37 @@ std::vector<Recipients::Hashed> Recipients::Hash(std::span<const std::string> ad
   std::vector<Hashed> hashes;
   if (addresses.empty()) return hashes;
   hashes.reserve(addresses.size());
-  const Mac mac(EVP_MAC_CTX_dup(keyed_.get()), &EVP_MAC_CTX_free);
-  Require(mac != nullptr);
+  Mac mac = Take();
   for (const std::string& address : addresses) {
     const std::string normal = Normalize(address);
     std::size_t size = 0;
     Hashed& hash = hashes.emplace_back();
-    // Without a key it begins again with the one that it has.
-    Require((hashes.size() == 1 || EVP_MAC_init(mac.get(), nullptr, 0, nullptr) == 1) &&
+    // Without a key it begins anew with the one that it has.
+    Require(EVP_MAC_init(mac.get(), nullptr, 0, nullptr) == 1 &&
             EVP_MAC_update(mac.get(), AsBytes(normal).data(), normal.size()) == 1 &&
             EVP_MAC_final(mac.get(), hash.data(), &size, hash.size()) == 1 && size == hash.size());
   }
+  GiveBack(std::move(mac));
   return hashes;
+}
+
+Recipients::Mac Recipients::Take() const {
+  {
+    const std::lock_guard lock(idle_->mutex);
+    if (!idle_->macs.empty()) {
+      Mac mac = std::move(idle_->macs.back());
+      idle_->macs.pop_back();
+      return mac;
+    }
+  }
+  Mac mac(EVP_MAC_CTX_dup(keyed_.get()), &EVP_MAC_CTX_free);
+  Require(mac != nullptr);
+  return mac;
+}
+
+void Recipients::GiveBack(Mac mac) const {
+  const std::lock_guard lock(idle_->mutex);
+  idle_->macs.push_back(std::move(mac));
 }
 
 }  // namespace hallmark::ledger

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,10 +36,18 @@ class Recipients {
 
  private:
   using Mac = std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)>;
-  Recipients(Mode mode, Mac keyed) : mode_(mode), keyed_(std::move(keyed)) {}
+  Recipients(Mode mode, Mac keyed) : mode_(mode), keyed_(std::move(keyed)), idle_(std::make_unique<Idle>()) {}
   static Mac KeyedWith(std::string_view key);
+  Mac Take() const;
+  void GiveBack(Mac mac) const;
+
   Mode mode_;
-  Mac keyed_;  // HMAC-SHA-256 with the key; copied for use, which costs less than to set a key. Null but with kHashed
+  Mac keyed_;  // HMAC-SHA-256 with the key; only copied. Null but with kHashed
+  struct Idle {
+    std::mutex mutex;       // guards macs
+    std::vector<Mac> macs;  // copies that no thread is using: to make one costs more than to hash an address
+  };
+  std::unique_ptr<Idle> idle_;
 };
 
 }  // namespace hallmark::ledger

@@ -10,6 +10,8 @@
 namespace hallmark::pipeline {
 namespace {
 
+constexpr std::uint32_t kFewRecipients = 100;
+
 constexpr std::string_view kWhiteSpace = " \t\r\n";
 
 bool EqualIgnoringCase(std::string_view a, std::string_view b) {
@@ -44,6 +46,8 @@ void AddRecipients(const std::vector<std::string>& addresses, const ledger::Reci
 }  // namespace
 
 std::string RecordText(std::string_view text, std::size_t most) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
+  if (plain) return std::string(text.substr(0, most));
   using Utf8 = boost::locale::utf::utf_traits<char>;
   std::string kept;
   const char* at = text.data();
@@ -73,9 +77,13 @@ std::vector<std::string> MakeRecords(const Origin& origin, const HashedMessage& 
                                      const std::vector<RecordedSignature>& signatures, std::uint64_t octets,
                                      const ledger::Recipients& recipients, std::int64_t now_us,
                                      const std::optional<Fingerprint>& fingerprint) {
-  hallmark::ledger::v1::Record record;
+  // One a thread, which keeps the room of its texts: to make them anew would cost as much as all the rest. Not the room
+  // of very many recipients.
+  thread_local hallmark::ledger::v1::Record record;
+  if (record.signature().recipient_count() > kFewRecipients) record = {};
   record.set_time_us(now_us);
   auto& signature = *record.mutable_signature();
+  signature.Clear();
   signature.set_relay(origin.relay->name);
   signature.set_partner(message.admitted.partner->name);
   signature.set_signing_domain(message.admitted.domain->name);

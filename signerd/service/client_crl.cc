@@ -41,6 +41,27 @@ void Add(X509_CRL& crl, RevocationLists& lists) {
   }
 }
 
+std::string NameText(const X509_NAME* name) {
+  const Bio bio(BIO_new(BIO_s_mem()), &BIO_free);
+  X509_NAME_print_ex(bio.get(), name, 0, XN_FLAG_RFC2253);
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &text);
+  return {text, static_cast<std::size_t>(size)};
+}
+
+// Whether `next` may replace `now`: it has a list of each issuer that `now` has one of and that is still a client CA,
+// and none is older.
+Status CheckNotOlder(const RevocationLists& now, const RevocationLists& next, std::string_view client_ca) {
+  for (const X509Ptr& authority : ReadCertificates(client_ca)) {
+    const std::string issuer = NameText(X509_get_subject_name(authority.get()));
+    const auto before = now.this_update.find(issuer), after = next.this_update.find(issuer);
+    if (before == now.this_update.end()) continue;
+    if (after == next.this_update.end()) return Invalid("has no list of " + issuer + " any more; the last one stays");
+    if (after->second < before->second) return Invalid("the list of " + issuer + " is older than the one in force");
+  }
+  return Ok();
+}
+
 }  // namespace
 
 Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_view client_ca) {
@@ -64,6 +85,8 @@ Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_vi
     if (!signature) return signature.error();
     if (X509_CRL_get0_nextUpdate(crl.get()) == nullptr) return Invalid("a list without nextUpdate");
     lists.next_update = std::min(lists.next_update, ReadAsn1Time(X509_CRL_get0_nextUpdate(crl.get())));
+    auto& this_update = lists.this_update[NameText(X509_CRL_get_issuer(crl.get()))];
+    this_update = std::max(this_update, ReadAsn1Time(X509_CRL_get0_lastUpdate(crl.get())));
     Add(*crl, lists);
   }
 }
@@ -90,8 +113,13 @@ void ClientCrl::Refresh(const std::string& client_ca, std::chrono::sys_seconds n
   State next{state_.load()->lists, problem_};
   if (parsed_ != nullptr) {
     const bool expired = parsed_->next_update < now;
-    if (!expired || next.lists == nullptr) next.lists = parsed_;
-    if (expired) next.problem = file_.string() + ": has expired; give a newer list";
+    const Status newer = next.lists == nullptr ? Ok() : CheckNotOlder(*next.lists, *parsed_, client_ca);
+    if (next.lists == nullptr || (newer && !expired)) next.lists = parsed_;
+    if (!newer) {
+      next.problem = file_.string() + ": " + newer.error().message;
+    } else if (expired) {
+      next.problem = file_.string() + ": has expired; give a newer list";
+    }
   }
   state_.store(std::make_shared<const State>(std::move(next)));
 }

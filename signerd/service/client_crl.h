@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,8 +15,9 @@ namespace hallmark::service {
 
 // What one or more CRLs say together.
 struct RevocationLists {
-  std::unordered_set<std::string> revoked;  // by IssuerSerial()
-  std::chrono::sys_seconds next_update;     // the earliest of theirs
+  std::unordered_set<std::string> revoked;                      // by IssuerSerial()
+  std::chrono::sys_seconds next_update;                         // the earliest of theirs
+  std::map<std::string, std::chrono::sys_seconds> this_update;  // by issuer, as RFC 2253 writes its name
 };
 
 // Every CRL of a PEM text. Each must be whole (no delta, no critical extension), and signed by one of the certificates
@@ -23,8 +25,9 @@ struct RevocationLists {
 // caller's to look at. Any thread.
 Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_view client_ca);
 
-// The CRL file of one listener. A file that is missing, unreadable, foreign or expired does not replace the lists in
-// force; lists in force that expire stay in force: what they revoke is not forgiven because a newer list is late.
+// The CRL file of one listener. A file that is missing, unreadable, foreign, expired, older than the lists in force or
+// without one of theirs does not replace them; lists in force that expire stay in force: what they revoke is not
+// forgiven because a newer list is late, or an old one was put back.
 class ClientCrl {
  public:
   // `file` empty: none; then nothing is revoked by it.

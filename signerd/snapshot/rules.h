@@ -1,11 +1,11 @@
 #pragma once
 
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <cstdint>
 #include <functional>
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 #include "firmware/runtime/result.h"
@@ -17,7 +17,7 @@ struct StringHash {
   using is_transparent = void;
   std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
 };
-using NameSet = std::unordered_set<std::string, StringHash, std::equal_to<>>;
+using NameSet = boost::unordered_flat_set<std::string, StringHash, std::equal_to<>>;
 
 // Whether `name` is `parent` or below it. Both are A-labels in lower case.
 bool IsWithin(std::string_view name, std::string_view parent);
@@ -36,6 +36,9 @@ class DomainRules {
   // Whether these rules match whatever `rule`, one of another DomainRules' texts(), does.
   bool Cover(std::string_view rule) const;
 
+  // Asks for the memory that Match will read, and does not wait for it.
+  void Prefetch() const;
+
   // In their normal form, in order.
   const std::set<std::string>& texts() const { return texts_; }
   bool empty() const { return texts_.empty(); }
@@ -43,16 +46,17 @@ class DomainRules {
 
  private:
   // A rule by the hash of its name, in order of hashes. They lie side by side because a partner's rules are cold when a
-  // message of it comes: a search touches few cache lines, and a string only when it is the one.
+  // message of it comes: a search touches few cache lines, and a name only when it is the one.
   struct Entry {
     std::uint64_t hash;
-    std::uint32_t name;  // its place in names_
+    std::uint32_t begin;  // of its name in names_
+    std::uint16_t size;
     bool within;
   };
   bool Has(std::string_view name, bool exact_too) const;
   bool any_ = false, any_within_ = false;
   std::vector<Entry> entries_;
-  std::vector<std::string> names_;  // without the leading dot
+  std::string names_;  // one behind the other, without the leading dot
   std::set<std::string> texts_;
 };
 

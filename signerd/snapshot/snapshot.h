@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -49,12 +50,16 @@ struct Domain {
 
 template <class T>
 using NameMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
+// The same where entries may move as it grows: what is looked for lies in two or three cache lines, which matters where
+// they are cold.
+template <class T>
+using NameTable = boost::unordered_flat_map<std::string, T, StringHash, std::equal_to<>>;
 
 struct Snapshot {
-  NameMap<Domain> domains;  // by name
-  NameMap<Relay> relays;    // by identity
+  NameTable<Domain> domains;  // by name
+  NameTable<Relay> relays;    // by identity
   // By name. "own" is there even before there is a policy; it may do nothing then.
-  NameMap<Partner> partners{{std::string(kOwn), Partner{std::string(kOwn)}}};
+  NameTable<Partner> partners{{std::string(kOwn), Partner{std::string(kOwn)}}};
 
   // SHA-256 of their DER forms, lower-case hexadecimal.
   std::set<std::string, std::less<>> revoked_certificates;

@@ -143,6 +143,7 @@ class CertificatesTest(unittest.TestCase):
             "garbage": b"garbage", "half a list": self.authority.crl([second[0]])[:200],
             "foreign": pki.Authority("Stranger").crl([second[0]]),
             "same name, another key": stranger.crl([second[0]]),
+            "an old one put back": self.authority.crl([], days_old=2),
             "expired": self.authority.crl([second[0]], until=now - datetime.timedelta(hours=1)),
             "good, then garbage": self.authority.crl([second[0]]) + b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
         }
@@ -167,6 +168,10 @@ class CertificatesTest(unittest.TestCase):
         crl.write_bytes(self.authority.crl([second[0]]) + other.crl([]))
         self.wait(lambda: self.is_revoked(second_call), "the newer list")
         first_call()
+        # That a list is not there any more forgives nobody whom it named.
+        crl.write_bytes(other.crl([]))
+        self.wait(lambda: self.files().crl_problem, "the problem in the status")
+        self.assert_revoked(second_call)
 
     def test_list_that_expires_stays_in_force(self):
         crl = self.add_crl("signing", self.authority)

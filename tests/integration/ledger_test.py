@@ -82,9 +82,9 @@ class LedgerTest(unittest.TestCase):
             for _ in range(40):
                 hallmark.sign(messages.MESSAGE, envelope_recipients=many)
             [segment] = (self.ledger(hallmark) / "segments").iterdir()
-            # No file of the daemon may grow beyond this, and only the segment is as large; it is cut within a record.
+            # No file of the daemon may grow beyond this, and only the segment is as large; a record is cut after five octets.
             size = segment.stat().st_size
-            resource.prlimit(hallmark.process.pid, resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
+            resource.prlimit(hallmark.process.pid, resource.RLIMIT_FSIZE, (size + 5, resource.RLIM_INFINITY))
             for _ in range(2):
                 error = hallmark.call_error(hallmark.sign, messages.MESSAGE)
                 self.assertEqual((error.code(), deployment.error_reason(error)),

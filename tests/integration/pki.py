@@ -43,11 +43,11 @@ class Authority:
         certificate = builder.sign(self._key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM), _pem(key)
 
-    def crl(self, certificates, until=None):
+    def crl(self, certificates, until=None, days_old=1):
         """A revocation list (PEM) that names these certificates (PEM); good for a day, or until then."""
         now = datetime.datetime.utcnow()
         builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
-        builder = builder.last_update(now - datetime.timedelta(days=1))
+        builder = builder.last_update(now - datetime.timedelta(days=days_old))
         builder = builder.next_update(until or now + datetime.timedelta(days=1))
         for pem in certificates:
             serial = x509.load_pem_x509_certificate(pem).serial_number
