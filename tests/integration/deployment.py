@@ -26,6 +26,9 @@ from google.rpc import error_details_pb2, status_pb2
 from hallmark.admin.v1 import admin_pb2, operators_pb2
 from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
 
+# What is started here becomes another program at once; gRPC would hold it up until its own threads are idle.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 BUILD = pathlib.Path(os.environ["HALLMARK_BUILD"])
 BIN = BUILD / "bin"
 START_SECONDS = 60  # How long a start may take before the test gives up; sanitizers are slow.
