@@ -60,6 +60,8 @@ class Prometheus:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
+            if error.code == 503:  # it reads its storage yet
+                raise
             raise AssertionError(f"{parameters}: {error.read().decode()}") from None
 
     def query(self, expression):
@@ -70,7 +72,7 @@ class Prometheus:
         while time.monotonic() < deadline:
             try:
                 found = find()
-            except OSError:  # not listening yet
+            except OSError:  # not listening, or not ready yet
                 found = None
             if found:
                 return found
