@@ -100,6 +100,31 @@ Status RestoreQuotas(const ledger::Ledger& ledger, const ledger::Indexer& indexe
   return Ok();
 }
 
+// Null where none is configured.
+Result<std::unique_ptr<watch::Webhook>> StartWebhook(const watch::WebhookSettings& settings, store::Store& store,
+                                                     const Clock& clock) {
+  if (settings.url.empty()) return std::unique_ptr<watch::Webhook>();
+  return watch::Webhook::Start(settings, store, clock);
+}
+
+// The same.
+Result<std::unique_ptr<MetricsServer>> StartMetrics(const std::string& listen, const watch::Tap& tap,
+                                                    const watch::Watcher& watcher, const SystemParts& parts) {
+  if (listen.empty()) return std::unique_ptr<MetricsServer>();
+  const auto collect = [&tap, &watcher, parts] {
+    MetricWriter out;
+    out.Family("hallmark_build_info", "1, with the version", prometheus::MetricType::Gauge);
+    out.Gauge({{"version", HALLMARK_VERSION}}, 1);
+    tap.metrics.Write(out);
+    watcher.Write(out);
+    WriteSystemMetrics(parts, out);
+    return out.Take();
+  };
+  auto server = MetricsServer::Start(listen, {collect});
+  if (server) log::info("metrics on {}", (*server)->address());
+  return server;
+}
+
 Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   const sigset_t signals = EndSignals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -166,15 +191,11 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
                                                       : RecordedVerifierKey(**store, config.ledger.origin);
                                          }});
   service::AlertService alert_service({gate, **store, clock});
-  std::unique_ptr<watch::Webhook> webhook;
-  if (!config.webhook.url.empty()) {
-    auto opened = watch::Webhook::Start(config.webhook, **store, clock);
-    if (!opened) return opened.error();
-    webhook = std::move(*opened);
-  }
+  auto webhook = StartWebhook(config.webhook, **store, clock);
+  if (!webhook) return webhook.error();
   const auto suspend = [&](const std::string& partner) { return policy_service.SuspendPartner(partner); };
   watch::Watcher watcher({config.watch, tap.traffic, **store, current, clock, journal, suspend,
-                          [&] { return (*ledger)->available(); }, webhook.get()});
+                          [&] { return (*ledger)->available(); }, webhook->get()});
   done = RestoreQuotas(**ledger, *indexer, clock, *current.Get(), quotas);
   if (!done) log::warn("partners' volume of today begins at nothing: {}", done.error().message);
   done = pipeline.Recall();
@@ -190,22 +211,9 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
       {&admin_service, &policy_service, &certificate_service, &operator_service, &ledger_service, &alert_service},
       "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
-  std::unique_ptr<MetricsServer> metrics;
-  if (!config.metrics_listen.empty()) {
-    const auto collect = [&] {
-      MetricWriter out;
-      out.Family("hallmark_build_info", "1, with the version", prometheus::MetricType::Gauge);
-      out.Gauge({{"version", HALLMARK_VERSION}}, 1);
-      tap.metrics.Write(out);
-      watcher.Write(out);
-      WriteSystemMetrics({pipeline, tokens, **ledger, quotas, current, transport_watch, clock}, out);
-      return out.Take();
-    };
-    auto server = MetricsServer::Start(config.metrics_listen, {collect});
-    if (!server) return server.error();
-    metrics = std::move(*server);
-    log::info("metrics on {}", metrics->address());
-  }
+  auto metrics = StartMetrics(config.metrics_listen, tap, watcher,
+                              {pipeline, tokens, **ledger, quotas, current, transport_watch, clock});
+  if (!metrics) return metrics.error();
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");
 
@@ -215,7 +223,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   NotifySystemd("STOPPING=1");
   const auto deadline = std::chrono::system_clock::now() + kDrain;
   (*signing)->Stop(deadline);
-  metrics.reset();
+  metrics->reset();
   watcher.Stop();
   (*admin)->Stop(deadline);
   (*ledger)->StopCheckpoints();  // the last one is signed while there is a token

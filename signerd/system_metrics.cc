@@ -1,8 +1,6 @@
 #include "signerd/system_metrics.h"
 
 #include <algorithm>
-#include <charconv>
-#include <optional>
 
 namespace hallmark {
 namespace {
@@ -36,19 +34,11 @@ void WriteTokens(const std::vector<tokens::TokenFacts>& all, MetricWriter& out) 
   for (const auto& token : all) out.Counter({{"token", token.name}}, static_cast<std::uint64_t>(token.starts));
 }
 
-// The second line of a checkpoint (C2SP tlog-checkpoint).
-std::uint64_t SizeOf(const std::optional<std::string>& checkpoint) {
-  if (!checkpoint) return 0;
-  std::uint64_t size = 0;
-  const std::size_t line = checkpoint->find('\n');
-  if (line != std::string::npos) {
-    std::from_chars(checkpoint->data() + line + 1, checkpoint->data() + checkpoint->size(), size);
-  }
-  return size;
-}
-
 void WriteLedger(const ledger::Ledger& ledger, MetricWriter& out) {
-  const std::uint64_t checkpointed = SizeOf(ledger.latest_checkpoint());
+  std::uint64_t checkpointed = 0;
+  if (const auto note = ledger.latest_checkpoint()) {
+    if (const auto head = ledger::ParseCheckpoint(*note)) checkpointed = head->size;
+  }
   const std::uint64_t size = ledger.durable().size;  // after the checkpoint's, so never smaller
   out.Family("hallmark_ledger_available", "1 while the ledger can be written", MetricType::Gauge);
   out.Gauge({}, ledger.available() ? 1 : 0);

@@ -1,5 +1,6 @@
 #include "firmware/runtime/metrics.h"
 
+#include <arpa/inet.h>
 #include <prometheus/exposer.h>
 
 #include <algorithm>
@@ -59,8 +60,10 @@ class MetricsServer::Source final : public prometheus::Collectable {
 };
 
 bool IsLoopback(std::string_view address) {
-  const std::string_view host = address.substr(0, address.rfind(':'));
-  return host.starts_with("127.") || host == "[::1]" || host == "localhost";
+  const std::string host(address.substr(0, address.rfind(':')));
+  in_addr number{};
+  const bool v4 = ::inet_pton(AF_INET, host.c_str(), &number) == 1;
+  return v4 ? (ntohl(number.s_addr) >> 24) == 127 : host == "[::1]" || host == "localhost";
 }
 
 Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& listen,

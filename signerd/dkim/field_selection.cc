@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "firmware/runtime/fnv1a.h"
 #include "signerd/dkim/ascii.h"
 
 namespace hallmark::dkim {
@@ -26,8 +27,8 @@ std::size_t FieldRules::Find(std::string_view name) const {
 }
 
 std::size_t FieldRules::NameHash::operator()(std::string_view name) const {
-  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(Lower(c))) * 0x100000001b3;
+  std::uint64_t hash = kFnv1aBasis;
+  for (const char c : name) hash = Fnv1a(hash, Lower(c));
   return static_cast<std::size_t>(hash);
 }
 

@@ -6,7 +6,7 @@
 namespace hallmark::ledger {
 namespace {
 
-constexpr std::int64_t kSchema = 1;
+constexpr std::int64_t kSchema = 2;
 constexpr std::uint32_t kPlaceEvery = 256;
 constexpr std::int64_t kMicrosecondsOfDay = 86'400'000'000;
 
@@ -29,7 +29,6 @@ CREATE TABLE total (
   partner TEXT NOT NULL,
   messages INTEGER NOT NULL,
   recipients INTEGER NOT NULL,
-  octets INTEGER NOT NULL,
   PRIMARY KEY (day, partner)
 ) STRICT, WITHOUT ROWID;
 )";
@@ -51,6 +50,13 @@ std::optional<std::uint64_t> TakeNumber(ByteView& octets) {
     if ((octet & 0x80) == 0) return number;
   }
   return std::nullopt;
+}
+
+// The places of a part: offsets of every 256th record; 0: not known.
+std::vector<std::uint64_t> TakeOffsets(ByteView octets) {
+  std::vector<std::uint64_t> offsets;
+  while (!octets.empty()) offsets.push_back(TakeNumber(octets).value_or(0));
+  return offsets;
 }
 
 Error Damaged() { return MakeError(Reason::kStorageFailed, "the ledger's index is damaged; rebuild it"); }
@@ -120,7 +126,6 @@ void Index::Add(const v1::Record& record, std::uint64_t offset) {
   total.messages += 1;
   // As quotas count: a message whose relay names no recipients has one.
   total.recipients += std::max<std::int64_t>(1, record.signature().recipient_count());
-  total.octets += static_cast<std::int64_t>(record.signature().octets());
 }
 
 Status Index::WritePart() {
@@ -178,12 +183,12 @@ Status Index::InsertPostings(store::Database& database) {
 
 Status Index::InsertTotals(store::Database& database) {
   auto insert = database.Prepare(
-      "INSERT INTO total VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET messages = messages + excluded.messages, "
-      "recipients = recipients + excluded.recipients, octets = octets + excluded.octets");
+      "INSERT INTO total VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET messages = messages + excluded.messages, "
+      "recipients = recipients + excluded.recipients");
   if (!insert) return insert.error();
   for (const auto& [key, total] : part_.totals) {
     insert->Bind(1, key.first).Bind(2, key.second).Bind(3, total.messages).Bind(4, total.recipients);
-    const Status done = insert->Bind(5, total.octets).Run();
+    const Status done = insert->Run();
     if (!done) return done;
   }
   return Ok();
@@ -282,8 +287,7 @@ class Index::Searcher {
       const auto positions = PositionsWritten(*posting, part);
       if (!positions) return positions.error();
       if (positions->empty()) continue;
-      const Bytes offsets = parts->Blob(4);
-      for (ByteView rest = offsets; !rest.empty();) part.offsets.push_back(TakeNumber(rest).value_or(0));
+      part.offsets = TakeOffsets(parts->Blob(4));
       const Status looked = Look(part, *positions);
       if (!looked) return looked;
     }
@@ -367,8 +371,7 @@ Result<std::optional<RecordReader::Place>> Index::PlaceNear(std::uint64_t sequen
     if (!part) return part.error();
     const auto row = part->Bind(1, static_cast<std::int64_t>(id)).Step();
     if (!row) return row.error();
-    const Bytes octets = *row ? part->Blob(0) : Bytes();
-    for (ByteView rest = octets; !rest.empty();) offsets.push_back(TakeNumber(rest).value_or(0));
+    if (*row) offsets = TakeOffsets(part->Blob(0));
   }
   if (place >= offsets.size() || offsets[place] == 0) return std::optional<RecordReader::Place>();
   return std::optional(RecordReader::Place{id * kPartRecords + place * kPlaceEvery, offsets[place]});
@@ -378,7 +381,7 @@ Result<std::map<std::string, DayTotal>> Index::Totals(std::int64_t day) const {
   std::map<std::string, DayTotal> totals;
   auto database = OpenReader();
   if (!database) return database.error();
-  auto written = database->Prepare("SELECT partner, messages, recipients, octets FROM total WHERE day = ?");
+  auto written = database->Prepare("SELECT partner, messages, recipients FROM total WHERE day = ?");
   if (!written) return written.error();
   written->Bind(1, day);
   const std::lock_guard lock(mutex_);  // so that a part is counted in memory or in the database, not in both
@@ -386,14 +389,13 @@ Result<std::map<std::string, DayTotal>> Index::Totals(std::int64_t day) const {
     const auto row = written->Step();
     if (!row) return row.error();
     if (!*row) break;
-    totals[written->Text(0)] = {written->Integer(1), written->Integer(2), written->Integer(3)};
+    totals[written->Text(0)] = {written->Integer(1), written->Integer(2)};
   }
   for (const auto& [key, total] : part_.totals) {
     if (key.first != day) continue;
     DayTotal& sum = totals[key.second];
     sum.messages += total.messages;
     sum.recipients += total.recipients;
-    sum.octets += total.octets;
   }
   return totals;
 }

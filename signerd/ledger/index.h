@@ -18,7 +18,7 @@ namespace hallmark::ledger {
 
 // What a partner sent on one day (UTC).
 struct DayTotal {
-  std::int64_t messages = 0, recipients = 0, octets = 0;
+  std::int64_t messages = 0, recipients = 0;
   friend bool operator==(const DayTotal&, const DayTotal&) = default;
 };
 

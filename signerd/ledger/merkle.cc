@@ -127,32 +127,4 @@ bool VerifyInclusion(const Hash& leaf, std::uint64_t index, std::uint64_t size, 
   return last == 0 && hash == root;
 }
 
-bool VerifyConsistency(std::uint64_t old_size, const Hash& old_root, std::uint64_t size, const Hash& root,
-                       std::span<const Hash> proof) {
-  if (old_size > size) return false;
-  if (old_size == 0) return proof.empty() && old_root == EmptyRoot();
-  if (old_size == size) return proof.empty() && old_root == root;
-  std::uint64_t at = old_size - 1, last = size - 1;
-  while ((at & 1) != 0) at >>= 1, last >>= 1;
-  // Where the old tree is perfect its root is the proof's first hash, and left out.
-  if (!std::has_single_bit(old_size)) {
-    if (proof.empty()) return false;
-  }
-  const Hash seed = std::has_single_bit(old_size) ? old_root : proof.front();
-  if (!std::has_single_bit(old_size)) proof = proof.subspan(1);
-  Hash old_hash = seed, hash = seed;
-  for (const Hash& sibling : proof) {
-    if (last == 0) return false;
-    if ((at & 1) != 0 || at == last) {
-      old_hash = NodeHash(sibling, old_hash);
-      hash = NodeHash(sibling, hash);
-      while ((at & 1) == 0 && at != 0) at >>= 1, last >>= 1;
-    } else {
-      hash = NodeHash(hash, sibling);
-    }
-    at >>= 1, last >>= 1;
-  }
-  return last == 0 && old_hash == old_root && hash == root;
-}
-
 }  // namespace hallmark::ledger

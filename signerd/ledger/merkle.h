@@ -46,9 +46,5 @@ class CompactTree {
 // Whether `proof` shows that `leaf` is number `index` in the tree of `size` leaves with this root (RFC 9162 2.1.3.2).
 bool VerifyInclusion(const Hash& leaf, std::uint64_t index, std::uint64_t size, std::span<const Hash> proof,
                      const Hash& root);
-// Whether `proof` shows that the tree of `size` leaves begins with that of `old_size` (RFC 9162 2.1.4.2). Of an empty
-// old tree there is nothing to prove: then `proof` is empty and old_root the empty root.
-bool VerifyConsistency(std::uint64_t old_size, const Hash& old_root, std::uint64_t size, const Hash& root,
-                       std::span<const Hash> proof);
 
 }  // namespace hallmark::ledger

@@ -4,25 +4,15 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 
-#include <algorithm>
 #include <cstdlib>
 
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/file.h"
 #include "firmware/runtime/secret.h"
+#include "signerd/ledger/terms.h"
 
 namespace hallmark::ledger {
 namespace {
-
-std::string Normalize(std::string_view address) {
-  std::string normal(address);
-  const std::size_t at = normal.rfind('@');
-  if (at == std::string::npos) return normal;
-  std::transform(normal.begin() + static_cast<std::ptrdiff_t>(at), normal.end(),
-                 normal.begin() + static_cast<std::ptrdiff_t>(at),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return normal;
-}
 
 Status MakeKey(const std::filesystem::path& file) {
   std::array<std::uint8_t, 32> key{};
@@ -70,7 +60,7 @@ std::vector<Recipients::Hashed> Recipients::Hash(std::span<const std::string> ad
   hashes.reserve(addresses.size());
   Mac mac = Take();
   for (const std::string& address : addresses) {
-    const std::string normal = Normalize(address);
+    const std::string normal = NormalizeAddress(address);
     std::size_t size = 0;
     Hashed& hash = hashes.emplace_back();
     // Without a key it begins anew with the one that it has.

@@ -7,13 +7,12 @@ namespace hallmark::ledger {
 Status RecordReader::OpenSegmentOf(std::uint64_t sequence) {
   if (reader_ && sequence >= reader_->header().first && sequence < end_) return Ok();
   reader_.reset();
-  auto segments = ListSegments(directory_);  // anew each time: the ledger goes on to further segments
+  const auto segments = ListSegments(directory_);  // anew each time: the ledger goes on to further segments
   if (!segments) return segments.error();
-  segments_ = std::move(*segments);
   const auto after =
-      std::upper_bound(segments_.begin(), segments_.end(), sequence,
+      std::upper_bound(segments->begin(), segments->end(), sequence,
                        [](std::uint64_t wanted, const SegmentFile& file) { return wanted < file.first; });
-  if (after == segments_.begin()) return MakeError(Reason::kNotFound, "the ledger is empty");
+  if (after == segments->begin()) return MakeError(Reason::kNotFound, "the ledger is empty");
   const SegmentFile& file = *std::prev(after);
   if (file.pruned) {
     return MakeError(Reason::kNotFound,
@@ -22,7 +21,7 @@ Status RecordReader::OpenSegmentOf(std::uint64_t sequence) {
   auto opened = SegmentReader::Open(file.path);
   if (!opened) return opened.error();
   start_ = opened->offset();
-  end_ = after == segments_.end() ? UINT64_MAX : after->first;
+  end_ = after == segments->end() ? UINT64_MAX : after->first;
   reader_.emplace(std::move(*opened));
   return Ok();
 }

@@ -2,7 +2,6 @@
 
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "signerd/ledger/segment.h"
 
@@ -26,7 +25,6 @@ class RecordReader {
  private:
   Status OpenSegmentOf(std::uint64_t sequence);
   const std::filesystem::path directory_;
-  std::vector<SegmentFile> segments_;
   std::optional<SegmentReader> reader_;
   std::uint64_t start_ = 0;  // offset of its first record
   std::uint64_t end_ = 0;    // the first record of the segment after it; of the last one: none

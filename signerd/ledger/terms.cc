@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "firmware/runtime/fnv1a.h"
+
 namespace hallmark::ledger {
 namespace {
 
@@ -20,12 +22,10 @@ std::string_view BareMessageId(std::string_view id) {
   return id;
 }
 
-// FNV-1a: quick, and what it may confuse is looked at.
+// What the hash may confuse is looked at.
 Term TermOf(char field, std::string_view value) {
-  Term hash = 0xcbf29ce484222325;
-  const auto add = [&](char c) { hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001b3; };
-  add(field);
-  for (const char c : value) add(c);
+  Term hash = Fnv1a(kFnv1aBasis, field);
+  for (const char c : value) hash = Fnv1a(hash, c);
   return hash;
 }
 

@@ -175,33 +175,4 @@ Result<std::vector<Hash>> TreeFiles::InclusionProof(std::uint64_t index, std::ui
   return proof;
 }
 
-Result<std::vector<Hash>> TreeFiles::ConsistencyProof(std::uint64_t old_size, std::uint64_t size) const {
-  if (old_size > size || size > this->size()) return OutOfRange();
-  std::vector<Hash> proof;
-  if (old_size == 0 || old_size == size) return proof;
-  // SUBPROOF(m, D[n], b) of the RFC, from the outside in; `whole` is its b.
-  std::uint64_t first = 0, count = size, old_count = old_size;
-  bool whole = true;
-  while (old_count != count) {
-    const std::uint64_t left = std::bit_ceil(count) / 2;
-    const bool in_left = old_count <= left;
-    const auto sibling = in_left ? RootOf(first + left, count - left) : RootOf(first, left);
-    if (!sibling) return sibling.error();
-    proof.push_back(*sibling);
-    if (!in_left) {
-      first += left;
-      old_count -= left;
-      whole = false;
-    }
-    count = in_left ? left : count - left;
-  }
-  if (!whole) {
-    const auto root = RootOf(first, count);
-    if (!root) return root.error();
-    proof.push_back(*root);
-  }
-  std::reverse(proof.begin(), proof.end());
-  return proof;
-}
-
 }  // namespace hallmark::ledger

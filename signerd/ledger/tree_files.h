@@ -40,9 +40,8 @@ class TreeFiles {
   // Those that cover [first, first + count), left to right (SubtreeLevels).
   Result<std::vector<Hash>> Cover(std::uint64_t first, std::uint64_t count) const;
   Result<Hash> Root(std::uint64_t size) const { return RootOf(0, size); }
-  // RFC 6962 sections 2.1.1 and 2.1.2.
+  // RFC 6962 section 2.1.1.
   Result<std::vector<Hash>> InclusionProof(std::uint64_t index, std::uint64_t size) const;
-  Result<std::vector<Hash>> ConsistencyProof(std::uint64_t old_size, std::uint64_t size) const;
 
  private:
   static constexpr std::size_t kLevels = 48;

@@ -3,6 +3,8 @@
 #include <functional>
 #include <thread>
 
+#include "firmware/runtime/fnv1a.h"
+
 namespace hallmark::watch {
 
 bool IsSendersDoing(Reason reason) {
@@ -27,8 +29,8 @@ bool IsSendersDoing(Reason reason) {
 }
 
 std::uint64_t HashAuthor(std::string_view address) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : address) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  std::uint64_t hash = kFnv1aBasis;
+  for (const char c : address) hash = Fnv1a(hash, c);
   return hash;
 }
 

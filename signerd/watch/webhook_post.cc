@@ -14,6 +14,8 @@
 #include <exception>
 #include <optional>
 
+#include "firmware/runtime/metrics.h"
+
 namespace hallmark::watch {
 namespace {
 
@@ -96,8 +98,8 @@ Result<Url> ParseUrl(const std::string& text) {
   }
   url.host = authority;
   if (url.host.empty() || url.host.starts_with('[') != url.host.ends_with(']')) return Invalid("names no host");
-  const bool loopback = url.host == "localhost" || url.host == "[::1]" || url.host.starts_with("127.");
-  if (!url.tls && !loopback) return Invalid("is http to another machine, where anyone on the way could read it");
+  if (!url.tls && !IsLoopback(url.host + ":" + url.port))
+    return Invalid("is http to another machine, where anyone on the way could read it");
   return url;
 }
 

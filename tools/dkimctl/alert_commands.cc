@@ -22,7 +22,7 @@ std::string Text(const api::ListAlertsResponse& answer) {
     text += std::to_string(alert.id()) + "  " + TimeText(alert.raise_time()) + "  " + alert.kind();
     if (!alert.action().empty()) text += "  " + alert.action();
     text += alert.has_acknowledge_time() ? "  acknowledged" : "  open";
-    text += "\n    " + alert.message() + "\n";
+    text += "\n    " + OneLine(alert.message()) + "\n";
   }
   return text.empty() ? "no alerts\n" : text;
 }

@@ -105,31 +105,5 @@ TEST(Merkle, EveryInclusionUpToSeventy) {
   }
 }
 
-TEST(Merkle, EveryConsistencyUpToSeventy) {
-  const auto leaves = MakeLeaves(70);
-  for (std::size_t size = 1; size <= leaves.size(); ++size) {
-    const Hash root = naive::Root(std::span(leaves).first(size));
-    for (std::size_t old_size = 1; old_size <= size; ++old_size) {
-      const Hash old_root = naive::Root(std::span(leaves).first(old_size));
-      auto proof = naive::Consistency(old_size, std::span(leaves).first(size));
-      EXPECT_TRUE(VerifyConsistency(old_size, old_root, size, root, proof)) << old_size << " in " << size;
-      EXPECT_FALSE(VerifyConsistency(old_size, Flip(old_root, 3), size, root, proof));
-      EXPECT_FALSE(VerifyConsistency(old_size, old_root, size, Flip(root, 200), proof));
-      for (Hash& hash : proof) {
-        const Hash good = hash;
-        hash = Flip(hash, size);
-        EXPECT_FALSE(VerifyConsistency(old_size, old_root, size, root, proof));
-        hash = good;
-      }
-      if (!proof.empty()) {
-        proof.pop_back();
-        EXPECT_FALSE(VerifyConsistency(old_size, old_root, size, root, proof));
-      }
-    }
-    EXPECT_TRUE(VerifyConsistency(0, EmptyRoot(), size, root, {}));
-    EXPECT_FALSE(VerifyConsistency(size + 1, root, size, root, {}));
-  }
-}
-
 }  // namespace
 }  // namespace hallmark::ledger

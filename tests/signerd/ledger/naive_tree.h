@@ -29,14 +29,4 @@ inline std::vector<Hash> Path(std::size_t m, Leaves leaves) {
   return path;
 }
 
-inline std::vector<Hash> SubProof(std::size_t m, Leaves leaves, bool whole) {
-  if (m == leaves.size()) return whole ? std::vector<Hash>{} : std::vector<Hash>{Root(leaves)};
-  const std::size_t k = Split(leaves.size());
-  std::vector<Hash> proof = m <= k ? SubProof(m, leaves.first(k), whole) : SubProof(m - k, leaves.subspan(k), false);
-  proof.push_back(m <= k ? Root(leaves.subspan(k)) : Root(leaves.first(k)));
-  return proof;
-}
-
-inline std::vector<Hash> Consistency(std::size_t m, Leaves leaves) { return SubProof(m, leaves, true); }
-
 }  // namespace hallmark::ledger::naive

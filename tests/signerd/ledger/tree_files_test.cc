@@ -32,11 +32,9 @@ TEST_F(TreeFilesTest, ProofsOfEveryRecordInEveryTreeUpToSeventy) {
   for (std::size_t size = 1; size <= leaves.size(); ++size) {
     const auto part = std::span(leaves).first(size);
     for (std::size_t i = 0; i < size; ++i) EXPECT_EQ(*tree->InclusionProof(i, size), naive::Path(i, part));
-    for (std::size_t i = 1; i <= size; ++i) EXPECT_EQ(*tree->ConsistencyProof(i, size), naive::Consistency(i, part));
   }
   EXPECT_FALSE(tree->InclusionProof(70, 70));
   EXPECT_FALSE(tree->InclusionProof(0, 71));
-  EXPECT_FALSE(tree->ConsistencyProof(3, 71));
 }
 
 TEST_F(TreeFilesTest, RandomProofsOfALargeTreeAcrossStarts) {
@@ -55,10 +53,8 @@ TEST_F(TreeFilesTest, RandomProofsOfALargeTreeAcrossStarts) {
   const auto tree = *TreeFiles::Open(folder_.path(), size);
   const Hash root = naive::Root(leaves);
   for (int i = 0; i < 300; ++i) {
-    const std::uint64_t index = random() % size, old_size = 1 + random() % size;
+    const std::uint64_t index = random() % size;
     EXPECT_TRUE(VerifyInclusion(leaves[index], index, size, *tree->InclusionProof(index, size), root));
-    EXPECT_TRUE(
-        VerifyConsistency(old_size, *tree->Root(old_size), size, root, *tree->ConsistencyProof(old_size, size)));
   }
 }
 
