@@ -61,6 +61,11 @@ enum class Reason : std::uint8_t {
   kKeyMissing,
   kKeyMismatch,
   kSignatureInvalid,
+  // DNS.
+  kDnsUnavailable,    // no usable answer, for now
+  kDnsRefused,        // an update that the server will not do for us
+  kRecordConflict,    // the name has a record that is not ours
+  kRecordNotVisible,  // not at every authoritative server
   // The machine.
   kConfigInvalid,
   kStorageFailed,

@@ -60,6 +60,10 @@ std::string_view ReasonName(Reason reason) {
     case kKeyMissing: return "KEY_MISSING";
     case kKeyMismatch: return "KEY_MISMATCH";
     case kSignatureInvalid: return "SIGNATURE_INVALID";
+    case kDnsUnavailable: return "DNS_UNAVAILABLE";
+    case kDnsRefused: return "DNS_REFUSED";
+    case kRecordConflict: return "RECORD_CONFLICT";
+    case kRecordNotVisible: return "RECORD_NOT_VISIBLE";
     case kConfigInvalid: return "CONFIG_INVALID";
     case kStorageFailed: return "STORAGE_FAILED";
     case kIoFailed: return "IO_FAILED";

@@ -71,11 +71,25 @@ admin::TokenState StateOf(link::TokenState state) {
 admin::KeyState ToApi(snapshot::KeyState state) {
   switch (state) {
     case snapshot::KeyState::kGenerated: return admin::KEY_STATE_GENERATED;
+    case snapshot::KeyState::kPublished: return admin::KEY_STATE_PUBLISHED;
+    case snapshot::KeyState::kReady: return admin::KEY_STATE_READY;
     case snapshot::KeyState::kActive: return admin::KEY_STATE_ACTIVE;
     case snapshot::KeyState::kRetiring: return admin::KEY_STATE_RETIRING;
     case snapshot::KeyState::kRevoked: return admin::KEY_STATE_REVOKED;
+    case snapshot::KeyState::kWithdrawn: return admin::KEY_STATE_WITHDRAWN;
+    case snapshot::KeyState::kDestroyed: return admin::KEY_STATE_DESTROYED;
   }
   std::abort();  // Unreachable: states come only from this program and its own database.
+}
+
+admin::RecordState ToApi(snapshot::RecordState state) {
+  switch (state) {
+    case snapshot::RecordState::kAbsent: return admin::RECORD_STATE_ABSENT;
+    case snapshot::RecordState::kRumoured: return admin::RECORD_STATE_RUMOURED;
+    case snapshot::RecordState::kVisible: return admin::RECORD_STATE_VISIBLE;
+    case snapshot::RecordState::kUnretentive: return admin::RECORD_STATE_UNRETENTIVE;
+  }
+  std::abort();  // Unreachable, as above.
 }
 
 admin::Domain ToApi(const store::DomainRow& row) {

@@ -16,6 +16,7 @@ hallmark::admin::v1::Key ToApi(const snapshot::Key& key);
 hallmark::admin::v1::SigningProfile ToApi(const dkim::SigningProfile& profile);
 hallmark::admin::v1::Token ToApi(const tokens::TokenFacts& facts);
 hallmark::admin::v1::KeyState ToApi(snapshot::KeyState state);
+hallmark::admin::v1::RecordState ToApi(snapshot::RecordState state);
 
 // kInvalidArgument names the field.
 Result<keys::KeySpec> FromApi(hallmark::admin::v1::KeyAlgorithm algorithm);

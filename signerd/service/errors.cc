@@ -49,6 +49,9 @@ Answer ToAnswer(Reason reason) {
     case kDomainNotConfigured:
     case kNoActiveKey:
     case kApprovalRequired:
+    case kDnsRefused:
+    case kRecordConflict:
+    case kRecordNotVisible:
     case kStateConflict: return {grpc::StatusCode::FAILED_PRECONDITION, kNever, nullptr};
     case kNotFound: return {grpc::StatusCode::NOT_FOUND, kNever, nullptr};
     case kAlreadyExists: return {grpc::StatusCode::ALREADY_EXISTS, kNever, nullptr};
@@ -65,6 +68,7 @@ Answer ToAnswer(Reason reason) {
     case kDeadlineExceeded:
       return {grpc::StatusCode::DEADLINE_EXCEEDED, kNever, "the deadline passed before the message was signed"};
     case kCancelled: return {grpc::StatusCode::CANCELLED, kNever, nullptr};
+    case kDnsUnavailable: return {grpc::StatusCode::UNAVAILABLE, 5000, nullptr};
     case kShuttingDown: return {grpc::StatusCode::UNAVAILABLE, 2000, nullptr};
     case kTokenDown: return {grpc::StatusCode::UNAVAILABLE, 1000, kTokenTrouble};
     case kPinRejected: return {grpc::StatusCode::UNAVAILABLE, 60000, kTokenTrouble};

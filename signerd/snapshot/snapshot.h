@@ -21,11 +21,24 @@
 namespace hallmark::snapshot {
 
 // Where a key is in its life. A key is only ever in one state; keys/transitions.h says which changes are allowed.
+// The numbers are those of the store.
 enum class KeyState : std::uint8_t {
-  kGenerated,  // in the token, signs nothing
-  kActive,     // signs
-  kRetiring,   // signs no longer; its record must stay in DNS while mail is under way
-  kRevoked,    // signs never again; its record says so with an empty p=
+  kGenerated = 0,  // in the token, signs nothing
+  kPublished = 4,  // its record was handed to a publisher
+  kReady = 5,      // its record was seen everywhere for long enough: may sign
+  kActive = 1,     // signs
+  kRetiring = 2,   // signs no longer; its record must stay in DNS while mail is under way
+  kRevoked = 3,    // signs never again; its record says so with an empty p=
+  kWithdrawn = 6,  // its record is gone
+  kDestroyed = 7,  // its pair is no longer in the token
+};
+
+// Where its DNS record is, by what the authoritative servers were seen to answer.
+enum class RecordState : std::uint8_t {
+  kAbsent = 0,       // at no server
+  kRumoured = 1,     // on its way in: not everywhere, or not for long enough
+  kVisible = 2,      // everywhere, and in every cache that looks
+  kUnretentive = 3,  // being changed or on its way out: caches may have the older one
 };
 
 // What is recorded about a pair of key objects in a token.
@@ -35,6 +48,8 @@ struct Key {
   std::string token;     // by its name in the configuration
   Bytes cka_id;
   KeyState state = KeyState::kGenerated;
+  RecordState record = RecordState::kAbsent;
+  bool exposed = false;  // it was imported: its private part was outside a token once
   std::chrono::sys_seconds created, state_since;
   // The recorded public part: a token's object must match it before use, and every signature must verify with it.
   std::shared_ptr<const dkim::PublicKey> public_key;

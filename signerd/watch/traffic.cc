@@ -20,6 +20,10 @@ bool IsSendersDoing(Reason reason) {
     case Reason::kKeyMissing:
     case Reason::kKeyMismatch:
     case Reason::kSignatureInvalid:
+    case Reason::kDnsUnavailable:
+    case Reason::kDnsRefused:
+    case Reason::kRecordConflict:
+    case Reason::kRecordNotVisible:
     case Reason::kConfigInvalid:
     case Reason::kStorageFailed:
     case Reason::kIoFailed:
