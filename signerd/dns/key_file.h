@@ -26,7 +26,7 @@ class KeyFile {
   // As Parse; kNotFound or kIoFailed when the file cannot be read.
   static Result<KeyFile> Load(const std::filesystem::path& path);
 
-  // As TxtResolver::LookupTxt: the records' values in the order of the file, or kNotFound.
+  // As Resolver::LookupTxt: the records' values in the order of the file, or kNotFound.
   Result<std::vector<std::string>> LookupTxt(const std::string& name) const;
 
   std::size_t size() const { return records_.size(); }

@@ -4,7 +4,7 @@
 
 #include "signerd/dkim/verifier.h"
 #include "signerd/dns/key_file.h"
-#include "signerd/dns/txt_resolver.h"
+#include "signerd/dns/resolver.h"
 #include "tools/dkimctl/command.h"
 #include "tools/dkimctl/inputs.h"
 #include "tools/dkimctl/message_source.h"
@@ -33,10 +33,10 @@ Answer<dkim::KeyLookup> MakeLookup(const Options& options) {
     if (!server) return WrongUsage("--nameserver: " + server.error().message);
     wanted.nameserver = std::move(*server);
   }
-  auto resolver = dns::TxtResolver::Create(wanted);
+  auto resolver = dns::Resolver::Create(wanted);
   if (!resolver) return FromError(resolver.error());
   using Answers = std::map<std::string, hallmark::Result<std::vector<std::string>>>;
-  return dkim::KeyLookup([resolver = std::make_shared<dns::TxtResolver>(std::move(*resolver)),
+  return dkim::KeyLookup([resolver = std::make_shared<dns::Resolver>(std::move(*resolver)),
                           known = std::make_shared<Answers>()](const std::string& name) {
     const auto found = known->find(name);
     if (found != known->end()) return found->second;

@@ -1,4 +1,4 @@
-#include "signerd/dns/txt_resolver.h"
+#include "signerd/dns/resolver.h"
 
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
@@ -40,11 +40,15 @@ std::string Zone() {
          "far CNAME target.other.test.\n"
          "dangling CNAME nowhere\n"
          "loop1 CNAME loop2\nloop2 CNAME loop1\n"
-         "*.wild TXT \"any\"\n" +
+         "*.wild TXT \"any\"\n"
+         "address AAAA 2001:db8::1\n"
+         "@ MX 10 Mail.Example.TEST.\n@ MX 20 mail.other.test.\n"
+         "null MX 0 .\n"
+         "old SPF \"v=spf1 \" \"-all\"\n" +
          LargeSet();
 }
 
-class TxtResolverTest : public testing::Test {
+class ResolverTest : public testing::Test {
  protected:
   static void SetUpTestSuite() { server_ = KnotServer::Start(Zone()); }
   static void TearDownTestSuite() { server_.reset(); }
@@ -53,51 +57,84 @@ class TxtResolverTest : public testing::Test {
   Result<std::vector<std::string>> Lookup(const std::string& name) {
     ResolverOptions options;
     options.nameserver = Nameserver{"127.0.0.1", server_->port()};
-    auto resolver = TxtResolver::Create(options);
+    auto resolver = Resolver::Create(options);
     if (!resolver) return resolver.error();
     return resolver->LookupTxt(name);
   }
+  Result<Answer> Ask(const std::string& name, RecordType type) {
+    ResolverOptions options;
+    options.nameserver = Nameserver{"127.0.0.1", server_->port()};
+    auto resolver = Resolver::Create(options);
+    if (!resolver) return resolver.error();
+    return resolver->Lookup(name, type);
+  }
   static std::unique_ptr<KnotServer> server_;
 };
-std::unique_ptr<KnotServer> TxtResolverTest::server_;
+std::unique_ptr<KnotServer> ResolverTest::server_;
 
-TEST_F(TxtResolverTest, FindsOneString) {
+TEST_F(ResolverTest, FindsOneString) {
   EXPECT_THAT(*Lookup("short.example.test"), ElementsAre("v=DKIM1; k=ed25519; p=AA=="));
   EXPECT_THAT(*Lookup("short.example.test."), ElementsAre("v=DKIM1; k=ed25519; p=AA=="));
   EXPECT_THAT(*Lookup("SHORT.Example.TEST"), ElementsAre("v=DKIM1; k=ed25519; p=AA=="));
 }
 
-TEST_F(TxtResolverTest, JoinsStringsWithoutAnythingBetween) {
+TEST_F(ResolverTest, JoinsStringsWithoutAnythingBetween) {
   EXPECT_THAT(*Lookup("long.example.test"), ElementsAre(std::string(255, 'x') + std::string(255, 'y') + "end"));
 }
 
-TEST_F(TxtResolverTest, KeepsEveryOctet) {
+TEST_F(ResolverTest, KeepsEveryOctet) {
   EXPECT_THAT(*Lookup("odd.example.test"), ElementsAre(std::string("a\"b\0c", 5)));
   EXPECT_THAT(*Lookup("empty.example.test"), ElementsAre(""));
 }
 
-TEST_F(TxtResolverTest, GivesEveryRecord) {
-  EXPECT_THAT(*Lookup("two.example.test"), UnorderedElementsAre("one", "two"));
-}
+TEST_F(ResolverTest, GivesEveryRecord) { EXPECT_THAT(*Lookup("two.example.test"), UnorderedElementsAre("one", "two")); }
 
-TEST_F(TxtResolverTest, AnswersFromAWildcard) { EXPECT_THAT(*Lookup("a.b.wild.example.test"), ElementsAre("any")); }
+TEST_F(ResolverTest, AnswersFromAWildcard) { EXPECT_THAT(*Lookup("a.b.wild.example.test"), ElementsAre("any")); }
 
-TEST_F(TxtResolverTest, FollowsAliases) {
+TEST_F(ResolverTest, FollowsAliases) {
   EXPECT_THAT(*Lookup("alias.example.test"), ElementsAre("v=DKIM1; k=ed25519; p=AA=="));
   EXPECT_THAT(*Lookup("far.example.test"), ElementsAre("elsewhere"));
 }
 
-TEST_F(TxtResolverTest, TruncatedAnswerComesOverTcp) {
+TEST_F(ResolverTest, GivesRecordsOfOtherTypes) {
+  EXPECT_THAT(Ask("address.example.test", RecordType::kA)->values, ElementsAre("192.0.2.1"));
+  EXPECT_THAT(Ask("address.example.test", RecordType::kAaaa)->values, ElementsAre("2001:db8::1"));
+  EXPECT_THAT(Ask("example.test", RecordType::kMx)->values,
+              UnorderedElementsAre("mail.example.test", "mail.other.test"));
+  EXPECT_THAT(Ask("null.example.test", RecordType::kMx)->values, ElementsAre(""));
+  EXPECT_THAT(Ask("old.example.test", RecordType::kSpf)->values, ElementsAre("v=spf1 -all"));
+}
+
+TEST_F(ResolverTest, TellsNoNameFromNoRecord) {
+  const auto no_record = Ask("address.example.test", RecordType::kTxt);
+  ASSERT_TRUE(no_record);
+  EXPECT_TRUE(no_record->values.empty());
+  EXPECT_TRUE(no_record->exists);
+  EXPECT_EQ(no_record->alias, "");
+  const auto no_name = Ask("nothing.example.test", RecordType::kTxt);
+  ASSERT_TRUE(no_name);
+  EXPECT_FALSE(no_name->exists);
+}
+
+TEST_F(ResolverTest, SaysWhereAliasesLead) {
+  EXPECT_EQ(Ask("far.example.test", RecordType::kTxt)->alias, "target.other.test");
+  const auto dangling = Ask("dangling.example.test", RecordType::kTxt);
+  ASSERT_TRUE(dangling);
+  EXPECT_EQ(dangling->alias, "nowhere.example.test");
+  EXPECT_FALSE(dangling->exists);
+}
+
+TEST_F(ResolverTest, TruncatedAnswerComesOverTcp) {
   const auto values = Lookup("large.example.test");
   ASSERT_TRUE(values) << values.error().message;
   EXPECT_EQ(values->size(), 8u);
   for (const std::string& value : *values) EXPECT_EQ(value.size(), 250u);
 }
 
-TEST_F(TxtResolverTest, OneResolverAsksManyTimes) {
+TEST_F(ResolverTest, OneResolverAsksManyTimes) {
   ResolverOptions options;
   options.nameserver = Nameserver{"127.0.0.1", server_->port()};
-  auto resolver = TxtResolver::Create(options);
+  auto resolver = Resolver::Create(options);
   ASSERT_TRUE(resolver);
   for (int i = 0; i < 20; ++i) {
     EXPECT_EQ(resolver->LookupTxt("large.example.test")->size(), 8u);
@@ -122,14 +159,14 @@ const ErrorCase kErrors[] = {
     {"LabelTooLong", std::string(64, 'a') + ".example.test", Reason::kInvalidArgument, "no domain name"},
     {"Empty", "", Reason::kInvalidArgument, "no domain name"},
 };
-class TxtResolverError : public TxtResolverTest, public testing::WithParamInterface<ErrorCase> {};
-TEST_P(TxtResolverError, IsNamed) {
+class ResolverError : public ResolverTest, public testing::WithParamInterface<ErrorCase> {};
+TEST_P(ResolverError, IsNamed) {
   const auto values = Lookup(GetParam().query);
   ASSERT_FALSE(values);
   EXPECT_EQ(values.error().reason, GetParam().reason) << values.error().message;
   EXPECT_THAT(values.error().message, HasSubstr(GetParam().says));
 }
-INSTANTIATE_TEST_SUITE_P(Answers, TxtResolverError, testing::ValuesIn(kErrors),
+INSTANTIATE_TEST_SUITE_P(Answers, ResolverError, testing::ValuesIn(kErrors),
                          [](const auto& row) { return std::string(row.param.name); });
 
 // A UDP socket on a free loopback port.
@@ -171,12 +208,12 @@ Result<std::vector<std::string>> LookupOnce(std::uint16_t port) {
   options.nameserver = Nameserver{"127.0.0.1", port};
   options.timeout = std::chrono::milliseconds(200);
   options.attempts = 1;
-  auto resolver = TxtResolver::Create(options);
+  auto resolver = Resolver::Create(options);
   if (!resolver) return resolver.error();
   return resolver->LookupTxt("short.example.test");
 }
 
-TEST(TxtResolver, GivesUpOnASilentServer) {
+TEST(Resolver, GivesUpOnASilentServer) {
   const UdpSocket silent;
   const auto values = LookupOnce(silent.port());
   ASSERT_FALSE(values);
@@ -184,13 +221,13 @@ TEST(TxtResolver, GivesUpOnASilentServer) {
   EXPECT_THAT(values.error().message, HasSubstr("no answer for short.example.test. TXT"));
 }
 
-TEST(TxtResolver, AsksAgainAfterAServerWasSilent) {
+TEST(Resolver, AsksAgainAfterAServerWasSilent) {
   const UdpSocket server;
   ResolverOptions options;
   options.nameserver = Nameserver{"127.0.0.1", server.port()};
   options.timeout = std::chrono::milliseconds(200);
   options.attempts = 1;
-  auto resolver = TxtResolver::Create(options);
+  auto resolver = Resolver::Create(options);
   ASSERT_TRUE(resolver);
   EXPECT_EQ(resolver->LookupTxt("short.example.test").error().reason, Reason::kIoFailed);
   std::thread answering([&] {  // the question that went unanswered, then the next one
@@ -202,7 +239,7 @@ TEST(TxtResolver, AsksAgainAfterAServerWasSilent) {
   EXPECT_EQ(values.error().reason, Reason::kNotFound) << values.error().message;
 }
 
-TEST(TxtResolver, RefusesTheAnswerToAnotherQuestion) {
+TEST(Resolver, RefusesTheAnswerToAnotherQuestion) {
   const UdpSocket liar;
   std::thread answering([&] { AnswerOne(liar.fd(), [](unsigned char* packet) { packet[0] ^= 0xff; }); });
   const auto values = LookupOnce(liar.port());
@@ -211,13 +248,13 @@ TEST(TxtResolver, RefusesTheAnswerToAnotherQuestion) {
   EXPECT_EQ(values.error().reason, Reason::kIoFailed);
 }
 
-TEST(TxtResolver, RefusesOptionsThatCannotWork) {
+TEST(Resolver, RefusesOptionsThatCannotWork) {
   ResolverOptions options;
   options.nameserver = Nameserver{"localhost", 53};
-  EXPECT_EQ(TxtResolver::Create(options).error().reason, Reason::kInvalidArgument);
+  EXPECT_EQ(Resolver::Create(options).error().reason, Reason::kInvalidArgument);
   options.nameserver = Nameserver{"127.0.0.1", 53};
   options.attempts = 0;
-  EXPECT_EQ(TxtResolver::Create(options).error().reason, Reason::kInvalidArgument);
+  EXPECT_EQ(Resolver::Create(options).error().reason, Reason::kInvalidArgument);
 }
 
 }  // namespace
