@@ -24,6 +24,10 @@ Result<keys::TokenKey> TokenSigner::Find(const std::string& token, const Bytes& 
   return Describe(tokens_.Find(token, cka_id));
 }
 
+Status TokenSigner::Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) {
+  return tokens_.Destroy(token, cka_id, spki);
+}
+
 Result<Bytes> TokenSigner::Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) {
   auto promise = std::make_shared<std::promise<Result<Bytes>>>();
   auto answer = promise->get_future();

@@ -15,7 +15,7 @@
 // error, and the link is closed: there is no resynchronisation.
 namespace hallmark::link {
 
-inline constexpr std::uint16_t kVersion = 1;
+inline constexpr std::uint16_t kVersion = 2;
 inline constexpr std::size_t kMaxFrame = 4u << 20;  // octets of payload
 inline constexpr std::size_t kMaxBatch = 1024;      // items in a batch
 
@@ -102,6 +102,32 @@ struct FindKey {
   Bytes cka_id;
 };
 
+// signerd -> tokend: destroy the pair with this CKA_ID, if its public part is this one. Answered by a KeyReply with the
+// same id: success where there is none.
+struct DestroyKey {
+  std::uint64_t id = 0;
+  Bytes cka_id;
+  Bytes spki;
+};
+
+// signerd -> tokend: which RSA public key is a private key to be wrapped for? Answered by a KeyReply with the same id,
+// whose `spki` it is; good until this tokend ends or logs in again.
+struct BeginImport {
+  std::uint64_t id = 0;
+};
+
+// signerd -> tokend: put a pair into the token. signerd cannot read what is wrapped. Answered by a KeyReply with the
+// same id.
+struct ImportKey {
+  std::uint64_t id = 0;
+  Bytes cka_id;
+  std::string label;
+  Bytes wrapping_key_sha256;  // of its SubjectPublicKeyInfo
+  Bytes wrapped_secret;       // an AES-256 key, RSA-OAEP (SHA-1, MGF1 with SHA-1)
+  Bytes wrapped_key;          // PKCS#8, DER, wrapped with that: AES key wrap with padding (RFC 5649)
+  Bytes spki;                 // the public part, which what is unwrapped must match
+};
+
 struct KeyReply {
   std::uint64_t id = 0;
   Outcome outcome = Outcome::kOk;
@@ -121,8 +147,8 @@ struct Pong {
   std::uint64_t id = 0;
 };
 
-using Frame =
-    std::variant<Hello, TokenStatus, DefineKey, SignBatch, SignResults, GenerateKey, FindKey, KeyReply, Ping, Pong>;
+using Frame = std::variant<Hello, TokenStatus, DefineKey, SignBatch, SignResults, GenerateKey, FindKey, KeyReply, Ping,
+                           Pong, DestroyKey, BeginImport, ImportKey>;
 
 // The octets of a frame. kInternal when it is larger than kMaxFrame or kMaxBatch allow.
 Result<Bytes> Encode(const Frame& frame);

@@ -132,6 +132,16 @@ bool Session::Flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, bool fallbac
   return value && value->size() == 1 ? value->front() != 0 : fallback;
 }
 
+Result<KeyType> Session::TypeOf(CK_OBJECT_HANDLE object) {
+  const auto key_type = Attribute(object, CKA_KEY_TYPE);
+  if (!key_type) return key_type.error();
+  CK_KEY_TYPE number = 0;
+  if (key_type->size() == sizeof number) std::memcpy(&number, key_type->data(), sizeof number);
+  if (number == CKK_RSA) return KeyType::kRsa;
+  if (number == CKK_EC_EDWARDS) return KeyType::kEd25519;
+  return MakeError(Reason::kTokenRefused, "the key is neither RSA nor Ed25519");
+}
+
 Result<Bytes> Session::PublicPart(KeyType type, CK_OBJECT_HANDLE object) {
   if (type == KeyType::kEd25519) {
     const auto point = Attribute(object, CKA_EC_POINT);
@@ -151,14 +161,9 @@ Result<KeyPair> Session::Find(ByteView cka_id) {
     return MakeError(Reason::kTokenRefused, "the token has several private keys with this CKA_ID");
   KeyPair key;
   key.private_key = private_keys->front();
-  const auto key_type = Attribute(key.private_key, CKA_KEY_TYPE);
+  const auto key_type = TypeOf(key.private_key);
   if (!key_type) return key_type.error();
-  CK_KEY_TYPE number = 0;
-  if (key_type->size() == sizeof number) std::memcpy(&number, key_type->data(), sizeof number);
-  if (number != CKK_RSA && number != CKK_EC_EDWARDS) {
-    return MakeError(Reason::kTokenRefused, "the key is neither RSA nor Ed25519");
-  }
-  key.type = number == CKK_RSA ? KeyType::kRsa : KeyType::kEd25519;
+  key.type = *key_type;
   if (Flag(key.private_key, CKA_ALWAYS_AUTHENTICATE, false)) {
     return MakeError(Reason::kTokenRefused, "the key wants the PIN for each signature (CKA_ALWAYS_AUTHENTICATE)");
   }

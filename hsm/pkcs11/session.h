@@ -45,6 +45,10 @@ class Session {
   // RSA of 2048, 3072 or 4096 bits, or Ed25519: private, sensitive, never extractable, for signing only.
   Result<KeyPair> Generate(KeyType type, unsigned bits, ByteView cka_id, const std::string& label);
 
+  // Destroys the pair with this CKA_ID, or what a destruction that was cut short left of it. Success where there is
+  // none; kKeyMismatch, and nothing is done, where its public part is not `spki`.
+  Status Destroy(ByteView cka_id, ByteView spki);
+
   // RSA: PKCS#1 v1.5 over SHA-256, from the 32-octet digest. Ed25519: PureEdDSA over those octets (RFC 8463 section 3).
   Result<Bytes> SignDigest(const KeyPair& key, ByteView digest);
   // RSA on a token that insists on hashing itself.
@@ -58,6 +62,8 @@ class Session {
   Result<std::vector<CK_OBJECT_HANDLE>> FindObjects(CK_OBJECT_CLASS object_class, ByteView cka_id);
   Result<Bytes> Attribute(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type);
   bool Flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, bool fallback);
+  // kTokenRefused where it is neither RSA nor Ed25519.
+  Result<KeyType> TypeOf(CK_OBJECT_HANDLE object);
   Result<Bytes> PublicPart(KeyType type, CK_OBJECT_HANDLE object);
   Error Fail(CK_RV value, const char* function);
 

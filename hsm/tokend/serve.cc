@@ -13,6 +13,7 @@
 
 #include "firmware/runtime/log.h"
 #include "hsm/link/channel.h"
+#include "hsm/tokend/key_calls.h"
 #include "hsm/tokend/signer.h"
 
 namespace hallmark::tokend {
@@ -77,7 +78,7 @@ class ExpiryTimer {
   bool armed_ = false;
 };
 
-void Dispatch(link::Frame& frame, Signer& signer, ExpiryTimer& expiry, link::Channel& channel) {
+void Dispatch(link::Frame& frame, Signer& signer, KeyCalls& key_calls, ExpiryTimer& expiry, link::Channel& channel) {
   if (auto* key = std::get_if<link::DefineKey>(&frame)) {
     signer.Define(*key);
   } else if (auto* batch = std::get_if<link::SignBatch>(&frame)) {
@@ -85,9 +86,11 @@ void Dispatch(link::Frame& frame, Signer& signer, ExpiryTimer& expiry, link::Cha
     signer.Sign(std::move(*batch));
     expiry.Watch(deadline);
   } else if (auto* generate = std::get_if<link::GenerateKey>(&frame)) {
-    signer.Manage(std::move(*generate));
+    key_calls.Add(std::move(*generate));
   } else if (auto* find = std::get_if<link::FindKey>(&frame)) {
-    signer.Manage(std::move(*find));
+    key_calls.Add(std::move(*find));
+  } else if (auto* destroy = std::get_if<link::DestroyKey>(&frame)) {
+    key_calls.Add(std::move(*destroy));
   } else if (auto* ping = std::get_if<link::Ping>(&frame)) {
     channel.Send(link::Pong{ping->id});
   } else {
@@ -116,14 +119,14 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
   ResultSink sink(io, channel);
   Keeper keeper(config, std::move(*uri));
   Signer signer(keeper, config.sessions,
-                {[&](std::vector<link::SignOutcome> outcomes) { sink.Add(std::move(outcomes)); },
-                 [&](link::KeyReply reply) { channel->Send(std::move(reply)); }});
+                [&](std::vector<link::SignOutcome> outcomes) { sink.Add(std::move(outcomes)); });
+  KeyCalls key_calls(keeper, [&](link::KeyReply reply) { channel->Send(std::move(reply)); });
   ExpiryTimer expiry(io, signer);
 
   auto work = boost::asio::make_work_guard(io);
   boost::asio::steady_timer grace(io);
   std::thread stopper;
-  channel->Start([&](link::Frame frame) { Dispatch(frame, signer, expiry, *channel); },
+  channel->Start([&](link::Frame frame) { Dispatch(frame, signer, key_calls, expiry, *channel); },
                  [&](const Error& error) {
                    log::info("ending: {}", error.message);
                    expiry.Stop();
@@ -133,6 +136,7 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
                    });
                    stopper = std::thread([&] {
                      signer.Stop();
+                     key_calls.Stop();
                      keeper.Stop();
                      boost::asio::post(io, [&] {
                        grace.cancel();
@@ -142,8 +146,13 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
                  });
   channel->Send(link::Hello{link::kVersion, static_cast<std::uint32_t>(::getpid())});
   channel->Send(link::TokenStatus{});
-  keeper.Start({[&](const link::TokenStatus& status) { channel->Send(status); }, [&] { signer.Wake(); }});
+  keeper.Start({[&](const link::TokenStatus& status) { channel->Send(status); },
+                [&] {
+                  signer.Wake();
+                  key_calls.Wake();
+                }});
   signer.Start();
+  key_calls.Start();
   io.run();
   stopper.join();
   return Ok();

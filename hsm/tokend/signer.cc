@@ -4,7 +4,7 @@
 #include <shared_mutex>
 #include <utility>
 
-#include "firmware/runtime/log.h"
+#include "hsm/tokend/link_values.h"
 
 namespace hallmark::tokend {
 namespace {
@@ -17,55 +17,16 @@ constexpr int kMaxAttempts = 3;
 constexpr unsigned kMostWaking = 2;
 constexpr std::size_t kMaxKeys = 1'000'000;
 
-link::Outcome OutcomeOf(const Error& error) {
-  switch (error.reason) {
-    case Reason::kNotFound: return link::Outcome::kKeyUndefined;
-    case Reason::kKeyMissing: return link::Outcome::kKeyMissing;
-    case Reason::kKeyMismatch: return link::Outcome::kKeyMismatch;
-    case Reason::kTokenRefused: return link::Outcome::kTokenRefused;
-    case Reason::kPinRejected: return link::Outcome::kPinRejected;
-    case Reason::kInvalidArgument: return link::Outcome::kInvalid;
-    default: return link::Outcome::kTokenDown;
-  }
-}
-
 link::SignOutcome OutcomeFor(std::uint64_t id, const Error& error) {
   return {id, OutcomeOf(error), error.token_code, {}};
 }
 
 link::SignOutcome Expired(std::uint64_t id) { return {id, link::Outcome::kExpired, 0, {}}; }
 
-pkcs11::KeyType ToPkcs11(link::KeyType type) {
-  return type == link::KeyType::kRsa ? pkcs11::KeyType::kRsa : pkcs11::KeyType::kEd25519;
-}
-
-Error NoLogin(TokenState state) {
-  const bool pin = state == TokenState::kPinRejected;
-  return MakeError(pin ? Reason::kPinRejected : Reason::kTokenDown, "the token is not logged in to");
-}
-
-link::KeyReply ReplyTo(std::uint64_t id, const Result<pkcs11::KeyPair>& key) {
-  link::KeyReply reply;
-  reply.id = id;
-  if (!key) {
-    reply.outcome = OutcomeOf(key.error());
-    reply.token_code = key.error().token_code;
-    reply.message = key.error().message;
-    return reply;
-  }
-  reply.type = key->type == pkcs11::KeyType::kRsa ? link::KeyType::kRsa : link::KeyType::kEd25519;
-  reply.bits = key->bits;
-  reply.spki = key->spki;
-  reply.sensitive = key->sensitive;
-  reply.extractable = key->extractable;
-  reply.never_extractable = key->never_extractable;
-  return reply;
-}
-
 }  // namespace
 
-Signer::Signer(Keeper& keeper, unsigned sessions, Callbacks callbacks)
-    : keeper_(keeper), sessions_(sessions), callbacks_(std::move(callbacks)) {}
+Signer::Signer(Keeper& keeper, unsigned sessions, OnResults on_results)
+    : keeper_(keeper), sessions_(sessions), on_results_(std::move(on_results)) {}
 
 Signer::~Signer() { Stop(); }
 
@@ -74,7 +35,6 @@ void Signer::Start() {
   for (unsigned i = 0; i < sessions_; ++i) {
     workers_.emplace_back().thread = std::thread([this, i] { Work(i); });
   }
-  manager_ = std::thread([this] { ManageKeys(); });
 }
 
 void Signer::Stop() {
@@ -82,12 +42,10 @@ void Signer::Stop() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
     for (Worker& worker : workers_) worker.wake.notify_one();
-    wake_manager_.notify_one();
   }
   for (Worker& worker : workers_) {
     if (worker.thread.joinable()) worker.thread.join();
   }
-  if (manager_.joinable()) manager_.join();
 }
 
 void Signer::Define(const link::DefineKey& key) {
@@ -107,27 +65,10 @@ void Signer::Sign(link::SignBatch batch) {
   WakeSome();
 }
 
-void Signer::Manage(link::GenerateKey call) {
-  {
-    const std::lock_guard lock(mutex_);
-    key_calls_.emplace_back(std::move(call));
-  }
-  wake_manager_.notify_one();
-}
-
-void Signer::Manage(link::FindKey call) {
-  {
-    const std::lock_guard lock(mutex_);
-    key_calls_.emplace_back(std::move(call));
-  }
-  wake_manager_.notify_one();
-}
-
 void Signer::Wake() {
   // Whoever is about to wait has read the state before, or reads it after.
   const std::lock_guard lock(mutex_);
   WakeSome();
-  wake_manager_.notify_one();
 }
 
 bool Signer::MayWork(unsigned index) const {
@@ -179,7 +120,7 @@ std::optional<Signer::TimePoint> Signer::Expire(TimePoint now) {
     tasks_.erase(late, tasks_.end());
     for (const Task& task : tasks_) next = next ? std::min(*next, task.deadline) : task.deadline;
   }
-  if (!expired.empty()) callbacks_.on_results(std::move(expired));
+  if (!expired.empty()) on_results_(std::move(expired));
   return next;
 }
 
@@ -187,7 +128,7 @@ void Signer::Work(unsigned index) {
   Seat seat;
   while (auto task = Take(index)) {
     if (auto outcome = SignOne(seat, *task)) {
-      callbacks_.on_results({std::move(*outcome)});
+      on_results_({std::move(*outcome)});
       continue;
     }
     const std::lock_guard lock(mutex_);
@@ -269,61 +210,6 @@ Result<Bytes> Signer::Attempt(Seat& seat, const Task& task) {
   if (!key) return key.error();
   return task.item.kind == link::InputKind::kData ? seat.current().SignData(**key, task.item.input)
                                                   : seat.current().SignDigest(**key, task.item.input);
-}
-
-void Signer::ManageKeys() {
-  while (true) {
-    KeyCall call;
-    {
-      std::unique_lock lock(mutex_);
-      wake_manager_.wait(
-          lock, [&] { return stopping_ || (!key_calls_.empty() && keeper_.state() != TokenState::kStarting); });
-      if (stopping_) return;
-      call = std::move(key_calls_.front());
-      key_calls_.pop_front();
-    }
-    const std::uint64_t id = std::visit([](const auto& c) { return c.id; }, call);
-    callbacks_.on_reply(ReplyTo(id, Answer(call)));
-  }
-}
-
-// Not tried again: a pair could be made twice. A session for each call, as they are rare.
-Result<pkcs11::KeyPair> Signer::Answer(const KeyCall& call) {
-  const auto* generate = std::get_if<link::GenerateKey>(&call);
-  std::unique_lock alone(keeper_.gate(), std::defer_lock);
-  std::shared_lock shared(keeper_.gate(), std::defer_lock);
-  const auto before = keeper_.login();
-  // SoftHSM 2.6 mixes objects up when a pair is made while other calls are under way.
-  if (generate != nullptr || (before != nullptr && before->only)) {
-    alone.lock();
-  } else {
-    shared.lock();
-  }
-  const auto login = keeper_.login();
-  if (login == nullptr) return NoLogin(keeper_.state());
-  if (login != before) return MakeError(Reason::kTokenDown, "the token was logged in to again meanwhile: try again");
-  const auto access = generate != nullptr ? pkcs11::Access::kWrite : pkcs11::Access::kRead;
-  std::optional<pkcs11::Session> own;
-  if (!login->only) {
-    auto opened = pkcs11::Session::Open(login->module, login->token.slot, access);
-    if (!opened) return Trouble(*login, opened.error());
-    own.emplace(std::move(*opened));
-  }
-  pkcs11::Session& session = own ? *own : login->session;
-  auto key = generate != nullptr
-                 ? session.Generate(ToPkcs11(generate->type), generate->bits, generate->cka_id, generate->label)
-                 : session.Find(std::get<link::FindKey>(call).cka_id);
-  return key ? key : Trouble(*login, key.error());
-}
-
-// Has the login seen to where a key call found it in trouble.
-Error Signer::Trouble(const Login& login, const Error& error) {
-  pkcs11::Recovery recovery = pkcs11::RecoveryFor(error);
-  if (recovery == pkcs11::Recovery::kSession && login.only) recovery = pkcs11::Recovery::kLogin;
-  if (recovery == pkcs11::Recovery::kLogin || recovery == pkcs11::Recovery::kModule) {
-    keeper_.Report(login.generation, recovery, error);
-  }
-  return error;
 }
 
 }  // namespace hallmark::tokend

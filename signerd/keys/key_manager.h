@@ -34,6 +34,9 @@ class Signer {
   virtual Result<TokenKey> Generate(const std::string& token, const KeySpec& spec, const Bytes& cka_id,
                                     const std::string& label) = 0;
   virtual Result<TokenKey> Find(const std::string& token, const Bytes& cka_id) = 0;
+  // Destroys both objects of the pair for good, if its public part is `spki`: kKeyMismatch otherwise. Success where the
+  // pair, or one of its objects, is not there: so it can be repeated.
+  virtual Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) = 0;
   // The signature is verified with key.public_key before it is given.
   virtual Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) = 0;
 };

@@ -15,8 +15,8 @@ using std::chrono::steady_clock;
 constexpr milliseconds kTick{100};
 constexpr milliseconds kFirstPause{50};
 constexpr milliseconds kLongestPause{5000};
-// Generation of RSA-4096 takes seconds on a small token.
-constexpr std::chrono::seconds kKeyCallTimeout{120};
+// Generation of RSA-4096 takes a minute or two on a smartcard, by luck more; and the call may wait for another one.
+constexpr std::chrono::seconds kKeyCallTimeout{600};
 // How long such a call waits for a token that is starting.
 constexpr std::chrono::seconds kStartTimeout{10};
 constexpr int kMaxAttempts = 2;
@@ -347,8 +347,9 @@ void Token::OnTick() {
   }
 
   bool hung = false;
+  const bool making = MakesAKeyMeanwhile();
   for (auto& [id, attempt] : in_flight_) {
-    hung = hung || now - attempt.sent > config_.sign_timeout;
+    hung = hung || (!making && now - attempt.sent > config_.sign_timeout);
     if (attempt.signing.done != nullptr && attempt.signing.deadline <= now) {
       // It keeps its place until tokend answers: the session is busy all the same.
       std::exchange(attempt.signing.done, nullptr)(ErrorOf(link::Outcome::kExpired, config_.name, 0));
@@ -371,6 +372,12 @@ void Token::OnTick() {
   }
 }
 
+// A token of one session makes its signatures wait while it makes a key.
+bool Token::MakesAKeyMeanwhile() const {
+  return status_.sessions == 1 &&
+         std::any_of(key_calls_.begin(), key_calls_.end(), [](const auto& call) { return call.second.makes_key; });
+}
+
 void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
   if (stopped_) {
     done(MakeError(Reason::kShuttingDown, "the daemon is stopping"));
@@ -386,7 +393,8 @@ void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
   }
   // A tokend that still logs in keeps the call until it has.
   const auto patience = status_.state == link::TokenState::kReady ? kKeyCallTimeout : kStartTimeout;
-  key_calls_.emplace(id, KeyCall{std::move(done), steady_clock::now() + patience});
+  const bool makes_key = std::holds_alternative<link::GenerateKey>(frame);
+  key_calls_.emplace(id, KeyCall{std::move(done), steady_clock::now() + patience, makes_key});
   channel_->Send(std::move(frame));
 }
 
@@ -398,6 +406,11 @@ void Token::Generate(link::KeyType type, unsigned bits, const Bytes& cka_id, con
 void Token::Find(const Bytes& cka_id, KeyDone done) {
   const std::uint64_t id = next_id_++;
   SendKeyCall(link::FindKey{id, cka_id}, id, std::move(done));
+}
+
+void Token::Destroy(const Bytes& cka_id, const Bytes& spki, KeyDone done) {
+  const std::uint64_t id = next_id_++;
+  SendKeyCall(link::DestroyKey{id, cka_id, spki}, id, std::move(done));
 }
 
 TokenFacts Token::Facts() const { return {config_.name, status_, starts_}; }

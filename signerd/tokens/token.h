@@ -68,6 +68,8 @@ class Token {
   void Sign(std::vector<Signing> batch);
   void Generate(link::KeyType type, unsigned bits, const Bytes& cka_id, const std::string& label, KeyDone done);
   void Find(const Bytes& cka_id, KeyDone done);
+  // Where the public part matches, or nothing is there.
+  void Destroy(const Bytes& cka_id, const Bytes& spki, KeyDone done);
   TokenFacts Facts() const;
   const TokenConfig& config() const { return config_; }
 
@@ -80,6 +82,7 @@ class Token {
   struct KeyCall {
     KeyDone done;
     std::chrono::steady_clock::time_point expires;
+    bool makes_key = false;
   };
 
   void Spawn();
@@ -95,6 +98,7 @@ class Token {
   void FailWaiting(const Error& error);
   std::uint32_t RefOf(const snapshot::Key& key);
   void SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done);
+  bool MakesAKeyMeanwhile() const;
   // Why nothing can be signed now; nothing when waiting makes sense.
   std::optional<Error> Refusal() const;
   std::optional<Error> Gone(const Signing& signing, std::chrono::steady_clock::time_point now) const;

@@ -93,6 +93,11 @@ Result<link::KeyReply> TokenSet::Find(const std::string& token, const Bytes& cka
   return Call(token, [=](Token& target, KeyDone done) { target.Find(cka_id, std::move(done)); });
 }
 
+Status TokenSet::Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) {
+  const auto reply = Call(token, [=](Token& target, KeyDone done) { target.Destroy(cka_id, spki, std::move(done)); });
+  return reply ? Ok() : Status(reply.error());
+}
+
 std::vector<TokenFacts> TokenSet::Facts() {
   std::promise<std::vector<TokenFacts>> promise;
   const bool posted = Post([&] {

@@ -34,6 +34,7 @@ class TokenSet {
   Result<link::KeyReply> Generate(const std::string& token, link::KeyType type, unsigned bits, const Bytes& cka_id,
                                   const std::string& label);
   Result<link::KeyReply> Find(const std::string& token, const Bytes& cka_id);
+  Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki);
   std::vector<TokenFacts> Facts();
 
   bool Has(const std::string& token) const { return by_name_.contains(token); }

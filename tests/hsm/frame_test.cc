@@ -19,6 +19,9 @@ const Frame kFrames[] = {
     KeyReply{4, Outcome::kOk, 0, "", KeyType::kRsa, 2048, {0x30}, 1, 0, 1},
     Ping{0xffffffffffffffff},
     Pong{0},
+    DestroyKey{5, {1, 2}, {0x30, 0x31}},
+    BeginImport{6},
+    ImportKey{7, {1, 2}, "key", Bytes(32, 0xcc), Bytes(256, 0xdd), Bytes(40, 0xee), {0x30}},
 };
 
 TEST(LinkFrame, ComesOutAsItWentInAtEverySplit) {
@@ -82,7 +85,7 @@ const Hostile kHostile[] = {
     {"LongerThanAllowed", {0x00, 0x40, 0x00, 0x01, 9}},
     {"LongestNumber", {0xff, 0xff, 0xff, 0xff, 1}},
     {"TypeZero", {0, 0, 0, 0, 0}},
-    {"TypeAfterTheLast", {0, 0, 0, 0, 11}},
+    {"TypeAfterTheLast", {0, 0, 0, 0, 14}},
     {"PayloadTooShort", {0, 0, 0, 7, 9, 0, 0, 0, 0, 0, 0, 0}},
     {"PayloadTooLong", {0, 0, 0, 9, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0}},
     {"EmptyPayload", {0, 0, 0, 0, 9}},
@@ -95,6 +98,7 @@ const Hostile kHostile[] = {
     {"KeyTypeThree", {0, 0, 0, 13, 3, 0, 0, 0, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0}},
     {"InputKindZero", {0, 0, 0, 25, 4, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0}},
     {"OutcomeUnknown", {0, 0, 0, 25, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}},
+    {"ImportKeyCutOff", {0, 0, 0, 12, 13, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0}},
     {"TokenStateUnknown", {0, 0, 0, 1, 2, 6}},
 };
 

@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "firmware/runtime/encoding.h"
 #include "tests/hsm/support/environment.h"
@@ -82,6 +85,73 @@ INSTANTIATE_TEST_SUITE_P(All, TokendKey,
                                          KindOfKey{"Rsa3072", KeyType::kRsa, 3072},
                                          KindOfKey{"Ed25519", KeyType::kEd25519, 256}),
                          [](const auto& row) { return std::string(row.param.name); });
+
+TEST_P(TokendKey, IsDestroyedWhereItIsTheOneThatIsMeant) {
+  const HsmEnvironment environment;
+  TokendClient tokend(environment);
+  tokend.Await<link::Hello>();
+  tokend.AwaitState(TokenState::kReady);
+  const auto key = tokend.Generate(GetParam().type, GetParam().bits, kId);
+  const auto other = tokend.Generate(GetParam().type, GetParam().bits, {0x09});
+  ASSERT_EQ(other.outcome, Outcome::kOk) << other.message;
+  tokend.Define(5, key, kId);
+  const Bytes digest = Sha256("a message");
+  ASSERT_EQ(tokend.Sign(5, digest).outcome, Outcome::kOk);
+
+  EXPECT_EQ(tokend.Destroy(kId, other.spki).outcome, Outcome::kKeyMismatch);
+  EXPECT_EQ(tokend.Sign(5, digest).outcome, Outcome::kOk);
+  const auto destroyed = tokend.Destroy(kId, key.spki);
+  EXPECT_EQ(destroyed.outcome, Outcome::kOk) << destroyed.message;
+  EXPECT_EQ(tokend.Sign(5, digest).outcome, Outcome::kKeyMissing);
+  EXPECT_EQ(tokend.Destroy(kId, key.spki).outcome, Outcome::kOk) << "what is gone stays gone";
+
+  tokend.Define(6, other, {0x09});
+  EXPECT_EQ(tokend.Sign(6, digest).outcome, Outcome::kOk);
+  ASSERT_EQ(tokend.Generate(GetParam().type, GetParam().bits, kId).outcome, Outcome::kOk);
+  EXPECT_EQ(tokend.Sign(5, digest).outcome, Outcome::kKeyMismatch) << "another pair with the CKA_ID of the old one";
+}
+
+TEST(Tokend, FinishesADestructionThatWasCutShort) {
+  HsmEnvironment environment;
+  TokendClient::Options options;
+  options.faulty = true;
+  TokendClient tokend(environment, options);
+  tokend.Await<link::Hello>();
+  tokend.AwaitState(TokenState::kReady);
+  const auto key = tokend.Generate(KeyType::kEd25519, 0, kId);
+  const auto other = tokend.Generate(KeyType::kEd25519, 0, {0x09});
+  environment.WriteFaults("C_DestroyObject 2 return 0x6\n");
+  EXPECT_EQ(tokend.Destroy(kId, key.spki).outcome, Outcome::kTokenDown);
+  EXPECT_EQ(tokend.Destroy(kId, other.spki).outcome, Outcome::kKeyMismatch) << "the public object is there";
+  EXPECT_EQ(tokend.Destroy(kId, key.spki).outcome, Outcome::kOk);
+  EXPECT_EQ(tokend.Destroy(kId, other.spki).outcome, Outcome::kOk) << "nothing is left";
+}
+
+// Of each thread of a process, its nice value (proc(5), /proc/pid/stat).
+std::vector<int> Priorities(pid_t pid) {
+  std::vector<int> out;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream file(task.path() / "stat");
+    std::string line;
+    std::getline(file, line);
+    std::istringstream fields(line.substr(line.rfind(')') + 1));
+    std::string field;
+    for (int i = 3; i <= 19; ++i) fields >> field;
+    out.push_back(std::stoi(field));
+  }
+  return out;
+}
+
+TEST(Tokend, MakesKeysAtTheLowestPriorityAndNothingElse) {
+  const HsmEnvironment environment;
+  TokendClient tokend(environment);
+  tokend.Await<link::Hello>();
+  tokend.AwaitState(TokenState::kReady);
+  ASSERT_EQ(tokend.Generate(KeyType::kEd25519, 0, kId).outcome, Outcome::kOk);
+  const auto priorities = Priorities(tokend.pid());
+  EXPECT_EQ(std::count(priorities.begin(), priorities.end(), 19), 1);
+  EXPECT_GT(priorities.size(), 2u);
+}
 
 TEST(Tokend, LetsTheTokenHashForRsa) {
   const HsmEnvironment environment;

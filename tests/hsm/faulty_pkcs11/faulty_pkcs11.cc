@@ -79,6 +79,9 @@ FAULTY_FUNCTION(C_FindObjects)
 FAULTY_FUNCTION(C_FindObjectsFinal)
 FAULTY_FUNCTION(C_GetAttributeValue)
 FAULTY_FUNCTION(C_GenerateKeyPair)
+FAULTY_FUNCTION(C_CreateObject)
+FAULTY_FUNCTION(C_DestroyObject)
+FAULTY_FUNCTION(C_UnwrapKey)
 FAULTY_FUNCTION(C_SignInit)
 FAULTY_FUNCTION(C_Sign)
 #undef FAULTY_FUNCTION
@@ -108,10 +111,11 @@ bool LoadReal() {
   real = *list;
   if (!SimulateIfAsked()) return false;
   shown = real;
-  for (auto* wrap : {&WrapC_Initialize, &WrapC_Finalize, &WrapC_GetSlotList, &WrapC_GetTokenInfo,
-                     &WrapC_GetMechanismInfo, &WrapC_OpenSession, &WrapC_CloseSession, &WrapC_GetSessionInfo,
-                     &WrapC_Login, &WrapC_FindObjectsInit, &WrapC_FindObjects, &WrapC_FindObjectsFinal,
-                     &WrapC_GetAttributeValue, &WrapC_GenerateKeyPair, &WrapC_SignInit, &WrapC_Sign}) {
+  for (auto* wrap :
+       {&WrapC_Initialize, &WrapC_Finalize, &WrapC_GetSlotList, &WrapC_GetTokenInfo, &WrapC_GetMechanismInfo,
+        &WrapC_OpenSession, &WrapC_CloseSession, &WrapC_GetSessionInfo, &WrapC_Login, &WrapC_FindObjectsInit,
+        &WrapC_FindObjects, &WrapC_FindObjectsFinal, &WrapC_GetAttributeValue, &WrapC_GenerateKeyPair,
+        &WrapC_CreateObject, &WrapC_DestroyObject, &WrapC_UnwrapKey, &WrapC_SignInit, &WrapC_Sign}) {
     wrap();
   }
   return true;

@@ -99,6 +99,11 @@ link::KeyReply TokendClient::Generate(link::KeyType type, unsigned bits, const B
   return Await<link::KeyReply>();
 }
 
+link::KeyReply TokendClient::Destroy(const Bytes& cka_id, const Bytes& spki) {
+  Send(link::DestroyKey{next_id_++, cka_id, spki});
+  return Await<link::KeyReply>();
+}
+
 void TokendClient::Define(std::uint32_t key_ref, const link::KeyReply& key, const Bytes& cka_id) {
   Send(link::DefineKey{key_ref, key.type, cka_id, key.spki});
 }

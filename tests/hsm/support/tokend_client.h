@@ -49,6 +49,7 @@ class TokendClient {
 
   // The public part of a new key, which the token made.
   link::KeyReply Generate(link::KeyType type, unsigned bits, const Bytes& cka_id);
+  link::KeyReply Destroy(const Bytes& cka_id, const Bytes& spki);
   void Define(std::uint32_t key_ref, const link::KeyReply& key, const Bytes& cka_id);
   // Sends one batch and waits for all its outcomes, by id.
   std::map<std::uint64_t, link::SignOutcome> Sign(const link::SignBatch& batch);

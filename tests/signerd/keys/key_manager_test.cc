@@ -32,11 +32,16 @@ class ScriptedSigner final : public Signer {
     ids.push_back(cka_id);
     return TokenKey{spki.empty() ? test::FreshPublicKey()->Spki() : spki, sensitive, extractable};
   }
+  Status Destroy(const std::string&, const Bytes& cka_id, const Bytes&) override {
+    if (failure) return *failure;
+    destroyed.push_back(cka_id);
+    return Ok();
+  }
   Result<Bytes> Sign(std::shared_ptr<const snapshot::Key>, const dkim::Digest&) override {
     if (failure) return *failure;
     return Bytes{1};
   }
-  std::vector<Bytes> ids;
+  std::vector<Bytes> ids, destroyed;
   std::string last_label;
   Bytes spki;
   bool sensitive = true, extractable = false;

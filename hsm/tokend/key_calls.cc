@@ -1,0 +1,144 @@
+#include "hsm/tokend/key_calls.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <optional>
+#include <shared_mutex>
+#include <utility>
+
+#include "firmware/runtime/log.h"
+#include "hsm/tokend/link_values.h"
+
+namespace hallmark::tokend {
+namespace {
+
+constexpr int kLowestPriority = 19;
+
+link::KeyReply ReplyTo(std::uint64_t id, const Result<pkcs11::KeyPair>& key) {
+  link::KeyReply reply;
+  reply.id = id;
+  if (!key) {
+    reply.outcome = OutcomeOf(key.error());
+    reply.token_code = key.error().token_code;
+    reply.message = key.error().message;
+    return reply;
+  }
+  reply.type = key->type == pkcs11::KeyType::kRsa ? link::KeyType::kRsa : link::KeyType::kEd25519;
+  reply.bits = key->bits;
+  reply.spki = key->spki;
+  reply.sensitive = key->sensitive;
+  reply.extractable = key->extractable;
+  reply.never_extractable = key->never_extractable;
+  return reply;
+}
+
+// Whether the call makes or destroys objects.
+bool Writes(const KeyCall& call) { return !std::holds_alternative<link::FindKey>(call); }
+
+Result<pkcs11::KeyPair> Do(Login&, pkcs11::Session& session, const link::GenerateKey& call) {
+  return session.Generate(ToPkcs11(call.type), call.bits, call.cka_id, call.label);
+}
+Result<pkcs11::KeyPair> Do(Login&, pkcs11::Session& session, const link::FindKey& call) {
+  return session.Find(call.cka_id);
+}
+Result<pkcs11::KeyPair> Do(Login& login, pkcs11::Session& session, const link::DestroyKey& call) {
+  const Status destroyed = session.Destroy(call.cka_id, call.spki);
+  if (!destroyed) return destroyed.error();
+  const std::lock_guard lock(login.keys_mutex);
+  login.keys.erase(call.cka_id);  // the number of its handle may come to be another object's
+  return pkcs11::KeyPair{};
+}
+
+}  // namespace
+
+KeyCalls::KeyCalls(Keeper& keeper, std::function<void(link::KeyReply)> on_reply)
+    : keeper_(keeper), on_reply_(std::move(on_reply)) {}
+
+KeyCalls::~KeyCalls() { Stop(); }
+
+void KeyCalls::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void KeyCalls::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void KeyCalls::Add(KeyCall call) {
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(call));
+  }
+  wake_.notify_one();
+}
+
+void KeyCalls::Wake() {
+  // Whoever is about to wait has read the state before, or reads it after.
+  const std::lock_guard lock(mutex_);
+  wake_.notify_one();
+}
+
+void KeyCalls::Run() {
+  // A module that is software makes keys on this thread, an RSA key for as long as thousands of signatures take: it
+  // gets the processor time that signing leaves over. Priorities are those of threads on Linux. Without it all works,
+  // slower.
+  if (::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLowestPriority) != 0) {
+    log::warn("keys are made at the priority of signing: the system refused a lower one");
+  }
+  while (true) {
+    std::optional<KeyCall> call;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock,
+                 [&] { return stopping_ || (!waiting_.empty() && keeper_.state() != link::TokenState::kStarting); });
+      if (stopping_) return;
+      call = std::move(waiting_.front());
+      waiting_.pop_front();
+    }
+    const std::uint64_t id = std::visit([](const auto& c) { return c.id; }, *call);
+    on_reply_(ReplyTo(id, Answer(*call)));
+  }
+}
+
+// A session for each call, as they are rare.
+Result<pkcs11::KeyPair> KeyCalls::Answer(const KeyCall& call) {
+  std::unique_lock alone(keeper_.gate(), std::defer_lock);
+  std::shared_lock shared(keeper_.gate(), std::defer_lock);
+  const auto before = keeper_.login();
+  // SoftHSM 2.6 mixes objects up when a pair is made while other calls are under way.
+  if (Writes(call) || (before != nullptr && before->only)) {
+    alone.lock();
+  } else {
+    shared.lock();
+  }
+  const auto login = keeper_.login();
+  if (login == nullptr) return NoLogin(keeper_.state());
+  if (login != before) return MakeError(Reason::kTokenDown, "the token was logged in to again meanwhile: try again");
+  std::optional<pkcs11::Session> own;
+  if (!login->only) {
+    const auto access = Writes(call) ? pkcs11::Access::kWrite : pkcs11::Access::kRead;
+    auto opened = pkcs11::Session::Open(login->module, login->token.slot, access);
+    if (!opened) return Trouble(*login, opened.error());
+    own.emplace(std::move(*opened));
+  }
+  auto key = std::visit([&](const auto& c) { return Do(*login, own ? *own : login->session, c); }, call);
+  return key ? key : Trouble(*login, key.error());
+}
+
+// Has the login seen to where a call found it in trouble.
+Error KeyCalls::Trouble(const Login& login, const Error& error) {
+  pkcs11::Recovery recovery = pkcs11::RecoveryFor(error);
+  if (recovery == pkcs11::Recovery::kSession && login.only) recovery = pkcs11::Recovery::kLogin;
+  if (recovery == pkcs11::Recovery::kLogin || recovery == pkcs11::Recovery::kModule) {
+    keeper_.Report(login.generation, recovery, error);
+  }
+  return error;
+}
+
+}  // namespace hallmark::tokend

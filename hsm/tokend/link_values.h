@@ -1,0 +1,32 @@
+#pragma once
+
+#include "hsm/link/frame.h"
+#include "hsm/pkcs11/session.h"
+
+// Between what the link says and what pkcs11 says.
+namespace hallmark::tokend {
+
+inline pkcs11::KeyType ToPkcs11(link::KeyType type) {
+  return type == link::KeyType::kRsa ? pkcs11::KeyType::kRsa : pkcs11::KeyType::kEd25519;
+}
+
+// What signerd is told of a failure, beside its CK_RV.
+inline link::Outcome OutcomeOf(const Error& error) {
+  switch (error.reason) {
+    case Reason::kNotFound: return link::Outcome::kKeyUndefined;
+    case Reason::kKeyMissing: return link::Outcome::kKeyMissing;
+    case Reason::kKeyMismatch: return link::Outcome::kKeyMismatch;
+    case Reason::kTokenRefused: return link::Outcome::kTokenRefused;
+    case Reason::kPinRejected: return link::Outcome::kPinRejected;
+    case Reason::kInvalidArgument: return link::Outcome::kInvalid;
+    default: return link::Outcome::kTokenDown;
+  }
+}
+
+// Why nothing can be done in this state of the token, which has no login.
+inline Error NoLogin(link::TokenState state) {
+  const bool pin = state == link::TokenState::kPinRejected;
+  return MakeError(pin ? Reason::kPinRejected : Reason::kTokenDown, "the token is not logged in to");
+}
+
+}  // namespace hallmark::tokend
