@@ -52,7 +52,8 @@ SecretString::~SecretString() {
   ::munmap(page_, kCapacity);
 }
 
-Result<SecretString> ReadSecretFile(const std::filesystem::path& path) {
+// The file's content, as much as there is room for.
+Result<SecretString> SecretString::Read(const std::filesystem::path& path) {
   const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) {
     return MakeError(errno == ENOENT ? Reason::kNotFound : Reason::kIoFailed,
@@ -65,17 +66,31 @@ Result<SecretString> ReadSecretFile(const std::filesystem::path& path) {
   if ((facts.st_mode & (S_IRWXO | S_IWGRP)) != 0) {
     return MakeError(Reason::kConfigInvalid, path.string() + ": other users can reach this secret: chmod 600 it");
   }
-  auto secret = SecretString::Allocate();
+  auto secret = Allocate();
   if (!secret) return secret;
-  std::size_t size = 0;
-  while (size < SecretString::kCapacity) {
-    const ssize_t count = ::read(file.get(), secret->page_ + size, SecretString::kCapacity - size);
+  std::size_t& size = secret->size_;
+  while (size < kCapacity) {
+    const ssize_t count = ::read(file.get(), secret->page_ + size, kCapacity - size);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return MakeError(Reason::kIoFailed, path.string() + ": cannot read: " + std::strerror(errno));
     if (count == 0) break;
     size += static_cast<std::size_t>(count);
   }
-  const std::string_view content(secret->page_, size);
+  return secret;
+}
+
+Result<SecretString> ReadWholeSecretFile(const std::filesystem::path& path) {
+  auto secret = SecretString::Read(path);
+  if (secret && secret->size_ == SecretString::kCapacity) {
+    return MakeError(Reason::kConfigInvalid, path.string() + ": longer than 4095 octets");
+  }
+  return secret;
+}
+
+Result<SecretString> ReadSecretFile(const std::filesystem::path& path) {
+  auto secret = SecretString::Read(path);
+  if (!secret) return secret;
+  const std::string_view content = secret->view();
   secret->size_ = content.substr(0, content.find_first_of("\r\n")).size();
   if (secret->size_ == 0) return MakeError(Reason::kConfigInvalid, path.string() + ": the first line is empty");
   if (secret->size_ > kMaxSecret) return MakeError(Reason::kConfigInvalid, path.string() + ": longer than 1024 octets");

@@ -25,8 +25,10 @@ class SecretString {
 
  private:
   friend Result<SecretString> ReadSecretFile(const std::filesystem::path& path);
+  friend Result<SecretString> ReadWholeSecretFile(const std::filesystem::path& path);
   SecretString(char* page, std::size_t size) : page_(page), size_(size) {}
   static Result<SecretString> Allocate();
+  static Result<SecretString> Read(const std::filesystem::path& path);
   char* page_ = nullptr;
   std::size_t size_ = 0;
 };
@@ -34,5 +36,8 @@ class SecretString {
 // The first line of a file, read straight into locked memory. Refuses an empty one, one over 1,024 octets, and one that
 // other users can read (kConfigInvalid).
 Result<SecretString> ReadSecretFile(const std::filesystem::path& path);
+
+// The same with every line, for a secret that comes with something around it; refuses one over 4,095 octets.
+Result<SecretString> ReadWholeSecretFile(const std::filesystem::path& path);
 
 }  // namespace hallmark
