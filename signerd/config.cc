@@ -10,6 +10,8 @@
 #include "firmware/runtime/config.h"
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/metrics.h"
+#include "signerd/dns/observer.h"
+#include "signerd/dns/tsig_key.h"
 #include "signerd/ledger/retention.h"
 #include "signerd/watch/webhook_post.h"
 
@@ -203,6 +205,37 @@ void ReadWatch(ConfigTable& table, SignerdConfig& config) {
   if (auto webhook = table.OptionalTable("webhook")) ReadWebhook(*webhook, config.webhook);
 }
 
+dns::Nameserver ReadNameserver(ConfigTable& table, const std::string& key) {
+  constexpr std::string_view kServer =
+      "an address, for example \"192.0.2.53\", \"192.0.2.53:5353\" or \"[2001:db8::53]:5353\"";
+  const std::string text = table.String(key, kServer);
+  if (text.empty()) return {};
+  const auto server = dns::ParseNameserver(text);
+  if (server) return *server;
+  table.Reject(key, "found \"" + text + "\"", kServer);
+  return {};
+}
+
+dns::PublisherSettings ReadPublisher(ConfigTable& table) {
+  constexpr std::string_view kName = "a name for the publisher; \"manual\" is always there";
+  constexpr std::string_view kSecret = "a file with the TSIG key, that nobody else can read";
+  dns::PublisherSettings publisher;
+  publisher.name = table.String("name", kName);
+  if (publisher.name == dns::kManualPublisher) table.Reject("name", "found \"manual\"", kName);
+  publisher.server = ReadNameserver(table, "server");
+  publisher.key = table.String("key", "the name of the TSIG key", "");
+  publisher.algorithm = table.String("algorithm", "hmac-sha256 or hmac-sha512", "");
+  if (table.Has("secret_file")) {
+    publisher.secret_file = table.ReadableFile("secret_file", kSecret);
+    if (publisher.secret_file.empty()) return publisher;
+    const auto key = dns::ReadTsigKey(publisher.secret_file, publisher.key, publisher.algorithm);
+    table.Check("secret_file", key ? Ok() : Status(key.error()), kSecret);
+  } else if (!publisher.key.empty() || !publisher.algorithm.empty()) {
+    table.Reject(publisher.key.empty() ? "algorithm" : "key", "there is no secret_file for it", kSecret);
+  }
+  return publisher;
+}
+
 template <class T, class Name>
 void RejectRepeated(std::vector<ConfigTable>& tables, const std::vector<T>& read, const char* key, Name name) {
   std::set<std::string> seen;
@@ -212,6 +245,24 @@ void RejectRepeated(std::vector<ConfigTable>& tables, const std::vector<T>& read
       tables[i].Reject(key, "\"" + value + "\" is used twice", "a different one for each");
     }
   }
+}
+
+void ReadDns(ConfigTable& table, dns::Settings& settings) {
+  constexpr std::string_view kAnchor = "a file with DS or DNSKEY records, as in a zone file";
+  if (table.Has("resolver")) settings.resolver = ReadNameserver(table, "resolver");
+  settings.nameserver_port = static_cast<std::uint16_t>(table.Integer("nameserver_port", 53, 1, 65'535));
+  settings.timeout = std::chrono::milliseconds(table.Integer("timeout_ms", 3000, 100, 60'000));
+  settings.attempts = static_cast<std::uint8_t>(table.Integer("attempts", 2, 1, 10));
+  if (table.Has("trust_anchor")) {
+    settings.trust_anchor = table.ReadableFile("trust_anchor", kAnchor);
+    if (!settings.trust_anchor.empty()) {
+      table.Check("trust_anchor", dns::CheckTrustAnchor(settings.trust_anchor), kAnchor);
+    }
+  }
+  std::vector<ConfigTable> publishers = table.OptionalTables("publisher");
+  for (ConfigTable& publisher : publishers) settings.publishers.push_back(ReadPublisher(publisher));
+  RejectRepeated(publishers, settings.publishers, "name",
+                 [](const auto& publisher) -> const std::string& { return publisher.name; });
 }
 
 }  // namespace
@@ -264,6 +315,7 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
   }
 
   if (auto watch = root.OptionalTable("watch")) ReadWatch(*watch, config);
+  if (auto dns = root.OptionalTable("dns")) ReadDns(*dns, config.dns);
 
   config.ledger.directory = config.state_directory / "ledger";
   config.ledger.origin = DefaultOrigin();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "firmware/runtime/result.h"
+#include "signerd/dns/settings.h"
 #include "signerd/ledger/ledger.h"
 #include "signerd/ledger/recipients.h"
 #include "signerd/operators/operators.h"
@@ -33,6 +34,7 @@ struct SignerdConfig {
   ledger::LedgerConfig ledger;
   std::int64_t keep_days = 0;  // of the ledger's records, where no operator has set it; 0: for ever
   ledger::Recipients::Mode recipients = ledger::Recipients::Mode::kHashed;
+  dns::Settings dns;
   std::vector<tokens::TokenConfig> tokens;  // at least one; the first is the default
 };
 

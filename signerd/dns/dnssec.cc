@@ -236,8 +236,8 @@ std::vector<const ldns_rr*> AnchorsFor(const ldns_rr_list* anchors, const ldns_r
 
 Result<Records> ParseTrustAnchors(std::string_view content) {
   const auto invalid = [](std::size_t line, const std::string& what) {
-    return MakeError(Reason::kConfigInvalid, "line " + std::to_string(line) + ": " + what +
-                                                 "; expected a DS or DNSKEY record on one line, as in a zone file");
+    return MakeError(Reason::kConfigInvalid,
+                     "line " + std::to_string(line) + ": " + what + ": each line is to be a DS or DNSKEY record");
   };
   Records anchors(ldns_rr_list_new());
   for (std::size_t number = 1; !content.empty(); ++number) {

@@ -151,6 +151,11 @@ bool AllHaveNone(const Observation& observation) {
                      [](const ServerAnswer& answer) { return answer.kind == ServerAnswer::Kind::kNone; });
 }
 
+Status CheckTrustAnchor(const std::filesystem::path& file) {
+  const auto anchors = ReadTrustAnchors(file);
+  return anchors ? Ok() : Status(anchors.error());
+}
+
 Observer::Observer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Observer::Observer(Observer&&) noexcept = default;
 Observer& Observer::operator=(Observer&&) noexcept = default;

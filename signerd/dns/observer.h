@@ -61,6 +61,9 @@ bool AllHave(const Observation& observation, const std::string& value);
 // Whether each server says that there is no record.
 bool AllHaveNone(const Observation& observation);
 
+// Whether the file will do as a trust anchor: kConfigInvalid, kNotFound, kIoFailed. Any thread.
+Status CheckTrustAnchor(const std::filesystem::path& file);
+
 // Asks every authoritative server of a name directly, over UDP and TCP and all at once, and follows CNAME and DNAME,
 // each at the servers of its own zone.
 //

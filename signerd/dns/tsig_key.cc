@@ -11,8 +11,7 @@ namespace {
 
 constexpr std::size_t kLeastOctets = 16;  // a shorter secret can be guessed
 constexpr std::string_view kBlank = " \t\r\n";
-constexpr std::string_view kForms =
-    "expected the secret in base64, a key clause as tsig-keygen prints it, or ALGORITHM:NAME:SECRET";
+constexpr std::string_view kForms = ": give it in base64, as a key clause of tsig-keygen, or as ALGORITHM:NAME:SECRET";
 
 Error Invalid(const std::string& what) { return MakeError(Reason::kConfigInvalid, what); }
 
@@ -52,7 +51,7 @@ std::optional<std::vector<std::string_view>> Words(std::string_view text) {
 // key NAME { algorithm A; secret S; };
 Result<Parts> ParseClause(std::string_view content) {
   const auto malformed =
-      Invalid("a malformed key clause; expected key \"NAME\" { algorithm ALGORITHM; secret \"BASE64\"; };");
+      Invalid("a malformed key clause: it looks like key \"NAME\" { algorithm ALGORITHM; secret \"BASE64\"; };");
   const auto words = Words(content);
   if (!words || words->size() < 10 || (*words)[2] != "{") return malformed;
   Parts parts;
@@ -75,11 +74,11 @@ Result<Parts> ParseParts(std::string_view content) {
   if (line.starts_with('#')) line = Trim(line.substr(1));
   const std::size_t first = line.find(':');
   if (first == std::string_view::npos) {
-    if (line.size() != content.size()) return Invalid("more than one line; " + std::string(kForms));
+    if (line.size() != content.size()) return Invalid("more than one line" + std::string(kForms));
     return Parts{{}, {}, line};
   }
   const std::size_t second = line.find(':', first + 1);
-  if (second == std::string_view::npos) return Invalid("no TSIG key; " + std::string(kForms));
+  if (second == std::string_view::npos) return Invalid("no TSIG key" + std::string(kForms));
   return Parts{line.substr(first + 1, second - first - 1), line.substr(0, first), line.substr(second + 1)};
 }
 
@@ -105,11 +104,10 @@ Result<std::string> Agreed(const char* what, std::string_view in_file, const std
 
 Status CheckSecret(std::string_view secret) {
   auto octets = Base64Decode(secret);
-  if (!octets) return Invalid("the secret is no base64; " + std::string(kForms));
+  if (!octets) return Invalid("the secret is no base64" + std::string(kForms));
   const std::size_t size = octets->size();
   ::explicit_bzero(octets->data(), size);
-  if (size < kLeastOctets)
-    return Invalid("the secret has only " + std::to_string(size) + " octets; expected 16 or more");
+  if (size < kLeastOctets) return Invalid("the secret has only " + std::to_string(size) + " octets: use 16 or more");
   return Ok();
 }
 
@@ -128,7 +126,7 @@ Result<TsigKey> ParseTsigKey(std::string_view content, const std::string& name, 
   const auto agreed_algorithm = Agreed("algorithm", parts->algorithm, algorithm);
   if (!agreed_algorithm) return agreed_algorithm.error();
   if (*agreed_algorithm != "hmac-sha256" && *agreed_algorithm != "hmac-sha512") {
-    return Invalid("the algorithm is \"" + *agreed_algorithm + "\"; expected hmac-sha256 or hmac-sha512");
+    return Invalid("the algorithm is \"" + *agreed_algorithm + "\": use hmac-sha256 or hmac-sha512");
   }
   if (const Status good = CheckSecret(parts->secret); !good) return good.error();
   auto secret = SecretString::Create(parts->secret);

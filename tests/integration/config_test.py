@@ -43,6 +43,8 @@ def token_uri(change):
 
 TOKEN = '[[token]]\nname = "{}"\nmodule = "/usr/lib/softhsm/libsofthsm2.so"\nuri = "pkcs11:token=x?pin-source=file:/dev/null"\n'
 
+PUBLISHER = '[[dns.publisher]]\nname = "{}"\nserver = "127.0.0.1:53"\n'
+
 # name: (change, key that the error names, text that stands on that line of the file, what is in the error)
 BROKEN = {
     "unknown table": (add("[sining]\nlisten = \"127.0.0.1:1\""), "sining", "[sining]", "unknown"),
@@ -80,6 +82,17 @@ BROKEN = {
     "two tokens of a name": (add(TOKEN.format("softhsm")), "token[1].name", 'name = "softhsm"', "softhsm"),
     "identity of no kind": (section("admin", "first_officers", '["r2.example"]'), "admin.first_officers", "first_officers", "dns:"),
     "number for the policy": (section("state", "initial_policy", "1"), "state.initial_policy", "initial_policy = 1", "whole number"),
+    "resolver by name": (add('[dns]\nresolver = "dns.example.com"'), "dns.resolver", "resolver", "dns.example.com"),
+    "trust anchor that is none": (add('[dns]\ntrust_anchor = "hallmark.toml"'), "dns.trust_anchor", "trust_anchor", "line 1"),
+    "publisher without a server": (add('[[dns.publisher]]\nname = "primary"'), "dns.publisher[0].server", "[[dns.publisher]]", "missing"),
+    "publisher of the name that is built in": (add(PUBLISHER.format("manual")), "dns.publisher[0].name", "name", "manual"),
+    "two publishers of a name": (add(PUBLISHER.format("p") + PUBLISHER.format("p")), "dns.publisher[1].name", "name", "used twice"),
+    "publisher by name": (add('[[dns.publisher]]\nname = "p"\nserver = "ns1.example.com"'), "dns.publisher[0].server", "server", "ns1.example.com"),
+    "TSIG key without a secret": (add(PUBLISHER.format("p") + 'key = "k"'), "dns.publisher[0].key", "key", "no secret_file"),
+    "TSIG secret that others can read": (add(PUBLISHER.format("p") + 'secret_file = "hallmark.toml"'), "dns.publisher[0].secret_file",
+                                         "secret_file", "other users"),
+    "TSIG secret that is not there": (add(PUBLISHER.format("p") + 'secret_file = "none.key"'), "dns.publisher[0].secret_file",
+                                      "secret_file", "none.key"),
     "unknown level": (section("log", "level", '"loud"'), "log.level", "level", "loud"),
     "environment of numbers": (section("token", "environment", "{ A = 1 }"), "token[0].environment", "environment", "whole number"),
 }
@@ -166,6 +179,25 @@ class ConfigTest(unittest.TestCase):
         for cwd in ("/", self.hallmark.folder, "/usr"):
             with self.subTest(cwd):
                 self.assertEqual(self.check(self.text, cwd).returncode, 0)
+
+    def test_publisher_with_its_key(self):
+        secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+        key = self.hallmark.folder / "tsig.key"
+        anchor = self.hallmark.folder / "anchor.zone"
+        anchor.write_text(f"; the root's\n. IN DS 20326 8 2 {'E0' * 32}\n")
+        text = add('[dns]\nresolver = "127.0.0.1:5353"\ntrust_anchor = "anchor.zone"\n' + PUBLISHER.format("primary") +
+                   'algorithm = "hmac-sha256"\nkey = "writer"\nsecret_file = "tsig.key"')(self.text)
+        for form, code, said in ((secret, 0, ""), (f'key "writer" {{\n algorithm hmac-sha256;\n secret "{secret}";\n}};\n', 0, ""),
+                                 (f"# hmac-sha256:writer:{secret}\nkey:\n  - id: writer\n", 0, ""),
+                                 (f'key "other" {{ algorithm hmac-sha256; secret "{secret}"; }};', 1, '"other"'),
+                                 (secret[:12], 1, "only 9 octets"), (secret[:-3], 1, "no base64")):
+            with self.subTest(form):
+                key.touch(mode=0o600)
+                key.write_text(form)
+                run = self.check(text)
+                self.assertEqual(run.returncode, code, run.stderr)
+                self.assertIn(said, run.stderr)
+                self.assertNotIn(secret[:12], run.stderr)
 
     def test_file_that_is_not_there(self):
         run = subprocess.run([deployment.BIN / "signerd", "--config", "/nonexistent/hallmark.toml", "--check"],
