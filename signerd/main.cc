@@ -18,7 +18,9 @@
 #include "signerd/checkpoint_key.h"
 #include "signerd/config.h"
 #include "signerd/initial_policy.h"
+#include "signerd/key_records.h"
 #include "signerd/keys/key_manager.h"
+#include "signerd/keys/schedule.h"
 #include "signerd/ledger/indexer.h"
 #include "signerd/ledger/ledger.h"
 #include "signerd/ledger/retention.h"
@@ -32,6 +34,7 @@
 #include "signerd/service/listener.h"
 #include "signerd/service/operator_service.h"
 #include "signerd/service/policy_service.h"
+#include "signerd/service/rotation_service.h"
 #include "signerd/service/signing_service.h"
 #include "signerd/store/store.h"
 #include "signerd/system_metrics.h"
@@ -167,6 +170,11 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   pipeline::Pipeline pipeline(watched, tokens, clock, current, quotas, **ledger, *recipients,
                               [&](std::uint64_t sequence) { return indexer->Record(sequence); });
   keys::KeyManager keys(**store, signer, clock, publish);
+  const auto records = KeyRecords::Open(config.dns, clock);
+  if (!records) return records.error();
+  keys::Rotator rotator({**store, signer, **records, **records, clock, publish}, keys.locks());
+  keys::Schedule schedule([&](const std::string& domain) { return rotator.Tick(domain); }, clock);
+  const auto poke = [&](const std::string& domain) { schedule.Poke(domain); };
   auto signing_transport = service::Transport::Open("signing", config.signing, current, clock);
   if (!signing_transport) return signing_transport.error();
   auto admin_transport = service::Transport::Open("admin", config.admin, current, clock);
@@ -182,7 +190,8 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   service::AdminGate gate({**admin_transport, **operators, **approvals, journal});
   service::OperatorService operator_service({gate, **operators, **approvals});
   service::AdminService admin_service(
-      {gate, **store, keys, current, pipeline, tokens, clock, publish, HALLMARK_VERSION});
+      {gate, **store, keys, rotator, current, pipeline, tokens, clock, publish, poke, HALLMARK_VERSION});
+  service::RotationService rotation_service({gate, **store, rotator, **records, signer, clock, poke});
   service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
   service::CertificateService certificate_service({gate, **store, current, transport_watch, clock, publish});
   service::LedgerService ledger_service({gate, **ledger, *indexer, **retention, *recipients, [&] {
@@ -202,14 +211,15 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   if (!done) log::warn("answers given before this start are not known again: {}", done.error().message);
 
   tokens.Start();
+  for (const auto& [name, domain] : current.Get()->domains) schedule.Poke(name);
   (*ledger)->Start(checkpoint_key);
   auto signing = service::Listener::Start(**signing_transport, {&signing_service}, "hallmark.signing.v1.SigningService",
                                           config.message_octets);
   if (!signing) return signing.error();
-  auto admin = service::Listener::Start(
-      **admin_transport,
-      {&admin_service, &policy_service, &certificate_service, &operator_service, &ledger_service, &alert_service},
-      "hallmark.admin.v1.AdminService", kAdminMessageOctets);
+  auto admin = service::Listener::Start(**admin_transport,
+                                        {&admin_service, &policy_service, &certificate_service, &operator_service,
+                                         &ledger_service, &alert_service, &rotation_service},
+                                        "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
   auto metrics = StartMetrics(config.metrics_listen, tap, watcher,
                               {pipeline, tokens, **ledger, quotas, current, transport_watch, clock});
@@ -226,6 +236,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   metrics->reset();
   watcher.Stop();
   (*admin)->Stop(deadline);
+  schedule.Stop();
   (*ledger)->StopCheckpoints();  // the last one is signed while there is a token
   tokens.Stop();
   log::info("stopped");

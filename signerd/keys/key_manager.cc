@@ -2,11 +2,10 @@
 
 #include <openssl/rand.h>
 
-#include <ctime>
-
 #include "firmware/runtime/encoding.h"
 #include "signerd/dkim/algorithm.h"
 #include "signerd/dkim/author.h"
+#include "signerd/keys/rotation_policy.h"
 
 namespace hallmark::keys {
 namespace {
@@ -15,12 +14,7 @@ constexpr std::size_t kIdOctets = 16;
 
 // "r20260131": the date says when it was made, and sorts.
 std::string DatedSelector(dkim::Algorithm algorithm, std::chrono::sys_seconds now) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
-  std::tm utc{};
-  ::gmtime_r(&seconds, &utc);
-  char date[16];
-  std::strftime(date, sizeof date, "%Y%m%d", &utc);
-  return (algorithm == dkim::Algorithm::kRsaSha256 ? "r" : "e") + std::string(date);
+  return (algorithm == dkim::Algorithm::kRsaSha256 ? "r" : "e") + DateText(now);
 }
 
 std::string KeyName(const std::string& domain, const std::string& selector) {
@@ -32,8 +26,8 @@ const char* Participle(Act act) {
     case Act::kActivate: return "activated";
     case Act::kRetire: return "retired";
     case Act::kRevoke: return "revoked";
+    default: return "changed";
   }
-  return "";
 }
 
 Error CannotBe(const snapshot::Key& key, Act act) {
@@ -42,7 +36,33 @@ Error CannotBe(const snapshot::Key& key, Act act) {
                                                (act == Act::kRevoke ? ": retire it first" : ""));
 }
 
+// How long an operator's act waits for a step that is being made.
+constexpr std::chrono::seconds kLockWait{10};
+
 }  // namespace
+
+Result<Bytes> NewCkaId() {
+  Bytes id(kIdOctets);
+  if (RAND_bytes(id.data(), static_cast<int>(id.size())) == 1) return id;
+  return MakeError(Reason::kInternal, "no random octets for the key's CKA_ID");
+}
+
+Result<std::shared_ptr<const dkim::PublicKey>> UsablePublicKey(const TokenKey& described) {
+  auto public_key = dkim::PublicKey::FromSpki(described.spki);
+  if (!public_key) return public_key.error();
+  const dkim::AlgorithmInfo& info = dkim::InfoOf(public_key->algorithm());
+  if (public_key->bits() < info.minimum_signing_bits) {
+    return MakeError(Reason::kInvalidArgument, std::string(info.name) + " needs a key of at least " +
+                                                   std::to_string(info.minimum_signing_bits) + " bits; this one has " +
+                                                   std::to_string(public_key->bits()));
+  }
+  if (described.extractable || !described.sensitive) {
+    return MakeError(Reason::kTokenRefused,
+                     "the private key can leave the token (CKA_EXTRACTABLE or not CKA_SENSITIVE): "
+                     "make one that cannot");
+  }
+  return std::make_shared<const dkim::PublicKey>(std::move(*public_key));
+}
 
 Result<std::string> KeyManager::ChooseSelector(const std::string& domain, const std::string& wanted,
                                                dkim::Algorithm algorithm) {
@@ -83,10 +103,9 @@ Result<snapshot::Key> KeyManager::Generate(const std::string& domain, const std:
   key.domain = domain;
   key.selector = *chosen;
   key.token = *where;
-  key.cka_id.resize(kIdOctets);
-  if (RAND_bytes(key.cka_id.data(), static_cast<int>(key.cka_id.size())) != 1) {
-    return MakeError(Reason::kInternal, "no random octets for the key's CKA_ID");
-  }
+  auto id = NewCkaId();
+  if (!id) return id.error();
+  key.cka_id = std::move(*id);
   const auto described = signer_.Generate(*where, spec, key.cka_id, KeyName(domain, *chosen));
   if (!described) return described.error();
   auto recorded = Record(key, *described);
@@ -118,20 +137,9 @@ Result<snapshot::Key> KeyManager::Adopt(const std::string& domain, const std::st
 }
 
 Result<snapshot::Key> KeyManager::Record(snapshot::Key key, const TokenKey& described) {
-  auto public_key = dkim::PublicKey::FromSpki(described.spki);
+  auto public_key = UsablePublicKey(described);
   if (!public_key) return public_key.error();
-  const dkim::AlgorithmInfo& info = dkim::InfoOf(public_key->algorithm());
-  if (public_key->bits() < info.minimum_signing_bits) {
-    return MakeError(Reason::kInvalidArgument, std::string(info.name) + " needs a key of at least " +
-                                                   std::to_string(info.minimum_signing_bits) + " bits; this one has " +
-                                                   std::to_string(public_key->bits()));
-  }
-  if (described.extractable || !described.sensitive) {
-    return MakeError(Reason::kTokenRefused,
-                     "the private key can leave the token (CKA_EXTRACTABLE or not CKA_SENSITIVE): "
-                     "make one that cannot");
-  }
-  key.public_key = std::make_shared<const dkim::PublicKey>(std::move(*public_key));
+  key.public_key = std::move(*public_key);
   key.state = snapshot::KeyState::kGenerated;
   key.created = key.state_since = clock_.Now();
   const Status inserted = store_.InsertKey(key);
@@ -139,17 +147,19 @@ Result<snapshot::Key> KeyManager::Record(snapshot::Key key, const TokenKey& desc
   return key;
 }
 
-Result<snapshot::Key> KeyManager::Activate(const std::string& domain, const std::string& selector) {
+Result<snapshot::Key> KeyManager::Activate(const std::string& domain, const std::string& selector,
+                                           const std::string& by) {
   auto key = store_.GetKey(domain, selector);
   if (!key) return key;
   // A key that cannot sign here and now must not become one that mail depends on.
   const dkim::Digest probe = {0x48, 0x61, 0x6c, 0x6c, 0x6d, 0x61, 0x72, 0x6b};
   const auto signature = signer_.Sign(std::make_shared<const snapshot::Key>(*key), probe);
   if (!signature) return signature.error();
-  return Change(domain, selector, Act::kActivate);
+  return Change(domain, selector, Act::kActivate, by);
 }
 
-Result<snapshot::Key> KeyManager::Retire(const std::string& domain, const std::string& selector, bool allow_last) {
+Result<snapshot::Key> KeyManager::Retire(const std::string& domain, const std::string& selector, bool allow_last,
+                                         const std::string& by) {
   const auto row = store_.GetDomain(domain);
   if (!row) return row.error();
   const auto key = store_.GetKey(domain, selector);
@@ -159,7 +169,7 @@ Result<snapshot::Key> KeyManager::Retire(const std::string& domain, const std::s
                      selector + " is the last active key of " + domain +
                          ": its mail would be refused; activate another first, or say that it may");
   }
-  return Change(domain, selector, Act::kRetire);
+  return Change(domain, selector, Act::kRetire, by);
 }
 
 Status KeyManager::CanRevoke(const std::string& domain, const std::string& selector) {
@@ -169,22 +179,40 @@ Status KeyManager::CanRevoke(const std::string& domain, const std::string& selec
   return Ok();
 }
 
-Result<snapshot::Key> KeyManager::Revoke(const std::string& domain, const std::string& selector) {
-  return Change(domain, selector, Act::kRevoke);
+Result<snapshot::Key> KeyManager::Revoke(const std::string& domain, const std::string& selector,
+                                         const std::string& by) {
+  return Change(domain, selector, Act::kRevoke, by);
 }
 
-Result<snapshot::Key> KeyManager::Change(const std::string& domain, const std::string& selector, Act act) {
-  auto key = store_.GetKey(domain, selector);
-  if (!key) return key;
-  const auto next = Next(key->state, act);
-  if (!next) return CannotBe(*key, act);
+Result<snapshot::Key> KeyManager::Change(const std::string& domain, const std::string& selector, Act act,
+                                         const std::string& by) {
+  const auto guard = locks_.Acquire(domain, kLockWait);
+  if (!guard) return MakeError(Reason::kStateConflict, "a step of the rotation of " + domain + " is made: try again");
+  auto life = store_.GetKeyLife(domain, selector);
+  if (!life) return life.error();
+  snapshot::Key& key = life->key;
+  const snapshot::KeyState from = key.state;
+  const auto next = Next(from, act);
+  if (!next) return CannotBe(key, act);
+  if (act == Act::kActivate) {
+    // Once a step is announced, its record may be changed already.
+    const auto going = store_.IsPlanned(domain, selector, std::string(StateName(snapshot::KeyState::kRevoked)));
+    if (!going) return going.error();
+    if (*going) return MakeError(Reason::kStateConflict, KeyName(domain, selector) + " is being revoked");
+  }
   const auto now = clock_.Now();
-  const Status changed = store_.ChangeKeyState(domain, selector, key->state, *next, now);
+  key.state = *next;
+  key.state_since = now;
+  if (act == Act::kRevoke) key.record = snapshot::RecordState::kUnretentive;
+  store::RotationCommit commit;
+  commit.domain = domain;
+  commit.events.push_back(
+      {0, domain, selector, "key", std::string(StateName(from)), std::string(StateName(*next)), now, now, by, ""});
+  commit.keys.push_back({*life, from});
+  const Status changed = store_.CommitRotation(commit);
   if (!changed) return changed.error();
   const Status published = publish_();
   if (!published) return published.error();
-  key->state = *next;
-  key->state_since = now;
   return key;
 }
 

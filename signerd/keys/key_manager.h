@@ -6,6 +6,7 @@
 
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/result.h"
+#include "signerd/keys/domain_locks.h"
 #include "signerd/keys/transitions.h"
 #include "signerd/snapshot/snapshot.h"
 #include "signerd/store/store.h"
@@ -24,7 +25,7 @@ struct TokenKey {
   bool extractable = true;
 };
 
-// What keys needs of the tokens; main.cc supplies it. Calls wait for the token; from the admin thread only.
+// What keys needs of the tokens; main.cc supplies it. Calls wait for the token; any thread.
 class Signer {
  public:
   virtual ~Signer() = default;
@@ -41,8 +42,14 @@ class Signer {
   virtual Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) = 0;
 };
 
-// The life of a key. Each call is persisted before it returns, and publishes a new snapshot. Called from the admin
-// thread only. Errors: kNotFound, kAlreadyExists, kStateConflict, kInvalidArgument, the token's and the store's.
+// The parsed public part of a pair that may sign: large enough, and its private part cannot leave the token.
+Result<std::shared_ptr<const dkim::PublicKey>> UsablePublicKey(const TokenKey& described);
+// Random.
+Result<Bytes> NewCkaId();
+
+// What operators do to single keys; rotator.h has what happens by itself. Each call is persisted before it returns, and
+// publishes a new snapshot. Called from the admin thread only. Errors: kNotFound, kAlreadyExists, kStateConflict,
+// kInvalidArgument, the token's and the store's.
 class KeyManager {
  public:
   // `publish` makes and swaps in a snapshot of the store.
@@ -54,24 +61,30 @@ class KeyManager {
                                  const std::string& token);
   Result<snapshot::Key> Adopt(const std::string& domain, const std::string& selector, const std::string& token,
                               const Bytes& cka_id);
-  Result<snapshot::Key> Activate(const std::string& domain, const std::string& selector);
+  // `by`, here and below: who is named in the key's history.
+  Result<snapshot::Key> Activate(const std::string& domain, const std::string& selector, const std::string& by);
   // Refuses the last active key of the domain unless `allow_last`.
-  Result<snapshot::Key> Retire(const std::string& domain, const std::string& selector, bool allow_last);
+  Result<snapshot::Key> Retire(const std::string& domain, const std::string& selector, bool allow_last,
+                               const std::string& by);
   // kStateConflict, with a sentence, where Revoke would be refused.
   Status CanRevoke(const std::string& domain, const std::string& selector);
   // For good.
-  Result<snapshot::Key> Revoke(const std::string& domain, const std::string& selector);
+  Result<snapshot::Key> Revoke(const std::string& domain, const std::string& selector, const std::string& by);
+
+  // Shared with the rotation, so that no key is changed from two sides.
+  DomainLocks& locks() { return locks_; }
 
  private:
   Result<std::string> ChooseSelector(const std::string& domain, const std::string& wanted, dkim::Algorithm algorithm);
   Result<std::string> ChooseToken(const std::string& wanted) const;
   Result<snapshot::Key> Record(snapshot::Key key, const TokenKey& described);
-  Result<snapshot::Key> Change(const std::string& domain, const std::string& selector, Act act);
+  Result<snapshot::Key> Change(const std::string& domain, const std::string& selector, Act act, const std::string& by);
 
   store::Store& store_;
   Signer& signer_;
   const Clock& clock_;
   std::function<Status()> publish_;
+  DomainLocks locks_;
 };
 
 }  // namespace hallmark::keys

@@ -9,7 +9,7 @@
 // The one table of what a key may become.
 namespace hallmark::keys {
 
-enum class Act : std::uint8_t { kActivate, kRetire, kRevoke };
+enum class Act : std::uint8_t { kPublish, kConfirm, kDoubt, kActivate, kRetire, kRevoke, kWithdraw, kDestroy };
 
 struct Transition {
   Act act;
@@ -21,7 +21,9 @@ std::span<const Transition> Transitions();
 // The state that `act` brings a key to from `from`; nothing when it is not allowed.
 std::optional<snapshot::KeyState> Next(snapshot::KeyState from, Act act);
 
-// "GENERATED", "ACTIVE", "RETIRING", "REVOKED".
+// "GENERATED", "PUBLISHED", ...
 std::string_view StateName(snapshot::KeyState state);
+// "ABSENT", "RUMOURED", "VISIBLE", "UNRETENTIVE".
+std::string_view StateName(snapshot::RecordState state);
 
 }  // namespace hallmark::keys

@@ -113,6 +113,8 @@ admin::Key ToApi(const snapshot::Key& key) {
   out.set_public_key(spki.data(), spki.size());
   *out.mutable_create_time() = ToApi(key.created);
   *out.mutable_state_time() = ToApi(key.state_since);
+  out.set_record_state(ToApi(key.record));
+  out.set_exposed(key.exposed);
   return out;
 }
 

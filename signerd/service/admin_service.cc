@@ -12,9 +12,6 @@
 namespace hallmark::service {
 namespace {
 
-// How long resolvers may keep a key record: long enough to be cached, short enough to be corrected.
-constexpr int kRecordTtl = 3600;
-
 template <class T, class Message>
 Status Give(const Result<T>& result, Message* message) {
   if (!result) return result.error();
@@ -66,7 +63,9 @@ AdminService::Reactor* AdminService::CreateDomain(Context* context, const admin:
     const auto profile = KnownProfile(request->profile());
     if (!profile) return profile.error();
     const Status inserted = parts_.store.InsertDomain({*name, *profile, parts_.clock.Now()});
-    return inserted ? PublishAndRead(*name, response) : inserted;
+    if (!inserted) return inserted;
+    parts_.poke(*name);
+    return PublishAndRead(*name, response);
   });
 }
 
@@ -156,19 +155,31 @@ AdminService::Reactor* AdminService::ListKeys(Context* context, const admin::Lis
 
 AdminService::Reactor* AdminService::ActivateKey(Context* context, const admin::ActivateKeyRequest* request,
                                                  admin::Key* response) {
-  return parts_.gate.Run(context, {"ActivateKey", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
-    const auto domain = dkim::NormalizeDomain(request->domain());
-    if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
-    return Give(parts_.keys.Activate(*domain, request->selector()), response);
-  });
+  return parts_.gate.Run(
+      context, {"ActivateKey", Role::kOperator}, *request, [=, this](const Caller& caller) -> Status {
+        const auto domain = dkim::NormalizeDomain(request->domain());
+        if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
+        const auto key = parts_.store.GetKey(*domain, request->selector());
+        if (!key) return key.error();
+        if (!request->unpublished() && keys::Next(key->state, keys::Act::kActivate)) {
+          const Status published = parts_.rotator.CheckPublished(*domain, request->selector());
+          if (!published) return published;
+        }
+        const Status done = Give(parts_.keys.Activate(*domain, request->selector(), caller.name), response);
+        parts_.poke(*domain);
+        return done;
+      });
 }
 
 AdminService::Reactor* AdminService::RetireKey(Context* context, const admin::RetireKeyRequest* request,
                                                admin::Key* response) {
-  return parts_.gate.Run(context, {"RetireKey", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
+  return parts_.gate.Run(context, {"RetireKey", Role::kOperator}, *request, [=, this](const Caller& caller) -> Status {
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
-    return Give(parts_.keys.Retire(*domain, request->selector(), request->allow_last()), response);
+    const Status done =
+        Give(parts_.keys.Retire(*domain, request->selector(), request->allow_last(), caller.name), response);
+    parts_.poke(*domain);
+    return done;
   });
 }
 
@@ -180,7 +191,10 @@ Status AdminService::DoRevokeKey(const Caller& caller, const admin::RevokeKeyReq
     may = parts_.gate.RequireApproval(caller, "revokes the key " + request.selector() + " of " + *domain +
                                                   ", after which nothing that it signed verifies");
   }
-  return may ? Give(parts_.keys.Revoke(*domain, request.selector()), response) : may;
+  if (!may) return may;
+  may = Give(parts_.keys.Revoke(*domain, request.selector(), caller.name), response);
+  parts_.poke(*domain);
+  return may;
 }
 
 AdminService::Reactor* AdminService::RevokeKey(Context* context, const admin::RevokeKeyRequest* request,
@@ -243,19 +257,20 @@ AdminService::Reactor* AdminService::GetDnsRecords(Context* context, const admin
     admin::Domain domain;
     const Status exists = ReadDomain(request->domain(), &domain);
     if (!exists) return exists;
-    constexpr std::int64_t kAll = -1;  // SQLite: no limit
-    const auto keys = parts_.store.ListKeys(domain.name(), {"", kAll});
-    if (!keys) return keys.error();
-    for (const snapshot::Key& key : *keys) {
+    const auto view = parts_.rotator.View(domain.name());
+    if (!view) return view.error();
+    for (const store::KeyLife& life : view->life.keys) {
+      if (life.key.state == snapshot::KeyState::kWithdrawn) continue;
       admin::DnsRecord& record = *response->add_records();
-      record.set_name(key.selector + "._domainkey." + key.domain);
+      record.set_name(life.published_name.empty() ? keys::PublishedName(life.key, view->policy) : life.published_name);
       record.set_type("TXT");
-      record.set_value(key.state == snapshot::KeyState::kRevoked ? dkim::RevokedKeyRecordValue(*key.public_key)
-                                                                 : dkim::KeyRecordValue(*key.public_key));
-      record.set_zone_file_line(record.name() + ". " + std::to_string(kRecordTtl) + " IN TXT " +
+      record.set_value(life.key.state == snapshot::KeyState::kRevoked
+                           ? dkim::RevokedKeyRecordValue(*life.key.public_key)
+                           : dkim::KeyRecordValue(*life.key.public_key));
+      record.set_zone_file_line(record.name() + ". " + std::to_string(view->policy.record_ttl.count()) + " IN TXT " +
                                 dkim::ZoneFileTxt(record.value()));
-      record.set_selector(key.selector);
-      record.set_state(ToApi(key.state));
+      record.set_selector(life.key.selector);
+      record.set_state(ToApi(life.key.state));
     }
     return Ok();
   });

@@ -9,7 +9,7 @@
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/result.h"
 #include "hallmark/admin/v1/admin.grpc.pb.h"
-#include "signerd/keys/key_manager.h"
+#include "signerd/keys/rotator.h"
 #include "signerd/pipeline/pipeline.h"
 #include "signerd/service/admin_gate.h"
 #include "signerd/snapshot/snapshot.h"
@@ -27,11 +27,13 @@ class AdminService final : public admin::AdminService::CallbackService {
     AdminGate& gate;
     store::Store& store;
     keys::KeyManager& keys;
+    keys::Rotator& rotator;
     const snapshot::Current& snapshot;
     const pipeline::Pipeline& pipeline;
     tokens::TokenSet& tokens;
     const Clock& clock;
-    std::function<Status()> publish;  // makes the store's state the current snapshot
+    std::function<Status()> publish;                      // makes the store's state the current snapshot
+    std::function<void(const std::string& domain)> poke;  // has its rotation looked at soon
     std::string version;
   };
   // Says to the gate how approved requests are carried out.

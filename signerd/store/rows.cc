@@ -68,6 +68,8 @@ Result<snapshot::Key> ReadKey(const Statement& row) {
   key.state = static_cast<snapshot::KeyState>(row.Integer(5));
   key.created = ReadTime(row, 6);
   key.state_since = ReadTime(row, 7);
+  key.record = static_cast<snapshot::RecordState>(row.Integer(8));
+  key.exposed = row.Integer(9) != 0;
   return key;
 }
 

@@ -15,7 +15,7 @@
 namespace hallmark::store {
 
 inline constexpr char kSelectKey[] =
-    "SELECT domain, selector, token, cka_id, public_key, state, created, state_since FROM key ";
+    "SELECT domain, selector, token, cka_id, public_key, state, created, state_since, record_state, exposed FROM key ";
 
 inline std::int64_t WriteTime(std::chrono::sys_seconds time) { return time.time_since_epoch().count(); }
 inline std::chrono::sys_seconds ReadTime(const Statement& row, int column) {

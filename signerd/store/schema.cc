@@ -143,6 +143,71 @@ CREATE TABLE watch_profile (
   profile BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 )",
+    // The life of keys. Times of 0 are none; `set_number` is the set of keys that rotate together, 0 for those made by
+    // hand; an event with done 0 was planned and is not done.
+    R"(
+ALTER TABLE key ADD COLUMN record_state INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE key ADD COLUMN exposed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE key ADD COLUMN set_number INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE key ADD COLUMN fate INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE key ADD COLUMN visible_since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE key ADD COLUMN longest_ttl INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE key ADD COLUMN negative_ttl INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE key ADD COLUMN publisher TEXT NOT NULL DEFAULT '';
+ALTER TABLE key ADD COLUMN published_name TEXT NOT NULL DEFAULT '';
+CREATE TABLE planned_key (
+  domain TEXT NOT NULL REFERENCES domain(name),
+  selector TEXT NOT NULL,
+  token TEXT NOT NULL,
+  cka_id BLOB NOT NULL,
+  algorithm INTEGER NOT NULL,
+  bits INTEGER NOT NULL,
+  set_number INTEGER NOT NULL,
+  PRIMARY KEY (domain, selector)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE rotation (
+  domain TEXT PRIMARY KEY REFERENCES domain(name),
+  paused INTEGER NOT NULL,
+  pause_reason TEXT NOT NULL,
+  wanted INTEGER NOT NULL,
+  wanted_by TEXT NOT NULL,
+  wanted_since INTEGER NOT NULL,
+  emergency INTEGER NOT NULL,
+  last_set INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE rotation_policy (
+  domain TEXT PRIMARY KEY,
+  on_demand INTEGER NOT NULL,
+  algorithms TEXT NOT NULL,
+  lifetime INTEGER NOT NULL,
+  propagation INTEGER NOT NULL,
+  retire INTEGER NOT NULL,
+  revoked INTEGER NOT NULL,
+  trash INTEGER NOT NULL,
+  record_ttl INTEGER NOT NULL,
+  selector TEXT NOT NULL,
+  publisher TEXT NOT NULL,
+  delegation TEXT NOT NULL,
+  token TEXT NOT NULL,
+  backup_waiver TEXT NOT NULL,
+  backup_waived_by TEXT NOT NULL,
+  backup_waived INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE key_event (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  domain TEXT NOT NULL,
+  selector TEXT NOT NULL,
+  axis TEXT NOT NULL,
+  from_state TEXT NOT NULL,
+  to_state TEXT NOT NULL,
+  planned INTEGER NOT NULL,
+  done INTEGER NOT NULL,
+  by TEXT NOT NULL,
+  note TEXT NOT NULL
+) STRICT;
+CREATE INDEX key_event_domain ON key_event (domain, id);
+CREATE UNIQUE INDEX key_event_planned ON key_event (domain, selector, axis, to_state) WHERE done = 0;
+)",
 };
 
 }  // namespace

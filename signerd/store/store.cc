@@ -113,8 +113,8 @@ Result<std::vector<dkim::SigningProfile>> Store::ListProfiles() {
 Status Store::InsertKey(const snapshot::Key& key) {
   const std::lock_guard lock(mutex_);
   auto statement = database_.Prepare(
-      "INSERT INTO key (domain, selector, token, cka_id, public_key, state, created, state_since) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+      "INSERT INTO key (domain, selector, token, cka_id, public_key, state, created, state_since, exposed) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
   if (!statement) return statement.error();
   const Bytes spki = key.public_key->Spki();
   const Status done = statement->Bind(1, key.domain)
@@ -125,6 +125,7 @@ Status Store::InsertKey(const snapshot::Key& key) {
                           .Bind(6, WriteState(key.state))
                           .Bind(7, WriteTime(key.created))
                           .Bind(8, WriteTime(key.state_since))
+                          .Bind(9, std::int64_t{key.exposed})
                           .Run();
   if (!done && done.error().reason == Reason::kAlreadyExists) {
     return MakeError(Reason::kAlreadyExists,
@@ -135,7 +136,9 @@ Status Store::InsertKey(const snapshot::Key& key) {
 
 Result<bool> Store::SelectorTaken(const std::string& domain, const std::string& selector) {
   const std::lock_guard lock(mutex_);
-  auto statement = database_.Prepare("SELECT 1 FROM key WHERE domain = ? AND selector = ?");
+  auto statement = database_.Prepare(
+      "SELECT 1 FROM key WHERE domain = ?1 AND selector = ?2 UNION ALL "
+      "SELECT 1 FROM planned_key WHERE domain = ?1 AND selector = ?2");
   if (!statement) return statement.error();
   return statement->Bind(1, domain).Bind(2, selector).Step();
 }
@@ -161,25 +164,6 @@ Result<std::vector<snapshot::Key>> Store::ListKeys(const std::string& domain, co
   if (!statement) return statement.error();
   statement->Bind(1, domain).Bind(2, after_domain).Bind(3, after_selector).Bind(4, page.most);
   return Collect<snapshot::Key>(*statement, &ReadKey);
-}
-
-Status Store::ChangeKeyState(const std::string& domain, const std::string& selector, snapshot::KeyState from,
-                             snapshot::KeyState to, std::chrono::sys_seconds now) {
-  const std::lock_guard lock(mutex_);
-  auto statement =
-      database_.Prepare("UPDATE key SET state = ?, state_since = ? WHERE domain = ? AND selector = ? AND state = ?");
-  if (!statement) return statement.error();
-  const Status done = statement->Bind(1, WriteState(to))
-                          .Bind(2, WriteTime(now))
-                          .Bind(3, domain)
-                          .Bind(4, selector)
-                          .Bind(5, WriteState(from))
-                          .Run();
-  if (done && database_.changes() != 1) {
-    return MakeError(Reason::kStateConflict,
-                     "the key " + selector + " of " + domain + " was changed meanwhile: look again");
-  }
-  return done;
 }
 
 Result<std::optional<Store::LedgerKey>> Store::GetLedgerKey() {

@@ -11,6 +11,7 @@
 #include "firmware/runtime/result.h"
 #include "signerd/snapshot/snapshot.h"
 #include "signerd/store/operator_rows.h"
+#include "signerd/store/rotation_rows.h"
 #include "signerd/store/sqlite.h"
 
 namespace hallmark::store {
@@ -67,9 +68,27 @@ class Store {
   Result<snapshot::Key> GetKey(const std::string& domain, const std::string& selector);
   // Of all domains where `domain` is empty. page.after is "domain/selector".
   Result<std::vector<snapshot::Key>> ListKeys(const std::string& domain, const Page& page);
-  // kStateConflict when the key is no longer in state `from`.
-  Status ChangeKeyState(const std::string& domain, const std::string& selector, snapshot::KeyState from,
-                        snapshot::KeyState to, std::chrono::sys_seconds now);
+
+  // Nothing where the domain (empty: all others) has none.
+  Result<std::optional<RotationPolicy>> GetRotationPolicy(const std::string& domain);
+  Status PutRotationPolicy(const RotationPolicy& policy);
+  Status DeleteRotationPolicy(const std::string& domain);
+
+  Result<DomainLife> GetDomainLife(const std::string& domain);
+  Result<KeyLife> GetKeyLife(const std::string& domain, const std::string& selector);
+  // kStateConflict when a key is no longer in the state that it is changed from.
+  Status CommitRotation(const RotationCommit& commit);
+  // A step that is about to be made. Changes nothing when it is there already.
+  Status PlanKeyEvent(const KeyEvent& event);
+  // Whether such a step was planned and is not done.
+  Result<bool> IsPlanned(const std::string& domain, const std::string& selector, const std::string& to);
+  // It will not be made after all.
+  Status ForgetPlanned(const std::string& domain, const std::string& selector);
+  // Newest first, with smaller ids than `before` (0: all). Of all domains, or keys, where these are empty.
+  Result<std::vector<KeyEvent>> ListKeyEvents(const std::string& domain, const std::string& selector,
+                                              std::int64_t before, std::int64_t most);
+  // How many other key records name this pair and are not DESTROYED.
+  Result<std::int64_t> CountOthers(const snapshot::Key& key);
 
   Status InsertRevokedCertificate(const RevokedCertificate& certificate);
   Status DeleteRevokedCertificate(const std::string& fingerprint);

@@ -58,7 +58,7 @@ class CommandsTest(unittest.TestCase):
                 key = self.json("key", "generate", "life.example", "--algorithm", algorithm)
                 self.assertEqual(key["state"], "KEY_STATE_GENERATED")
                 selector = key["selector"]
-                self.assertEqual(self.json("key", "activate", "life.example", selector)["state"], "KEY_STATE_ACTIVE")
+                self.assertEqual(self.json("key", "activate", "life.example", selector, "--unpublished")["state"], "KEY_STATE_ACTIVE")
                 self.assertEqual(self.json("key", "show", "life.example", selector)["state"], "KEY_STATE_ACTIVE")
         listed = {key["selector"] for key in self.json("key", "list", "life.example")["keys"]}
         self.assertEqual(len(listed), 3)
@@ -68,7 +68,7 @@ class CommandsTest(unittest.TestCase):
         self.ctl("key", "retire", "life.example", last, status=FAILED, stdin=subprocess.DEVNULL)  # The last one.
         self.assertEqual(self.json("key", "retire", "life.example", last, "--yes")["state"], "KEY_STATE_RETIRING")
         self.ctl("sign", self.message("life.eml", "life.example"), status=FAILED)
-        self.assertEqual(self.json("key", "activate", "life.example", first)["state"], "KEY_STATE_ACTIVE")
+        self.assertEqual(self.json("key", "activate", "life.example", first, "--unpublished")["state"], "KEY_STATE_ACTIVE")
         self.ctl("sign", self.message("life.eml", "life.example"))
 
     def test_keys_that_do_not_work(self):

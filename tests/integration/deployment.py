@@ -119,6 +119,18 @@ class Deployment:
             raise AssertionError("the change found nothing to change in hallmark.toml")
         self.config.write_text(changed)
 
+    def use_faulty_module(self, rules, **variables):
+        """Before the start: the token's module is reached through the faulty one. Gives the file with its rules."""
+        faults = self.folder / "faults"
+        faults.write_text(rules)
+        module = BUILD / "tests/libfaulty_pkcs11.so"
+        added = {"FAULTY_PKCS11_CONTROL": faults} | {f"FAULTY_PKCS11_{name.upper()}": value for name, value in variables.items()}
+        more = "".join(f'{name} = "{value}", ' for name, value in added.items())
+        self.edit_config(lambda text: re.sub(
+            r'^module = "(.*)"\n((?:.*\n)*?)environment = \{', rf'module = "{module}"\n\2environment = '
+            rf'{{ FAULTY_PKCS11_MODULE = "\1", {more}', text, flags=re.MULTILINE))
+        return faults
+
     def edit_policy(self, change):
         """Replaces policy.toml by change(its text); before the first start."""
         path = self.folder / "policy.toml"
@@ -296,7 +308,7 @@ class Deployment:
         admin.CreateDomain(admin_pb2.CreateDomainRequest(name=name, profile=profile))
         for algorithm in algorithms:
             key = admin.GenerateKey(admin_pb2.GenerateKeyRequest(domain=name, algorithm=algorithm))
-            keys.append(admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain=name, selector=key.selector)))
+            keys.append(admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain=name, selector=key.selector, unpublished=True)))
         return keys
 
     def sign(self, message, timeout=30, **options):

@@ -33,7 +33,7 @@ class KeysTest(unittest.TestCase):
         admin.CreateDomain(admin_pb2.CreateDomainRequest(name="example.net"))
         for selector, cka_id in (("ceremony-r", b"\xa1"), ("ceremony-e", b"\xa2")):
             admin.AdoptKey(admin_pb2.AdoptKeyRequest(domain="example.net", selector=selector, cka_id=cka_id))
-            admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain="example.net", selector=selector))
+            admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain="example.net", selector=selector, unpublished=True))
         for domain in (b"example.com", b"example.net"):
             for _ in range(5):
                 answer = cls.hallmark.sign(messages.MESSAGE.replace(b"example.com", domain))
@@ -156,7 +156,7 @@ class KeysTest(unittest.TestCase):
                 self.assertEqual(deployment.error_reason(error), "ALREADY_EXISTS")
             if state == "active":
                 admin.RetireKey(admin_pb2.RetireKeyRequest(domain="example.com", selector=selector))
-        admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain="example.com", selector=selector))
+        admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain="example.com", selector=selector, unpublished=True))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class LifecycleTest(unittest.TestCase):
                            if key.state == admin_pb2.KEY_STATE_ACTIVE]
                     for key in old:
                         new = admin.GenerateKey(admin_pb2.GenerateKeyRequest(domain="example.com", algorithm=key.algorithm))
-                        admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain="example.com", selector=new.selector))
+                        admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain="example.com", selector=new.selector, unpublished=True))
                     for key in old:
                         admin.RetireKey(admin_pb2.RetireKeyRequest(domain="example.com", selector=key.selector))
             finally:

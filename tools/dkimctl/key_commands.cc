@@ -14,7 +14,7 @@ using admin::v1::Key;
 struct Options {
   std::string domain, selector, token, cka_id;
   std::string algorithm = "rsa2048";
-  bool activate = false, dry_run = false, yes = false;
+  bool activate = false, dry_run = false, yes = false, unpublished = false;
 };
 
 std::string KeyFacts(const Key& key) {
@@ -91,12 +91,13 @@ Outcome Generate(const Context& context, const Options& options) {
   auto key = client->Call(&Stub::GenerateKey, request);
   if (!key) return key.error();
   if (options.activate) {
-    auto active =
-        client->Call(&Stub::ActivateKey, ForKey<admin::v1::ActivateKeyRequest>(key->domain(), key->selector()));
+    auto activate = ForKey<admin::v1::ActivateKeyRequest>(key->domain(), key->selector());
+    activate.set_unpublished(true);  // its record cannot be there yet
+    auto active = client->Call(&Stub::ActivateKey, activate);
     if (!active) {
       Failure failure = active.error();
       failure.message += "; the key " + key->selector() + " was generated: activate it with: dkimctl key activate " +
-                         key->domain() + " " + key->selector();
+                         key->domain() + " " + key->selector() + " --unpublished";
       return failure;
     }
     key = std::move(active);
@@ -149,11 +150,13 @@ Outcome Activate(const Context& context, const Options& options) {
     if (key->state() == admin::v1::KEY_STATE_ACTIVE) {
       return PrintDryRun(context, "change nothing: " + key->selector() + " is active already");
     }
-    return PrintDryRun(context, "make a test signature with " + key->selector() + ", then sign " + key->domain() +
-                                    " with it too (now " + NameOf(key->state()) + ")");
+    return PrintDryRun(context, "make a test signature with " + key->selector() +
+                                    (options.unpublished ? "" : ", verify it with the key that DNS gives") +
+                                    ", then sign " + key->domain() + " with it too (now " + NameOf(key->state()) + ")");
   }
-  const auto key =
-      client->Call(&Stub::ActivateKey, ForKey<admin::v1::ActivateKeyRequest>(options.domain, options.selector));
+  auto request = ForKey<admin::v1::ActivateKeyRequest>(options.domain, options.selector);
+  request.set_unpublished(options.unpublished);
+  const auto key = client->Call(&Stub::ActivateKey, request);
   if (!key) return key.error();
   return PrintKey(context, *key);
 }
@@ -247,9 +250,11 @@ void AddMakingCommands(CLI::App& group, Context& context, const Shared& options)
 
 void AddStateCommands(CLI::App& group, Context& context, const Shared& options) {
   CLI::App* activate = AddCommand(group, context, "activate", "Sign with a key from the next message on",
-                                  "dkimctl key activate example.com r20260131",
+                                  "dkimctl key activate example.com r20260131\n"
+                                  "dkimctl key activate example.com r20260131 --unpublished",
                                   [&context, options] { return Activate(context, *options); });
   AddNames(*activate, context, *options);
+  activate->add_flag("--unpublished", options->unpublished, "Do not look for its record in DNS");
   activate->add_flag("--dry-run", options->dry_run, "Say what would be done, and do nothing");
 
   CLI::App* retire = AddCommand(group, context, "retire", "Sign with a key no longer",
@@ -272,9 +277,9 @@ void AddStateCommands(CLI::App& group, Context& context, const Shared& options) 
 }  // namespace
 
 void AddKeyCommands(CLI::App& app, Context& context) {
-  CLI::App* group =
-      AddGroup(app, "key", "Keys: made, activated and retired",
-               "dkimctl key generate example.com\ndkimctl key list\ndkimctl key activate example.com r20260131");
+  CLI::App* group = AddGroup(app, "key", "Keys and their rotation",
+                             "dkimctl key rotate example.com --now\ndkimctl key status example.com --watch\n"
+                             "dkimctl key policy show\ndkimctl key list");
   const auto options = std::make_shared<Options>();
   AddMakingCommands(*group, context, options);
 
@@ -288,6 +293,7 @@ void AddKeyCommands(CLI::App& app, Context& context) {
                               [&context, options] { return Show(context, *options); });
   AddNames(*show, context, *options);
   AddStateCommands(*group, context, options);
+  AddRotationCommands(*group, context);
 }
 
 }  // namespace hallmark::ctl

@@ -25,6 +25,9 @@ std::string NameOf(admin::v1::KeyAlgorithm algorithm) {
 }
 
 std::string NameOf(admin::v1::KeyState state) { return ShortName(admin::v1::KeyState_Name(state), "KEY_STATE_"); }
+std::string NameOf(admin::v1::RecordState state) {
+  return ShortName(admin::v1::RecordState_Name(state), "RECORD_STATE_");
+}
 std::string NameOf(admin::v1::TokenState state) { return ShortName(admin::v1::TokenState_Name(state), "TOKEN_STATE_"); }
 
 std::string NameOf(admin::v1::LineEndings endings) {

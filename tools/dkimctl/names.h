@@ -15,6 +15,7 @@ namespace hallmark::ctl {
 
 std::string NameOf(admin::v1::KeyAlgorithm algorithm);  // "rsa2048", "ed25519"
 std::string NameOf(admin::v1::KeyState state);          // "active"
+std::string NameOf(admin::v1::RecordState state);       // "visible"
 std::string NameOf(admin::v1::TokenState state);        // "pin rejected"
 std::string NameOf(admin::v1::LineEndings endings);     // "refuse"
 

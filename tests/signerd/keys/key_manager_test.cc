@@ -75,10 +75,14 @@ TEST(Transitions, OnlyTheRowsOfTheTable) {
   EXPECT_EQ(Next(KeyState::kRetiring, Act::kRetire), std::nullopt);
   EXPECT_EQ(Next(KeyState::kRetiring, Act::kRevoke), KeyState::kRevoked);
   EXPECT_EQ(Next(KeyState::kActive, Act::kRevoke), std::nullopt);
-  for (const Act act : {Act::kActivate, Act::kRetire, Act::kRevoke}) {
-    EXPECT_EQ(Next(KeyState::kRevoked, act), std::nullopt);
+  // Nothing signs again once verifiers were told.
+  for (const KeyState state : {KeyState::kRevoked, KeyState::kWithdrawn, KeyState::kDestroyed}) {
+    for (const Act act : {Act::kPublish, Act::kConfirm, Act::kActivate, Act::kRetire, Act::kRevoke}) {
+      EXPECT_EQ(Next(state, act), std::nullopt) << StateName(state);
+    }
   }
-  EXPECT_EQ(Transitions().size(), 4u);
+  EXPECT_EQ(Next(KeyState::kDestroyed, Act::kWithdraw), std::nullopt);
+  EXPECT_EQ(Transitions().size(), 14u);
 }
 
 TEST_F(Keys, SelectorSaysAlgorithmAndDateAndIsNeverUsedTwice) {
@@ -108,37 +112,37 @@ TEST_F(Keys, BadNamesChangeNothingInTheToken) {
 TEST_F(Keys, LifeOfAKey) {
   ASSERT_TRUE(Generate("s1"));
   EXPECT_EQ(published_, 0);
-  const auto active = manager_.Activate("example.com", "s1");
+  const auto active = manager_.Activate("example.com", "s1", "alice");
   ASSERT_TRUE(active);
   EXPECT_EQ(active->state, KeyState::kActive);
   EXPECT_EQ(published_, 1);
-  EXPECT_EQ(manager_.Activate("example.com", "s1").error().reason, Reason::kStateConflict);
+  EXPECT_EQ(manager_.Activate("example.com", "s1", "alice").error().reason, Reason::kStateConflict);
 
-  EXPECT_EQ(manager_.Retire("example.com", "s1", false).error().reason, Reason::kStateConflict);
+  EXPECT_EQ(manager_.Retire("example.com", "s1", false, "alice").error().reason, Reason::kStateConflict);
   EXPECT_EQ(store_->GetKey("example.com", "s1")->state, KeyState::kActive);
   clock_.Set(kNow + std::chrono::hours(1));
-  ASSERT_TRUE(manager_.Retire("example.com", "s1", true));
+  ASSERT_TRUE(manager_.Retire("example.com", "s1", true, "alice"));
   EXPECT_EQ(store_->GetKey("example.com", "s1")->state, KeyState::kRetiring);
   EXPECT_EQ(store_->GetKey("example.com", "s1")->state_since, kNow + std::chrono::hours(1));
-  EXPECT_TRUE(manager_.Activate("example.com", "s1"));
+  EXPECT_TRUE(manager_.Activate("example.com", "s1", "alice"));
 }
 
 TEST_F(Keys, ARevokedKeyStaysRevoked) {
   ASSERT_TRUE(Generate("s1"));
-  ASSERT_TRUE(manager_.Activate("example.com", "s1"));
+  ASSERT_TRUE(manager_.Activate("example.com", "s1", "alice"));
   EXPECT_EQ(manager_.CanRevoke("example.com", "s1").error().reason, Reason::kStateConflict);
-  EXPECT_EQ(manager_.Revoke("example.com", "s1").error().reason, Reason::kStateConflict);
-  ASSERT_TRUE(manager_.Retire("example.com", "s1", true));
+  EXPECT_EQ(manager_.Revoke("example.com", "s1", "alice").error().reason, Reason::kStateConflict);
+  ASSERT_TRUE(manager_.Retire("example.com", "s1", true, "alice"));
   EXPECT_TRUE(manager_.CanRevoke("example.com", "s1"));
-  EXPECT_EQ(manager_.Revoke("example.com", "s1")->state, KeyState::kRevoked);
-  EXPECT_EQ(manager_.Activate("example.com", "s1").error().reason, Reason::kStateConflict);
+  EXPECT_EQ(manager_.Revoke("example.com", "s1", "alice")->state, KeyState::kRevoked);
+  EXPECT_EQ(manager_.Activate("example.com", "s1", "alice").error().reason, Reason::kStateConflict);
   EXPECT_EQ(Generate("s1").error().reason, Reason::kAlreadyExists);
 }
 
 TEST_F(Keys, AKeyThatCannotSignIsNotActivated) {
   ASSERT_TRUE(Generate("s1"));
   signer_.failure = MakeError(Reason::kTokenDown, "away");
-  EXPECT_EQ(manager_.Activate("example.com", "s1").error().reason, Reason::kTokenDown);
+  EXPECT_EQ(manager_.Activate("example.com", "s1", "alice").error().reason, Reason::kTokenDown);
   EXPECT_EQ(store_->GetKey("example.com", "s1")->state, KeyState::kGenerated);
   EXPECT_EQ(published_, 0);
 }

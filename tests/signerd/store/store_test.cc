@@ -22,6 +22,17 @@ class StoreTest : public testing::Test {
     ASSERT_TRUE(opened) << opened.error().message;
     store_ = std::move(*opened);
   }
+  Status Change(const std::string& domain, const std::string& selector, KeyState from, KeyState to,
+                std::chrono::sys_seconds now) {
+    auto life = store_->GetKeyLife(domain, selector);
+    if (!life) return life.error();
+    life->key.state = to;
+    life->key.state_since = now;
+    RotationCommit commit;
+    commit.domain = domain;
+    commit.keys.push_back({*life, from});
+    return store_->CommitRotation(commit);
+  }
   test::TemporaryFolder folder_;
   const std::filesystem::path path_ = folder_.path() / "hallmark.db";
   std::unique_ptr<Store> store_;
@@ -41,7 +52,7 @@ TEST_F(StoreTest, KeepsDomainsKeysAndProfilesAcrossARestart) {
   ASSERT_TRUE(store_->InsertDomain({"example.com", "strict", kNow}));
   snapshot::Key key = test::SampleKey("example.com", "s1");
   ASSERT_TRUE(store_->InsertKey(key));
-  ASSERT_TRUE(store_->ChangeKeyState("example.com", "s1", KeyState::kGenerated, KeyState::kActive, kNow));
+  ASSERT_TRUE(Change("example.com", "s1", KeyState::kGenerated, KeyState::kActive, kNow));
   Reopen();
 
   const auto read = store_->GetProfile("strict");
@@ -75,9 +86,9 @@ TEST_F(StoreTest, KeepsDomainsKeysAndProfilesAcrossARestart) {
 TEST_F(StoreTest, SnapshotHasActiveKeysOnly) {
   ASSERT_TRUE(store_->InsertDomain({"example.com", "default", kNow}));
   for (const char* selector : {"a", "b", "c"}) ASSERT_TRUE(store_->InsertKey(test::SampleKey("example.com", selector)));
-  ASSERT_TRUE(store_->ChangeKeyState("example.com", "b", KeyState::kGenerated, KeyState::kActive, kNow));
-  ASSERT_TRUE(store_->ChangeKeyState("example.com", "c", KeyState::kGenerated, KeyState::kActive, kNow));
-  ASSERT_TRUE(store_->ChangeKeyState("example.com", "c", KeyState::kActive, KeyState::kRetiring, kNow));
+  ASSERT_TRUE(Change("example.com", "b", KeyState::kGenerated, KeyState::kActive, kNow));
+  ASSERT_TRUE(Change("example.com", "c", KeyState::kGenerated, KeyState::kActive, kNow));
+  ASSERT_TRUE(Change("example.com", "c", KeyState::kActive, KeyState::kRetiring, kNow));
   const auto view = store_->BuildSnapshot(nullptr);
   ASSERT_TRUE(view);
   const auto& active = (*view)->FindDomain("example.com")->active_keys;
@@ -90,13 +101,12 @@ TEST_F(StoreTest, SnapshotsShareTheKeysThatAreTheSame) {
   ASSERT_TRUE(store_->InsertDomain({"example.com", "default", kNow}));
   for (const char* selector : {"a", "b"}) {
     ASSERT_TRUE(store_->InsertKey(test::SampleKey("example.com", selector)));
-    ASSERT_TRUE(store_->ChangeKeyState("example.com", selector, KeyState::kGenerated, KeyState::kActive, kNow));
+    ASSERT_TRUE(Change("example.com", selector, KeyState::kGenerated, KeyState::kActive, kNow));
   }
   const auto first = *store_->BuildSnapshot(nullptr);
   // "b" goes and comes back, which makes it another record.
-  ASSERT_TRUE(store_->ChangeKeyState("example.com", "b", KeyState::kActive, KeyState::kRetiring, kNow));
-  ASSERT_TRUE(store_->ChangeKeyState("example.com", "b", KeyState::kRetiring, KeyState::kActive,
-                                     kNow + std::chrono::seconds(1)));
+  ASSERT_TRUE(Change("example.com", "b", KeyState::kActive, KeyState::kRetiring, kNow));
+  ASSERT_TRUE(Change("example.com", "b", KeyState::kRetiring, KeyState::kActive, kNow + std::chrono::seconds(1)));
   const auto second = *store_->BuildSnapshot(first.get());
   const auto& before = first->FindDomain("example.com")->active_keys;
   const auto& after = second->FindDomain("example.com")->active_keys;
@@ -120,7 +130,7 @@ TEST_F(StoreTest, AKeyNeedsItsDomain) { EXPECT_FALSE(store_->InsertKey(test::Sam
 TEST_F(StoreTest, AChangeFromAnotherStateIsRefused) {
   ASSERT_TRUE(store_->InsertDomain({"example.com", "default", kNow}));
   ASSERT_TRUE(store_->InsertKey(test::SampleKey("example.com", "s1")));
-  const auto changed = store_->ChangeKeyState("example.com", "s1", KeyState::kActive, KeyState::kRetiring, kNow);
+  const auto changed = Change("example.com", "s1", KeyState::kActive, KeyState::kRetiring, kNow);
   ASSERT_FALSE(changed);
   EXPECT_EQ(changed.error().reason, Reason::kStateConflict);
   EXPECT_EQ(store_->GetKey("example.com", "s1")->state, KeyState::kGenerated);

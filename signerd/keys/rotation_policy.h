@@ -1,0 +1,29 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "firmware/runtime/result.h"
+#include "signerd/store/store.h"
+
+namespace hallmark::keys {
+
+// How long mail may stay in a queue before it is verified: a record must not go sooner after its key's last signature.
+inline constexpr std::chrono::seconds kShortestRetire = std::chrono::days(7);
+
+// What is in force for the domain: its own policy, that of all others, or the built-in one.
+Result<store::RotationPolicy> PolicyOf(store::Store& store, const std::string& domain);
+
+// kInvalidArgument names the field.
+Status ValidatePolicy(const store::RotationPolicy& policy);
+
+// A selector by the policy's scheme that the domain never had.
+Result<std::string> NewSelector(store::Store& store, const store::RotationPolicy& policy, const std::string& domain,
+                                dkim::Algorithm algorithm, std::chrono::sys_seconds now);
+
+// "YYYYMMDD", UTC.
+std::string DateText(std::chrono::sys_seconds time);
+// "2026-01-31 12:00 UTC".
+std::string TimeText(std::chrono::sys_seconds time);
+
+}  // namespace hallmark::keys

@@ -1,0 +1,372 @@
+#include "signerd/keys/steps.h"
+
+#include <openssl/rand.h>
+
+#include <algorithm>
+
+#include "firmware/runtime/encoding.h"
+#include "signerd/dkim/key_record.h"
+#include "signerd/keys/rotation_policy.h"
+
+namespace hallmark::keys {
+namespace {
+
+using snapshot::KeyState;
+using snapshot::RecordState;
+using store::KeyLife;
+using store::RotationCommit;
+
+constexpr std::string_view kByPolicy = "policy";
+
+std::string Text(std::string_view text) { return std::string(text); }
+
+}  // namespace
+
+Expected ExpectedOf(const KeyLife& key) {
+  switch (key.key.state) {
+    case KeyState::kRevoked: return Expected::kRevoked;
+    case KeyState::kWithdrawn:
+    case KeyState::kDestroyed: return Expected::kNothing;
+    default: return Expected::kKey;
+  }
+}
+
+const KeyLife* StepMaker::Find(const std::string& selector) const {
+  for (const KeyLife& key : life_.keys) {
+    if (key.key.selector == selector) return &key;
+  }
+  return nullptr;
+}
+
+Status StepMaker::Make(const Step& step) {
+  if (step.work == Work::kPlan) return BeginRotation(step);
+  if (step.work == Work::kGenerate) return Generate(step);
+  if (step.work == Work::kActivate) return Activate(step);
+  const KeyLife* key = Find(step.selector);
+  if (key == nullptr) return MakeError(Reason::kInternal, "a step of the unknown key " + step.selector);
+  switch (step.work) {
+    case Work::kPublish: return Publish(step, *key);
+    case Work::kObserve: return Confirm(step, *key);
+    case Work::kRevoke: return Revoke(step, *key);
+    case Work::kWithdraw: return Withdraw(step, *key);
+    case Work::kDestroy: return Destroy(step, *key);
+    default: return MakeError(Reason::kInternal, "an unknown step");
+  }
+}
+
+Status StepMaker::Announce(const Step& step, std::string_view from) {
+  store::KeyEvent event{0,        life_.domain, step.selector,   "key", Text(from), Text(StateName(step.next)),
+                        step.due, {},           Text(kByPolicy), ""};
+  return parts_.store.PlanKeyEvent(event);
+}
+
+void StepMaker::AddRecordEvent(RotationCommit& commit, const KeyLife& before, const KeyLife& after) {
+  if (before.key.record == after.key.record) return;
+  commit.events.push_back({0, life_.domain, after.key.selector, "record", Text(StateName(before.key.record)),
+                           Text(StateName(after.key.record)), now_, now_, Text(kByPolicy), ""});
+}
+
+void StepMaker::AddChange(RotationCommit& commit, const Step& step, KeyLife after, KeyState to) {
+  const KeyLife& before = *Find(after.key.selector);
+  after.key.state = to;
+  after.key.state_since = now_;
+  AddRecordEvent(commit, before, after);
+  commit.events.push_back({0, life_.domain, after.key.selector, "key", Text(StateName(before.key.state)),
+                           Text(StateName(to)), step.due, now_, Text(kByPolicy), step.waits_for});
+  commit.keys.push_back({std::move(after), before.key.state});
+}
+
+Status StepMaker::BeginRotation(const Step& step) {
+  const std::string token = policy_.token.empty() ? parts_.signer.DefaultToken() : policy_.token;
+  if (!parts_.signer.HasToken(token)) {
+    return MakeError(Reason::kNotFound, "the policy names the token " + token + ", which is not configured");
+  }
+  if (policy_.publisher != kManual && !parts_.publisher.HasPublisher(policy_.publisher)) {
+    return MakeError(Reason::kNotFound,
+                     "the policy names the publisher " + policy_.publisher + ", which is not configured");
+  }
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  commit.rotation = life_.rotation;
+  commit.rotation->emergency = life_.rotation.wanted == store::Wanted::kEmergency;
+  commit.rotation->wanted = store::Wanted::kNothing;
+  commit.rotation->last_set = life_.rotation.last_set + 1;
+  for (const store::KeyKind& kind : policy_.algorithms) {
+    const auto selector = NewSelector(parts_.store, policy_, life_.domain, kind.algorithm, now_);
+    if (!selector) return selector.error();
+    auto id = NewCkaId();
+    if (!id) return id.error();
+    commit.plan.push_back({*selector, token, std::move(*id), kind, commit.rotation->last_set});
+  }
+  const bool asked = life_.rotation.wanted != store::Wanted::kNothing;
+  commit.events.push_back({0, life_.domain, "", "domain", "", "ROTATING", step.due, now_,
+                           asked ? life_.rotation.wanted_by : Text(kByPolicy), step.waits_for});
+  return parts_.store.CommitRotation(commit);
+}
+
+Status StepMaker::Generate(const Step& step) {
+  const auto planned = std::find_if(life_.planned.begin(), life_.planned.end(),
+                                    [&](const auto& plan) { return plan.selector == step.selector; });
+  KeyLife life;
+  life.key.domain = life_.domain;
+  life.key.selector = planned->selector;
+  life.key.token = planned->token;
+  life.key.cka_id = planned->cka_id;
+  life.set = planned->set;
+  Status done = Announce(step, "");
+  if (!done) return done;
+  // After a crash the pair may be there already.
+  auto described = parts_.signer.Find(planned->token, planned->cka_id);
+  if (!described && described.error().reason == Reason::kKeyMissing) {
+    described = parts_.signer.Generate(planned->token, {planned->kind.algorithm, planned->kind.bits}, planned->cka_id,
+                                       RecordName(life.key));
+  }
+  if (!described) return described.error();
+  auto public_key = UsablePublicKey(*described);
+  if (!public_key) return public_key.error();
+  life.key.public_key = std::move(*public_key);
+  life.key.state = KeyState::kGenerated;
+  life.key.created = life.key.state_since = now_;
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  commit.events.push_back({0, life_.domain, step.selector, "key", "", Text(StateName(KeyState::kGenerated)), step.due,
+                           now_, Text(kByPolicy), "in token " + planned->token});
+  commit.made = std::move(life);
+  return parts_.store.CommitRotation(commit);
+}
+
+Status StepMaker::PutRecord(const KeyLife& key, Expected value) {
+  const auto& public_key = *key.key.public_key;
+  return parts_.publisher.Put(
+      key.publisher, key.published_name,
+      value == Expected::kRevoked ? dkim::RevokedKeyRecordValue(public_key) : dkim::KeyRecordValue(public_key),
+      policy_.record_ttl, OwnValues(public_key));
+}
+
+Status StepMaker::RemoveRecord(const KeyLife& key) {
+  return parts_.publisher.Remove(key.publisher, key.published_name, OwnValues(*key.key.public_key));
+}
+
+Status StepMaker::Publish(const Step& step, const KeyLife& key) {
+  KeyLife after = key;
+  after.publisher = policy_.publisher;
+  after.published_name = PublishedName(key.key, policy_);
+  Status done = Announce(step, StateName(key.key.state));
+  if (done && after.publisher != kManual) done = PutRecord(after, Expected::kKey);
+  if (!done) return done;
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  AddChange(commit, step, std::move(after), KeyState::kPublished);
+  return parts_.store.CommitRotation(commit);
+}
+
+Result<Verdict> StepMaker::Look(const KeyLife& key, Expected expected) {
+  auto view = parts_.observer.Observe(RecordName(key.key));
+  Seen& seen = seen_[key.key.selector];
+  seen.time = now_;
+  if (!view) {
+    seen.view = {};
+    seen.problem = view.error().message;
+    return view.error();
+  }
+  Verdict verdict = Judge(*view, *key.key.public_key, expected);
+  seen.view = std::move(*view);
+  seen.problem = verdict.problem;
+  return verdict;
+}
+
+Status StepMaker::Confirm(const Step& step, const KeyLife& key) {
+  const auto verdict = Look(key, Expected::kKey);
+  if (!verdict) return verdict.error();
+  const RecordView& view = seen_[key.key.selector].view;
+  KeyLife after = key;
+  after.longest_ttl = std::max(key.longest_ttl, view.longest_ttl);
+  after.negative_ttl = std::max(key.negative_ttl, view.negative_ttl);
+  if (!verdict->everywhere) {
+    const bool somewhere = std::any_of(view.servers.begin(), view.servers.end(), [&](const ServerView& server) {
+      return Says(server, *key.key.public_key, Expected::kKey) == "expected";
+    });
+    after.key.record = somewhere ? RecordState::kRumoured : RecordState::kAbsent;
+    // From the first moment again: a resolver may have learnt now that there is no such name.
+    if (verdict->contradicted) after.visible_since = {};
+    Status done = CommitRecord(key, after);
+    // Someone may have taken it away by hand.
+    if (done && verdict->contradicted && key.publisher != kManual) done = PutRecord(key, Expected::kKey);
+    return done ? MakeError(Reason::kRecordNotVisible, RecordName(key.key) + ": " + verdict->problem) : done;
+  }
+  if (key.visible_since == std::chrono::sys_seconds{}) {
+    after.visible_since = now_;
+    after.key.record = RecordState::kRumoured;
+    return CommitRecord(key, after);
+  }
+  // A TTL that was longer than any seen before makes the wait longer.
+  const auto waited =
+      life_.rotation.emergency ? std::chrono::seconds(0) : after.longest_ttl + after.negative_ttl + policy_.propagation;
+  if (key.visible_since + waited > now_) return CommitRecord(key, after);
+  after.key.record = RecordState::kVisible;
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  AddChange(commit, step, std::move(after), KeyState::kReady);
+  return parts_.store.CommitRotation(commit);
+}
+
+Status StepMaker::CommitRecord(const KeyLife& before, const KeyLife& after) {
+  if (before.key.record == after.key.record && before.visible_since == after.visible_since &&
+      before.longest_ttl == after.longest_ttl && before.negative_ttl == after.negative_ttl) {
+    return Ok();
+  }
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  AddRecordEvent(commit, before, after);
+  commit.keys.push_back({after, before.key.state});
+  return parts_.store.CommitRotation(commit);
+}
+
+Status StepMaker::Prove(const KeyLife& key) {
+  const auto verdict = Look(key, Expected::kKey);
+  if (!verdict) return verdict.error();
+  if (!verdict->everywhere) {
+    return MakeError(Reason::kRecordNotVisible, RecordName(key.key) + ": " + verdict->problem);
+  }
+  dkim::Digest digest;
+  if (RAND_bytes(digest.data(), static_cast<int>(digest.size())) != 1) {
+    return MakeError(Reason::kInternal, "no random octets for a test signature");
+  }
+  const auto signature = parts_.signer.Sign(std::make_shared<const snapshot::Key>(key.key), digest);
+  if (!signature) return signature.error();
+  for (const ServerView& server : seen_[key.key.selector].view.servers) {
+    for (const std::string& value : server.values) {
+      const auto published = PublishedKey(value);
+      if (!published) return published.error();
+      if (!published->Verify(digest, *signature)) {
+        return MakeError(Reason::kSignatureInvalid, "a test signature with " + key.key.selector +
+                                                        " does not verify with the key that " + server.server +
+                                                        " gives");
+      }
+    }
+  }
+  return Ok();
+}
+
+Status StepMaker::Activate(const Step& step) {
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  commit.rotation = life_.rotation;
+  commit.rotation->emergency = false;
+  const std::string why = life_.rotation.emergency ? "emergency" : "";
+  for (const KeyLife& key : life_.keys) {
+    if (!IsSuccessor(key)) continue;
+    Status proved = Announce({step.work, key.key.selector, step.next, step.due, ""}, StateName(key.key.state));
+    if (proved) proved = Prove(key);
+    if (!proved && proved.error().reason == Reason::kRecordNotVisible) {
+      RotationCommit doubt;
+      doubt.domain = life_.domain;
+      KeyLife after = key;
+      after.visible_since = {};
+      after.key.record = RecordState::kRumoured;
+      AddChange(doubt, {step.work, key.key.selector, KeyState::kPublished, now_, proved.error().message}, after,
+                KeyState::kPublished);
+      const Status done = parts_.store.CommitRotation(doubt);
+      if (!done) return done;
+    }
+    if (!proved) return proved;
+    AddChange(commit, {step.work, key.key.selector, KeyState::kActive, step.due, why}, key, KeyState::kActive);
+  }
+  for (const KeyLife& key : life_.keys) {
+    if (key.key.state != KeyState::kActive) continue;
+    AddChange(commit, {step.work, key.key.selector, KeyState::kRetiring, step.due, "its successors sign"}, key,
+              KeyState::kRetiring);
+  }
+  const Status done = parts_.store.CommitRotation(commit);
+  return done ? parts_.publish() : done;
+}
+
+Status StepMaker::Revoke(const Step& step, const KeyLife& key) {
+  KeyLife after = key;
+  if (after.publisher.empty()) {  // made by hand: its record is where the policy says
+    after.publisher = policy_.publisher;
+    after.published_name = PublishedName(key.key, policy_);
+  }
+  Status done = Announce(step, StateName(key.key.state));
+  if (done && after.publisher != kManual) done = PutRecord(after, Expected::kRevoked);
+  if (!done) return done;
+  after.key.record = RecordState::kUnretentive;
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  AddChange(commit, step, std::move(after), KeyState::kRevoked);
+  return parts_.store.CommitRotation(commit);
+}
+
+Status StepMaker::Withdraw(const Step& step, const KeyLife& key) {
+  KeyLife after = key;
+  Status done = Announce(step, StateName(key.key.state));
+  if (done && !after.publisher.empty() && after.publisher != kManual) done = RemoveRecord(after);
+  if (!done) return done;
+  after.key.record = after.publisher.empty() ? RecordState::kAbsent : RecordState::kUnretentive;
+  after.visible_since = {};
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  AddChange(commit, step, std::move(after), KeyState::kWithdrawn);
+  return parts_.store.CommitRotation(commit);
+}
+
+Status StepMaker::Destroy(const Step& step, const KeyLife& key) {
+  Status done = Announce(step, StateName(key.key.state));
+  if (!done) return done;
+  const auto others = parts_.store.CountOthers(key.key);
+  if (!others) return others.error();
+  Step noted = step;
+  if (*others > 0) {
+    noted.waits_for = "the pair stays in the token: another domain uses it";
+  } else {
+    done = parts_.signer.Destroy(key.key.token, key.key.cka_id, key.key.public_key->Spki());
+    if (!done) return done;
+    noted.waits_for = "its pair is gone from token " + key.key.token;
+  }
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  AddChange(commit, noted, key, KeyState::kDestroyed);
+  return parts_.store.CommitRotation(commit);
+}
+
+Status StepMaker::Watch(const KeyLife& key) {
+  const Expected expected = ExpectedOf(key);
+  const auto verdict = Look(key, expected);
+  if (!verdict) return verdict.error();
+  Seen& seen = seen_[key.key.selector];
+  KeyLife after = key;
+  if (key.key.state == KeyState::kPublished) {  // in the middle of its wait
+    if (!verdict->contradicted) return Ok();
+    after.visible_since = {};
+    after.key.record = RecordState::kRumoured;
+    return CommitRecord(key, after);
+  }
+  if (expected == Expected::kNothing) {
+    const bool ours = std::any_of(seen.view.servers.begin(), seen.view.servers.end(), [&](const ServerView& server) {
+      return std::any_of(server.values.begin(), server.values.end(), [&](const std::string& value) {
+        const auto record = dkim::ParseKeyRecord(value);
+        return (record && record->revoked) || IsRecordOf(value, *key.key.public_key);
+      });
+    });
+    const bool silent = !verdict->everywhere && !verdict->contradicted;
+    if (!ours && !silent) {
+      seen.problem.clear();
+      after.key.record = RecordState::kAbsent;
+      return CommitRecord(key, after);
+    }
+    return ours && !key.publisher.empty() && key.publisher != kManual ? RemoveRecord(key) : Ok();
+  }
+  if (verdict->everywhere) {
+    after.key.record = RecordState::kVisible;
+    return CommitRecord(key, after);
+  }
+  if (!verdict->contradicted) return Ok();
+  if (key.key.record == RecordState::kVisible) {
+    after.key.record = expected == Expected::kKey ? RecordState::kRumoured : RecordState::kUnretentive;
+    const Status done = CommitRecord(key, after);
+    if (!done) return done;
+  }
+  return !key.publisher.empty() && key.publisher != kManual ? PutRecord(key, expected) : Ok();
+}
+
+}  // namespace hallmark::keys

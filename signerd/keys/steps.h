@@ -1,0 +1,82 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "firmware/runtime/clock.h"
+#include "signerd/keys/key_manager.h"
+#include "signerd/keys/plan.h"
+#include "signerd/keys/records.h"
+
+namespace hallmark::keys {
+
+// What the rotation needs of the rest. All of it from any thread.
+struct RotationParts {
+  store::Store& store;
+  Signer& signer;
+  RecordPublisher& publisher;
+  RecordObserver& observer;
+  const Clock& clock;
+  std::function<Status()> publish;  // makes and swaps in a snapshot of the store
+};
+
+// What the servers said of a key's record, the last time that they were asked.
+struct Seen {
+  RecordView view;
+  std::chrono::sys_seconds time{};
+  std::string problem;  // in one sentence; empty: as it should be
+};
+using SeenRecords = std::map<std::string, Seen>;  // by selector
+
+// What the record of a key in this state must say.
+Expected ExpectedOf(const store::KeyLife& key);
+
+// Makes the steps of one domain. Each may be repeated: after a crash in the middle of it, or where its end was not
+// heard of, making it again brings the same. Lives as long as one look at the domain; one thread.
+class StepMaker {
+ public:
+  StepMaker(const RotationParts& parts, SeenRecords& seen, const store::DomainLife& life,
+            const store::RotationPolicy& policy)
+      : parts_(parts), seen_(seen), life_(life), policy_(policy), now_(parts.clock.Now()) {}
+
+  // Ok: the store has changed. Errors: kRecordNotVisible where it only has to wait for servers; what parts give.
+  Status Make(const Step& step);
+
+  // Looks whether the key's record is as it should be, puts it right where we are the ones who publish it, and keeps
+  // what was seen. Ok also where it is not right; an error where that could not be found out or put right.
+  Status Watch(const store::KeyLife& key);
+
+  // A signature of the token verifies with the key that every authoritative server gives.
+  Status Prove(const store::KeyLife& key);
+
+ private:
+  const store::KeyLife* Find(const std::string& selector) const;
+  Status BeginRotation(const Step& step);
+  Status Generate(const Step& step);
+  Status Publish(const Step& step, const store::KeyLife& key);
+  Status Confirm(const Step& step, const store::KeyLife& key);
+  Status Activate(const Step& step);
+  Status Revoke(const Step& step, const store::KeyLife& key);
+  Status Withdraw(const Step& step, const store::KeyLife& key);
+  Status Destroy(const Step& step, const store::KeyLife& key);
+
+  // Asks the servers, and keeps what they say in seen_.
+  Result<Verdict> Look(const store::KeyLife& key, Expected expected);
+  Status PutRecord(const store::KeyLife& key, Expected value);
+  Status RemoveRecord(const store::KeyLife& key);
+  // Before a step with an effect outside of the store.
+  Status Announce(const Step& step, std::string_view from);
+  // The key in its next state, and the event of it.
+  void AddChange(store::RotationCommit& commit, const Step& step, store::KeyLife after, snapshot::KeyState to);
+  void AddRecordEvent(store::RotationCommit& commit, const store::KeyLife& before, const store::KeyLife& after);
+  Status CommitRecord(const store::KeyLife& before, const store::KeyLife& after);
+
+  const RotationParts& parts_;
+  SeenRecords& seen_;
+  const store::DomainLife& life_;
+  const store::RotationPolicy& policy_;
+  const std::chrono::sys_seconds now_;
+};
+
+}  // namespace hallmark::keys
