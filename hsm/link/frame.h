@@ -34,6 +34,7 @@ enum class Outcome : std::uint8_t {
   kTokenRefused,  // the token said no to this key or mechanism
   kExpired,       // the batch's time was up before a session was free
   kInvalid,       // the item makes no sense
+  kStale,         // a key was wrapped for an earlier wrapping key
 };
 
 enum class TokenState : std::uint8_t { kStarting = 1, kReady, kAbsent, kPinRejected, kDown };

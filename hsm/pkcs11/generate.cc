@@ -1,60 +1,13 @@
 #include <array>
 
+#include "hsm/pkcs11/key_template.h"
 #include "hsm/pkcs11/return_value.h"
 #include "hsm/pkcs11/session.h"
 
 namespace hallmark::pkcs11 {
 namespace {
 
-// The curve of Ed25519 in CKA_EC_PARAMS, as modules spell it: PrintableString "edwards25519" (PKCS#11 3.0), or the
-// object identifier 1.3.101.112 (RFC 8410).
-constexpr std::array<std::uint8_t, 14> kCurveName = {0x13, 0x0c, 'e', 'd', 'w', 'a', 'r',
-                                                     'd',  's',  '2', '5', '5', '1', '9'};
-constexpr std::array<std::uint8_t, 5> kCurveOid = {0x06, 0x03, 0x2b, 0x65, 0x70};
 constexpr std::array<std::uint8_t, 3> kRsaExponent = {0x01, 0x00, 0x01};
-
-void* Pointer(ByteView view) { return const_cast<std::uint8_t*>(view.data()); }
-
-class Template {
- public:
-  void Add(CK_ATTRIBUTE_TYPE type, ByteView value) { attributes_.push_back({type, Pointer(value), value.size()}); }
-  void Add(CK_ATTRIBUTE_TYPE type, const CK_BBOOL& value) {
-    attributes_.push_back({type, const_cast<CK_BBOOL*>(&value), 1});
-  }
-  void Add(CK_ATTRIBUTE_TYPE type, CK_ULONG& value) { attributes_.push_back({type, &value, sizeof value}); }
-  CK_ATTRIBUTE* data() { return attributes_.data(); }
-  CK_ULONG size() const { return attributes_.size(); }
-
- private:
-  std::vector<CK_ATTRIBUTE> attributes_;
-};
-
-constexpr CK_BBOOL kTrue = CK_TRUE;
-constexpr CK_BBOOL kFalse = CK_FALSE;
-
-Template PrivateTemplate(ByteView cka_id, const std::string& label) {
-  Template out;
-  out.Add(CKA_TOKEN, kTrue);
-  out.Add(CKA_PRIVATE, kTrue);
-  out.Add(CKA_SENSITIVE, kTrue);
-  out.Add(CKA_EXTRACTABLE, kFalse);
-  out.Add(CKA_SIGN, kTrue);
-  out.Add(CKA_DECRYPT, kFalse);
-  out.Add(CKA_UNWRAP, kFalse);
-  out.Add(CKA_ID, cka_id);
-  out.Add(CKA_LABEL, AsBytes(label));
-  return out;
-}
-
-Template PublicTemplate(ByteView cka_id, const std::string& label) {
-  Template out;
-  out.Add(CKA_TOKEN, kTrue);
-  out.Add(CKA_PRIVATE, kFalse);
-  out.Add(CKA_VERIFY, kTrue);
-  out.Add(CKA_ID, cka_id);
-  out.Add(CKA_LABEL, AsBytes(label));
-  return out;
-}
 
 }  // namespace
 

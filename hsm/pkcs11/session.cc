@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "hsm/pkcs11/key_template.h"
 #include "hsm/pkcs11/public_part.h"
 #include "hsm/pkcs11/return_value.h"
 
@@ -17,9 +18,6 @@ constexpr std::size_t kLargestSignature = 2048;
 constexpr std::array<std::uint8_t, 19> kSha256Prefix = {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
                                                         0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20};
 constexpr std::size_t kDigestOctets = 32;
-
-// PKCS#11 takes its input through pointers that are not const.
-CK_BYTE_PTR Octets(ByteView view) { return const_cast<CK_BYTE_PTR>(view.data()); }
 
 }  // namespace
 

@@ -22,6 +22,28 @@ struct KeyPair {
   bool sensitive = false, extractable = true, never_extractable = false;
 };
 
+struct PrivatePart;
+class WipedBytes;
+
+// An RSA pair that keys are wrapped for. In the token, and gone with the session that made it.
+struct WrappingPair {
+  CK_OBJECT_HANDLE private_key = 0;
+  Bytes spki;
+};
+inline constexpr unsigned kWrappingBits = 3072;
+
+// A private key on its way: an AES-256 key encrypted to a wrapping pair (RSA-OAEP, SHA-1), and PKCS#8 wrapped with that
+// (RFC 5649).
+struct WrappedKey {
+  ByteView secret, key;
+};
+
+// What a pair in the token is to be called.
+struct ObjectName {
+  ByteView cka_id;
+  const std::string& label;
+};
+
 enum class Access : std::uint8_t { kRead, kWrite };
 
 // One C_OpenSession. One thread at a time. After any failure but a plain refusal usable() is false: an operation may
@@ -48,6 +70,22 @@ class Session {
   // Destroys the pair with this CKA_ID, or what a destruction that was cut short left of it. Success where there is
   // none; kKeyMismatch, and nothing is done, where its public part is not `spki`.
   Status Destroy(ByteView cka_id, ByteView spki);
+
+  // The steps of an import; tokend's Importer puts them together. Each is kTokenRefused where the token will not or
+  // cannot, and then it is well.
+  Result<WrappingPair> GenerateWrappingPair();
+  // Makes the private object from what is wrapped, inside the token.
+  Status UnwrapPrivateKey(const WrappingPair& pair, const WrappedKey& wrapped, KeyType type, const ObjectName& name);
+  // The AES key of `wrapped`, in this process's memory.
+  Result<WipedBytes> DecryptSecret(const WrappingPair& pair, const WrappedKey& wrapped);
+  Status CreatePrivateKey(const PrivatePart& part, const ObjectName& name);
+  Status CreatePublicKey(ByteView spki, const ObjectName& name);
+  // Has the pair sign something. kKeyMismatch where the signature does not verify with `key.spki`.
+  Status Prove(const KeyPair& key);
+  // kTokenRefused where there is any object with this CKA_ID.
+  Status CheckFree(ByteView cka_id);
+  // Whatever has this CKA_ID.
+  Status DestroyAll(ByteView cka_id);
 
   // RSA: PKCS#1 v1.5 over SHA-256, from the 32-octet digest. Ed25519: PureEdDSA over those octets (RFC 8463 section 3).
   Result<Bytes> SignDigest(const KeyPair& key, ByteView digest);

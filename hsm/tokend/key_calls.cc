@@ -3,7 +3,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <optional>
 #include <shared_mutex>
 #include <utility>
 
@@ -35,20 +34,6 @@ link::KeyReply ReplyTo(std::uint64_t id, const Result<pkcs11::KeyPair>& key) {
 
 // Whether the call makes or destroys objects.
 bool Writes(const KeyCall& call) { return !std::holds_alternative<link::FindKey>(call); }
-
-Result<pkcs11::KeyPair> Do(Login&, pkcs11::Session& session, const link::GenerateKey& call) {
-  return session.Generate(ToPkcs11(call.type), call.bits, call.cka_id, call.label);
-}
-Result<pkcs11::KeyPair> Do(Login&, pkcs11::Session& session, const link::FindKey& call) {
-  return session.Find(call.cka_id);
-}
-Result<pkcs11::KeyPair> Do(Login& login, pkcs11::Session& session, const link::DestroyKey& call) {
-  const Status destroyed = session.Destroy(call.cka_id, call.spki);
-  if (!destroyed) return destroyed.error();
-  const std::lock_guard lock(login.keys_mutex);
-  login.keys.erase(call.cka_id);  // the number of its handle may come to be another object's
-  return pkcs11::KeyPair{};
-}
 
 }  // namespace
 
@@ -97,16 +82,17 @@ void KeyCalls::Run() {
       std::unique_lock lock(mutex_);
       wake_.wait(lock,
                  [&] { return stopping_ || (!waiting_.empty() && keeper_.state() != link::TokenState::kStarting); });
-      if (stopping_) return;
+      if (stopping_) break;
       call = std::move(waiting_.front());
       waiting_.pop_front();
     }
     const std::uint64_t id = std::visit([](const auto& c) { return c.id; }, *call);
     on_reply_(ReplyTo(id, Answer(*call)));
   }
+  const std::shared_lock shared(keeper_.gate());
+  Rise();
 }
 
-// A session for each call, as they are rare.
 Result<pkcs11::KeyPair> KeyCalls::Answer(const KeyCall& call) {
   std::unique_lock alone(keeper_.gate(), std::defer_lock);
   std::shared_lock shared(keeper_.gate(), std::defer_lock);
@@ -118,18 +104,56 @@ Result<pkcs11::KeyPair> KeyCalls::Answer(const KeyCall& call) {
     shared.lock();
   }
   const auto login = keeper_.login();
+  if (login != seat_.login || login == nullptr) Rise();
   if (login == nullptr) return NoLogin(keeper_.state());
   if (login != before) return MakeError(Reason::kTokenDown, "the token was logged in to again meanwhile: try again");
-  std::optional<pkcs11::Session> own;
-  if (!login->only) {
-    const auto access = Writes(call) ? pkcs11::Access::kWrite : pkcs11::Access::kRead;
-    auto opened = pkcs11::Session::Open(login->module, login->token.slot, access);
-    if (!opened) return Trouble(*login, opened.error());
-    own.emplace(std::move(*opened));
-  }
-  auto key = std::visit([&](const auto& c) { return Do(*login, own ? *own : login->session, c); }, call);
+  const Status seated = Sit(login, Writes(call) ? pkcs11::Access::kWrite : pkcs11::Access::kRead);
+  if (!seated) return Trouble(*login, seated.error());
+  auto key = std::visit([&](const auto& c) { return Do(c); }, call);
+  // As calls are rare, the token gets its session back, but for the one that an import needs again.
+  if (!importer_.begun() || !seat_.current().usable()) Rise();
   return key ? key : Trouble(*login, key.error());
 }
+
+Status KeyCalls::Sit(const std::shared_ptr<Login>& login, pkcs11::Access access) {
+  seat_.login = login;
+  if (login->only || seat_.session) return Ok();
+  auto opened = pkcs11::Session::Open(login->module, login->token.slot, access);
+  if (!opened) return opened.error();
+  seat_.session.emplace(std::move(*opened));
+  return Ok();
+}
+
+void KeyCalls::Rise() {
+  importer_.Forget();
+  seat_.session.reset();
+  seat_.login.reset();
+}
+
+Result<pkcs11::KeyPair> KeyCalls::Do(const link::GenerateKey& call) {
+  return seat_.current().Generate(ToPkcs11(call.type), call.bits, call.cka_id, call.label);
+}
+
+Result<pkcs11::KeyPair> KeyCalls::Do(const link::FindKey& call) { return seat_.current().Find(call.cka_id); }
+
+Result<pkcs11::KeyPair> KeyCalls::Do(const link::DestroyKey& call) {
+  const Status destroyed = seat_.current().Destroy(call.cka_id, call.spki);
+  if (!destroyed) return destroyed.error();
+  const std::lock_guard lock(seat_.login->keys_mutex);
+  seat_.login->keys.erase(call.cka_id);  // the number of its handle may come to be another object's
+  return pkcs11::KeyPair{};
+}
+
+Result<pkcs11::KeyPair> KeyCalls::Do(const link::BeginImport&) {
+  auto spki = importer_.Begin(seat_.current());
+  if (!spki) return spki.error();
+  pkcs11::KeyPair wrapping;
+  wrapping.spki = std::move(*spki);
+  wrapping.bits = pkcs11::kWrappingBits;
+  return wrapping;
+}
+
+Result<pkcs11::KeyPair> KeyCalls::Do(const link::ImportKey& call) { return importer_.Import(seat_.current(), call); }
 
 // Has the login seen to where a call found it in trouble.
 Error KeyCalls::Trouble(const Login& login, const Error& error) {

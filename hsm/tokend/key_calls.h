@@ -3,19 +3,22 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <variant>
 
 #include "hsm/link/frame.h"
+#include "hsm/tokend/importer.h"
 #include "hsm/tokend/keeper.h"
 
 namespace hallmark::tokend {
 
-using KeyCall = std::variant<link::GenerateKey, link::FindKey, link::DestroyKey>;
+using KeyCall = std::variant<link::GenerateKey, link::FindKey, link::DestroyKey, link::BeginImport, link::ImportKey>;
 
-// Makes, finds and destroys keys, one after the other on a thread of its own, under the keeper's present login. While a
-// login is on its way the calls wait. None is tried again: a pair could be made twice.
+// Makes, finds, imports and destroys keys, one after the other on a thread of its own, under the keeper's present
+// login. While a login is on its way the calls wait. None is tried again: a pair could be made twice.
 class KeyCalls {
  public:
   // `on_reply` answers each call once; on the thread of KeyCalls.
@@ -32,12 +35,30 @@ class KeyCalls {
 
  private:
   void Run();
+  // The session of its calls, and the login it belongs to. Kept while keys are wrapped for a pair that lives in it.
+  struct Seat {
+    std::shared_ptr<Login> login;
+    std::optional<pkcs11::Session> session;  // none where the login's is the only one
+
+    pkcs11::Session& current() { return session ? *session : login->session; }
+  };
+
   Result<pkcs11::KeyPair> Answer(const KeyCall& call);
+  Status Sit(const std::shared_ptr<Login>& login, pkcs11::Access access);
+  void Rise();
+  Result<pkcs11::KeyPair> Do(const link::GenerateKey& call);
+  Result<pkcs11::KeyPair> Do(const link::FindKey& call);
+  Result<pkcs11::KeyPair> Do(const link::DestroyKey& call);
+  Result<pkcs11::KeyPair> Do(const link::BeginImport& call);
+  Result<pkcs11::KeyPair> Do(const link::ImportKey& call);
   Error Trouble(const Login& login, const Error& error);
 
   Keeper& keeper_;
   const std::function<void(link::KeyReply)> on_reply_;
   std::thread thread_;
+  // These two: of the thread, and only while it holds keeper_.gate().
+  Seat seat_;
+  Importer importer_;
   std::mutex mutex_;  // guards everything below
   std::condition_variable wake_;
   std::deque<KeyCall> waiting_;

@@ -19,6 +19,7 @@ inline link::Outcome OutcomeOf(const Error& error) {
     case Reason::kTokenRefused: return link::Outcome::kTokenRefused;
     case Reason::kPinRejected: return link::Outcome::kPinRejected;
     case Reason::kInvalidArgument: return link::Outcome::kInvalid;
+    case Reason::kStateConflict: return link::Outcome::kStale;
     default: return link::Outcome::kTokenDown;
   }
 }

@@ -91,6 +91,10 @@ void Dispatch(link::Frame& frame, Signer& signer, KeyCalls& key_calls, ExpiryTim
     key_calls.Add(std::move(*find));
   } else if (auto* destroy = std::get_if<link::DestroyKey>(&frame)) {
     key_calls.Add(std::move(*destroy));
+  } else if (auto* begin = std::get_if<link::BeginImport>(&frame)) {
+    key_calls.Add(*begin);
+  } else if (auto* import = std::get_if<link::ImportKey>(&frame)) {
+    key_calls.Add(std::move(*import));
   } else if (auto* ping = std::get_if<link::Ping>(&frame)) {
     channel.Send(link::Pong{ping->id});
   } else {

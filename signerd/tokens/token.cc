@@ -38,9 +38,24 @@ Error ErrorOf(link::Outcome outcome, const std::string& token, std::uint64_t cod
     case kPinRejected: return error(Reason::kPinRejected, "the PIN was refused");
     case kTokenRefused: return error(Reason::kTokenRefused, "the token refused");
     case kExpired: return error(Reason::kDeadlineExceeded, "the deadline passed before the token was free");
-    case kInvalid: return error(Reason::kInternal, "tokend did not take the request");
+    case kInvalid:
+    case kStale: return error(Reason::kInternal, "tokend did not take the request");
   }
   return error(Reason::kInternal, "tokend gave an outcome that does not exist");
+}
+
+// Of a key call; tokend's sentence is about what was sent.
+Error ErrorOf(const link::KeyReply& reply, const std::string& token) {
+  const auto error = [&](Reason reason) {
+    return Error{reason, "token " + token + ": " + reply.message, reply.token_code};
+  };
+  using enum link::Outcome;
+  switch (reply.outcome) {
+    case kInvalid: return error(Reason::kInvalidArgument);
+    case kStale: return error(Reason::kStateConflict);
+    case kKeyMismatch: return error(Reason::kKeyMismatch);
+    default: return ErrorOf(reply.outcome, token, reply.token_code, reply.message);
+  }
 }
 
 link::KeyType TypeOf(const snapshot::Key& key) {
@@ -260,7 +275,7 @@ void Token::OnKeyReply(const link::KeyReply& reply) {
   if (reply.outcome == link::Outcome::kOk) {
     done(reply);
   } else {
-    done(ErrorOf(reply.outcome, config_.name, reply.token_code, reply.message));
+    done(ErrorOf(reply, config_.name));
   }
 }
 
@@ -393,7 +408,8 @@ void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
   }
   // A tokend that still logs in keeps the call until it has.
   const auto patience = status_.state == link::TokenState::kReady ? kKeyCallTimeout : kStartTimeout;
-  const bool makes_key = std::holds_alternative<link::GenerateKey>(frame);
+  const bool makes_key =
+      std::holds_alternative<link::GenerateKey>(frame) || std::holds_alternative<link::BeginImport>(frame);
   key_calls_.emplace(id, KeyCall{std::move(done), steady_clock::now() + patience, makes_key});
   channel_->Send(std::move(frame));
 }
@@ -411,6 +427,16 @@ void Token::Find(const Bytes& cka_id, KeyDone done) {
 void Token::Destroy(const Bytes& cka_id, const Bytes& spki, KeyDone done) {
   const std::uint64_t id = next_id_++;
   SendKeyCall(link::DestroyKey{id, cka_id, spki}, id, std::move(done));
+}
+
+void Token::BeginImport(KeyDone done) {
+  const std::uint64_t id = next_id_++;
+  SendKeyCall(link::BeginImport{id}, id, std::move(done));
+}
+
+void Token::Import(link::ImportKey call, KeyDone done) {
+  const std::uint64_t id = call.id = next_id_++;
+  SendKeyCall(std::move(call), id, std::move(done));
 }
 
 TokenFacts Token::Facts() const { return {config_.name, status_, starts_}; }

@@ -70,6 +70,9 @@ class Token {
   void Find(const Bytes& cka_id, KeyDone done);
   // Where the public part matches, or nothing is there.
   void Destroy(const Bytes& cka_id, const Bytes& spki, KeyDone done);
+  void BeginImport(KeyDone done);
+  // `call.id` is chosen here.
+  void Import(link::ImportKey call, KeyDone done);
   TokenFacts Facts() const;
   const TokenConfig& config() const { return config_; }
 

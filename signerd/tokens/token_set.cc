@@ -98,6 +98,14 @@ Status TokenSet::Destroy(const std::string& token, const Bytes& cka_id, const By
   return reply ? Ok() : Status(reply.error());
 }
 
+Result<link::KeyReply> TokenSet::BeginImport(const std::string& token) {
+  return Call(token, [](Token& target, KeyDone done) { target.BeginImport(std::move(done)); });
+}
+
+Result<link::KeyReply> TokenSet::Import(const std::string& token, const link::ImportKey& call) {
+  return Call(token, [&call](Token& target, KeyDone done) { target.Import(call, std::move(done)); });
+}
+
 std::vector<TokenFacts> TokenSet::Facts() {
   std::promise<std::vector<TokenFacts>> promise;
   const bool posted = Post([&] {

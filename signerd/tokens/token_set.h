@@ -35,6 +35,8 @@ class TokenSet {
                                   const std::string& label);
   Result<link::KeyReply> Find(const std::string& token, const Bytes& cka_id);
   Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki);
+  Result<link::KeyReply> BeginImport(const std::string& token);
+  Result<link::KeyReply> Import(const std::string& token, const link::ImportKey& call);
   std::vector<TokenFacts> Facts();
 
   bool Has(const std::string& token) const { return by_name_.contains(token); }
