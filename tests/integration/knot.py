@@ -1,4 +1,5 @@
-"""A real DNS server: Knot on a free loopback port, with one zone (the root) that holds the given records."""
+"""A real DNS server: Knot on a free loopback port, with one zone (the root) that holds the given records, and perhaps others that
+it fails to serve."""
 
 import pathlib
 import shutil
@@ -15,9 +16,12 @@ import deployment
 
 
 class Knot:
-    """Serves `records` (lines of a zone file) until it is left. `port` is for UDP and TCP on 127.0.0.1."""
+    """Serves `records` (lines of a zone file) until it is left. `port` is for UDP and TCP on 127.0.0.1.
 
-    def __init__(self, records):
+    At each name of `broken`, and below, it answers SERVFAIL.
+    """
+
+    def __init__(self, records, broken=()):
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="hallmark-knot-"))
         self.port = _free_port()
         (self._folder / "root.zone").write_text(
@@ -28,7 +32,8 @@ class Knot:
             f"  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"
             f"log:\n  - target: {self._folder}/knot.log\n    any: info\n"
             f"database:\n  storage: {self._folder}\n"
-            f"zone:\n  - domain: .\n    file: {self._folder}/root.zone\n    zonefile-sync: -1\n    journal-content: none\n")
+            f"zone:\n  - domain: .\n    file: {self._folder}/root.zone\n    zonefile-sync: -1\n    journal-content: none\n"
+            + "".join(f"  - domain: {name}\n    file: {self._folder}/there-is-none.zone\n" for name in broken))
         self._process = subprocess.Popen(["knotd", "-c", self._folder / "knot.conf"], stdout=subprocess.DEVNULL,
                                          stderr=subprocess.STDOUT, preexec_fn=deployment.die_with_parent)
         try:

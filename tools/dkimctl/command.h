@@ -47,7 +47,10 @@ void AddInitCommand(CLI::App& app, Context& context);
 void AddDomainCommands(CLI::App& app, Context& context);
 void AddProfileCommands(CLI::App& app, Context& context);
 void AddKeyCommands(CLI::App& app, Context& context);
+// Within the group "key".
+void AddRotationCommands(CLI::App& group, Context& context);
 void AddDnsCommands(CLI::App& app, Context& context);
+void AddPostureCommand(CLI::App& app, Context& context);
 void AddSignCommand(CLI::App& app, Context& context);
 void AddVerifyCommand(CLI::App& app, Context& context);
 void AddPolicyCommands(CLI::App& app, Context& context);

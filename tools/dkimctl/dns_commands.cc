@@ -1,4 +1,12 @@
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+
+#include "signerd/dkim/author.h"
 #include "tools/dkimctl/client.h"
+#include "tools/dkimctl/dns_access.h"
+#include "tools/dkimctl/table.h"
+#include "tools/posture/suggest.h"
 
 namespace hallmark::ctl {
 namespace {
@@ -8,6 +16,9 @@ using Stub = AdminClient::Stub;
 struct Options {
   std::string domain;
   std::string format = "zone";
+  posture::SuggestRequest suggest;  // without domain, keys and id
+  std::string nameserver;
+  bool offline = false;
 };
 
 Outcome Show(const Context& context, const Options& options) {
@@ -29,6 +40,117 @@ Outcome Show(const Context& context, const Options& options) {
   return ExitCode::kDone;
 }
 
+// The records of the keys that have one: not of those that were withdrawn.
+Answer<std::vector<std::string>> KeyRecords(const Context& context, const std::string& domain) {
+  auto client = AdminClient::Open(context);
+  if (!client) return client.error();
+  admin::v1::GetDnsRecordsRequest request;
+  request.set_domain(domain);
+  const auto answer = client->Call(&Stub::GetDnsRecords, request);
+  if (!answer) return answer.error();
+  std::vector<std::string> lines;
+  for (const auto& record : answer->records()) {
+    if (record.state() == admin::v1::KEY_STATE_WITHDRAWN || record.state() == admin::v1::KEY_STATE_DESTROYED) continue;
+    lines.push_back(record.zone_file_line());
+    while (lines.back().ends_with('\n')) lines.back().pop_back();
+  }
+  return lines;
+}
+
+// Letters and digits that grow with time: 20260131120000.
+std::string PolicyId() {
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  std::tm utc{};
+  char text[32];
+  ::gmtime_r(&now, &utc);
+  return std::string(text, std::strftime(text, sizeof text, "%Y%m%d%H%M%S", &utc));
+}
+
+// A file of a policy keeps its lines; a sentence is wrapped.
+std::string Comment(const std::string& text) {
+  std::string lines;
+  for (const std::string& line : Wrap(OneLine(text), Table::kColumns - 2)) lines += "; " + line + "\n";
+  return lines;
+}
+
+std::string ZoneFile(const std::string& domain, const std::vector<posture::Section>& sections) {
+  std::string text = Comment("What should be published for " + domain + " (dkimctl dns suggest). Other records stay.");
+  for (const posture::Section& section : sections) {
+    if (section.records.empty() && section.comments.empty() && section.later.empty()) continue;
+    text += "\n; " + section.title + "\n";
+    for (const std::string& comment : section.comments) text += Comment(comment);
+    for (const std::string& line : section.later) text += "; " + line + "\n";
+    for (const std::string& line : section.records) text += line + "\n";
+  }
+  return text;
+}
+
+Json Lines(const std::vector<std::string>& lines) {
+  Json list = Json::Array();
+  for (const std::string& line : lines) list.Add(Json::Text(line));
+  return list;
+}
+
+Outcome Suggest(const Context& context, const Options& options) {
+  auto domain = dkim::NormalizeDomain(options.domain);
+  if (!domain) return WrongUsage(domain.error().message);
+  posture::SuggestRequest request = options.suggest;
+  request.domain = *domain;
+  request.policy_id = PolicyId();
+  const auto lookup = OpenLookup(options.nameserver);
+  if (!lookup) return lookup.error();
+  if (!options.offline) {
+    auto keys = KeyRecords(context, *domain);
+    if (!keys) return keys.error();
+    request.key_records = std::move(*keys);
+  }
+  auto sections = posture::Suggest(request, *lookup);
+  if (!sections && sections.error().reason == Reason::kInvalidArgument) return WrongUsage(sections.error().message);
+  if (!sections) return FromError(sections.error());
+  if (request.key_records.empty()) {
+    sections->front().comments.push_back(
+        options.offline ? "Left out: signerd was not asked for the keys (--offline)."
+                        : "The domain has no keys; make one with: dkimctl key generate " + *domain);
+  }
+  Json parts = Json::Array();
+  for (const posture::Section& section : *sections) {
+    parts.Add(Json::Object()
+                  .Set("title", Json::Text(section.title))
+                  .Set("comments", Lines(section.comments))
+                  .Set("records", Lines(section.records))
+                  .Set("later", Lines(section.later)));
+  }
+  Print(context, ZoneFile(*domain, *sections),
+        Json::Object().Set("domain", Json::Text(*domain)).Set("sections", std::move(parts)));
+  return ExitCode::kDone;
+}
+
+void AddSuggestCommand(CLI::App& group, Context& context, const std::shared_ptr<Options>& options) {
+  CLI::App* suggest = AddCommand(group, context, "suggest", "Write the whole set that should be published",
+                                 "dkimctl dns suggest example.com > example.com.zone\n"
+                                 "dkimctl dns suggest example.com --relay 192.0.2.1 --relay 192.0.2.2\n"
+                                 "dkimctl dns suggest example.com --bimi-svg https://example.com/mark.svg\n"
+                                 "dkimctl dns suggest example.com --output json",
+                                 [&context, options] { return Suggest(context, *options); });
+  posture::SuggestRequest& request = options->suggest;
+  suggest->add_option("DOMAIN", options->domain, "The domain that mail is sent from")->required()->type_name("");
+  suggest->add_option("--relay", request.relays, "Mail leaves from this address or network")
+      ->type_name("IP")
+      ->take_all()
+      ->allow_extra_args(false);
+  suggest->add_option("--mx", request.mx, "Takes mail for the domain [its MX]")
+      ->type_name("HOST")
+      ->take_all()
+      ->allow_extra_args(false);
+  suggest->add_option("--report-address", request.report_address, "For reports [dmarc-reports@DOMAIN]")
+      ->type_name("ADDR");
+  suggest->add_option("--bimi-svg", request.bimi_svg, "The brand mark, as SVG Tiny PS")->type_name("URL");
+  suggest->add_option("--bimi-cert", request.bimi_certificate, "Its mark certificate, as PEM")->type_name("URL");
+  suggest->add_flag("--offline", options->offline, "Do not ask signerd: leave the keys out");
+  AddNameserver(*suggest, options->nameserver);
+  AddTimeout(*suggest, context);
+}
+
 std::string CheckFormat(const std::string& format) {
   if (format == "zone" || format == "keyfile") return "";
   return "\"" + format + "\" is no format; expected zone or keyfile";
@@ -37,7 +159,8 @@ std::string CheckFormat(const std::string& format) {
 }  // namespace
 
 void AddDnsCommands(CLI::App& app, Context& context) {
-  CLI::App* group = AddGroup(app, "dns", "DNS records of the keys", "dkimctl dns show example.com");
+  CLI::App* group = AddGroup(app, "dns", "DNS records of domains and keys",
+                             "dkimctl dns show example.com\ndkimctl dns suggest example.com");
   const auto options = std::make_shared<Options>();
   CLI::App* show = AddCommand(*group, context, "show", "Print the records that a domain needs",
                               "dkimctl dns show example.com >> example.com.zone\n"
@@ -49,6 +172,7 @@ void AddDnsCommands(CLI::App& app, Context& context) {
       ->type_name("FORMAT")
       ->check(CheckFormat);
   AddTimeout(*show, context);
+  AddSuggestCommand(*group, context, options);
 }
 
 }  // namespace hallmark::ctl

@@ -18,6 +18,7 @@ enum class ExitCode : int {
   kUnavailable = 3,  // signerd cannot be reached, or says that it is UNAVAILABLE
   kNotVerified = 4,  // verify: a signature did not verify, or there was none; explain: it would be refused
   kWaits = 5,        // the request waits for the approval of a second person
+  kFindings = 6,     // posture: something is wrong with what is published
 };
 
 // Why a command did not do what was asked: one line that says what went wrong and what to do.

@@ -20,7 +20,8 @@ constexpr char kFooter[] =
     "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 signerd cannot be\n"
     "reached, 4 (verify) a signature did not verify or there is none, (explain) the\n"
     "message would be refused, (ledger verify) the ledger is not whole, 5 the\n"
-    "request waits for the approval of a second person.";
+    "request waits for the approval of a second person, 6 (posture) something is\n"
+    "wrong with what is published.";
 
 // What is wrong with the command line, and where to read more.
 std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
@@ -61,6 +62,7 @@ int Run(int argc, char** argv) {
   hallmark::ctl::AddProfileCommands(app, context);
   hallmark::ctl::AddKeyCommands(app, context);
   hallmark::ctl::AddDnsCommands(app, context);
+  hallmark::ctl::AddPostureCommand(app, context);
   hallmark::ctl::AddSignCommand(app, context);
   hallmark::ctl::AddVerifyCommand(app, context);
   hallmark::ctl::AddPolicyCommands(app, context);

@@ -4,8 +4,8 @@
 
 #include "signerd/dkim/verifier.h"
 #include "signerd/dns/key_file.h"
-#include "signerd/dns/resolver.h"
 #include "tools/dkimctl/command.h"
+#include "tools/dkimctl/dns_access.h"
 #include "tools/dkimctl/inputs.h"
 #include "tools/dkimctl/message_source.h"
 #include "tools/dkimctl/table.h"
@@ -27,21 +27,15 @@ Answer<dkim::KeyLookup> MakeLookup(const Options& options) {
       return file->LookupTxt(name);
     });
   }
-  dns::ResolverOptions wanted;
-  if (!options.nameserver.empty()) {
-    auto server = dns::ParseNameserver(options.nameserver);
-    if (!server) return WrongUsage("--nameserver: " + server.error().message);
-    wanted.nameserver = std::move(*server);
-  }
-  auto resolver = dns::Resolver::Create(wanted);
-  if (!resolver) return FromError(resolver.error());
+  auto resolver = OpenResolver(options.nameserver);
+  if (!resolver) return resolver.error();
   using Answers = std::map<std::string, hallmark::Result<std::vector<std::string>>>;
-  return dkim::KeyLookup([resolver = std::make_shared<dns::Resolver>(std::move(*resolver)),
-                          known = std::make_shared<Answers>()](const std::string& name) {
-    const auto found = known->find(name);
-    if (found != known->end()) return found->second;
-    return known->emplace(name, resolver->LookupTxt(name)).first->second;
-  });
+  return dkim::KeyLookup(
+      [resolver = std::move(*resolver), known = std::make_shared<Answers>()](const std::string& name) {
+        const auto found = known->find(name);
+        if (found != known->end()) return found->second;
+        return known->emplace(name, resolver->LookupTxt(name)).first->second;
+      });
 }
 
 using Verdicts = std::vector<dkim::SignatureVerdict>;
@@ -146,9 +140,7 @@ void AddVerifyCommand(CLI::App& app, Context& context) {
   CLI::Option* file =
       verify->add_option("--key-file", options->key_file, "Key records, NAME TXT VALUE lines [the DNS]");
   file->type_name("FILE");
-  verify->add_option("--nameserver", options->nameserver, "Ask this one [/etc/resolv.conf]")
-      ->type_name("ADDR[:PORT]")
-      ->excludes(file);
+  AddNameserver(*verify, options->nameserver)->excludes(file);
 }
 
 }  // namespace hallmark::ctl

@@ -1,0 +1,204 @@
+#include "tools/posture/posture.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tools/posture/dmarc_record.h"
+#include "tools/posture/report_uri.h"
+#include "tools/posture/spf_record.h"
+#include "tools/posture/suggest.h"
+#include "tools/posture/transport.h"
+
+// What the zones of tests/integration/posture_zones.py do not reach: the corners of the grammars, and servers that
+// fail.
+namespace hallmark::posture {
+namespace {
+
+using testing::Contains;
+using testing::Each;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+struct SpfCase {
+  const char* name;
+  std::string_view text;
+  bool good;
+};
+const SpfCase kSpf[] = {
+    {"VersionAlone", "v=spf1", true},
+    {"BlanksAtTheEnd", "v=spf1  -all  ", true},
+    {"EveryQualifier", "v=spf1 +a -mx ~ptr ?all", true},
+    {"DualPrefixes", "v=spf1 a/24 a//64 a/24//64 mx:example.com/0//0", true},
+    {"NoMaskOfIp6ForA", "v=spf1 a/24/64", false},
+    {"PrefixWithoutNumber", "v=spf1 a:example.com/", false},
+    {"Ip6", "v=spf1 ip6:2001:db8::/32 ip6:::1 ip6:::ffff:192.0.2.1", true},
+    {"Ip6PrefixTooLong", "v=spf1 ip6:2001:db8::/129", false},
+    {"Ip4InIp6", "v=spf1 ip6:192.0.2.1", false},
+    {"Ip4Short", "v=spf1 ip4:192.0.2", false},
+    {"Ip4WithoutAddress", "v=spf1 ip4", false},
+    {"AllWithArgument", "v=spf1 all:example.com", false},
+    {"AllWithPrefix", "v=spf1 -all/8", false},
+    {"IncludeWithPrefix", "v=spf1 include:example.com/24", false},
+    {"IncludeAlone", "v=spf1 include", false},
+    {"PtrAlone", "v=spf1 ptr", true},
+    {"PtrOfDomain", "v=spf1 ptr:example.com", true},
+    {"DomainWithoutDot", "v=spf1 a:localhost", false},
+    {"DomainEndsWithDot", "v=spf1 a:example.com.", true},
+    {"TopLabelOfDigits", "v=spf1 a:192.0.2.1", false},
+    {"TopLabelWithHyphen", "v=spf1 a:example.xn--p1ai", true},
+    {"Underscore", "v=spf1 include:_spf.example.com", true},
+    {"EndsWithMacro", "v=spf1 exists:%{ir}.%{v}._spf.%{d2}", true},
+    {"MacroOfEveryKind", "v=spf1 exists:%{s}%{l}%{o}%{d}%{i}%{p}%{h}%{v}%%%_%-.example.com", true},
+    {"MacroInUpperCase", "v=spf1 exists:%{I}.example.com", true},
+    {"MacroWithDelimiters", "v=spf1 exists:%{l2r+-}.example.com", true},
+    {"MacroOfZeroParts", "v=spf1 exists:%{d0}.example.com", false},
+    {"MacroThatIsNone", "v=spf1 exists:%{z}.example.com", false},
+    {"MacroThatIsOpen", "v=spf1 exists:%{d.example.com", false},
+    {"MacroThatIsEmpty", "v=spf1 exists:%{}.example.com", false},
+    {"PercentAlone", "v=spf1 exists:%.example.com", false},
+    {"BraceIsNoMacro", "v=spf1 exists:example.com}", false},
+    {"TwoQualifiers", "v=spf1 --all", false},
+    {"QualifierAlone", "v=spf1 -", false},
+    {"NotAscii", "v=spf1 a:ex\xc3\xa4mple.com", false},
+    {"UnknownModifier", "v=spf1 match.sub_1-x=%{d}/a:b -all", true},
+    {"ModifierWithBadMacro", "v=spf1 x=%(d)", false},
+    {"ModifierWithBlankName", "v=spf1 =x", false},
+    {"TwoExplanations", "v=spf1 exp=a.example.com exp=b.example.com", false},
+    {"RedirectWithoutDomain", "v=spf1 redirect=", false},
+    {"MechanismWithEquals", "v=spf1 include=example.com", true},  // an unknown modifier, alas
+    {"ExistsWithEquals", "v=spf1 exists:a=b.example.com", true},
+};
+class SpfGrammar : public testing::TestWithParam<SpfCase> {};
+TEST_P(SpfGrammar, IsThatOfRfc7208) {
+  ASSERT_TRUE(IsSpf(GetParam().text));
+  const auto record = ParseSpf(GetParam().text);
+  EXPECT_EQ(record.has_value(), GetParam().good) << (record ? "" : record.error().message);
+}
+INSTANTIATE_TEST_SUITE_P(Records, SpfGrammar, testing::ValuesIn(kSpf),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST(SpfRecord, HasWhatIsWritten) {
+  const auto record = ParseSpf("v=spf1 ~MX:Mail.example.com/28//64 ip4:192.0.2.0/24 redirect=x.test -all a");
+  ASSERT_TRUE(record);
+  ASSERT_EQ(record->terms.size(), 4u);
+  const SpfTerm& mx = record->terms[0];
+  EXPECT_EQ(mx.mechanism, SpfMechanism::kMx);
+  EXPECT_EQ(mx.qualifier, '~');
+  EXPECT_EQ(mx.domain_spec, "Mail.example.com");
+  EXPECT_EQ(mx.ip4_prefix, 28u);
+  EXPECT_EQ(mx.ip6_prefix, 64u);
+  EXPECT_EQ(record->terms[1].address, "192.0.2.0");
+  EXPECT_EQ(record->terms[1].ip4_prefix, 24u);
+  EXPECT_EQ(record->All()->qualifier, '-');
+  EXPECT_EQ(record->redirect, "x.test");
+  EXPECT_THAT(record->after_all, ElementsAre("a"));
+}
+
+// RFC 7208 section 7.4, as far as the domain decides.
+TEST(SpfMacros, OfTheDomainAreReplaced) {
+  const std::string domain = "email.example.com";
+  EXPECT_EQ(ExpandForDomain("%{d}", domain), "email.example.com");
+  EXPECT_EQ(ExpandForDomain("%{d4}", domain), "email.example.com");
+  EXPECT_EQ(ExpandForDomain("%{d3}", domain), "email.example.com");
+  EXPECT_EQ(ExpandForDomain("%{d2}", domain), "example.com");
+  EXPECT_EQ(ExpandForDomain("%{d1}", domain), "com");
+  EXPECT_EQ(ExpandForDomain("%{dr}", domain), "com.example.email");
+  EXPECT_EQ(ExpandForDomain("%{d2r}", domain), "example.email");
+  EXPECT_EQ(ExpandForDomain("%{d2-}.x.", domain), "email.example.com.x");
+  EXPECT_EQ(ExpandForDomain("A%%%-.%{D}", domain), "a%%20.email.example.com");
+  EXPECT_EQ(ExpandForDomain("%{i}.example.com", domain), std::nullopt);
+  EXPECT_EQ(ExpandForDomain("%{l}.%{d}", domain), std::nullopt);
+}
+
+struct UriCase {
+  const char* name;
+  std::string_view text;
+  bool good, good_with_size;
+};
+const UriCase kUris[] = {
+    {"Mailto", "mailto:dmarc@example.com", true, true},
+    {"MailtoInUpperCase", "MAILTO:dmarc@Example.COM", true, true},
+    {"MailtoWithQuery", "mailto:dmarc@example.com?subject=x", true, true},
+    {"MailtoWithSize", "mailto:dmarc@example.com!10M", false, true},
+    {"SizeOfOctets", "mailto:dmarc@example.com!1000", false, true},
+    {"SizeWithoutNumber", "mailto:dmarc@example.com!m", false, false},
+    {"SizeTwice", "mailto:dmarc@example.com!1m!2m", false, false},
+    {"Https", "https://example.com:8443/report?x", true, true},
+    {"Http", "http://example.com/", false, false},
+    {"NoScheme", "dmarc@example.com", false, false},
+    {"NoLocalPart", "mailto:@example.com", false, false},
+    {"NoDomain", "mailto:dmarc@", false, false},
+    {"NoMailbox", "mailto:", false, false},
+    {"Blank", "mailto:dmarc@ example.com", false, false},
+    {"NotAscii", "mailto:d\xc3\xa4@example.com", false, false},
+    {"Empty", "", false, false},
+};
+class ReportUriText : public testing::TestWithParam<UriCase> {};
+TEST_P(ReportUriText, IsTakenOrNot) {
+  EXPECT_EQ(ParseReportUri(GetParam().text, false).has_value(), GetParam().good);
+  EXPECT_EQ(ParseReportUri(GetParam().text, true).has_value(), GetParam().good_with_size);
+}
+INSTANTIATE_TEST_SUITE_P(Addresses, ReportUriText, testing::ValuesIn(kUris),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST(DmarcRecord, IsChangedInOneTag) {
+  const auto record = ParseDmarc("v=DMARC1;p=none; pct=50;rua=mailto:d@example.com;");
+  ASSERT_TRUE(record);
+  EXPECT_EQ(WithTag(*record, "p", "reject"), "v=DMARC1; p=reject; pct=50; rua=mailto:d@example.com");
+  EXPECT_EQ(WithTag(*record, "pct", ""), "v=DMARC1; p=none; rua=mailto:d@example.com");
+  EXPECT_EQ(WithTag(*record, "sp", "reject"), "v=DMARC1; p=none; pct=50; rua=mailto:d@example.com; sp=reject");
+}
+
+std::vector<std::string_view> Ids(const Report& report) {
+  std::vector<std::string_view> ids;
+  for (const Finding& finding : report.findings()) ids.push_back(finding.kind->id);
+  return ids;
+}
+
+// A DNS that never answers: nothing is called missing.
+TEST(Posture, WithoutAnswersNothingIsMissing) {
+  std::size_t asked = 0;
+  const Lookup silent = [&](const std::string& name, dns::RecordType) -> Result<dns::Answer> {
+    ++asked;
+    return MakeError(Reason::kIoFailed, "no answer for " + name);
+  };
+  Report report;
+  CheckDomain({"example.com", {{"s", KeyUse::kActive, {}}}, "", {}}, silent, report);
+  EXPECT_THAT(Ids(report), Each("DNS_NO_ANSWER"));
+  EXPECT_LE(asked, 12u) << "each question is waited for once";
+  EXPECT_EQ(Suggest({"example.com", {}, "", {}, {}, "", "", "1"}, silent).error().reason, Reason::kIoFailed);
+}
+
+// Each type alone may fail: a name server that drops questions of a type it does not know.
+TEST(Posture, OnlyWhatFailedIsLeftOut) {
+  const Lookup lookup = [](const std::string& name, dns::RecordType type) -> Result<dns::Answer> {
+    if (type == dns::RecordType::kAaaa) return MakeError(Reason::kIoFailed, "no answer for " + name + " AAAA");
+    if (type == dns::RecordType::kTxt && name == "example.com") return dns::Answer{{"v=spf1 a -all"}, true, ""};
+    if (type == dns::RecordType::kA && name == "example.com") return dns::Answer{{"192.0.2.1"}, true, ""};
+    return dns::Answer{{}, false, ""};
+  };
+  Report report;
+  CheckDomain({"example.com", {}, "", {}}, lookup, report);
+  EXPECT_THAT(Ids(report), Contains("DNS_NO_ANSWER"));
+  EXPECT_THAT(Ids(report), Contains("DMARC_MISSING"));
+  EXPECT_THAT(Ids(report), Not(Contains("SPF_TOO_MANY_VOID_LOOKUPS")));
+}
+
+TEST(Posture, TextFromTheDnsIsShownPrintable) {
+  const Lookup lookup = [](const std::string& name, dns::RecordType type) -> Result<dns::Answer> {
+    if (type == dns::RecordType::kTxt && name == "example.com")
+      return dns::Answer{{"v=spf1 \x1b[31m" + std::string(500, 'x')}, true, ""};
+    return dns::Answer{{}, true, ""};
+  };
+  Report report;
+  CheckDomain({"example.com", {}, "", {}}, lookup, report);
+  for (const Finding& finding : report.findings()) {
+    EXPECT_EQ(finding.what.find('\x1b'), std::string::npos) << finding.what;
+    EXPECT_LT(finding.what.size(), 300u) << finding.what;
+  }
+  EXPECT_THAT(Ids(report), Contains("SPF_SYNTAX"));
+}
+
+}  // namespace
+}  // namespace hallmark::posture

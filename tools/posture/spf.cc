@@ -1,0 +1,129 @@
+#include "tools/posture/spf.h"
+
+#include <algorithm>
+
+#include "tools/posture/kinds.h"
+#include "tools/posture/spf_walk.h"
+
+namespace hallmark::posture {
+namespace {
+
+constexpr std::size_t kMostLookups = 10, kMostVoids = 2;  // RFC 7208 section 4.6.4
+constexpr std::size_t kLongestRecord = 450;               // RFC 7208 section 3.4
+
+// The terms of a record but its all, as they are written.
+std::vector<std::string> TermsBeforeAll(const SpfRecord& record) {
+  std::vector<std::string> terms;
+  for (const SpfTerm& term : record.terms) {
+    if (term.mechanism == SpfMechanism::kAll) break;
+    terms.push_back(term.text);
+  }
+  return terms;
+}
+
+std::string Join(const std::vector<std::string>& terms, std::string_view end) {
+  std::string text = "v=spf1";
+  for (const std::string& term : terms) text += " " + term;
+  return text + " " + std::string(end);
+}
+
+// One record with the terms of all, where each can be read.
+std::vector<std::string> Merged(const std::string& domain, const std::vector<std::string>& records) {
+  std::vector<std::string> terms;
+  for (const std::string& text : records) {
+    const auto record = ParseSpf(text);
+    if (!record || record->redirect) return {};
+    for (const std::string& term : TermsBeforeAll(*record)) {
+      if (std::find(terms.begin(), terms.end(), term) == terms.end()) terms.push_back(term);
+    }
+  }
+  return {TxtLine(domain, Join(terms, "~all"))};
+}
+
+void CheckMissing(const std::string& domain, const Fetched& fetched, Dns& dns, Report& report) {
+  if (fetched.aliased_nowhere) return;
+  const auto mx = dns.Find(domain, dns::RecordType::kMx);
+  const bool has_mx =
+      mx && std::any_of(mx->values.begin(), mx->values.end(), [](const std::string& host) { return !host.empty(); });
+  std::vector<std::string> publish;
+  if (has_mx) publish.push_back(TxtLine(domain, "v=spf1 mx ~all"));
+  report.Add(kinds::kSpfMissing, domain, "there is no SPF record at " + domain, std::move(publish));
+}
+
+// What its all says, or a redirect's.
+void CheckEnd(const std::string& domain, const SpfRecord& record, const SpfWalk& walk, Report& report) {
+  const std::vector<std::string> mended{TxtLine(domain, Join(TermsBeforeAll(record), "~all"))};
+  if (walk.end() == '?') report.Add(kinds::kSpfNeutralAll, domain, "the record ends with ?all", mended);
+  if (walk.end() == '\0')
+    report.Add(kinds::kSpfNoAll, domain, "the record ends without all and without redirect", mended);
+  if (record.after_all.empty() && !(record.All() != nullptr && record.redirect)) return;
+  std::string ignored;
+  for (const std::string& term : record.after_all) ignored += (ignored.empty() ? "" : " ") + term;
+  if (record.redirect) ignored += (ignored.empty() ? "redirect=" : " redirect=") + *record.redirect;
+  report.Add(kinds::kSpfIgnoredTerms, domain,
+             Quoted(ignored) + " beside " + Quoted(record.All()->text) + " is ignored");
+}
+
+void CheckPassAll(const std::string& domain, const SpfRecord& record, const SpfAdmits& admits, Report& report) {
+  if (!admits.everyone) return;
+  std::vector<std::string> publish;
+  const SpfTerm* all = record.All();
+  if (all != nullptr && all->qualifier == '+') publish.push_back(TxtLine(domain, Join(TermsBeforeAll(record), "~all")));
+  report.Add(kinds::kSpfPassAll, domain,
+             all != nullptr && all->qualifier == '+' ? "the record ends with " + Quoted(all->text)
+                                                     : "the record, or one that it leads to, passes every address",
+             std::move(publish));
+}
+
+void CheckCounts(const std::string& domain, const SpfWalk& walk, Report& report) {
+  const std::size_t lookups = walk.lookups();
+  const std::string number = (lookups >= SpfWalk::kMostLookups ? "at least " : "") + std::to_string(lookups);
+  if (lookups > kMostLookups) {
+    report.Add(kinds::kSpfTooManyLookups, domain, "the record needs " + number + " lookups");
+  } else if (lookups + 1 >= kMostLookups) {
+    report.Add(kinds::kSpfNearLookupLimit, domain, "the record needs " + number + " lookups");
+  }
+  if (walk.void_names().size() <= kMostVoids) return;
+  std::string names;
+  for (const std::string& name : walk.void_names()) names += (names.empty() ? "" : ", ") + name;
+  report.Add(kinds::kSpfTooManyVoid, domain,
+             std::to_string(walk.void_names().size()) + " lookups find nothing: " + names);
+}
+
+void CheckRecord(const std::string& domain, const std::string& text, Dns& dns, Report& report) {
+  if (text.size() > kLongestRecord)
+    report.Add(kinds::kSpfLongRecord, domain, "the record has " + std::to_string(text.size()) + " octets");
+  const auto record = ParseSpf(text);
+  if (!record) {
+    report.Add(kinds::kSpfSyntax, domain, record.error().message);
+    return;
+  }
+  for (const std::string& modifier : record->unknown)
+    report.Add(kinds::kSpfUnknownModifier, domain, Quoted(modifier) + " is no modifier of SPF");
+  SpfWalk walk(domain, dns, report);
+  const SpfAdmits admits = walk.Walk(*record);
+  CheckCounts(domain, walk, report);
+  CheckEnd(domain, *record, walk, report);
+  CheckPassAll(domain, *record, admits, report);
+}
+
+}  // namespace
+
+void CheckSpf(const std::string& domain, Dns& dns, Report& report) {
+  const Fetched fetched = dns.FetchTxt(domain, &IsSpf);
+  switch (fetched.state) {
+    case Fetched::State::kUnavailable: break;
+    case Fetched::State::kNone: CheckMissing(domain, fetched, dns, report); break;
+    case Fetched::State::kOne: CheckRecord(domain, fetched.records.front(), dns, report); break;
+    case Fetched::State::kSeveral:
+      report.Add(kinds::kSpfSeveralRecords, domain,
+                 "there are " + std::to_string(fetched.records.size()) + " SPF records at " + domain,
+                 Merged(domain, fetched.records));
+      break;
+  }
+  const auto old = dns.Find(domain, dns::RecordType::kSpf);
+  if (old && !old->values.empty())
+    report.Add(kinds::kSpfTypeRecord, domain, "there is a record of type SPF at " + domain);
+}
+
+}  // namespace hallmark::posture

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "firmware/runtime/result.h"
+
+namespace hallmark::posture {
+
+enum class SpfMechanism : std::uint8_t { kAll, kInclude, kA, kMx, kPtr, kIp4, kIp6, kExists };
+
+// A mechanism with its qualifier (RFC 7208 section 4.6.1).
+struct SpfTerm {
+  SpfMechanism mechanism = SpfMechanism::kAll;
+  char qualifier = '+';     // + - ~ ?
+  std::string domain_spec;  // with its macros; empty where it is left out, which means the domain itself
+  std::string address;      // ip4, ip6
+  unsigned ip4_prefix = 32;
+  unsigned ip6_prefix = 128;
+  std::string text;  // as it is written
+};
+
+// An SPF record (RFC 7208 section 12), taken apart.
+struct SpfRecord {
+  std::vector<SpfTerm> terms;           // in their order
+  std::optional<std::string> redirect;  // domain-spec
+  std::optional<std::string> exp;       // domain-spec
+  std::vector<std::string> unknown;     // modifiers that are not defined, as they are written
+  std::vector<std::string> after_all;   // terms behind `all`, as they are written; among `terms` too
+
+  // The all that counts: the first one. Null when there is none.
+  const SpfTerm* All() const;
+};
+
+// Whether a TXT record is an SPF record: begins with "v=spf1", then a blank or the end (RFC 7208 section 4.5).
+bool IsSpf(std::string_view text);
+
+// kInvalidArgument names the term that is wrong. `text` is one for which IsSpf holds.
+Result<SpfRecord> ParseSpf(std::string_view text);
+
+// A domain-spec with its macros replaced, where `domain` alone decides them (%{d}; RFC 7208 section 7). nullopt when it
+// needs the message: %{i}, %{s} and the others. `spec` is one that ParseSpf took.
+std::optional<std::string> ExpandForDomain(std::string_view spec, const std::string& domain);
+
+}  // namespace hallmark::posture

@@ -1,0 +1,262 @@
+#include "tools/posture/suggest.h"
+
+#include <algorithm>
+
+#include "signerd/dkim/author.h"
+#include "tools/posture/bimi.h"
+#include "tools/posture/dmarc.h"
+#include "tools/posture/kinds.h"
+#include "tools/posture/report_uri.h"
+#include "tools/posture/spf_record.h"
+#include "tools/posture/spf_walk.h"
+#include "tools/posture/transport.h"
+
+namespace hallmark::posture {
+namespace {
+
+// What the parts share.
+struct Making {
+  const SuggestRequest& request;
+  Dns& dns;
+  std::vector<std::string> mx;  // of the request or published; none: the domain takes no mail that it says of
+};
+
+bool Has(const std::vector<std::string>& list, const std::string& value) {
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+std::string RelayTerm(const std::string& relay) {
+  return (relay.find(':') == std::string::npos ? "ip4:" : "ip6:") + relay;
+}
+
+// The terms of what is published, and how it ends.
+struct PublishedSpf {
+  std::vector<std::string> terms;
+  std::string end = "~all";
+};
+
+PublishedSpf ReadSpf(const Fetched& fetched, Section& section) {
+  PublishedSpf published;
+  std::size_t readable = 0;
+  for (const std::string& text : fetched.records) {
+    const auto record = ParseSpf(text);
+    if (!record) {
+      section.comments.push_back("A published record is left out, because " + record.error().message + ".");
+      continue;
+    }
+    ++readable;
+    for (const SpfTerm& term : record->terms) {
+      if (term.mechanism == SpfMechanism::kAll) break;
+      if (!Has(published.terms, term.text)) published.terms.push_back(term.text);
+    }
+    const SpfTerm* all = record->All();
+    if (all != nullptr && all->qualifier == '-') published.end = "-all";
+    if (all == nullptr && record->redirect) {
+      if (fetched.records.size() == 1) published.end = "redirect=" + *record->redirect;
+      if (fetched.records.size() > 1) published.terms.push_back("include:" + *record->redirect);
+    }
+    if (record->exp) published.end += " exp=" + *record->exp;
+  }
+  // Several records together let in more hosts than any of them did: they must not refuse the others'.
+  if (readable > 1) published.end = "~all";
+  return published;
+}
+
+Section SuggestSpf(const Making& making) {
+  Section section{"SPF", {}, {}, {}};
+  const std::string& domain = making.request.domain;
+  const Fetched fetched = making.dns.FetchTxt(domain, &IsSpf);
+  PublishedSpf spf = ReadSpf(fetched, section);
+  std::vector<std::string> relays;
+  for (const std::string& relay : making.request.relays) {
+    if (!Has(spf.terms, RelayTerm(relay))) relays.push_back(RelayTerm(relay));
+  }
+  spf.terms.insert(spf.terms.begin(), relays.begin(), relays.end());
+  if (spf.terms.empty() && fetched.records.empty()) {
+    if (!making.mx.empty()) spf.terms.push_back("mx");
+    section.comments.push_back("Name the addresses that mail leaves from with --relay.");
+  }
+  for (const std::string& term : spf.terms) {
+    const auto parsed = ParseSpf("v=spf1 " + term);
+    const auto name = parsed && !parsed->terms.empty() && !parsed->terms.front().domain_spec.empty()
+                          ? ExpandForDomain(parsed->terms.front().domain_spec, domain)
+                          : std::nullopt;
+    if (name && IsThirdParty(*name, domain))
+      section.comments.push_back(term +
+                                 " lets hosts of others pass. Have that partner relay through the signing point, "
+                                 "then take it out.");
+  }
+  std::string value = "v=spf1";
+  for (const std::string& term : spf.terms) value += " " + term;
+  section.records.push_back(TxtLine(domain, value + " " + spf.end));
+  return section;
+}
+
+std::string ReportUriOf(const SuggestRequest& request) {
+  return "mailto:" + (request.report_address.empty() ? "dmarc-reports@" + request.domain : request.report_address);
+}
+
+// What other organisations have to publish so that they get the reports.
+void AddAuthorisations(const Making& making, const std::string& value, Section& section) {
+  const auto record = ParseDmarc(value);
+  if (!record) return;
+  for (const auto* list : {&record->aggregate, &record->failure}) {
+    for (const std::string& text : *list) {
+      const auto uri = ParseReportUri(text, true);
+      if (!uri || !IsExternal(uri->domain, making.request.domain)) continue;
+      const std::string name = AuthorisationName(uri->domain, making.request.domain);
+      if (making.dns.FetchTxt(name, &IsDmarc).state == Fetched::State::kOne) continue;
+      section.comments.push_back("Reports to " + uri->domain + " are only sent when that domain publishes:");
+      section.later.push_back(TxtLine(name, "v=DMARC1"));
+    }
+  }
+}
+
+Section SuggestDmarc(const Making& making, const FoundDmarc& found) {
+  Section section{"DMARC", {}, {}, {}};
+  const std::string owner = "_dmarc." + making.request.domain;
+  if (found.state == FoundDmarc::State::kFound && found.inherited) {
+    section.comments.push_back("The record at " + found.owner +
+                               " holds for this domain too; one of its own would take its place.");
+    return section;
+  }
+  std::string value = "v=DMARC1; p=none; rua=" + ReportUriOf(making.request);
+  if (found.state == FoundDmarc::State::kFound) {
+    const std::string uri = ReportUriOf(making.request);
+    std::string rua;
+    for (const std::string& address : found.record.aggregate) rua += (rua.empty() ? "" : ",") + address;
+    if (rua.empty()) rua = uri;
+    if (!making.request.report_address.empty() && rua.find(uri) == std::string::npos) rua += "," + uri;
+    value = WithTag(found.record, "rua", rua);
+    section.comments.push_back("The policy is the published one.");
+  } else {
+    section.comments.push_back(
+        "p=none asks for reports alone. Go on to p=quarantine, then p=reject, once the reports show "
+        "that all own mail passes.");
+  }
+  section.records.push_back(TxtLine(owner, value));
+  AddAuthorisations(making, value, section);
+  return section;
+}
+
+Section SuggestBimi(const Making& making, const FoundDmarc& dmarc) {
+  Section section{"BIMI", {}, {}, {}};
+  const SuggestRequest& request = making.request;
+  const std::string owner = "default._bimi." + request.domain;
+  const Fetched fetched = making.dns.FetchTxt(owner, &IsBimi);
+  if (request.bimi_svg.empty()) {
+    if (fetched.state == Fetched::State::kOne) section.records.push_back(TxtLine(owner, fetched.records.front()));
+    return section;
+  }
+  std::string value = "v=BIMI1; l=" + request.bimi_svg + ";";
+  if (!request.bimi_certificate.empty()) value += " a=" + request.bimi_certificate + ";";
+  Report faults;
+  CheckBimiDmarc(owner, dmarc, faults);
+  if (faults.findings().empty()) {
+    section.records.push_back(TxtLine(owner, value));
+  } else {
+    section.comments.push_back("To be published when DMARC is strong enough: " + faults.findings().front().what + ".");
+    section.later.push_back(TxtLine(owner, value));
+  }
+  if (request.bimi_certificate.empty())
+    section.comments.push_back("Large receivers show a mark only with a mark certificate (--bimi-cert).");
+  return section;
+}
+
+Section SuggestMtaSts(const Making& making) {
+  Section section{"MTA-STS", {}, {}, {}};
+  const std::string& domain = making.request.domain;
+  const std::string owner = "_mta-sts." + domain, host = "mta-sts." + domain;
+  const Fetched fetched = making.dns.FetchTxt(owner, &IsMtaSts);
+  const bool reachable = making.dns.HasAddress(host).value_or(false);
+  if (fetched.state == Fetched::State::kOne && ParseMtaSts(fetched.records.front()) && reachable) {
+    section.comments.push_back("Published already. Leave the mode of the policy at https://" + host +
+                               " as it is; change id= with every change of the policy.");
+    section.records.push_back(TxtLine(owner, fetched.records.front()));
+    return section;
+  }
+  if (making.mx.empty()) {
+    section.comments.push_back("The domain has no MX, so there is nothing to protect; name its hosts with --mx.");
+    return section;
+  }
+  section.comments.push_back("The policy, at https://" + host + "/.well-known/mta-sts.txt (lines end with CRLF):");
+  section.comments.push_back("  version: STSv1");
+  section.comments.push_back("  mode: testing");
+  for (const std::string& name : making.mx) section.comments.push_back("  mx: " + name);
+  section.comments.push_back("  max_age: 86400");
+  section.comments.push_back(
+      "Go on to mode: enforce and max_age: 604800 once TLS-RPT reports no failures, with a new id=.");
+  const std::string line = TxtLine(owner, "v=STSv1; id=" + making.request.policy_id + ";");
+  if (reachable) {
+    section.records.push_back(line);
+  } else {
+    section.comments.push_back("To be published when " + host + " has an address and serves the policy:");
+    section.later.push_back(line);
+  }
+  return section;
+}
+
+Section SuggestTlsRpt(const Making& making) {
+  Section section{"TLS-RPT", {}, {}, {}};
+  const SuggestRequest& request = making.request;
+  const std::string owner = "_smtp._tls." + request.domain;
+  const Fetched fetched = making.dns.FetchTxt(owner, &IsTlsRpt);
+  if (fetched.state == Fetched::State::kOne && ParseTlsRpt(fetched.records.front())) {
+    section.records.push_back(TxtLine(owner, fetched.records.front()));
+  } else if (!making.mx.empty()) {
+    const std::string address =
+        request.report_address.empty() ? "tls-reports@" + request.domain : request.report_address;
+    section.records.push_back(TxtLine(owner, "v=TLSRPTv1; rua=mailto:" + address));
+  }
+  return section;
+}
+
+Status CheckRequest(const SuggestRequest& request) {
+  if (!request.report_address.empty()) {
+    if (const auto uri = ParseReportUri("mailto:" + request.report_address, false); !uri) return uri.error();
+  }
+  for (const std::string& relay : request.relays) {
+    if (const auto term = ParseSpf("v=spf1 " + RelayTerm(relay)); !term || term->terms.size() != 1)
+      return MakeError(Reason::kInvalidArgument, Quoted(relay) + " is no address or network");
+  }
+  for (const std::string& host : request.mx) {
+    if (const auto name = dkim::NormalizeDomain(host); !name) return name.error();
+  }
+  if (request.bimi_svg.empty() && !request.bimi_certificate.empty())
+    return MakeError(Reason::kInvalidArgument, "a mark certificate needs the SVG that it is for");
+  for (const auto& [reference, extension] :
+       {std::pair<const std::string&, const char*>(request.bimi_svg, ".svg"),
+        std::pair<const std::string&, const char*>(request.bimi_certificate, ".pem")}) {
+    if (reference.empty()) continue;
+    if (const std::string fault = FaultOfReference(reference, extension); !fault.empty())
+      return MakeError(Reason::kInvalidArgument, fault);
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Result<std::vector<Section>> Suggest(const SuggestRequest& request, const Lookup& lookup) {
+  if (const auto status = CheckRequest(request); !status) return status.error();
+  Report report;
+  const Lookup remembering = Remembering(lookup);
+  Dns dns(remembering, report);
+  Making making{request, dns, request.mx};
+  if (making.mx.empty()) {
+    if (const auto published = dns.Find(request.domain, dns::RecordType::kMx)) making.mx = published->values;
+    std::erase(making.mx, "");  // the null MX
+    std::sort(making.mx.begin(), making.mx.end());
+  }
+  Section keys{"DKIM", {}, request.key_records, {}};
+  const FoundDmarc dmarc = FindDmarc(request.domain, dns, report);
+  std::vector<Section> sections{
+      std::move(keys),       SuggestSpf(making),   SuggestDmarc(making, dmarc), SuggestBimi(making, dmarc),
+      SuggestMtaSts(making), SuggestTlsRpt(making)};
+  for (const Finding& finding : report.findings()) {
+    if (finding.kind->id == kinds::kDnsNoAnswer.id)
+      return MakeError(Reason::kIoFailed, finding.what + "; without it, what is published might be weakened");
+  }
+  return sections;
+}
+
+}  // namespace hallmark::posture
