@@ -94,7 +94,7 @@ const ldns_rr* FindNsec3(const std::vector<const ldns_rr*>& nsec3s, const ldns_r
     const Rdf hash(ldns_nsec3_hash_name_frm_nsec3(nsec3, name));
     if (!hash || ldns_dname_cat(hash.get(), apex) != LDNS_STATUS_OK) continue;
     const bool matches = ldns_dname_compare(hash.get(), ldns_rr_owner(nsec3)) == 0;
-    if (covers ? !matches && ldns_nsec_covers_name(nsec3, name) : matches) return nsec3;
+    if (covers ? !matches && ldns_nsec_covers_name(nsec3, hash.get()) : matches) return nsec3;
   }
   return nullptr;
 }

@@ -41,6 +41,7 @@ bool IsFree(const std::string& address, std::uint16_t port, int type) {
 
 // Whether the server has the zone: an answer with authority that holds its SOA, signed where it has to be.
 bool Serves(const Nameserver& server, const KnotZone& zone) {
+  if (zone.never_loads) return true;
   const auto name = ParseName(zone.name);
   const ldns_rr_type type = zone.sign ? LDNS_RR_TYPE_DNSKEY : LDNS_RR_TYPE_SOA;
   const Question question{server, Question::Transport::kTcp, MakeQuery(name->get(), type, Asking::kServer)};
@@ -104,6 +105,8 @@ void Knot::Write() const {
        << "  - id: copy\n    address: 127.0.0.0/8\n    action: [transfer, notify]\n"
        << "policy:\n  - id: nsec\n    algorithm: ecdsap256sha256\n"
        << "  - id: nsec3\n    algorithm: ecdsap256sha256\n    nsec3: on\n    nsec3-iterations: 0\n"
+       << "  - id: optout\n    algorithm: ecdsap256sha256\n    nsec3: on\n    nsec3-iterations: 5\n    nsec3-opt-out: "
+          "on\n"
        << "template:\n  - id: default\n    storage: " << folder_ << "\n    file: \"%s.zone\"\n    acl: [write, copy]\n"
        << "zone:\n";
   const auto remote = [](const std::string& address) { return "r" + address.substr(address.rfind('.') + 1); };
@@ -113,7 +116,7 @@ void Knot::Write() const {
     std::vector<std::string> notified;
     for (const std::string& address : zone.secondaries) notified.push_back(remote(address));
     if (!notified.empty()) conf << "    notify: " << ListOf(notified) << "\n";
-    if (zone.sign) conf << "    dnssec-signing: on\n    dnssec-policy: " << (zone.nsec3 ? "nsec3" : "nsec") << "\n";
+    if (zone.sign) conf << "    dnssec-signing: on\n    dnssec-policy: " << zone.denial << "\n";
     std::ofstream file;
     if (zone.primary.empty()) file.open(folder_ / (zone.name + ".zone"));
     if (!zone.file.empty()) {

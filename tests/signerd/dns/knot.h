@@ -29,8 +29,9 @@ struct KnotZone {
   std::string primary = "";                   // the address to transfer from; empty: this server is the primary
   std::vector<std::string> secondaries = {};  // the addresses that are notified
   bool sign = false;
-  bool nsec3 = false;
-  std::string file = "";  // a whole zone file to serve instead, as it is
+  std::string denial = "nsec";  // or "nsec3", or "optout": NSEC3 that leaves unsigned delegations out
+  bool never_loads = false;     // the server answers SERVFAIL
+  std::string file = "";        // a whole zone file to serve instead, as it is
 };
 
 class Knot {
