@@ -32,6 +32,7 @@
 #include "signerd/service/certificate_service.h"
 #include "signerd/service/ledger_service.h"
 #include "signerd/service/listener.h"
+#include "signerd/service/migration_service.h"
 #include "signerd/service/operator_service.h"
 #include "signerd/service/policy_service.h"
 #include "signerd/service/rotation_service.h"
@@ -192,6 +193,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   service::AdminService admin_service(
       {gate, **store, keys, rotator, current, pipeline, tokens, clock, publish, poke, HALLMARK_VERSION});
   service::RotationService rotation_service({gate, **store, rotator, **records, signer, clock, poke});
+  service::MigrationService migration_service({gate, keys});
   service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
   service::CertificateService certificate_service({gate, **store, current, transport_watch, clock, publish});
   service::LedgerService ledger_service({gate, **ledger, *indexer, **retention, *recipients, [&] {
@@ -218,7 +220,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   if (!signing) return signing.error();
   auto admin = service::Listener::Start(**admin_transport,
                                         {&admin_service, &policy_service, &certificate_service, &operator_service,
-                                         &ledger_service, &alert_service, &rotation_service},
+                                         &ledger_service, &alert_service, &rotation_service, &migration_service},
                                         "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
   auto metrics = StartMetrics(config.metrics_listen, tap, watcher,

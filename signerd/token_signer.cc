@@ -24,6 +24,18 @@ Result<keys::TokenKey> TokenSigner::Find(const std::string& token, const Bytes& 
   return Describe(tokens_.Find(token, cka_id));
 }
 
+Result<Bytes> TokenSigner::BeginImport(const std::string& token) {
+  auto reply = tokens_.BeginImport(token);
+  if (!reply) return reply.error();
+  return std::move(reply->spki);
+}
+
+Result<keys::TokenKey> TokenSigner::Import(const std::string& token, const keys::WrappedKey& wrapped,
+                                           const Bytes& cka_id, const std::string& label) {
+  return Describe(tokens_.Import(
+      token, {0, cka_id, label, wrapped.wrapping_key_sha256, wrapped.secret, wrapped.key, wrapped.spki}));
+}
+
 Status TokenSigner::Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) {
   return tokens_.Destroy(token, cka_id, spki);
 }

@@ -15,6 +15,9 @@ class TokenSigner final : public keys::Signer {
   Result<keys::TokenKey> Generate(const std::string& token, const keys::KeySpec& spec, const Bytes& cka_id,
                                   const std::string& label) override;
   Result<keys::TokenKey> Find(const std::string& token, const Bytes& cka_id) override;
+  Result<Bytes> BeginImport(const std::string& token) override;
+  Result<keys::TokenKey> Import(const std::string& token, const keys::WrappedKey& wrapped, const Bytes& cka_id,
+                                const std::string& label) override;
   Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) override;
   Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) override;
 

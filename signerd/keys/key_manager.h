@@ -25,6 +25,19 @@ struct TokenKey {
   bool extractable = true;
 };
 
+// A token, and the RSA public key (SubjectPublicKeyInfo) that private keys are wrapped for on their way into it.
+struct WrappingKey {
+  std::string token;
+  Bytes spki;
+};
+
+// A private key on its way into a token; what of it is wrapped can only be read there.
+struct WrappedKey {
+  Bytes wrapping_key_sha256;  // of WrappingKey::spki
+  Bytes secret, key;          // hallmark.admin.v1.ImportKeyRequest says how they are wrapped
+  Bytes spki;                 // the public part
+};
+
 // What keys needs of the tokens; main.cc supplies it. Calls wait for the token; any thread.
 class Signer {
  public:
@@ -35,6 +48,11 @@ class Signer {
   virtual Result<TokenKey> Generate(const std::string& token, const KeySpec& spec, const Bytes& cka_id,
                                     const std::string& label) = 0;
   virtual Result<TokenKey> Find(const std::string& token, const Bytes& cka_id) = 0;
+  virtual Result<Bytes> BeginImport(const std::string& token) = 0;
+  // kStateConflict where it was wrapped for an earlier wrapping key, kInvalidArgument where it does not unwrap,
+  // kKeyMismatch where the public part is another's. Nothing is left in the token then.
+  virtual Result<TokenKey> Import(const std::string& token, const WrappedKey& wrapped, const Bytes& cka_id,
+                                  const std::string& label) = 0;
   // Destroys both objects of the pair for good, if its public part is `spki`: kKeyMismatch otherwise. Success where the
   // pair, or one of its objects, is not there: so it can be repeated.
   virtual Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) = 0;
@@ -61,6 +79,11 @@ class KeyManager {
                                  const std::string& token);
   Result<snapshot::Key> Adopt(const std::string& domain, const std::string& selector, const std::string& token,
                               const Bytes& cka_id);
+  // What a private key has to be wrapped for; good until the token's process ends.
+  Result<WrappingKey> BeginImport(const std::string& token);
+  // Puts a private key into the token. GENERATED, and exposed: it was outside. Errors of Signer::Import too.
+  Result<snapshot::Key> Import(const std::string& domain, const std::string& selector, const std::string& token,
+                               const WrappedKey& wrapped);
   // `by`, here and below: who is named in the key's history.
   Result<snapshot::Key> Activate(const std::string& domain, const std::string& selector, const std::string& by);
   // Refuses the last active key of the domain unless `allow_last`.

@@ -32,6 +32,17 @@ class ScriptedSigner final : public Signer {
     ids.push_back(cka_id);
     return TokenKey{spki.empty() ? test::FreshPublicKey()->Spki() : spki, sensitive, extractable};
   }
+  Result<Bytes> BeginImport(const std::string&) override {
+    if (failure) return *failure;
+    return Bytes{0x30};
+  }
+  Result<TokenKey> Import(const std::string&, const WrappedKey& wrapped, const Bytes& cka_id,
+                          const std::string& label) override {
+    if (failure) return *failure;
+    ids.push_back(cka_id);
+    last_label = label;
+    return TokenKey{wrapped.spki, sensitive, extractable};
+  }
   Status Destroy(const std::string&, const Bytes& cka_id, const Bytes&) override {
     if (failure) return *failure;
     destroyed.push_back(cka_id);
@@ -168,6 +179,36 @@ TEST_F(Keys, AnRsaKeyOf1024BitsIsNotAdopted) {
   ASSERT_FALSE(adopted);
   EXPECT_EQ(adopted.error().reason, Reason::kInvalidArgument);
   EXPECT_NE(adopted.error().message.find("2048"), std::string::npos);
+}
+
+TEST_F(Keys, AnImportedKeyIsExposedAndSignsNothingYet) {
+  const Bytes spki = test::FreshPublicKey()->Spki();
+  EXPECT_EQ(manager_.BeginImport("")->token, "softhsm");
+  EXPECT_EQ(manager_.BeginImport("other").error().reason, Reason::kNotFound);
+  const auto imported = manager_.Import("example.com", "old", "", {{1}, {2}, {3}, spki});
+  ASSERT_TRUE(imported) << imported.error().message;
+  EXPECT_EQ(imported->state, KeyState::kGenerated);
+  const auto kept = store_->GetKey("example.com", "old");
+  EXPECT_TRUE(kept->exposed);
+  EXPECT_EQ(kept->public_key->Spki(), spki);
+  EXPECT_EQ(signer_.last_label, "old._domainkey.example.com");
+  EXPECT_FALSE(store_->GetKey("example.com", Generate()->selector)->exposed);
+  EXPECT_EQ(manager_.Import("example.com", "old", "", {{1}, {2}, {3}, spki}).error().reason, Reason::kAlreadyExists);
+  EXPECT_EQ(manager_.Import("example.com", "", "", {{1}, {2}, {3}, spki}).error().reason, Reason::kInvalidArgument);
+  EXPECT_EQ(manager_.Import("absent.example", "old", "", {{1}, {2}, {3}, spki}).error().reason, Reason::kNotFound);
+}
+
+TEST_F(Keys, WhatCannotBeUsedIsNotPutIntoTheToken) {
+  EXPECT_EQ(manager_.Import("example.com", "old", "", {{1}, {2}, {3}, {0x30, 0x00}}).error().reason,
+            Reason::kInvalidArgument);
+  EXPECT_TRUE(signer_.ids.empty());
+}
+
+TEST_F(Keys, AnImportedKeyThatIsNotRecordedLeavesTheToken) {
+  signer_.extractable = true;
+  EXPECT_FALSE(manager_.Import("example.com", "old", "", {{1}, {2}, {3}, test::FreshPublicKey()->Spki()}));
+  EXPECT_EQ(signer_.destroyed, signer_.ids);
+  EXPECT_EQ(signer_.ids.size(), 1u);
 }
 
 TEST_F(Keys, AKeyThatWasMadeButNotRecordedIsNamed) {
