@@ -73,7 +73,8 @@ std::uint16_t Knot::FreePort() {
   return 0;
 }
 
-std::unique_ptr<Knot> Knot::Start(const std::string& address, std::uint16_t port, std::vector<KnotZone> zones) {
+std::unique_ptr<Knot> Knot::Start(const std::string& address, std::uint16_t port, std::vector<KnotZone> zones,
+                                  const std::string& clock) {
   std::unique_ptr<Knot> knot(new Knot());
   std::string pattern = (std::filesystem::temp_directory_path() / "hallmark-knot.XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) return nullptr;
@@ -82,7 +83,7 @@ std::unique_ptr<Knot> Knot::Start(const std::string& address, std::uint16_t port
   knot->port_ = port;
   knot->zones_ = std::move(zones);
   knot->Write();
-  if (!knot->Spawn() || !knot->WaitUntilServing()) return nullptr;
+  if (!knot->Spawn(clock) || !knot->WaitUntilServing()) return nullptr;
   return knot;
 }
 
@@ -93,7 +94,7 @@ void Knot::Write() const {
        << "database:\n  storage: " << folder_ << "\n"
        << "log:\n  - target: " << (folder_ / "knot.log") << "\n    any: info\n"
        << "key:\n";
-  for (const KnotKey& key : {kWriter256, kWriter512, kReader}) {
+  for (const KnotKey& key : {kWriter256, kWriter512, kReader, kNarrow}) {
     conf << "  - id: " << key.name << "\n    algorithm: " << key.algorithm << "\n    secret: " << key.secret << "\n";
   }
   conf << "remote:\n";
@@ -102,12 +103,15 @@ void Knot::Write() const {
          << "\n";
   }
   conf << "acl:\n  - id: write\n    key: [writer256, writer512]\n    action: update\n"
+       << "  - id: narrow\n    key: narrow\n    action: update\n    update-type: [TXT]\n    update-owner: name\n"
+       << "    update-owner-match: sub\n    update-owner-name: [_domainkey]\n"
        << "  - id: copy\n    address: 127.0.0.0/8\n    action: [transfer, notify]\n"
        << "policy:\n  - id: nsec\n    algorithm: ecdsap256sha256\n"
        << "  - id: nsec3\n    algorithm: ecdsap256sha256\n    nsec3: on\n    nsec3-iterations: 0\n"
        << "  - id: optout\n    algorithm: ecdsap256sha256\n    nsec3: on\n    nsec3-iterations: 5\n    nsec3-opt-out: "
           "on\n"
-       << "template:\n  - id: default\n    storage: " << folder_ << "\n    file: \"%s.zone\"\n    acl: [write, copy]\n"
+       << "template:\n  - id: default\n    storage: " << folder_
+       << "\n    file: \"%s.zone\"\n    acl: [write, narrow, copy]\n"
        << "zone:\n";
   const auto remote = [](const std::string& address) { return "r" + address.substr(address.rfind('.') + 1); };
   for (const KnotZone& zone : zones_) {
@@ -127,10 +131,15 @@ void Knot::Write() const {
   }
 }
 
-bool Knot::Spawn() {
+bool Knot::Spawn(const std::string& clock) {
   const std::string config = (folder_ / "knot.conf").string();
   const char* arguments[] = {"/usr/sbin/knotd", "-c", config.c_str(), nullptr};
-  return ::posix_spawn(&pid_, arguments[0], nullptr, nullptr, const_cast<char**>(arguments), environ) == 0;
+  // The loader puts the machine's library folder in the place of $LIB.
+  std::string preload = "LD_PRELOAD=/usr/$LIB/faketime/libfaketimeMT.so.1", faketime = "FAKETIME=" + clock;
+  std::string monotonic = "FAKETIME_DONT_FAKE_MONOTONIC=1";
+  char* wrong_clock[] = {preload.data(), faketime.data(), monotonic.data(), nullptr};
+  return ::posix_spawn(&pid_, arguments[0], nullptr, nullptr, const_cast<char**>(arguments),
+                       clock.empty() ? environ : wrong_clock) == 0;
 }
 
 bool Knot::WaitUntilServing() {

@@ -10,7 +10,8 @@
 
 // Real authoritative servers for the tests: Knot DNS, each on a loopback address of its own, all on one free port.
 
-// The keys that every server knows: updates are allowed with any of them, but for kReader, which may nothing.
+// The keys that every server knows. Updates are allowed with the writers; with kNarrow only of TXT records below
+// _domainkey of the zone, as docs/operations.md has it; with kReader of nothing.
 struct KnotKey {
   const char* name;
   const char* algorithm;
@@ -21,6 +22,8 @@ inline constexpr KnotKey kWriter512{
     "writer512", "hmac-sha512",
     "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw=="};
 inline constexpr KnotKey kReader{"reader", "hmac-sha256", "HxIdHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA="};
+
+inline constexpr KnotKey kNarrow{"narrow", "hmac-sha256", "EBESExQVFhcYGRobHB0eHxAREhMUFRYXGBkaGxwdHh8="};
 
 struct KnotZone {
   std::string name = "";
@@ -39,8 +42,10 @@ class Knot {
   // A port that is free on 127.0.1.1 to 127.0.1.9, for UDP and TCP.
   static std::uint16_t FreePort();
 
-  // Serves `zones` at `address` from when this returns; null when it does not start within a minute.
-  static std::unique_ptr<Knot> Start(const std::string& address, std::uint16_t port, std::vector<KnotZone> zones);
+  // Serves `zones` at `address` from when this returns; null when it does not start within a minute. `clock` sets the
+  // server's clock, as FAKETIME has it ("+3600"); empty: it is right.
+  static std::unique_ptr<Knot> Start(const std::string& address, std::uint16_t port, std::vector<KnotZone> zones,
+                                     const std::string& clock = "");
   ~Knot();
   Knot(const Knot&) = delete;
   Knot& operator=(const Knot&) = delete;
@@ -53,7 +58,7 @@ class Knot {
  private:
   Knot() = default;
   void Write() const;
-  bool Spawn();
+  bool Spawn(const std::string& clock);
   bool WaitUntilServing();
   std::string Run(std::vector<std::string> command) const;
 

@@ -202,6 +202,37 @@ TEST_F(UpdateTest, WhatTheServerRefusesIsSaid) {
   EXPECT_THAT(At(kName), IsEmpty());
 }
 
+TEST_F(UpdateTest, KeyThatMayOnlyWriteKeyRecordsIsEnough) {
+  Updater updater = Make(kNarrow);
+  const std::string name = "narrow._domainkey.example.test";
+  EXPECT_OK(updater.PutTxt(name, "one", 60, {}));
+  EXPECT_OK(updater.PutTxt(name, "two", 60, std::vector<std::string>{"one"}));
+  EXPECT_OK(updater.RemoveTxt(name, std::vector<std::string>{"two"}));
+  const Status elsewhere = updater.PutTxt("www.example.test", "x", 60, {});
+  ASSERT_FALSE(elsewhere);
+  EXPECT_EQ(elsewhere.error().reason, Reason::kDnsRefused);
+}
+
+TEST_F(UpdateTest, ClockThatIsWrongIsSaid) {
+  struct Case {
+    const char* clock;
+    const char* says;
+  };
+  for (const Case& row : {Case{"+3600", "ahead of this host's"}, Case{"-3600", "behind this host's"}}) {
+    SCOPED_TRACE(row.clock);
+    const auto wrong = Knot::Start("127.0.1.4", port_, {{"example.test", "@ NS ns1\nns1 A 127.0.1.4\n"}}, row.clock);
+    ASSERT_NE(wrong, nullptr) << "knotd does not start";
+    UpdaterOptions options;
+    options.server = {"127.0.1.4", port_};
+    options.key = ParseTsigKey(kWriter256.secret, kWriter256.name, kWriter256.algorithm).value();
+    const Status status = Updater::Create(std::move(options))->PutTxt(kName, "x", 60, {});
+    ASSERT_FALSE(status);
+    EXPECT_EQ(status.error().reason, Reason::kDnsRefused);
+    EXPECT_THAT(status.error().message, testing::ContainsRegex("BADTIME: the server's clock is 3[56][0-9][0-9] s "));
+    EXPECT_THAT(status.error().message, HasSubstr(row.says));
+  }
+}
+
 TEST_F(UpdateTest, NamesAndOptionsAreChecked) {
   Updater updater = Make();
   EXPECT_EQ(updater.PutTxt("", "x", 60, {}).error().reason, Reason::kInvalidArgument);
