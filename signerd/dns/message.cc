@@ -78,7 +78,7 @@ Result<Packet> ParseUsableAnswer(ByteView query, ByteView wire) {
 bool IsTruncated(ByteView wire) { return wire.size() > 2 && (wire[2] & 0x02) != 0; }
 
 bool IsWhole(const ldns_rr* record) {
-  const ldns_rr_descriptor* descriptor = ldns_rr_descript(ldns_rr_get_type(record));
+  const ldns_rr_descriptor* descriptor = ldns_rr_descript(static_cast<std::uint16_t>(ldns_rr_get_type(record)));
   return ldns_rr_rd_count(record) >= std::max<std::size_t>(1, ldns_rr_descriptor_minimum(descriptor));
 }
 

@@ -83,7 +83,7 @@ BROKEN = {
     "identity of no kind": (section("admin", "first_officers", '["r2.example"]'), "admin.first_officers", "first_officers", "dns:"),
     "number for the policy": (section("state", "initial_policy", "1"), "state.initial_policy", "initial_policy = 1", "whole number"),
     "resolver by name": (add('[dns]\nresolver = "dns.example.com"'), "dns.resolver", "resolver", "dns.example.com"),
-    "trust anchor that is none": (add('[dns]\ntrust_anchor = "hallmark.toml"'), "dns.trust_anchor", "trust_anchor", "line 1"),
+    "trust anchor that is none": (add('[dns]\ntrust_anchor = "hallmark.toml"'), "dns.trust_anchor", "trust_anchor", "DS or DNSKEY"),
     "publisher without a server": (add('[[dns.publisher]]\nname = "primary"'), "dns.publisher[0].server", "[[dns.publisher]]", "missing"),
     "publisher of the name that is built in": (add(PUBLISHER.format("manual")), "dns.publisher[0].name", "name", "manual"),
     "two publishers of a name": (add(PUBLISHER.format("p") + PUBLISHER.format("p")), "dns.publisher[1].name", "name", "used twice"),
