@@ -86,7 +86,9 @@ class Observer::Walk {
       // What does not fit into a datagram is asked for again over TCP, as any resolver does.
       Said over_udp = truncated ? Interpret(questions[tcp].message, wires[tcp], context)
                                 : Interpret(questions[udp].message, wires[udp], context);
-      if (truncated && over_udp.answer.detail.empty()) over_udp.answer.detail = "truncated, then over TCP";
+      if (truncated)
+        over_udp.answer.detail = "truncated; over TCP: " +
+                                 (over_udp.answer.detail.empty() ? std::string("the records") : over_udp.answer.detail);
       over_udp.answer.server = server + " UDP";
       over_tcp.answer.server = server + " TCP";
       said.push_back(std::move(over_udp));

@@ -6,7 +6,7 @@ namespace hallmark::dns {
 namespace {
 
 constexpr std::size_t kMostServers = 32;    // of one zone; the root has 13
-constexpr std::size_t kMostAddresses = 96;  // of all of them
+constexpr std::size_t kMostAddresses = 64;  // of all of them; the root has 26
 
 bool HasAlias(const ldns_rr_list* answer) {
   for (std::size_t i = 0; i < ldns_rr_list_rr_count(answer); ++i) {
@@ -41,7 +41,7 @@ std::string TakeAddresses(const std::string& server, std::span<const Result<Pack
       continue;
     }
     const ldns_rr_list* records = ldns_pkt_answer(answer->get());
-    for (std::size_t i = 0; i < ldns_rr_list_rr_count(records) && addresses.size() < kMostAddresses; ++i) {
+    for (std::size_t i = 0; i < ldns_rr_list_rr_count(records) && addresses.size() <= kMostAddresses; ++i) {
       const ldns_rr* record = ldns_rr_list_rr(records, i);
       const ldns_rr_type type = ldns_rr_get_type(record);
       if ((type != LDNS_RR_TYPE_A && type != LDNS_RR_TYPE_AAAA) || !IsWhole(record)) continue;
@@ -100,6 +100,10 @@ Result<Authority> FindAuthority(Lookup& lookup, const ldns_rdf* name, std::uint1
     const std::string server = NameText(queries[i].name);
     const std::string why = TakeAddresses(server, {&answers[i], 2}, port, authority.addresses);
     if (!why.empty()) authority.without_address.push_back({server, why});
+  }
+  if (authority.addresses.size() > kMostAddresses) {
+    return MakeError(Reason::kDnsUnavailable, "the resolver names more than " + std::to_string(kMostAddresses) +
+                                                  " addresses of name servers for " + NameText(authority.apex.get()));
   }
   return authority;
 }
