@@ -159,7 +159,7 @@ TEST_F(Rotation, AServerThatAnswersServfailDelaysAndStopsNothing) {
   world_.knots[2].reset();
   // A secondary of a primary that does not answer has no zone: SERVFAIL.
   world_.knots[2] = Knot::Start(RotationWorld::kServers[2], world_.port,
-                                {{.name = RotationWorld::kDomain, .never_loads = true}});
+                                {{.name = RotationWorld::kDomain, .primary = "127.0.1.8", .never_loads = true}});
   ASSERT_NE(world_.knots[2], nullptr);
   world_.checked_servers.pop_back();
   world_.settled_servers.pop_back();
