@@ -8,7 +8,8 @@
 
 namespace hallmark::dns {
 
-// Transaction signatures (RFC 8945), by ldns. Pure but for the time: any thread.
+// Transaction signatures (RFC 8945), by ldns. Pure but for the time: any thread. For each one ldns decodes the secret
+// into memory of its own, which it frees without wiping it.
 
 // Signs `packet` as a request; its signature is then part of it. kInternal.
 Status SignRequest(ldns_pkt* packet, const TsigKey& key);

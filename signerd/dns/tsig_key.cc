@@ -106,7 +106,7 @@ Status CheckSecret(std::string_view secret) {
   auto octets = Base64Decode(secret);
   if (!octets) return Invalid("the secret is no base64" + std::string(kForms));
   const std::size_t size = octets->size();
-  ::explicit_bzero(octets->data(), size);
+  if (size > 0) ::explicit_bzero(octets->data(), size);
   if (size < kLeastOctets) return Invalid("the secret has only " + std::to_string(size) + " octets: use 16 or more");
   return Ok();
 }

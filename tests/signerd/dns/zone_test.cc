@@ -57,6 +57,7 @@ TEST(FindZone, WalksUpUntilAnApexIsShown) {
        "a.b.example.test.",
        1},
       {"the denial's zone", {{"a.b.example.test.", {{}, {soa}}}}, "example.test.", 1},
+      {"the root's denial", {{"a.b.example.test.", {{}, {of_root}}}}, ".", 1},
       {"a name above", {{"example.test.", {{soa}, {}}}}, "example.test.", 3},
       {"behind an alias comes another zone",
        {{"a.b.example.test.", {{"a.b.example.test. IN CNAME x.test."}, {std::string("test.") + kSoa}}},
