@@ -1,10 +1,14 @@
 #include "signerd/dns/update.h"
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <thread>
 
+#include "firmware/runtime/file.h"
 #include "knot.h"
 #include "signerd/dns/exchange.h"
 #include "signerd/dns/message.h"
@@ -36,7 +40,10 @@ class UpdateTest : public testing::Test {
         "moved._domainkey DNAME elsewhere.invalid.\n"
         "*.wild TXT \"v=spf1 -all\"\n*.wildalias CNAME elsewhere.invalid.\n"
         "far NS ns.invalid.\n";
-    knot_ = Knot::Start(kServer, port_, {{"example.test", records}, {"deep.example.test", "@ NS ns1.example.test.\n"}});
+    knot_ = Knot::Start(kServer, port_,
+                        {{"example.test", records},
+                         {"deep.example.test", "@ NS ns1.example.test.\n"},
+                         {.name = "ill.test", .primary = "127.0.1.8", .never_loads = true}});
   }
   static void TearDownTestSuite() { knot_.reset(); }
   void SetUp() override { ASSERT_NE(knot_, nullptr) << "knotd does not start"; }
@@ -242,14 +249,33 @@ TEST_F(UpdateTest, NamesAndOptionsAreChecked) {
   EXPECT_EQ(Updater::Create(std::move(options)).error().reason, Reason::kInvalidArgument);
 }
 
-TEST_F(UpdateTest, ServerThatIsNotThereIsUnavailable) {
+TEST_F(UpdateTest, ServerWithoutAUsableAnswerIsUnavailable) {
+  const Status ill = Make().PutTxt("sel.ill.test", "x", 60, {});
+  ASSERT_FALSE(ill);
+  EXPECT_EQ(ill.error().reason, Reason::kDnsUnavailable);
+  EXPECT_THAT(ill.error().message, HasSubstr("SERVFAIL"));
+
   UpdaterOptions options;
   options.server = {"127.0.1.8", port_};
+  options.timeout = std::chrono::milliseconds(300);
   Updater updater = std::move(Updater::Create(std::move(options)).value());
-  const Status status = updater.PutTxt(kName, "x", 60, {});
-  ASSERT_FALSE(status);
-  EXPECT_EQ(status.error().reason, Reason::kDnsUnavailable);
-  EXPECT_THAT(status.error().message, HasSubstr("127.0.1.8"));
+  const Status absent = updater.PutTxt(kName, "x", 60, {});
+  ASSERT_FALSE(absent);
+  EXPECT_EQ(absent.error().reason, Reason::kDnsUnavailable);
+  EXPECT_THAT(absent.error().message, HasSubstr("the server 127.0.1.8: TCP: Connection refused"));
+
+  // It takes the connection and says nothing.
+  const FileDescriptor silent(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_port = htons(port_);
+  ::inet_pton(AF_INET, "127.0.1.8", &at.sin_addr);
+  ASSERT_EQ(::bind(silent.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+  ASSERT_EQ(::listen(silent.get(), 8), 0);
+  const Status unanswered = updater.RemoveTxt(kName, {});
+  ASSERT_FALSE(unanswered);
+  EXPECT_EQ(unanswered.error().reason, Reason::kDnsUnavailable);
+  EXPECT_THAT(unanswered.error().message, HasSubstr("no answer in time"));
 }
 
 }  // namespace
