@@ -18,21 +18,27 @@ import deployment
 class Knot:
     """Serves `records` (lines of a zone file) until it is left. `port` is for UDP and TCP on 127.0.0.1.
 
-    At each name of `broken`, and below, it answers SERVFAIL.
+    At each name of `broken`, and below, it answers SERVFAIL. With `tsig_secret` (base64) it takes updates that are signed
+    with hmac-sha256 and the key "hallmark".
     """
 
-    def __init__(self, records, broken=()):
+    def __init__(self, records, broken=(), tsig_secret=""):
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="hallmark-knot-"))
         self.port = _free_port()
         (self._folder / "root.zone").write_text(
             "$ORIGIN .\n$TTL 300\n. SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 60\n. NS ns.invalid.\n"
             "ns.invalid. A 127.0.0.1\n" + "".join(record.rstrip("\n") + "\n" for record in records))
+        key = acl = ""
+        if tsig_secret:
+            key = (f"key:\n  - id: hallmark\n    algorithm: hmac-sha256\n    secret: {tsig_secret}\n"
+                   f"acl:\n  - id: update\n    key: hallmark\n    action: update\n")
+            acl = "    acl: update\n"
         (self._folder / "knot.conf").write_text(
             f"server:\n  listen: 127.0.0.1@{self.port}\n  rundir: {self._folder}\n  pidfile: {self._folder}/knot.pid\n"
             f"  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"
             f"log:\n  - target: {self._folder}/knot.log\n    any: info\n"
             f"database:\n  storage: {self._folder}\n"
-            f"zone:\n  - domain: .\n    file: {self._folder}/root.zone\n    zonefile-sync: -1\n    journal-content: none\n"
+            f"{key}zone:\n  - domain: .\n    file: {self._folder}/root.zone\n    zonefile-sync: -1\n    journal-content: none\n{acl}"
             + "".join(f"  - domain: {name}\n    file: {self._folder}/there-is-none.zone\n" for name in broken))
         self._process = subprocess.Popen(["knotd", "-c", self._folder / "knot.conf"], stdout=subprocess.DEVNULL,
                                          stderr=subprocess.STDOUT, preexec_fn=deployment.die_with_parent)

@@ -6,6 +6,7 @@
 
 #include "signerd/dkim/key_record.h"
 #include "tools/dkimctl/command.h"
+#include "tools/dkimctl/failure.h"
 #include "tools/dkimctl/names.h"
 #include "tools/dkimctl/table.h"
 
@@ -153,16 +154,18 @@ std::string PolicyText(const api::RotationPolicy& policy) {
   return table.Render();
 }
 
+// Two lines a step: no column of 80 would hold its sentence.
 std::string EventsText(const api::ListKeyEventsResponse& answer) {
-  Table table({"DONE", "KEY", "STEP", "BY", "NOTE"});
+  std::string text;
   for (const auto& event : answer.events()) {
-    const std::string name = event.selector().empty() ? event.domain() : event.selector() + " " + event.domain();
-    const std::string step =
-        (event.axis() == "record" ? "record " : "") + (event.from().empty() ? "" : event.from() + " -> ") + event.to();
-    table.Add({event.has_done_time() ? TimeText(event.done_time()) : "planned " + TimeText(event.planned_time()), name,
-               step, event.by(), event.note()});
+    text += event.has_done_time() ? TimeText(event.done_time()) : TimeText(event.planned_time()) + " planned";
+    text += event.axis() == "record" ? "  record " : "  ";
+    text += (event.from().empty() ? "" : event.from() + " -> ") + event.to() + "  (" + event.by() + ")\n";
+    std::string about = event.selector().empty() ? event.domain() : event.selector() + " of " + event.domain();
+    if (!event.note().empty()) about += ": " + event.note();
+    text += Paragraph(OneLine(about));
   }
-  return table.empty() ? "no steps yet\n" : table.Render();
+  return text.empty() ? "no steps yet\n" : text;
 }
 
 std::optional<std::int64_t> ParseDuration(std::string_view text) {

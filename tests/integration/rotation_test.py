@@ -1,0 +1,237 @@
+"""Rotation as an operator sees it: dkimctl, signerd, a token, and a name server that takes updates."""
+
+import base64
+import re
+import time
+import unittest
+
+import dns.message
+import dns.query
+import dns.rdatatype
+import dns.tsigkeyring
+import dns.update
+
+import deployment
+import knot
+
+SECRET = base64.b64encode(bytes(range(32))).decode()
+MESSAGE = b"From: Ann <ann@example.com>\r\nTo: bob@example.org\r\nSubject: keys\r\n\r\nHello\r\n"
+WAIT_SECONDS = 60
+
+
+class Case(unittest.TestCase):
+    RECORDS = ()
+    PUBLISHER = True
+
+    def setUp(self):
+        self.dns = knot.Knot(self.RECORDS, tsig_secret=SECRET)
+        self.addCleanup(self.dns.close)
+        self.hallmark = deployment.Deployment(start=False)
+        self.addCleanup(self.hallmark.close)
+        secret = self.hallmark.folder / "tsig"
+        secret.touch(0o600)
+        secret.write_text(SECRET + "\n")
+        publisher = ('[[dns.publisher]]\nname = "main"\nserver = "127.0.0.1:%d"\nsecret_file = "tsig"\nkey = "hallmark"\n'
+                     'algorithm = "hmac-sha256"\n' % self.dns.port) if self.PUBLISHER else ""
+        self.hallmark.edit_config(lambda text: text + f'\n[dns]\nresolver = "127.0.0.1:{self.dns.port}"\n'
+                                                      f"nameserver_port = {self.dns.port}\n{publisher}")
+        self.hallmark.start()
+
+    def ctl(self, *arguments, **options):
+        return self.hallmark.dkimctl(*arguments, **options).stdout
+
+    def status(self, domain="example.com"):
+        return self.hallmark.dkimctl_json("key", "status", domain)
+
+    def wait(self, what, condition, domain="example.com"):
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            status = self.status(domain)
+            if condition(status):
+                return status
+            time.sleep(0.2)
+        self.fail(f"not {what}:\n{self.ctl('key', 'status', domain)}")
+
+    def states(self, status):
+        return sorted(key["key"]["state"].removeprefix("KEY_STATE_") for key in status["keys"])
+
+    def selectors(self, status, state):
+        return {key["key"]["selector"] for key in status["keys"] if key["key"]["state"] == "KEY_STATE_" + state}
+
+    def txt(self, name):
+        answer = dns.query.tcp(dns.message.make_query(name, "TXT"), "127.0.0.1", port=self.dns.port, timeout=5)
+        return [b"".join(record.strings).decode() for rrset in answer.answer if rrset.rdtype == dns.rdatatype.TXT
+                for record in rrset]
+
+    def update(self, change):
+        """A person edits the zone."""
+        update = dns.update.Update(".", keyring=dns.tsigkeyring.from_text({"hallmark": SECRET}), keyalgorithm="hmac-sha256")
+        change(update)
+        self.assertEqual(dns.query.tcp(update, "127.0.0.1", port=self.dns.port, timeout=5).rcode(), 0)
+
+    def assert_verifies(self, count=2):
+        answer = self.hallmark.sign(MESSAGE)
+        self.assertEqual(len(answer.signatures), count)
+        path = self.hallmark.folder / "signed.eml"
+        path.write_bytes(b"".join(signature.header_field for signature in answer.signatures) + MESSAGE)
+        self.ctl("verify", path, "--nameserver", f"127.0.0.1:{self.dns.port}")
+
+
+class ByUpdate(Case):
+    def emergency(self):
+        """With --compromised no cache is waited for: a whole rotation in seconds."""
+        return self.hallmark.dkimctl("key", "rotate", "example.com", "--compromised", status=None)
+
+    def begin(self):
+        self.ctl("key", "policy", "set", "--publisher", "main", "--waive-backup", "a lost token means new keys")
+        self.ctl("domain", "add", "example.com")
+        self.assertEqual(self.emergency().returncode, 0)  # there is nothing to revoke yet
+        return self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"])
+
+    def test_from_nothing_to_revoked_without_a_file_edited(self):
+        first = self.selectors(self.begin(), "ACTIVE")
+        self.assert_verifies()
+        for selector in first:
+            self.assertRegex(selector, r"^20\d{6}[re][a-z2-9]{4}$")
+            self.assertRegex(self.txt(f"{selector}._domainkey.example.com")[0], "^v=DKIM1; k=(rsa|ed25519); p=.")
+
+        waiting = self.emergency()
+        self.assertEqual(waiting.returncode, 5, waiting.stderr)
+        status = self.wait("rotated", lambda status: self.states(status) == ["ACTIVE", "ACTIVE", "RETIRING", "RETIRING"])
+        self.assertEqual(self.selectors(status, "RETIRING"), first)
+        self.assert_verifies()
+        # The old keys still verify; only the second officer has them revoked.
+        number = re.search(r"dkimctl approvals approve (\d+)", waiting.stderr).group(1)
+        self.hallmark.as_officer2()
+        self.ctl("approvals", "approve", number, "--yes", "--as", "officer2")
+        self.wait("revoked", lambda status: self.selectors(status, "REVOKED") == first)
+        for selector in first:
+            self.assertRegex(self.txt(f"{selector}._domainkey.example.com")[0], "p=$")
+        self.assert_verifies()
+        history = self.ctl("key", "history", "example.com", min(first))
+        for step in ("GENERATED -> PUBLISHED", "READY -> ACTIVE", "RETIRING -> REVOKED"):
+            self.assertIn(step, history)
+
+    def test_an_ordinary_rotation_waits_for_caches_and_says_so(self):
+        first = self.selectors(self.begin(), "ACTIVE")
+        would = self.ctl("key", "rotate", "example.com", "--dry-run")
+        self.assertIn("would make new keys (rsa2048 and ed25519) for example.com", would)
+        self.assertFalse(self.status()["under_way"])
+        self.hallmark.dkimctl("key", "rotate", "example.com", status=1, input="")  # nobody to ask
+        self.ctl("key", "rotate", "example.com", "--now")
+        seen = self.wait("seen", lambda status: all("visible_since" in key for key in status["keys"]
+                                                    if key["key"]["state"] == "KEY_STATE_PUBLISHED")
+                         and len(self.selectors(status, "PUBLISHED")) == 2)
+        self.assertIn("TTL 3600 s, negative TTL 60 s, propagation 3600 s", seen["waits_for"])
+        self.assertEqual(self.selectors(seen, "ACTIVE"), first)
+        text = self.ctl("key", "status", "example.com")
+        self.assertIn("a rotation is under way", text)
+        self.assertLessEqual(max(map(len, text.splitlines())), 80)
+        self.assertIn("STATE_CONFLICT", self.hallmark.dkimctl("key", "rotate", "example.com", "--now", status=1).stderr)
+
+        # Paused, nothing goes on; given up, the records go.
+        self.ctl("key", "pause", "example.com", "--reason", "the zone moves")
+        self.assertIn("the zone moves", self.status()["pause_reason"])
+        self.ctl("key", "rollback", "example.com", "--yes")
+        self.ctl("key", "resume", "example.com")
+        gone = self.wait("withdrawn", lambda status: len(self.selectors(status, "WITHDRAWN")) == 2)
+        for selector in self.selectors(gone, "WITHDRAWN"):
+            self.assertEqual(self.txt(f"{selector}._domainkey.example.com"), [])
+        self.assertEqual(self.selectors(gone, "ACTIVE"), first)
+        self.assert_verifies()
+
+    def test_rolls_back_to_keys_that_retire(self):
+        first = self.selectors(self.begin(), "ACTIVE")
+        self.ctl("key", "rotate", "example.com", "--now")
+        # The second --compromised only hurries it; the approval is never given.
+        self.emergency()
+        status = self.wait("rotated", lambda status: self.selectors(status, "RETIRING") == first)
+        refused = self.hallmark.dkimctl("key", "rollback", "example.com", "--yes", status=1)
+        self.assertIn("compromised", refused.stderr)
+        self.assertNotEqual(self.selectors(status, "ACTIVE"), first)
+
+    def test_survives_being_killed(self):
+        self.ctl("key", "policy", "set", "--publisher", "main")
+        self.ctl("domain", "add", "example.com")
+        self.emergency()
+        for _ in range(5):
+            self.hallmark.kill()
+            self.hallmark.start()
+        status = self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"])
+        self.assertFalse(status["under_way"])
+        self.assert_verifies()
+
+    def test_a_zone_that_cannot_be_updated_is_named(self):
+        self.ctl("key", "policy", "set", "--publisher", "main")
+        self.ctl("domain", "add", "example.com")
+        self.dns.close()
+        self.ctl("key", "rotate", "example.com", "--now")
+        status = self.wait("in trouble", lambda status: status["trouble"])
+        self.assertIn("127.0.0.1", status["trouble"])
+        self.assertEqual(self.states(status), ["GENERATED", "GENERATED"])
+        self.assertIn("trouble", self.ctl("key", "status"))
+
+    def test_policies(self):
+        self.ctl("domain", "add", "example.com")
+        self.assertTrue(self.hallmark.dkimctl_json("key", "policy", "show", "example.com")["inherited"])
+        self.ctl("key", "policy", "set", "example.com", "--lifetime", "30d", "--algorithms", "rsa3072")
+        policy = self.hallmark.dkimctl_json("key", "policy", "show", "example.com")
+        self.assertEqual((policy["lifetime_seconds"], policy["algorithms"]), ("2592000", ["KEY_ALGORITHM_RSA_3072"]))
+        self.assertFalse(policy["inherited"])
+        self.ctl("key", "policy", "set", "example.com", "--waive-backup", "made again in an hour")
+        self.assertEqual(self.hallmark.dkimctl_json("key", "policy", "show", "example.com")["backup_waived_by"], "admin")
+        for arguments, says in ((("--retire", "6d"), "retire_seconds"), (("--publisher", "none"), "NOT_FOUND"),
+                                (("--algorithms", "ed25519"), "RSA key is needed"), (("--selector", "{date}"), "selector"),
+                                (("--token", "other"), "NOT_FOUND")):
+            self.assertIn(says, self.hallmark.dkimctl("key", "policy", "set", "example.com", *arguments, status=1).stderr)
+        self.hallmark.dkimctl("key", "policy", "set", "example.com", "--lifetime", "soon", status=2)
+        self.ctl("key", "policy", "set", "example.com", "--inherit")
+        self.assertTrue(self.hallmark.dkimctl_json("key", "policy", "show", "example.com")["inherited"])
+
+    def test_a_key_is_activated_by_hand_only_when_dns_has_it(self):
+        self.ctl("domain", "add", "example.com")
+        key = self.hallmark.dkimctl_json("key", "generate", "example.com", "--algorithm", "ed25519")
+        refused = self.hallmark.dkimctl("key", "activate", "example.com", key["selector"], status=1)
+        self.assertIn("RECORD_NOT_VISIBLE", refused.stderr)
+        record = self.hallmark.dkimctl_json("dns", "show", "example.com")["records"][0]
+        self.update(lambda update: update.add(record["name"] + ".", 60, "TXT", '"' + record["value"] + '"'))
+        self.ctl("key", "activate", "example.com", key["selector"])
+        self.assert_verifies(count=1)
+
+
+class ByDelegation(Case):
+    RECORDS = ("_domainkey.example.com. DNAME example.com.dkim.example.net.",)
+
+    def test_the_record_is_kept_in_another_zone(self):
+        self.ctl("domain", "add", "example.com")
+        self.ctl("key", "policy", "set", "example.com", "--publisher", "main", "--delegation", "dkim.example.net")
+        self.ctl("key", "rotate", "example.com", "--compromised")
+        status = self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"])
+        for key in status["keys"]:
+            selector = key["key"]["selector"]
+            self.assertEqual(key["record_name"], f"{selector}.example.com.dkim.example.net")
+            self.assertEqual(len(self.txt(key["record_name"])), 1)
+        self.assert_verifies()
+
+
+class ByHand(Case):
+    PUBLISHER = False
+
+    def test_says_what_to_add_and_waits_until_it_sees_it(self):
+        self.ctl("domain", "add", "example.com")
+        self.ctl("key", "rotate", "example.com", "--compromised")
+        self.wait("published", lambda status: self.states(status) == ["PUBLISHED", "PUBLISHED"] and status["trouble"])
+        text = self.ctl("key", "status", "example.com")
+        lines = [line for line in text.splitlines() if " IN TXT " in line]
+        self.assertEqual(len(lines), 2, text)
+        for line in lines:
+            name, ttl, _, _, value = line.split(" ", 4)
+            self.update(lambda update: update.add(name, int(ttl), "TXT", value))
+        self.hallmark.dkimctl("key", "status", "example.com", "--watch")
+        status = self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"])
+        self.assertEqual({server["says"] for key in status["keys"] for server in key["servers"]}, {"expected"})
+        self.assert_verifies()
+
+
+if __name__ == "__main__":
+    unittest.main()
