@@ -31,8 +31,12 @@ Zone ReadZone(std::string_view text) {
     if (first == std::string_view::npos || first + 3 > line.size()) continue;
     const std::size_t type = std::string_view("TA6MS").find(line[first + 1]);
     if (type == std::string_view::npos) continue;
-    zone.emplace(std::pair(Absolute(line.substr(0, first)), static_cast<dns::RecordType>(type)),
-                 line.substr(first + 3));
+    std::string value(line.substr(first + 3));
+    const bool host = line[first + 1] == 'M';  // the resolver gives names in presentation form
+    if (host)
+      std::replace_if(
+          value.begin(), value.end(), [](char c) { return c < ' ' || c > '~'; }, '-');
+    zone.emplace(std::pair(Absolute(line.substr(0, first)), static_cast<dns::RecordType>(type)), std::move(value));
   }
   return zone;
 }

@@ -8,6 +8,11 @@ import pathlib
 import re
 import subprocess
 import unittest
+import unittest.mock
+
+import dns.exception
+import dns.resolver
+import spf
 
 import deployment
 import knot
@@ -155,6 +160,48 @@ class ZonesTest(unittest.TestCase):
         [judged] = posture(self.server, "Good.TEST.")
         self.assertEqual(judged["domain"], "good.test")
         self.assertEqual(ids(judged), posture_zones.GOOD)
+
+
+class SpfReferenceTest(unittest.TestCase):
+    """Where a real evaluation (pyspf) ends with permerror, posture names an error that says so; and nowhere else."""
+
+    NO_PERMERROR = {"SPF_MISSING", "SPF_PASS_ALL"}  # what is wrong, but not in error
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = knot.Knot(posture_zones.records(), posture_zones.BROKEN)
+        cls.addClassCleanup(cls.server.close)
+        asked = dns.resolver.Resolver(configure=False)
+        asked.nameservers, asked.port = ["127.0.0.1"], cls.server.port
+        cls.enterClassContext(unittest.mock.patch.object(spf, "DNSLookup", cls.lookup_by(asked)))
+
+    @staticmethod
+    def lookup_by(asked):
+        """What pyspf calls to ask the DNS, by a resolver of ours."""
+        def lookup(name, kind, _strict=True, _timeout=30):
+            try:
+                answer = asked.resolve(name, kind, lifetime=5)
+            except (dns.resolver.NoAnswer, dns.resolver.NXDOMAIN):
+                return []
+            except (dns.exception.Timeout, dns.resolver.NoNameservers) as error:
+                raise spf.TempError(str(error)) from None
+            values = {"TXT": lambda data: list(data.strings), "MX": lambda data: (data.preference, data.exchange)}
+            return [((name, kind), values.get(kind, lambda data: data.to_text())(data)) for data in answer]
+        return lookup
+
+    def test_errors_are_those_of_an_evaluation(self):
+        errors = {name for name, severity in all_kinds().items() if severity == "Error" and name.startswith("SPF_")}
+        seen = set()
+        for case in posture_zones.CASES:
+            if "DNS_NO_ANSWER" in case.expected or case.whole is not None:
+                continue
+            with self.subTest(case.domain):
+                # From an address that no record has, so that everything is gone through.
+                result, code, text = spf.check(i="198.18.0.1", s=f"a@{case.domain}", h="mail.other.test")
+                named = case.expected & (errors - self.NO_PERMERROR)
+                self.assertEqual(result in ("permerror", "unknown"), bool(named), f"{result} {code} {text}; {named}")
+                seen |= named
+        self.assertEqual(seen, errors - self.NO_PERMERROR)
 
 
 class SuggestTest(unittest.TestCase):

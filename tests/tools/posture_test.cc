@@ -53,6 +53,7 @@ const SpfCase kSpf[] = {
     {"MacroInUpperCase", "v=spf1 exists:%{I}.example.com", true},
     {"MacroWithDelimiters", "v=spf1 exists:%{l2r+-}.example.com", true},
     {"MacroOfZeroParts", "v=spf1 exists:%{d0}.example.com", false},
+    {"MacroOfExplanationsOnly", "v=spf1 exists:%{c}.example.com", false},
     {"MacroThatIsNone", "v=spf1 exists:%{z}.example.com", false},
     {"MacroThatIsOpen", "v=spf1 exists:%{d.example.com", false},
     {"MacroThatIsEmpty", "v=spf1 exists:%{}.example.com", false},

@@ -88,12 +88,12 @@ Result<DmarcRecord> ParseDmarc(std::string_view text) {
   const dkim::Tag* p = tags->Find("p");
   if (p == nullptr) return invalid("p= is missing");
   const auto policy = PolicyByName(p->value);
-  if (!policy) return invalid("p=" + std::string(p->value) + " is no policy; expected none, quarantine or reject");
+  if (!policy) return invalid("p=" + Quoted(p->value) + " is no policy; expected none, quarantine or reject");
   record.policy = *policy;
   if (const dkim::Tag* sp = tags->Find("sp")) {
     record.subdomain_policy = PolicyByName(sp->value);
     if (!record.subdomain_policy)
-      return invalid("sp=" + std::string(sp->value) + " is no policy; expected none, quarantine or reject");
+      return invalid("sp=" + Quoted(sp->value) + " is no policy; expected none, quarantine or reject");
   }
   for (const dkim::Tag& tag : tags->tags()) {
     record.tags.emplace_back(tag.name, tag.value);

@@ -23,14 +23,15 @@ Error Wrong(std::string_view term, const std::string& what) {
 
 bool IsAlnum(char c) { return IsAlpha(c) || IsDigit(c); }
 
-// The octets of the macro at the start of `text`, "%{d2r}" or "%%"; 0 when there is no valid one.
+// The octets of the macro at the start of `text`, "%{d2r}" or "%%"; 0 when there is no valid one. The letters c, r and
+// t are for explanations, which are not in the record (RFC 7208 section 7.2).
 std::size_t MacroSize(std::string_view text) {
   if (text.size() < 2) return 0;
   if (text[1] == '%' || text[1] == '_' || text[1] == '-') return 2;
   const std::size_t end = text.find('}');
   if (text[1] != '{' || end == std::string_view::npos || end < 3) return 0;
   std::size_t at = 2;
-  if (std::string_view("slodiphcrtv").find(dkim::Lower(text[at++])) == std::string_view::npos) return 0;
+  if (std::string_view("slodiphv").find(dkim::Lower(text[at++])) == std::string_view::npos) return 0;
   const std::size_t digits = at;
   while (IsDigit(text[at])) ++at;
   if (at > digits && text.substr(digits, at - digits).find_first_not_of('0') == std::string_view::npos) return 0;
