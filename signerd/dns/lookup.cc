@@ -21,8 +21,8 @@ Result<std::vector<Nameserver>> SystemResolvers() {
 
 Error Unanswered(const Lookup::Query& query, const Nameserver& server, const std::string& why) {
   const LdnsText type(ldns_rr_type2str(query.type));
-  return MakeError(Reason::kDnsUnavailable, "no answer from the resolver " + server.address + " for " +
-                                                NameText(query.name) + " " + (type ? type.get() : "?") + ": " + why);
+  return MakeError(Reason::kDnsUnavailable, "no answer for " + NameText(query.name) + " " + (type ? type.get() : "?") +
+                                                " from the resolver " + server.address + ": " + why);
 }
 
 }  // namespace
@@ -31,7 +31,11 @@ Result<Lookup> Lookup::Create(const Options& options) {
   if (options.attempts == 0 || options.timeout.count() <= 0) {
     return MakeError(Reason::kInvalidArgument, "a resolver needs at least one attempt and a time-out above zero");
   }
-  if (options.resolver) return Lookup(options, {*options.resolver});
+  if (options.resolver) {
+    const auto address = ParseNameserver(options.resolver->address);
+    if (!address) return address.error();
+    return Lookup(options, {*options.resolver});
+  }
   auto servers = SystemResolvers();
   if (!servers) return servers.error();
   return Lookup(options, std::move(*servers));

@@ -10,9 +10,9 @@
 #include "firmware/runtime/result.h"
 #include "signerd/dns/nameserver.h"
 
-struct ldns_struct_resolver;
-
 namespace hallmark::dns {
+
+class Lookup;
 
 struct ResolverOptions {
   // Unset: those of /etc/resolv.conf.
@@ -54,12 +54,13 @@ class Resolver {
   // The TXT records alone: kNotFound when the name, or a TXT record of it, does not exist.
   Result<std::vector<std::string>> LookupTxt(const std::string& name);
 
+  Resolver(Resolver&&) noexcept;
+  Resolver& operator=(Resolver&&) noexcept;
+  ~Resolver();
+
  private:
-  struct Free {
-    void operator()(ldns_struct_resolver* resolver) const;
-  };
-  explicit Resolver(ldns_struct_resolver* resolver) : resolver_(resolver) {}
-  std::unique_ptr<ldns_struct_resolver, Free> resolver_;
+  explicit Resolver(std::unique_ptr<dns::Lookup> lookup);
+  std::unique_ptr<dns::Lookup> lookup_;
 };
 
 }  // namespace hallmark::dns
