@@ -15,7 +15,7 @@ import grpc
 
 import deployment
 from hallmark.admin.v1 import (admin_pb2_grpc, alerts_pb2_grpc, certificates_pb2_grpc, ledger_pb2_grpc, operators_pb2,
-                               operators_pb2_grpc, policy_pb2_grpc)
+                               operators_pb2_grpc, policy_pb2_grpc, rotation_pb2_grpc)
 
 STEP_SECONDS = 30
 
@@ -82,6 +82,9 @@ class Officer:
 
     def alerts(self):
         return alerts_pb2_grpc.AlertServiceStub(self.channel())
+
+    def rotation(self):
+        return rotation_pb2_grpc.RotationServiceStub(self.channel())
 
     def enrolled(self):
         return self._file("totp").exists()

@@ -21,6 +21,7 @@ PARTS = {
     "end-to-end": ("end_to_end", "End to end"),
     "daemons": ("daemon_peers", "Other daemons"),
     "trust": ("trust", "One point of trust"),
+    "rotation": ("rotation", "Rotation"),
     "growth": ("growth", "Growth"),
 }
 
