@@ -60,15 +60,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return answer;
   };
   Report report;
-  CheckDomain({"example.com", {{"s", KeyUse::kActive, {}}, {"t", KeyUse::kRevoked, {}}}, "@a.example.com", {}}, lookup,
-              report);
+  CheckDomain({"example.com", {{"s", KeyUse::kActive, {}, ""}, {"t", KeyUse::kRevoked, {}, ""}}, "@a.example.com", {}},
+              lookup, report);
   Check(asked < 10000, "the number of questions is bounded");
   for (const Finding& finding : report.findings()) {
     Check(!finding.what.empty() && !finding.name.empty(), "a finding says what and where");
     Check(finding.kind->id == "DNS_NO_ANSWER" || IsPrintable(finding.what), "a finding can be shown");
     for (const std::string& line : finding.publish) Check(IsPrintable(line), "a record can be shown");
   }
-  const auto sections = Suggest({"example.com", {}, "", {"192.0.2.1"}, {}, "", "", "1"}, lookup);
+  const auto sections = Suggest({"example.com", {}, {}, "", {"192.0.2.1"}, {}, "", "", "1"}, lookup);
   Check(sections.has_value() || sections.error().reason == Reason::kIoFailed, "what is published is no argument");
   for (const auto& [key, value] : zone) {
     if (!IsSpf(value)) continue;

@@ -420,6 +420,22 @@ class KeysTest(unittest.TestCase):
                                                       "--fail-on", "warning", "--output", "json").stdout)["domains"][0]
         self.assert_adds(judged)
 
+    def test_keys_that_are_delegated_to_another_zone(self):
+        self.hallmark.add_domain("delegating.test", algorithms=[admin_pb2.KEY_ALGORITHM_RSA_2048])
+        self.hallmark.dkimctl("key", "policy", "set", "delegating.test", "--delegation", "keys.other.test")
+        [(selector, line)] = self.lines("delegating.test").items()
+        kept_at = f"{selector}.delegating.test.keys.other.test."
+        self.assertTrue(line.startswith(kept_at), line)
+        judged = self.judge([], domain="delegating.test", status=FINDINGS)
+        self.assert_adds(judged, "DKIM_RECORD_MISSING")
+        alias = f"{selector}._domainkey.delegating.test. 3600 IN CNAME {kept_at}"
+        self.assertEqual(find(judged, "DKIM_RECORD_MISSING")["publish"], [alias, line])
+        self.assert_adds(self.judge([alias, line], domain="delegating.test", status=0))
+        self.assert_adds(self.judge([alias], domain="delegating.test", status=FINDINGS), "ALIAS_BROKEN")
+        with knot.Knot(posture_zones.good("delegating.test")) as server:
+            zone = self.hallmark.dkimctl("dns", "suggest", "delegating.test", "--nameserver", f"127.0.0.1:{server.port}").stdout
+        self.assertIn(f"\n; {line}\n{alias}\n", zone)
+
     def test_without_signerd_the_rest_is_checked(self):
         with deployment.Deployment(start=False) as stopped, knot.Knot(posture_zones.good("example.test")) as server:
             run = stopped.dkimctl("posture", "example.test", "--nameserver", f"127.0.0.1:{server.port}", "--output", "json")

@@ -157,6 +157,48 @@ std::vector<std::string_view> Ids(const Report& report) {
   return ids;
 }
 
+constexpr char kRevoked[] = "v=DKIM1; p=";
+constexpr char kUsable[] = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
+struct UseCase {
+  const char* name;
+  KeyUse use;
+  const char* record;  // null: none
+  std::vector<std::string_view> ids;
+};
+const UseCase kUses[] = {
+    {"NamedNone", KeyUse::kNamed, nullptr, {"DKIM_RECORD_MISSING"}},
+    {"NamedRevoked", KeyUse::kNamed, kRevoked, {"DKIM_REVOKED"}},
+    {"UpcomingNone", KeyUse::kUpcoming, nullptr, {"DKIM_RECORD_PENDING"}},
+    {"UpcomingThere", KeyUse::kUpcoming, kUsable, {}},
+    {"UpcomingRevoked", KeyUse::kUpcoming, kRevoked, {"DKIM_REVOKED"}},
+    {"ActiveNone", KeyUse::kActive, nullptr, {"DKIM_RECORD_MISSING"}},
+    {"ActiveThere", KeyUse::kActive, kUsable, {"DKIM_ONLY_ED25519"}},
+    {"ActiveRevoked", KeyUse::kActive, kRevoked, {"DKIM_REVOKED"}},
+    {"RetiringNone", KeyUse::kRetiring, nullptr, {"DKIM_RECORD_GONE_EARLY"}},
+    {"RetiringThere", KeyUse::kRetiring, kUsable, {}},
+    {"RetiringRevoked", KeyUse::kRetiring, kRevoked, {"DKIM_REVOKED"}},
+    {"RevokedNone", KeyUse::kRevoked, nullptr, {}},
+    {"RevokedThere", KeyUse::kRevoked, kUsable, {"DKIM_REVOKED_KEY_PUBLISHED"}},
+    {"RevokedRevoked", KeyUse::kRevoked, kRevoked, {}},
+    {"WithdrawnNone", KeyUse::kWithdrawn, nullptr, {}},
+    {"WithdrawnThere", KeyUse::kWithdrawn, kUsable, {"DKIM_RECORD_LEFT_OVER"}},
+    {"WithdrawnRevoked", KeyUse::kWithdrawn, kRevoked, {"DKIM_RECORD_LEFT_OVER"}},
+};
+class RecordOfAKey : public testing::TestWithParam<UseCase> {};
+TEST_P(RecordOfAKey, IsJudgedByItsUse) {
+  const Lookup lookup = [](const std::string&, dns::RecordType) -> Result<dns::Answer> {
+    if (GetParam().record == nullptr) return dns::Answer{{}, false, ""};
+    return dns::Answer{{GetParam().record}, true, ""};
+  };
+  Report report;
+  Dns dns(lookup, report);
+  CheckDkim("example.com", {{"s", GetParam().use, {}, ""}}, "", dns, report);
+  EXPECT_EQ(Ids(report), GetParam().ids);
+}
+INSTANTIATE_TEST_SUITE_P(Uses, RecordOfAKey, testing::ValuesIn(kUses),
+                         [](const auto& row) { return std::string(row.param.name); });
+
 // A DNS that never answers: nothing is called missing.
 TEST(Posture, WithoutAnswersNothingIsMissing) {
   std::size_t asked = 0;
@@ -165,10 +207,10 @@ TEST(Posture, WithoutAnswersNothingIsMissing) {
     return MakeError(Reason::kIoFailed, "no answer for " + name);
   };
   Report report;
-  CheckDomain({"example.com", {{"s", KeyUse::kActive, {}}}, "", {}}, silent, report);
+  CheckDomain({"example.com", {{"s", KeyUse::kActive, {}, ""}}, "", {}}, silent, report);
   EXPECT_THAT(Ids(report), Each("DNS_NO_ANSWER"));
   EXPECT_LE(asked, 12u) << "each question is waited for once";
-  EXPECT_EQ(Suggest({"example.com", {}, "", {}, {}, "", "", "1"}, silent).error().reason, Reason::kIoFailed);
+  EXPECT_EQ(Suggest({"example.com", {}, {}, "", {}, {}, "", "", "1"}, silent).error().reason, Reason::kIoFailed);
 }
 
 // Each type alone may fail: a name server that drops questions of a type it does not know.

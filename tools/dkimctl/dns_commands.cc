@@ -6,6 +6,7 @@
 #include "tools/dkimctl/client.h"
 #include "tools/dkimctl/dns_access.h"
 #include "tools/dkimctl/table.h"
+#include "tools/posture/dkim.h"
 #include "tools/posture/suggest.h"
 
 namespace hallmark::ctl {
@@ -40,21 +41,25 @@ Outcome Show(const Context& context, const Options& options) {
   return ExitCode::kDone;
 }
 
-// The records of the keys that have one: not of those that were withdrawn.
-Answer<std::vector<std::string>> KeyRecords(const Context& context, const std::string& domain) {
+// Adds the records of the keys that have one: not of those that were withdrawn. Where the domain delegates them, it has
+// an alias.
+Answer<void> AddKeyRecords(const Context& context, posture::SuggestRequest& suggest) {
   auto client = AdminClient::Open(context);
   if (!client) return client.error();
   admin::v1::GetDnsRecordsRequest request;
-  request.set_domain(domain);
+  request.set_domain(suggest.domain);
   const auto answer = client->Call(&Stub::GetDnsRecords, request);
   if (!answer) return answer.error();
-  std::vector<std::string> lines;
   for (const auto& record : answer->records()) {
     if (record.state() == admin::v1::KEY_STATE_WITHDRAWN || record.state() == admin::v1::KEY_STATE_DESTROYED) continue;
-    lines.push_back(record.zone_file_line());
-    while (lines.back().ends_with('\n')) lines.back().pop_back();
+    std::string line = record.zone_file_line();
+    while (line.ends_with('\n')) line.pop_back();
+    const std::string owner = posture::SelectorName(record.selector(), suggest.domain);
+    const bool delegated = record.name() != owner;
+    if (delegated) suggest.key_records.push_back(posture::AliasLine(owner, record.name()));
+    (delegated ? suggest.kept_elsewhere : suggest.key_records).push_back(std::move(line));
   }
-  return lines;
+  return {};
 }
 
 // Letters and digits that grow with time: 20260131120000.
@@ -100,9 +105,7 @@ Outcome Suggest(const Context& context, const Options& options) {
   const auto lookup = OpenLookup(options.nameserver);
   if (!lookup) return lookup.error();
   if (!options.offline) {
-    auto keys = KeyRecords(context, *domain);
-    if (!keys) return keys.error();
-    request.key_records = std::move(*keys);
+    if (const auto added = AddKeyRecords(context, request); !added) return added.error();
   }
   auto sections = posture::Suggest(request, *lookup);
   if (!sections && sections.error().reason == Reason::kInvalidArgument) return WrongUsage(sections.error().message);

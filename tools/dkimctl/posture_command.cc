@@ -47,7 +47,7 @@ Judged Judge(const Options& options, const std::string& domain, Answer<AdminClie
   judged.domain = domain;
   posture::Subject subject{domain, {}, "", {}};
   for (const std::string& selector : options.selectors)
-    subject.selectors.push_back({selector, posture::KeyUse::kNamed, {}});
+    subject.selectors.push_back({selector, posture::KeyUse::kNamed, {}, ""});
   if (options.offline) {
     judged.report.Add(kinds::kKeysNotCompared, domain, "signerd was not asked (--offline)");
   } else {

@@ -50,9 +50,15 @@ bool MayMisalign(const admin::v1::Partner& partner, const std::string& domain) {
          std::any_of(authors.begin(), authors.end(), [&](const auto& rule) { return ReachesBelow(rule, domain); });
 }
 
-void AddSelector(const admin::v1::Key& key, posture::Subject& subject) {
+void AddSelector(const admin::v1::Key& key, const admin::v1::GetDnsRecordsResponse& records,
+                 posture::Subject& subject) {
   const ByteView spki = AsBytes(key.public_key());
-  posture::Selector selector{key.selector(), UseOf(key.state()), Bytes(spki.begin(), spki.end())};
+  posture::Selector selector{key.selector(), UseOf(key.state()), Bytes(spki.begin(), spki.end()), ""};
+  for (const auto& record : records.records()) {
+    if (record.selector() == key.selector() && record.name() != posture::SelectorName(key.selector(), subject.domain)) {
+      selector.kept_at = record.name();
+    }
+  }
   const auto named = std::find_if(subject.selectors.begin(), subject.selectors.end(),
                                   [&](const posture::Selector& other) { return other.name == key.selector(); });
   if (named == subject.selectors.end()) {
@@ -75,7 +81,11 @@ Answer<void> AskSignerd(AdminClient& client, posture::Subject& subject, posture:
   }
   const auto keys = client.ListKeys(subject.domain);
   if (!keys) return keys.error();
-  for (const auto& key : keys->keys()) AddSelector(key, subject);
+  admin::v1::GetDnsRecordsRequest wanted;
+  wanted.set_domain(subject.domain);
+  const auto records = client.Call(&Stub::GetDnsRecords, wanted);
+  if (!records) return records.error();
+  for (const auto& key : keys->keys()) AddSelector(key, *records, subject);
   if (domain->active_key_count() == 0)
     report.Add(kinds::kDkimNoActiveKey, subject.domain, "no key of " + subject.domain + " is active");
   admin::v1::GetSigningProfileRequest named;

@@ -25,11 +25,13 @@ struct Expected {
   std::string domain, auid;
   std::optional<PublicKey> key;  // where it is known
 
-  // The record as it should be, where the key is known.
+  // The record as it should be, where the key is known; with the alias that leads to it, where there is to be one.
   std::vector<std::string> Publish() const {
     if (!key) return {};
-    return {TxtLine(owner,
-                    selector.use == KeyUse::kRevoked ? dkim::RevokedKeyRecordValue(*key) : dkim::KeyRecordValue(*key))};
+    const std::string value =
+        selector.use == KeyUse::kRevoked ? dkim::RevokedKeyRecordValue(*key) : dkim::KeyRecordValue(*key);
+    if (selector.kept_at.empty()) return {TxtLine(owner, value)};
+    return {AliasLine(owner, selector.kept_at), TxtLine(selector.kept_at, value)};
   }
 };
 
@@ -161,11 +163,15 @@ std::optional<Algorithm> CheckSelector(const Expected& expected, Dns& dns, Repor
 
 }  // namespace
 
+std::string SelectorName(const std::string& selector, const std::string& domain) {
+  return selector + "._domainkey." + domain;
+}
+
 void CheckDkim(const std::string& domain, const std::vector<Selector>& selectors, const std::string& auid, Dns& dns,
                Report& report) {
   bool ed25519 = false, rsa = false;
   for (const Selector& selector : selectors) {
-    Expected expected{selector.name + "._domainkey." + domain, selector, domain, auid, std::nullopt};
+    Expected expected{SelectorName(selector.name, domain), selector, domain, auid, std::nullopt};
     if (!selector.spki.empty()) {
       if (auto key = PublicKey::FromSpki(selector.spki)) expected.key = std::move(*key);
     }

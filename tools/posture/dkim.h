@@ -24,7 +24,12 @@ struct Selector {
   KeyUse use = KeyUse::kNamed;
   // SubjectPublicKeyInfo, DER: the key in the HSM. Empty where it is not known.
   Bytes spki;
+  // Where the record itself is kept, when the domain delegates it by a CNAME; empty: at the selector.
+  std::string kept_at;
 };
+
+// sel._domainkey.example.com
+std::string SelectorName(const std::string& selector, const std::string& domain);
 
 // The key records of `domain`. `auid` is the i= that its profile asks for, or empty.
 void CheckDkim(const std::string& domain, const std::vector<Selector>& selectors, const std::string& auid, Dns& dns,

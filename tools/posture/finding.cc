@@ -32,6 +32,10 @@ std::string TxtLine(const std::string& name, std::string_view value) {
   return name + ". 3600 IN TXT " + dkim::ZoneFileTxt(value);
 }
 
+std::string AliasLine(const std::string& name, const std::string& target) {
+  return name + ". 3600 IN CNAME " + target + ".";
+}
+
 std::string Quoted(std::string_view text) {
   constexpr std::size_t kLongest = 80;
   std::string shown(text.substr(0, kLongest));

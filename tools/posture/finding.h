@@ -38,6 +38,9 @@ class Report {
 // "example.com. 3600 IN TXT "..."": `value` quoted and cut as zone files have it.
 std::string TxtLine(const std::string& name, std::string_view value);
 
+// "a.example.com. 3600 IN CNAME b.example.net."
+std::string AliasLine(const std::string& name, const std::string& target);
+
 // Text from elsewhere as a part of a sentence: in quotes, shortened, control characters as '?'.
 std::string Quoted(std::string_view text);
 

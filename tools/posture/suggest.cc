@@ -247,7 +247,9 @@ Result<std::vector<Section>> Suggest(const SuggestRequest& request, const Lookup
     std::erase(making.mx, "");  // the null MX
     std::sort(making.mx.begin(), making.mx.end());
   }
-  Section keys{"DKIM", {}, request.key_records, {}};
+  Section keys{"DKIM", {}, request.key_records, request.kept_elsewhere};
+  if (!request.kept_elsewhere.empty())
+    keys.comments.push_back("The records of these keys are kept in the zone that the aliases lead to:");
   const FoundDmarc dmarc = FindDmarc(request.domain, dns, report);
   std::vector<Section> sections{
       std::move(keys),       SuggestSpf(making),   SuggestDmarc(making, dmarc), SuggestBimi(making, dmarc),

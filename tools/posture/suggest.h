@@ -8,13 +8,14 @@
 namespace hallmark::posture {
 
 struct SuggestRequest {
-  std::string domain;                      // lower-case A-label
-  std::vector<std::string> key_records;    // zone-file lines of the keys
-  std::string report_address;              // a mail address; empty: what is published, else dmarc-reports@DOMAIN
-  std::vector<std::string> relays;         // addresses or networks that mail leaves from
-  std::vector<std::string> mx;             // hosts that take mail for the domain; empty: those of its MX records
-  std::string bimi_svg, bimi_certificate;  // https:// addresses; the first empty: no BIMI but what is published
-  std::string policy_id;                   // id= of a new MTA-STS policy: letters and digits
+  std::string domain;                       // lower-case A-label
+  std::vector<std::string> key_records;     // zone-file lines of the keys
+  std::vector<std::string> kept_elsewhere;  // ... and those that belong into a zone that the domain delegates to
+  std::string report_address;               // a mail address; empty: what is published, else dmarc-reports@DOMAIN
+  std::vector<std::string> relays;          // addresses or networks that mail leaves from
+  std::vector<std::string> mx;              // hosts that take mail for the domain; empty: those of its MX records
+  std::string bimi_svg, bimi_certificate;   // https:// addresses; the first empty: no BIMI but what is published
+  std::string policy_id;                    // id= of a new MTA-STS policy: letters and digits
 };
 
 // A part of the zone file: what is to be said, then the records.
