@@ -20,6 +20,19 @@ Lookup Remembering(Lookup lookup) {
       };
 }
 
+Lookup GivingUp(Lookup lookup, std::size_t limit) {
+  return [lookup = std::move(lookup), limit, failed = std::make_shared<std::size_t>(0)](
+             const std::string& name, dns::RecordType type) -> Result<dns::Answer> {
+    if (*failed >= limit) {
+      return MakeError(Reason::kIoFailed, "not asked for " + name + " " + std::string(dns::RecordTypeName(type)) +
+                                              ": " + std::to_string(limit) + " questions before got no answer");
+    }
+    auto answer = lookup(name, type);
+    if (!answer && answer.error().reason == Reason::kIoFailed) ++*failed;
+    return answer;
+  };
+}
+
 std::optional<dns::Answer> Dns::Find(const std::string& name, dns::RecordType type) {
   auto answer = lookup_(name, type);
   if (answer) return std::move(*answer);

@@ -17,6 +17,10 @@ using Lookup = std::function<Result<dns::Answer>(const std::string& name, dns::R
 // `lookup` with a memory: each question is asked once. Keeps failures too, so that a silent server is waited for once.
 Lookup Remembering(Lookup lookup);
 
+// `lookup` that asks no more once `limit` questions got no answer: a silent server, or one who wants to hold the caller
+// up, costs as many time-outs and no more. What is not asked is kIoFailed too, and says so.
+Lookup GivingUp(Lookup lookup, std::size_t limit);
+
 // One of the records that are found by their version: v=spf1, v=DMARC1 ...
 struct Fetched {
   enum class State : std::uint8_t { kNone, kOne, kSeveral, kUnavailable };

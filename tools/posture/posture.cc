@@ -11,6 +11,8 @@
 namespace hallmark::posture {
 namespace {
 
+constexpr std::size_t kMostFailures = 8;  // more than a domain has names that can fail by themselves
+
 // Whether the domain takes mail, as far as its MX says. Without one it does at its own address (RFC 5321 section 5.1).
 bool TakesMail(const std::string& domain, Dns& dns, Report& report) {
   const auto mx = dns.Find(domain, dns::RecordType::kMx);
@@ -26,7 +28,7 @@ bool TakesMail(const std::string& domain, Dns& dns, Report& report) {
 }  // namespace
 
 void CheckDomain(const Subject& subject, const Lookup& lookup, Report& report) {
-  const Lookup remembering = Remembering(lookup);
+  const Lookup remembering = Remembering(GivingUp(lookup, kMostFailures));
   Dns dns(remembering, report);
   const std::string& domain = subject.domain;
   const auto answer = dns.Find(domain, dns::RecordType::kTxt);
