@@ -35,6 +35,7 @@
 #include "signerd/service/migration_service.h"
 #include "signerd/service/operator_service.h"
 #include "signerd/service/policy_service.h"
+#include "signerd/service/rotation_convert.h"
 #include "signerd/service/rotation_service.h"
 #include "signerd/service/signing_service.h"
 #include "signerd/store/store.h"
@@ -51,6 +52,7 @@ namespace {
 constexpr std::chrono::seconds kDrain{10};
 constexpr std::chrono::milliseconds kHealthInterval{250};
 constexpr std::chrono::seconds kIndexWait{45};          // within what systemd gives a start
+constexpr std::chrono::hours kStuck{1};                 // a rotation that waits longer for what should be there
 constexpr std::int64_t kAdminMessageOctets = 64 << 20;  // a policy of 100,000 domains, and room
 
 // signerd holds no PIN and no DKIM key, but it holds TLS keys and mail: neither belongs in a core dump.
@@ -173,7 +175,12 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   keys::KeyManager keys(**store, signer, clock, publish);
   const auto records = KeyRecords::Open(config.dns, clock);
   if (!records) return records.error();
-  keys::Rotator rotator({**store, signer, **records, **records, clock, publish}, keys.locks());
+  const auto journal = [&](const hallmark::ledger::v1::Record& record) { return (*ledger)->AppendAndWait(record); };
+  keys::Rotator rotator({**store, signer, **records, **records, clock, publish,
+                         [&](const store::KeyEvent& step, const std::string& outcome) {
+                           return journal(service::ToLedgerRecord(step, outcome));
+                         }},
+                        keys.locks());
   keys::Schedule schedule([&](const std::string& domain) { return rotator.Tick(domain); }, clock);
   const auto poke = [&](const std::string& domain) { schedule.Poke(domain); };
   auto signing_transport = service::Transport::Open("signing", config.signing, current, clock);
@@ -183,7 +190,6 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   const service::TransportWatch transport_watch({signing_transport->get(), admin_transport->get()}, clock);
   service::SigningService signing_service(
       {current, **signing_transport, pipeline, static_cast<std::size_t>(config.message_octets)});
-  const auto journal = [&](const hallmark::ledger::v1::Record& record) { return (*ledger)->AppendAndWait(record); };
   auto operators = operators::Operators::Open(**store, clock, config.operators);
   if (!operators) return operators.error();
   auto approvals = operators::Approvals::Open(**store, clock, config.approval_length);
@@ -206,7 +212,8 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   if (!webhook) return webhook.error();
   const auto suspend = [&](const std::string& partner) { return policy_service.SuspendPartner(partner); };
   watch::Watcher watcher({config.watch, tap.traffic, **store, current, clock, journal, suspend,
-                          [&] { return (*ledger)->available(); }, webhook->get()});
+                          [&] { return (*ledger)->available(); }, [&] { return rotator.Troubles(kStuck); },
+                          webhook->get()});
   done = RestoreQuotas(**ledger, *indexer, clock, *current.Get(), quotas);
   if (!done) log::warn("partners' volume of today begins at nothing: {}", done.error().message);
   done = pipeline.Recall();
@@ -224,7 +231,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
                                         "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
   auto metrics = StartMetrics(config.metrics_listen, tap, watcher,
-                              {pipeline, tokens, **ledger, quotas, current, transport_watch, clock});
+                              {pipeline, tokens, **ledger, quotas, current, transport_watch, rotator, clock});
   if (!metrics) return metrics.error();
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");

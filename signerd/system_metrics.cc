@@ -81,6 +81,12 @@ void WriteCertificates(const SystemParts& parts, MetricWriter& out) {
   }
 }
 
+void WriteRotations(keys::Rotator& rotator, MetricWriter& out) {
+  out.Family("hallmark_rotations_in_trouble", "Domains whose rotation waits for what should be there",
+             MetricType::Gauge);
+  out.Gauge({}, static_cast<double>(rotator.Troubles(std::chrono::seconds(0)).size()));
+}
+
 }  // namespace
 
 void WriteSystemMetrics(const SystemParts& parts, MetricWriter& out) {
@@ -89,6 +95,7 @@ void WriteSystemMetrics(const SystemParts& parts, MetricWriter& out) {
   WriteLedger(parts.ledger, out);
   WriteQuotas(parts, out);
   WriteCertificates(parts, out);
+  WriteRotations(parts.rotator, out);
 }
 
 }  // namespace hallmark

@@ -3,6 +3,7 @@
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/metrics.h"
 #include "signerd/admission/quota.h"
+#include "signerd/keys/rotator.h"
 #include "signerd/ledger/ledger.h"
 #include "signerd/pipeline/pipeline.h"
 #include "signerd/service/transport.h"
@@ -19,6 +20,7 @@ struct SystemParts {
   const admission::Quotas& quotas;
   const snapshot::Current& snapshot;
   const service::TransportWatch& certificates;
+  keys::Rotator& rotator;
   const Clock& clock;
 };
 

@@ -397,6 +397,16 @@ Status Rotator::CheckPublished(const std::string& domain, const std::string& sel
   return done;
 }
 
+std::map<std::string, std::string> Rotator::Troubles(std::chrono::seconds age) {
+  const sys_seconds now = parts_.clock.Now();
+  std::map<std::string, std::string> troubles;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [domain, memory] : memories_) {
+    if (!memory.trouble.empty() && memory.trouble_since + age <= now) troubles.emplace(domain, memory.trouble);
+  }
+  return troubles;
+}
+
 Result<RotationView> Rotator::View(const std::string& domain) {
   RotationView view;
   auto life = parts_.store.GetDomainLife(domain);

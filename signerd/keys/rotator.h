@@ -44,6 +44,8 @@ class Rotator {
   Status CheckPublished(const std::string& domain, const std::string& selector);
 
   Result<RotationView> View(const std::string& domain);
+  // Domains in trouble for longer than `age`, and why.
+  std::map<std::string, std::string> Troubles(std::chrono::seconds age);
 
  private:
   struct Memory {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "firmware/runtime/encoding.h"
+#include "firmware/runtime/log.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/keys/rotation_policy.h"
 
@@ -19,6 +19,11 @@ using store::RotationCommit;
 constexpr std::string_view kByPolicy = "policy";
 
 std::string Text(std::string_view text) { return std::string(text); }
+
+// A pair that is made or destroyed, a key that begins or ceases to sign or to verify.
+bool IsLedgered(const store::KeyEvent& event) {
+  return event.axis == "key" && event.to != StateName(KeyState::kPublished) && event.to != StateName(KeyState::kReady);
+}
 
 }  // namespace
 
@@ -57,7 +62,23 @@ Status StepMaker::Make(const Step& step) {
 Status StepMaker::Announce(const Step& step, std::string_view from) {
   store::KeyEvent event{0,        life_.domain, step.selector,   "key", Text(from), Text(StateName(step.next)),
                         step.due, {},           Text(kByPolicy), ""};
-  return parts_.store.PlanKeyEvent(event);
+  const Status planned = parts_.store.PlanKeyEvent(event);
+  if (!planned || !IsLedgered(event)) return planned;
+  return parts_.journal(event, "BEGUN");
+}
+
+Status StepMaker::Finish(const RotationCommit& commit) {
+  const Status done = parts_.store.CommitRotation(commit);
+  if (!done) return done;
+  for (const store::KeyEvent& event : commit.events) {
+    if (!IsLedgered(event)) continue;
+    const Status kept = parts_.journal(event, "OK");
+    // It is done, and that it was begun is on the ledger.
+    if (!kept)
+      log::error("{}: that {} is {} is not on the ledger: {}", event.domain, event.selector, event.to,
+                 kept.error().message);
+  }
+  return Ok();
 }
 
 void StepMaker::AddRecordEvent(RotationCommit& commit, const KeyLife& before, const KeyLife& after) {
@@ -132,7 +153,7 @@ Status StepMaker::Generate(const Step& step) {
   commit.events.push_back({0, life_.domain, step.selector, "key", "", Text(StateName(KeyState::kGenerated)), step.due,
                            now_, Text(kByPolicy), "in token " + planned->token});
   commit.made = std::move(life);
-  return parts_.store.CommitRotation(commit);
+  return Finish(commit);
 }
 
 Status StepMaker::PutRecord(const KeyLife& key, Expected value) {
@@ -277,7 +298,7 @@ Status StepMaker::Activate(const Step& step) {
     AddChange(commit, {step.work, key.key.selector, KeyState::kRetiring, step.due, "its successors sign"}, key,
               KeyState::kRetiring);
   }
-  const Status done = parts_.store.CommitRotation(commit);
+  const Status done = Finish(commit);
   return done ? parts_.publish() : done;
 }
 
@@ -294,7 +315,7 @@ Status StepMaker::Revoke(const Step& step, const KeyLife& key) {
   RotationCommit commit;
   commit.domain = life_.domain;
   AddChange(commit, step, std::move(after), KeyState::kRevoked);
-  return parts_.store.CommitRotation(commit);
+  return Finish(commit);
 }
 
 Status StepMaker::Withdraw(const Step& step, const KeyLife& key) {
@@ -307,7 +328,7 @@ Status StepMaker::Withdraw(const Step& step, const KeyLife& key) {
   RotationCommit commit;
   commit.domain = life_.domain;
   AddChange(commit, step, std::move(after), KeyState::kWithdrawn);
-  return parts_.store.CommitRotation(commit);
+  return Finish(commit);
 }
 
 Status StepMaker::Destroy(const Step& step, const KeyLife& key) {
@@ -326,7 +347,7 @@ Status StepMaker::Destroy(const Step& step, const KeyLife& key) {
   RotationCommit commit;
   commit.domain = life_.domain;
   AddChange(commit, noted, key, KeyState::kDestroyed);
-  return parts_.store.CommitRotation(commit);
+  return Finish(commit);
 }
 
 Status StepMaker::Watch(const KeyLife& key) {

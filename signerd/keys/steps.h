@@ -19,6 +19,8 @@ struct RotationParts {
   RecordObserver& observer;
   const Clock& clock;
   std::function<Status()> publish;  // makes and swaps in a snapshot of the store
+  // Puts a step on the ledger before it is made; what cannot be put there is not done. `outcome` is "BEGUN" or "OK".
+  std::function<Status(const store::KeyEvent& step, const std::string& outcome)> journal;
 };
 
 // What the servers said of a key's record, the last time that they were asked.
@@ -65,10 +67,12 @@ class StepMaker {
   Result<Verdict> Look(const store::KeyLife& key, Expected expected);
   Status PutRecord(const store::KeyLife& key, Expected value);
   Status RemoveRecord(const store::KeyLife& key);
-  // Before a step with an effect outside of the store.
+  // Before a step with an effect outside of the store. What changes who can sign or verify is put on the ledger too.
   Status Announce(const Step& step, std::string_view from);
   // The key in its next state, and the event of it.
   void AddChange(store::RotationCommit& commit, const Step& step, store::KeyLife after, snapshot::KeyState to);
+  // Commits, and puts on the ledger what was announced there.
+  Status Finish(const store::RotationCommit& commit);
   void AddRecordEvent(store::RotationCommit& commit, const store::KeyLife& before, const store::KeyLife& after);
   Status CommitRecord(const store::KeyLife& before, const store::KeyLife& after);
 

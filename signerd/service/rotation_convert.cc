@@ -6,6 +6,7 @@
 #include "signerd/dkim/key_record.h"
 #include "signerd/keys/rotation_policy.h"
 #include "signerd/service/admin_convert.h"
+#include "signerd/service/request_json.h"
 
 namespace hallmark::service {
 
@@ -179,6 +180,17 @@ admin::KeyEvent ToApi(const store::KeyEvent& event) {
   out.set_by(event.by);
   out.set_note(event.note);
   return out;
+}
+
+hallmark::ledger::v1::Record ToLedgerRecord(const store::KeyEvent& step, const std::string& outcome) {
+  hallmark::ledger::v1::Record record;
+  auto& act = *record.mutable_admin_act();
+  act.set_operator_(step.by);
+  act.set_method("KeyStep");
+  act.set_request(RequestJson(ToApi(step)));
+  act.set_outcome(outcome);
+  act.set_count(1);
+  return record;
 }
 
 }  // namespace hallmark::service

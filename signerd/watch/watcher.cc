@@ -14,8 +14,9 @@ namespace {
 constexpr std::chrono::seconds kInterval{1};
 constexpr std::chrono::seconds kSaveInterval{60};
 constexpr char kLedgerUnavailable[] = "LEDGER_UNAVAILABLE";
-constexpr std::array<const char*, 7> kKinds = {"SURGE",      "DORMANT_DOMAIN", "REFUSAL_BURST",   "AUTHOR_CHANGE",
-                                               "HARD_LIMIT", "OFF_HOURS",      kLedgerUnavailable};
+constexpr char kRotationStuck[] = "ROTATION_STUCK";
+constexpr std::array<const char*, 8> kKinds = {"SURGE",      "DORMANT_DOMAIN", "REFUSAL_BURST",    "AUTHOR_CHANGE",
+                                               "HARD_LIMIT", "OFF_HOURS",      kLedgerUnavailable, kRotationStuck};
 
 }  // namespace
 
@@ -54,6 +55,7 @@ void Watcher::Look() {
   const auto view = parts_.snapshot.Get();
   for (const Alarm& alarm : detector_.Step(parts_.traffic.Take(), *view, parts_.clock.Now())) See(alarm, *view);
   LookAtLedger(*view);
+  LookAtRotations(*view);
   if (to_journal_) JournalWaiting();
 }
 
@@ -63,6 +65,14 @@ void Watcher::LookAtLedger(const snapshot::Snapshot& view) {
   if (!was || ledger_available_) return;
   See({kLedgerUnavailable, "", "", "the ledger cannot be written, so nothing is signed: look for room on its disk"},
       view);
+}
+
+void Watcher::LookAtRotations(const snapshot::Snapshot& view) {
+  const auto stuck = parts_.stuck_rotations();
+  std::erase_if(stuck_, [&](const std::string& domain) { return !stuck.contains(domain); });
+  for (const auto& [domain, why] : stuck) {
+    if (stuck_.insert(domain).second) See({kRotationStuck, "", domain, domain + ": keys do not rotate: " + why}, view);
+  }
 }
 
 void Watcher::See(const Alarm& alarm, const snapshot::Snapshot& view) {

@@ -3,6 +3,8 @@
 #include <array>
 #include <atomic>
 #include <functional>
+#include <map>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -34,6 +36,8 @@ class Watcher {
     std::function<Status(const std::string& partner)> suspend;
     // Whether the ledger can be written. Does not wait.
     std::function<bool()> ledger_available;
+    // Domains whose keys cannot rotate, and why, in one sentence each. Does not wait.
+    std::function<std::map<std::string, std::string>()> stuck_rotations;
     Webhook* webhook;  // null: none
   };
   // Takes up what was learnt before.
@@ -48,6 +52,7 @@ class Watcher {
   void Run(const std::stop_token& stop);
   void Look();
   void LookAtLedger(const snapshot::Snapshot& view);
+  void LookAtRotations(const snapshot::Snapshot& view);
   void See(const Alarm& alarm, const snapshot::Snapshot& view);
   std::string Act(const Alarm& alarm, const snapshot::Snapshot& view);
   void JournalWaiting();
@@ -57,7 +62,8 @@ class Watcher {
   Detector detector_;       // of the thread
   bool to_journal_ = true;  // alerts may stand in the store that are not on the ledger yet
   bool ledger_available_ = true;
-  std::array<std::atomic<std::uint64_t>, 7> raised_{};
+  std::set<std::string> stuck_;  // domains that an alert was raised for, and that are not better since
+  std::array<std::atomic<std::uint64_t>, 8> raised_{};
   std::atomic<std::uint64_t> suspended_{0};
   std::jthread thread_;
 };

@@ -66,6 +66,9 @@ TEST_F(Rotation, AWholeLifeLosesNoMail) {
   }
   EXPECT_GT(world_.clock.Now() - RotationWorld::kStart, days(100));
   std::printf("%d instants, %d verifications of messages\n", world_.instants, world_.verified);
+  for (const char* state : {"GENERATED", "ACTIVE", "RETIRING", "REVOKED", "WITHDRAWN", "DESTROYED"}) {
+    EXPECT_THAT(world_.ledgered, testing::Contains(std::string("OK ") + state + " " + *first_.begin()));
+  }
   // Every step is in the history, with the time for which it was planned.
   const auto events = world_.store->ListKeyEvents(RotationWorld::kDomain, *first_.begin(), 0, 100);
   std::vector<std::string> states;

@@ -141,8 +141,13 @@ void RotationWorld::Restart() {
     return Ok();
   };
   Must(publish());
-  rotator = std::make_unique<keys::Rotator>(keys::RotationParts{*store, *between, *between, *between, clock, publish},
-                                            *locks);
+  rotator = std::make_unique<keys::Rotator>(
+      keys::RotationParts{*store, *between, *between, *between, clock, publish,
+                          [this](const store::KeyEvent& step, const std::string& outcome) {
+                            ledgered.push_back(outcome + " " + step.to + " " + step.selector);
+                            return Ok();
+                          }},
+      *locks);
 }
 
 void RotationWorld::Settle(const std::string& name) {

@@ -144,6 +144,7 @@ class RotationWorld {
   std::unique_ptr<Interposer> between;
   std::unique_ptr<store::Store> store;
   snapshot::Current current{std::make_shared<const snapshot::Snapshot>()};
+  std::vector<std::string> ledgered;  // "BEGUN REVOKED selector"
   std::unique_ptr<keys::DomainLocks> locks;
   std::unique_ptr<keys::Rotator> rotator;
   // The time that has really passed, whatever the clock says.
