@@ -273,5 +273,87 @@ TEST_F(StoreTest, KeepsRevokedCertificatesAcrossARestart) {
   EXPECT_EQ((*built)->revoked_certificates, (std::set<std::string, std::less<>>{two}));
 }
 
+TEST_F(StoreTest, KeepsWhereARotationIs) {
+  ASSERT_TRUE(store_->InsertDomain({"example.com", "default", kNow}));
+  EXPECT_FALSE(store_->GetRotationPolicy("")->has_value());
+  RotationPolicy policy;
+  policy.domain = "example.com";
+  policy.algorithms = {{dkim::Algorithm::kRsaSha256, 3072}};
+  policy.retire = std::chrono::days(9);
+  policy.publisher = "main";
+  policy.delegation = "dkim.example.net";
+  policy.backup_waiver = "known";
+  policy.backup_waived = kNow;
+  ASSERT_TRUE(store_->PutRotationPolicy(policy));
+
+  RotationCommit begin;
+  begin.domain = "example.com";
+  begin.rotation = RotationRow{};
+  begin.rotation->last_set = 4;
+  begin.rotation->emergency = true;
+  begin.plan.push_back({"new", "softhsm", {1, 2}, {dkim::Algorithm::kEd25519Sha256, 0}, 4});
+  begin.events.push_back({0, "example.com", "", "domain", "", "ROTATING", kNow, kNow, "policy", ""});
+  ASSERT_TRUE(store_->CommitRotation(begin));
+  EXPECT_TRUE(*store_->SelectorTaken("example.com", "new"));
+  Reopen();
+
+  EXPECT_EQ((*store_->GetRotationPolicy("example.com"))->algorithms, policy.algorithms);
+  EXPECT_EQ((*store_->GetRotationPolicy("example.com"))->retire, policy.retire);
+  EXPECT_EQ((*store_->GetRotationPolicy("example.com"))->delegation, policy.delegation);
+  EXPECT_EQ((*store_->GetRotationPolicy("example.com"))->backup_waived, kNow);
+  auto life = store_->GetDomainLife("example.com");
+  ASSERT_TRUE(life);
+  EXPECT_EQ(life->rotation.last_set, 4);
+  EXPECT_TRUE(life->rotation.emergency);
+  ASSERT_EQ(life->planned.size(), 1u);
+  EXPECT_EQ(life->planned[0].cka_id, (Bytes{1, 2}));
+
+  RotationCommit made;
+  made.domain = "example.com";
+  made.made.emplace();
+  made.made->key = test::SampleKey("example.com", "new");
+  made.made->set = 4;
+  ASSERT_TRUE(store_->CommitRotation(made));
+  life = store_->GetDomainLife("example.com");
+  EXPECT_TRUE(life->planned.empty());
+  ASSERT_EQ(life->keys.size(), 1u);
+  EXPECT_EQ(life->keys[0].set, 4);
+}
+
+TEST_F(StoreTest, ARotationIsChangedWholeOrNotAtAll) {
+  ASSERT_TRUE(store_->InsertDomain({"example.com", "default", kNow}));
+  for (const char* selector : {"a", "b"}) ASSERT_TRUE(store_->InsertKey(test::SampleKey("example.com", selector)));
+  RotationCommit commit;
+  commit.domain = "example.com";
+  for (const char* selector : {"a", "b"}) {
+    auto life = *store_->GetKeyLife("example.com", selector);
+    life.key.state = KeyState::kActive;
+    // "b" is not in this state.
+    commit.keys.push_back({life, *selector == 'a' ? KeyState::kGenerated : KeyState::kReady});
+  }
+  commit.events.push_back({0, "example.com", "a", "key", "GENERATED", "ACTIVE", kNow, kNow, "policy", ""});
+  EXPECT_EQ(store_->CommitRotation(commit).error().reason, Reason::kStateConflict);
+  EXPECT_EQ(store_->GetKey("example.com", "a")->state, KeyState::kGenerated);
+  EXPECT_TRUE(store_->ListKeyEvents("", "", 0, 10)->empty());
+}
+
+TEST_F(StoreTest, APlannedStepBecomesTheOneThatIsDone) {
+  ASSERT_TRUE(store_->InsertDomain({"example.com", "default", kNow}));
+  KeyEvent event{0, "example.com", "a", "key", "RETIRING", "REVOKED", kNow, {}, "policy", ""};
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(store_->PlanKeyEvent(event));
+  EXPECT_TRUE(*store_->IsPlanned("example.com", "a", "REVOKED"));
+  ASSERT_EQ(store_->ListKeyEvents("example.com", "", 0, 10)->size(), 1u);
+  RotationCommit commit;
+  commit.domain = "example.com";
+  event.planned = event.done = kNow + std::chrono::hours(1);
+  commit.events.push_back(event);
+  ASSERT_TRUE(store_->CommitRotation(commit));
+  EXPECT_FALSE(*store_->IsPlanned("example.com", "a", "REVOKED"));
+  const auto events = store_->ListKeyEvents("example.com", "a", 0, 10);
+  ASSERT_EQ(events->size(), 1u);
+  EXPECT_EQ(events->front().planned, kNow);
+  EXPECT_EQ(events->front().done, kNow + std::chrono::hours(1));
+}
+
 }  // namespace
 }  // namespace hallmark::store
