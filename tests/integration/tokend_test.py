@@ -93,6 +93,22 @@ class KilledTest(unittest.TestCase):
             self.assertLessEqual(codes, {"UNAVAILABLE", "DEADLINE_EXCEEDED"})
             self.assertNotIn(pid, hallmark.tokend_pids())
 
+    def test_making_a_key_on_a_smartcard_is_not_hanging(self):
+        with deployment.Deployment(start=False) as hallmark:
+            hallmark.edit_config(lambda text: re.sub(r"^(sessions = .*)$", r"\1\nsign_timeout_ms = 500", text, flags=re.MULTILINE))
+            faults = hallmark.use_faulty_module("", simulate="sessions=2")
+            hallmark.start()
+            hallmark.add_domain("example.com")
+            [pid] = hallmark.tokend_pids()
+            faults.write_text("C_GenerateKeyPair * delay 2000\n")
+            request = admin_pb2.GenerateKeyRequest(domain="example.com", selector="slow",
+                                                   algorithm=admin_pb2.KEY_ALGORITHM_ED25519)
+            making = hallmark.admin().GenerateKey.future(request)
+            while not making.done():
+                self.assertEqual(len(hallmark.sign(messages.MESSAGE).signatures), 2)
+            self.assertEqual(making.result().selector, "slow")
+            self.assertEqual(hallmark.tokend_pids(), [pid])
+
     def test_error_says_when_to_retry(self):
         with deployment.Deployment(start=False) as hallmark:
             pin = hallmark.pin_file()
@@ -113,12 +129,7 @@ class KilledTest(unittest.TestCase):
 class StartTest(unittest.TestCase):
     def test_calls_wait_for_a_slow_start(self):
         with deployment.Deployment(start=False) as hallmark:
-            faults = hallmark.folder / "faults"
-            faults.write_text("C_Login 1 delay 1500\n")
-            module = deployment.BIN.parent / "tests/libfaulty_pkcs11.so"
-            hallmark.edit_config(lambda text: re.sub(
-                r'^module = "(.*)"\n((?:.*\n)*?)environment = \{', rf'module = "{module}"\n\2environment = '
-                rf'{{ FAULTY_PKCS11_MODULE = "\1", FAULTY_PKCS11_CONTROL = "{faults}",', text, flags=re.MULTILINE))
+            hallmark.use_faulty_module("C_Login 1 delay 1500\n")
             hallmark.start()
             self.assertEqual(token_state(hallmark).state, admin_pb2.TOKEN_STATE_STARTING)
             hallmark.add_domain("example.com")  # Keys are made as soon as the token is there.

@@ -56,6 +56,7 @@ void AddVerifyCommand(CLI::App& app, Context& context);
 void AddPolicyCommands(CLI::App& app, Context& context);
 void AddPartnerCommands(CLI::App& app, Context& context);
 void AddRelayCommands(CLI::App& app, Context& context);
+void AddImportCommands(CLI::App& app, Context& context);
 void AddExplainCommand(CLI::App& app, Context& context);
 void AddCertificateCommands(CLI::App& app, Context& context);
 void AddLedgerCommands(CLI::App& app, Context& context);

@@ -68,6 +68,7 @@ int Run(int argc, char** argv) {
   hallmark::ctl::AddPolicyCommands(app, context);
   hallmark::ctl::AddPartnerCommands(app, context);
   hallmark::ctl::AddRelayCommands(app, context);
+  hallmark::ctl::AddImportCommands(app, context);
   hallmark::ctl::AddExplainCommand(app, context);
   hallmark::ctl::AddCertificateCommands(app, context);
   hallmark::ctl::AddLedgerCommands(app, context);
