@@ -18,6 +18,7 @@ import deployment
 import knot
 import paths
 import posture_zones
+import rotation_test
 
 from hallmark.admin.v1 import admin_pb2, policy_pb2
 
@@ -442,6 +443,32 @@ class KeysTest(unittest.TestCase):
         [judged] = json.loads(run.stdout)["domains"]
         self.assertIn("cannot reach signerd", find(judged, "SIGNERD_UNAVAILABLE")["what"])
         self.assertEqual(ids(judged), posture_zones.GOOD - {"KEYS_NOT_COMPARED"} | {"SIGNERD_UNAVAILABLE"})
+
+
+class RotatedKeysTest(rotation_test.Case):
+    """Keys that Hallmark publishes by itself."""
+
+    RECORDS = posture_zones.good("example.com")
+
+    def judge(self):
+        run = self.hallmark.dkimctl("posture", "example.com", "--nameserver", f"127.0.0.1:{self.dns.port}", "--output", "json")
+        return ids(json.loads(run.stdout)["domains"][0]) - posture_zones.GOOD
+
+    def test_what_is_published_is_right_and_what_is_left_is_found(self):
+        self.ctl("key", "policy", "set", "--publisher", "main", "--waive-backup", "a lost token means new keys")
+        self.ctl("domain", "add", "example.com")
+        self.hallmark.dkimctl("key", "rotate", "example.com", "--compromised", status=0)
+        self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"])
+        self.assertEqual(self.judge(), set())
+        self.ctl("key", "rotate", "example.com", "--now")
+        self.wait("published", lambda status: len(self.selectors(status, "PUBLISHED")) == 2)
+        self.ctl("key", "rollback", "example.com", "--yes")
+        self.ctl("key", "resume", "example.com")
+        gone = self.wait("withdrawn", lambda status: len(self.selectors(status, "WITHDRAWN")) == 2)
+        self.assertEqual(self.judge(), set())
+        name = f"{min(self.selectors(gone, 'WITHDRAWN'))}._domainkey.example.com."
+        self.update(lambda update: update.add(name, 60, "TXT", '"v=DKIM1; k=rsa; p="'))
+        self.assertEqual(self.judge(), {"DKIM_RECORD_LEFT_OVER"})
 
 
 if __name__ == "__main__":

@@ -199,6 +199,18 @@ TEST_P(RecordOfAKey, IsJudgedByItsUse) {
 INSTANTIATE_TEST_SUITE_P(Uses, RecordOfAKey, testing::ValuesIn(kUses),
                          [](const auto& row) { return std::string(row.param.name); });
 
+TEST(RecordOfAnyKey, ThatWasWithdrawnMayLeaveNoAlias) {
+  const Lookup lookup = [](const std::string&, dns::RecordType) -> Result<dns::Answer> {
+    return dns::Answer{{}, false, "s.example.com.keys.example.net"};
+  };
+  Report report;
+  Dns dns(lookup, report);
+  CheckDkim("example.com", {{"s", KeyUse::kWithdrawn, {}, ""}}, "", dns, report);
+  EXPECT_THAT(Ids(report), ElementsAre("DKIM_RECORD_LEFT_OVER"));
+  CheckDkim("example.com", {{"t", KeyUse::kActive, {}, ""}}, "", dns, report);
+  EXPECT_THAT(Ids(report), ElementsAre("DKIM_RECORD_LEFT_OVER", "ALIAS_BROKEN"));
+}
+
 // A DNS that never answers: nothing is called missing.
 TEST(Posture, WithoutAnswersNothingIsMissing) {
   std::size_t asked = 0;

@@ -128,17 +128,24 @@ void CheckNone(const Expected& expected, const Fetched& fetched, Report& report)
   }
 }
 
+// Nothing is to be there: no record, and no alias that led to one.
+void CheckWithdrawn(const Expected& expected, Dns& dns, Report& report) {
+  const auto answer = dns.Find(expected.owner, dns::RecordType::kTxt);
+  if (answer && (!answer->values.empty() || !answer->alias.empty()))
+    report.Add(kinds::kDkimRecordLeftOver, expected.owner, "the key was withdrawn, and there still is a record");
+}
+
 std::optional<Algorithm> CheckSelector(const Expected& expected, Dns& dns, Report& report) {
+  const KeyUse use = expected.selector.use;
+  if (use == KeyUse::kWithdrawn) {
+    CheckWithdrawn(expected, dns, report);
+    return std::nullopt;
+  }
   // Whatever stands at a selector is taken for a key record: v= may be left out.
   const Fetched fetched = dns.FetchTxt(expected.owner, [](std::string_view) { return true; });
-  const KeyUse use = expected.selector.use;
   if (fetched.state == Fetched::State::kUnavailable) return std::nullopt;
   if (fetched.state == Fetched::State::kNone) {
     CheckNone(expected, fetched, report);
-    return std::nullopt;
-  }
-  if (use == KeyUse::kWithdrawn) {
-    report.Add(kinds::kDkimRecordLeftOver, expected.owner, "the key was withdrawn, and there still is a record");
     return std::nullopt;
   }
   if (fetched.state == Fetched::State::kSeveral) {
