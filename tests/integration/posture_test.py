@@ -63,13 +63,21 @@ class ZonesTest(unittest.TestCase):
     def setUpClass(cls):
         cls.server = knot.Knot(posture_zones.records(), posture_zones.BROKEN)
         cls.addClassCleanup(cls.server.close)
+        # One run for all that name the same selectors.
+        cls.judged = {}
+        for selectors in {case.selectors for case in posture_zones.CASES}:
+            domains = [case.domain for case in posture_zones.CASES if case.selectors == selectors]
+            cls.judged |= {judged["domain"]: judged for judged in posture(cls.server, *domains, *cls.naming(selectors))}
+
+    @staticmethod
+    def naming(selectors):
+        return [word for name in selectors for word in ("--selector", name)]
 
     def test_every_zone_has_exactly_its_findings(self):
         self.assertGreaterEqual(len(posture_zones.CASES), 80)
         for case in posture_zones.CASES:
             with self.subTest(case.domain):
-                selectors = [word for name in case.selectors for word in ("--selector", name)]
-                [judged] = posture(self.server, case.domain, *selectors)
+                judged = self.judged[case.domain]
                 found = "\n".join(f"{f['id']} {f['name']}: {f['what']}" for f in judged["findings"])
                 self.assertEqual(ids(judged), case.expected, found)
 
@@ -83,7 +91,7 @@ class ZonesTest(unittest.TestCase):
         self.assertEqual(rows, {name: severity.lower() for name, severity in all_kinds().items()})
 
     def test_each_finding_says_what_and_why(self):
-        for domain in posture(self.server, *(case.domain for case in posture_zones.CASES)):
+        for domain in self.judged.values():
             for finding in domain["findings"]:
                 with self.subTest(domain["domain"], finding=finding["id"]):
                     self.assertIn(finding["severity"], ("error", "warning", "note"))
@@ -94,23 +102,21 @@ class ZonesTest(unittest.TestCase):
         """Each record that a finding names is published in place of what is there: then the finding is gone."""
         done = 0
         for case in posture_zones.CASES:
-            selectors = [word for name in case.selectors for word in ("--selector", name)]
-            [judged] = posture(self.server, case.domain, *selectors)
-            for finding in judged["findings"]:
+            for finding in self.judged[case.domain]["findings"]:
                 if not finding["publish"]:
                     continue
                 with self.subTest(case.domain, finding=finding["id"]):
                     owner = finding["publish"][0].split()[0]
                     kept = [line for line in posture_zones.records() if not re.match(rf"{re.escape(owner)} \S+ ", line)]
                     with knot.Knot(kept + finding["publish"], posture_zones.BROKEN) as mended:
-                        [after] = posture(mended, case.domain, *selectors)
+                        [after] = posture(mended, case.domain, *self.naming(case.selectors))
                     self.assertNotIn((finding["id"], finding["name"]),
                                      [(other["id"], other["name"]) for other in after["findings"]])
                 done += 1
         self.assertGreater(done, 20)
 
     def test_third_parties_are_named_with_what_they_let_in(self):
-        [judged] = posture(self.server, "spf-third-parties.test")
+        judged = self.judged["spf-third-parties.test"]
         named = {finding["name"]: finding["what"] for finding in judged["findings"] if finding["id"] == "SPF_THIRD_PARTY"}
         self.assertEqual(set(named), {"esp.test", "relay.other.test", "crm.test"})
         self.assertIn("lets in 2 IPv4 networks (addresses: 264) and 1 IPv6 network, through more.esp.test", named["esp.test"])
@@ -118,11 +124,11 @@ class ZonesTest(unittest.TestCase):
         self.assertIn('"include:crm.test" in the record of own.spf-third-parties.test', named["crm.test"])
 
     def test_lookups_are_counted_through_includes(self):
-        [judged] = posture(self.server, "spf-eleven.test")
+        judged = self.judged["spf-eleven.test"]
         self.assertIn("needs 11 lookups", find(judged, "SPF_TOO_MANY_LOOKUPS")["what"])
-        [judged] = posture(self.server, "spf-endless.test")
+        judged = self.judged["spf-endless.test"]
         self.assertIn("at least 60 lookups", find(judged, "SPF_TOO_MANY_LOOKUPS")["what"])
-        [judged] = posture(self.server, "spf-three-void.test")
+        judged = self.judged["spf-three-void.test"]
         self.assertIn("3 lookups find nothing", find(judged, "SPF_TOO_MANY_VOID_LOOKUPS")["what"])
 
     def test_exit_codes(self):
