@@ -249,15 +249,16 @@ class SuggestTest(unittest.TestCase):
         self.assertIn('"v=DMARC1; p=reject; adkim=s; rua=mailto:reports@example.test"', zone)
 
     def test_is_never_weaker_than_what_is_published(self):
-        published = [*self.MX, 'example.test. TXT "v=spf1 ip4:192.0.2.9 include:esp.test -all"',
+        published = [*self.MX, 'example.test. TXT "v=spf1 ip4:192.0.2.9 include:esp.test -include:open.test -all"',
                      'example.test. TXT "site-verification=1"',
                      '_dmarc.example.test. TXT "v=DMARC1; p=quarantine; sp=reject; rua=mailto:a@example.test"',
                      '_smtp._tls.example.test. TXT "v=TLSRPTv1; rua=https://example.test/tls"',
                      '_mta-sts.example.test. TXT "v=STSv1; id=7;"', "mta-sts.example.test. A 192.0.2.80",
                      'default._bimi.example.test. TXT "v=BIMI1; l=https://example.test/old.svg"']
         zone = self.suggest(published, "--relay", "192.0.2.10", "--report-address", "b@example.test")
-        self.assertIn('"v=spf1 ip4:192.0.2.10 ip4:192.0.2.9 include:esp.test -all"', zone)
+        self.assertIn('"v=spf1 ip4:192.0.2.10 ip4:192.0.2.9 include:esp.test -include:open.test -all"', zone)
         self.assertIn("; include:esp.test lets hosts of others pass.", zone)
+        self.assertNotIn("open.test lets", zone)
         self.assertIn('"v=DMARC1; p=quarantine; sp=reject; rua=mailto:a@example.test,mailto:b@example.test"', zone)
         self.assertIn('"v=TLSRPTv1; rua=https://example.test/tls"', zone)
         self.assertIn('"v=STSv1; id=7;"', zone)

@@ -223,6 +223,17 @@ const SpfTerm* SpfRecord::All() const {
   return all == terms.end() ? nullptr : &*all;
 }
 
+std::string SpfWithout(const SpfRecord& record, std::string_view left_out) {
+  std::string text(kVersion);
+  for (const SpfTerm& term : record.terms) {
+    if (term.text != left_out) text += " " + term.text;
+  }
+  for (const std::string& modifier : record.unknown) text += " " + modifier;
+  if (record.redirect) text += " redirect=" + *record.redirect;
+  if (record.exp) text += " exp=" + *record.exp;
+  return text;
+}
+
 bool IsSpf(std::string_view text) {
   return text.size() >= kVersion.size() && EqualsIgnoringCase(text.substr(0, kVersion.size()), kVersion) &&
          (text.size() == kVersion.size() || text[kVersion.size()] == ' ');

@@ -35,6 +35,9 @@ struct SpfRecord {
   const SpfTerm* All() const;
 };
 
+// The record again, without the mechanism that is written as `left_out`.
+std::string SpfWithout(const SpfRecord& record, std::string_view left_out);
+
 // Whether a TXT record is an SPF record: begins with "v=spf1", then a blank or the end (RFC 7208 section 4.5).
 bool IsSpf(std::string_view text);
 

@@ -60,9 +60,13 @@ SpfAdmits SpfWalk::WalkRecord(const SpfRecord& record, const std::string& at, bo
   for (const SpfTerm& term : record.terms) {
     if (lookups_ >= kMostLookups) break;
     const SpfAdmits found = WalkTerm(term, at);
+    if (term.mechanism == SpfMechanism::kPtr) {
+      report_.Add(kinds::kSpfPtr, at, "the record of " + at + " uses " + Quoted(term.text),
+                  InOwnRecord() ? std::vector{TxtLine(at, SpfWithout(record, term.text))} : std::vector<std::string>());
+    }
     if (term.qualifier == '+') {
       admits.Add(found);
-      NameThirdParty(term.domain_spec, term.text, at, found);
+      NameThirdParty(term.domain_spec, term.text, at, found, {TxtLine(at, SpfWithout(record, term.text))});
     }
     if (term.mechanism == SpfMechanism::kAll) break;  // Nothing behind it is looked at.
   }
@@ -70,7 +74,7 @@ SpfAdmits SpfWalk::WalkRecord(const SpfRecord& record, const std::string& at, bo
     const std::string text = "redirect=" + *record.redirect;
     const SpfAdmits found = Follow(*record.redirect, text, at, By::kRedirect, ends);
     admits.Add(found);
-    NameThirdParty(*record.redirect, text, at, found);
+    NameThirdParty(*record.redirect, text, at, found, {});
   }
   path_.pop_back();
   return admits;
@@ -87,7 +91,6 @@ SpfAdmits SpfWalk::WalkTerm(const SpfTerm& term, const std::string& at) {
     case SpfMechanism::kMx: return FollowHosts(term, at);
     case SpfMechanism::kPtr:
       ++lookups_;
-      report_.Add(kinds::kSpfPtr, at, "the record of " + at + " uses " + Quoted(term.text));
       admits.by_message = true;
       return admits;
     case SpfMechanism::kExists:
@@ -204,15 +207,20 @@ void SpfWalk::FollowExists(const SpfTerm& term, const std::string& at) {
   if (found && found->values.empty()) Void(*name);
 }
 
+bool SpfWalk::InOwnRecord() const {
+  return std::none_of(path_.begin(), path_.end(), [&](const std::string& name) { return IsThirdParty(name, domain_); });
+}
+
+// Within the record of a third party everything belongs to what that one lets in.
 void SpfWalk::NameThirdParty(const std::string& spec, const std::string& text, const std::string& at,
-                             const SpfAdmits& admits) {
-  if (spec.empty()) return;
-  // Within the record of a third party everything belongs to what that one lets in.
-  const bool own =
-      std::none_of(path_.begin(), path_.end(), [&](const std::string& name) { return IsThirdParty(name, domain_); });
+                             const SpfAdmits& admits, std::vector<std::string> publish) {
+  if (spec.empty() || !InOwnRecord()) return;
   const auto name = ExpandForDomain(spec, at);
-  if (!own || !name || !IsThirdParty(*name, domain_)) return;
-  report_.Add(kinds::kSpfThirdParty, *name, Quoted(text) + " in the record of " + at + " " + admits.Text());
+  if (!name || !IsThirdParty(*name, domain_)) return;
+  report_.Add(kinds::kSpfThirdParty, *name,
+              Quoted(text) + " in the record of " + at + " " + admits.Text() +
+                  (publish.empty() ? "" : "; once they relay through the signing point it can go"),
+              std::move(publish));
 }
 
 }  // namespace hallmark::posture

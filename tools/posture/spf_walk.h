@@ -49,7 +49,10 @@ class SpfWalk {
   SpfAdmits Hosts(const std::string& name, const SpfTerm& term);
   SpfAdmits Network(const SpfTerm& term, const std::string& at);
   void FollowExists(const SpfTerm& term, const std::string& at);
-  void NameThirdParty(const std::string& spec, const std::string& text, const std::string& at, const SpfAdmits& admits);
+  void NameThirdParty(const std::string& spec, const std::string& text, const std::string& at, const SpfAdmits& admits,
+                      std::vector<std::string> publish);
+  // No record of another organisation is being gone through.
+  bool InOwnRecord() const;
   void Void(const std::string& name) { void_names_.push_back(name); }
 
   const std::string domain_;

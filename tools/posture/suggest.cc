@@ -78,9 +78,10 @@ Section SuggestSpf(const Making& making) {
   }
   for (const std::string& term : spf.terms) {
     const auto parsed = ParseSpf("v=spf1 " + term);
-    const auto name = parsed && !parsed->terms.empty() && !parsed->terms.front().domain_spec.empty()
-                          ? ExpandForDomain(parsed->terms.front().domain_spec, domain)
-                          : std::nullopt;
+    if (!parsed || parsed->terms.size() != 1) continue;
+    const SpfTerm& mechanism = parsed->terms.front();
+    if (mechanism.domain_spec.empty() || mechanism.qualifier != '+') continue;
+    const auto name = ExpandForDomain(mechanism.domain_spec, domain);
     if (name && IsThirdParty(*name, domain))
       section.comments.push_back(term +
                                  " lets hosts of others pass. Have that partner relay through the signing point, "
