@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
 import signal
@@ -180,6 +181,57 @@ class PemTest(Case):
         other = self.imported("pem", rsa(self.folder / "other"), "--domain", "example.com", "--selector", "old", status=1)
         self.assertIn("another key", other["keys"][0]["result"])
         self.assertEqual(self.keys(), before)
+
+    def test_the_policy_that_is_needed(self):
+        """Where the policy does not let the domain be sent, the one that does is written, and nothing else of it changes."""
+        with deployment.Deployment(start=False) as hallmark:
+            self.hallmark = hallmark
+            hallmark.edit_policy(lambda text: re.sub(r'^(author|signing)_domains = \["\*"\]', r'\1_domains = ["example.net"]', text,
+                                                     count=2, flags=re.MULTILINE))
+            hallmark.start()
+            file = self.folder / "policy.toml"
+            before = hallmark.dkimctl("export").stdout
+            self.imported("pem", rsa(self.folder / "key"), "--domain", "example.com", "--selector", "old", "--activate",
+                          "--unpublished", "--policy-out", file)
+            octets = message("example.com")
+            self.assertEqual(deployment.error_reason(hallmark.call_error(hallmark.sign, octets)), "AUTHOR_NOT_ALLOWED")
+            hallmark.dkimctl_with_approval("apply", "-f", str(file))
+            [field] = self.by_hallmark(octets)
+            self.assertEqual(tags_of(field)["s"], "old")
+            self.assertEqual(before, hallmark.dkimctl("export").stdout.replace(', "example.com"', "").replace('"example.com", ', ""))
+            self.assertEqual(self.imported("pem", self.folder / "key", "--domain", "example.com", "--selector", "old")["policy"], "")
+
+    def test_an_encrypted_key_asks_on_the_terminal(self):
+        self.start()
+        key, encrypted = rsa(self.folder / "key"), self.folder / "encrypted"
+        subprocess.run(["openssl", "pkcs8", "-topk8", "-in", key, "-out", encrypted, "-passout", "pass:open sesame"], check=True)
+        for phrase, status in (("wrong", 1), ("open sesame", 0)):
+            said, code = self.at_terminal(phrase, "import", "pem", encrypted, "--domain", "example.com", "--selector", "old")
+            self.assertEqual(code, status, said)
+            self.assertIn("Pass phrase", said)
+            self.assertNotIn(phrase, said.replace("is missing or wrong", ""), "what is typed is not shown")
+        self.assertIn(("old", "example.com"), self.keys())
+
+    def at_terminal(self, typed, *arguments):
+        """Runs dkimctl on a terminal of its own, and types a line when it asks. What the terminal shows, and the exit code."""
+        command = [deployment.BIN / "dkimctl", "--dir", self.hallmark.folder, *arguments]
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(command[0], [str(word) for word in command])
+        said, asked = "", False
+        while True:
+            try:
+                octets = os.read(terminal, 4096)
+            except OSError:  # it has ended
+                break
+            if not octets:
+                break
+            said += octets.decode(errors="replace")
+            if "private key:" in said and not asked:
+                os.write(terminal, typed.encode() + b"\n")
+                asked = True
+        os.close(terminal)
+        return said, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def test_what_is_no_key_is_refused_by_its_name(self):
         self.start()

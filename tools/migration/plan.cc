@@ -173,7 +173,8 @@ void NoteDifferences(const std::vector<SigningRule>& rules, bool all_matches, Pl
     const Signatures before = signed_before.Of(domain), after = signed_after.Of(domain);
     if (before == after) continue;
     plan.notes.push_back({Note::Kind::kDiffers, place,
-                          "mail from " + domain + " was " + Describe(before) + ", and will be " + Describe(after)});
+                          "mail from " + domain + " was " + Describe(before) + ", and will " +
+                              (after.empty() ? "not be signed" : "be " + Describe(after))});
   }
 }
 
