@@ -11,26 +11,27 @@ constexpr std::array<std::uint8_t, 3> kRsaExponent = {0x01, 0x00, 0x01};
 
 }  // namespace
 
-Result<KeyPair> Session::Generate(KeyType type, unsigned bits, ByteView cka_id, const std::string& label) {
-  if (type == KeyType::kRsa && bits != 2048 && bits != 3072 && bits != 4096) {
+Result<NewPair> Session::MakePair(const KeySpec& spec, const ObjectName& name, bool in_token) {
+  if (spec.type == KeyType::kRsa && spec.bits != 2048 && spec.bits != 3072 && spec.bits != 4096) {
     return MakeError(Reason::kInvalidArgument,
-                     "an RSA key of " + std::to_string(bits) + " bits: expected 2048, 3072 or 4096");
+                     "an RSA key of " + std::to_string(spec.bits) + " bits: expected 2048, 3072 or 4096");
   }
-  const auto present = FindObjects(CKO_PRIVATE_KEY, cka_id);
+  const auto present = FindObjects(CKO_PRIVATE_KEY, name.cka_id);
   if (!present) return present.error();
   if (!present->empty()) return MakeError(Reason::kTokenRefused, "the token has a key with this CKA_ID already");
 
-  CK_OBJECT_HANDLE public_key = 0, private_key = 0;
+  NewPair pair;
   const auto generate = [&](CK_MECHANISM_TYPE mechanism_type, Template public_template) {
     CK_MECHANISM mechanism{mechanism_type, nullptr, 0};
-    Template private_template = PrivateTemplate(cka_id, label);
+    Template private_template = PrivateTemplate(name.cka_id, name.label, in_token);
     return (*module_)->C_GenerateKeyPair(handle_, &mechanism, public_template.data(), public_template.size(),
-                                         private_template.data(), private_template.size(), &public_key, &private_key);
+                                         private_template.data(), private_template.size(), &pair.public_key,
+                                         &pair.private_key);
   };
   CK_RV value = CKR_OK;
-  Template wanted = PublicTemplate(cka_id, label);
-  if (type == KeyType::kRsa) {
-    CK_ULONG modulus_bits = bits;
+  Template wanted = PublicTemplate(name.cka_id, name.label, in_token);
+  if (spec.type == KeyType::kRsa) {
+    CK_ULONG modulus_bits = spec.bits;
     wanted.Add(CKA_MODULUS_BITS, modulus_bits);
     wanted.Add(CKA_PUBLIC_EXPONENT, ByteView(kRsaExponent));
     value = generate(CKM_RSA_PKCS_KEY_PAIR_GEN, wanted);
@@ -44,13 +45,45 @@ Result<KeyPair> Session::Generate(KeyType type, unsigned bits, ByteView cka_id, 
     }
   }
   if (!IsOk(value)) return Fail(value, "C_GenerateKeyPair");
+  return pair;
+}
+
+void Session::Discard(const NewPair& pair) {
+  (*module_)->C_DestroyObject(handle_, pair.private_key);
+  (*module_)->C_DestroyObject(handle_, pair.public_key);
+}
+
+Result<KeyPair> Session::CheckMade(const NewPair& pair, ByteView cka_id) {
   auto made = Find(cka_id);
   if (made && made->sensitive && !made->extractable) return made;
   // A key that nobody knows, or that can be taken out, must not stay.
-  (*module_)->C_DestroyObject(handle_, private_key);
-  (*module_)->C_DestroyObject(handle_, public_key);
+  Discard(pair);
   if (!made) return made;
   return MakeError(Reason::kTokenRefused, "the token made a key that can be taken out of it");
+}
+
+Result<KeyPair> Session::Generate(const KeySpec& spec, const ObjectName& name) {
+  const auto pair = MakePair(spec, name, true);
+  if (!pair) return pair.error();
+  return CheckMade(*pair, name.cka_id);
+}
+
+Result<NewPair> Session::GenerateForSession(const KeySpec& spec, const ObjectName& name) {
+  return MakePair(spec, name, false);
+}
+
+Result<KeyPair> Session::Keep(const NewPair& pair, ByteView cka_id) {
+  Template in_token;
+  in_token.Add(CKA_TOKEN, kTrue);
+  NewPair kept;
+  CK_RV value = (*module_)->C_CopyObject(handle_, pair.public_key, in_token.data(), in_token.size(), &kept.public_key);
+  if (IsOk(value)) {
+    value = (*module_)->C_CopyObject(handle_, pair.private_key, in_token.data(), in_token.size(), &kept.private_key);
+    if (!IsOk(value)) (*module_)->C_DestroyObject(handle_, kept.public_key);
+  }
+  Discard(pair);
+  if (!IsOk(value)) return Fail(value, "C_CopyObject");
+  return CheckMade(kept, cka_id);
 }
 
 }  // namespace hallmark::pkcs11

@@ -40,10 +40,10 @@ class Template {
   std::vector<CK_ATTRIBUTE> attributes_;
 };
 
-// A private key that signs, does nothing else, and never leaves the token.
-inline Template PrivateTemplate(ByteView cka_id, const std::string& label) {
+// A private key that signs, does nothing else, and never leaves the token. Not `in_token`: it goes with its session.
+inline Template PrivateTemplate(ByteView cka_id, const std::string& label, bool in_token = true) {
   Template out;
-  out.Add(CKA_TOKEN, kTrue);
+  out.Add(CKA_TOKEN, in_token ? kTrue : kFalse);
   out.Add(CKA_PRIVATE, kTrue);
   out.Add(CKA_SENSITIVE, kTrue);
   out.Add(CKA_EXTRACTABLE, kFalse);
@@ -55,9 +55,9 @@ inline Template PrivateTemplate(ByteView cka_id, const std::string& label) {
   return out;
 }
 
-inline Template PublicTemplate(ByteView cka_id, const std::string& label) {
+inline Template PublicTemplate(ByteView cka_id, const std::string& label, bool in_token = true) {
   Template out;
-  out.Add(CKA_TOKEN, kTrue);
+  out.Add(CKA_TOKEN, in_token ? kTrue : kFalse);
   out.Add(CKA_PRIVATE, kFalse);
   out.Add(CKA_VERIFY, kTrue);
   out.Add(CKA_ID, cka_id);

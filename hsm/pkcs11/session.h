@@ -44,6 +44,16 @@ struct ObjectName {
   const std::string& label;
 };
 
+struct KeySpec {
+  KeyType type = KeyType::kRsa;
+  unsigned bits = 2048;  // RSA only: 2048, 3072 or 4096
+};
+
+// The two objects of a pair that was just made.
+struct NewPair {
+  CK_OBJECT_HANDLE public_key = 0, private_key = 0;
+};
+
 enum class Access : std::uint8_t { kRead, kWrite };
 
 // One C_OpenSession. One thread at a time. After any failure but a plain refusal usable() is false: an operation may
@@ -64,8 +74,12 @@ class Session {
   // The pair with this CKA_ID. kKeyMissing; kTokenRefused where it cannot be used unattended (CKA_ALWAYS_AUTHENTICATE)
   // or the CKA_ID names several.
   Result<KeyPair> Find(ByteView cka_id);
-  // RSA of 2048, 3072 or 4096 bits, or Ed25519: private, sensitive, never extractable, for signing only.
-  Result<KeyPair> Generate(KeyType type, unsigned bits, ByteView cka_id, const std::string& label);
+  // Private, sensitive, never extractable, for signing only.
+  Result<KeyPair> Generate(const KeySpec& spec, const ObjectName& name);
+  // The same in two steps: the long one makes a pair that lives as long as the session does, the short one copies it
+  // into the token and gives the first one up, whatever comes of it.
+  Result<NewPair> GenerateForSession(const KeySpec& spec, const ObjectName& name);
+  Result<KeyPair> Keep(const NewPair& pair, ByteView cka_id);
 
   // Destroys the pair with this CKA_ID, or what a destruction that was cut short left of it. Success where there is
   // none; kKeyMismatch, and nothing is done, where its public part is not `spki`.
@@ -96,6 +110,9 @@ class Session {
 
  private:
   Session(const Module& module, CK_SESSION_HANDLE handle) : module_(&module), alive_(module.alive()), handle_(handle) {}
+  Result<NewPair> MakePair(const KeySpec& spec, const ObjectName& name, bool in_token);
+  Result<KeyPair> CheckMade(const NewPair& pair, ByteView cka_id);
+  void Discard(const NewPair& pair);
   Result<Bytes> Sign(const KeyPair& key, CK_MECHANISM mechanism, ByteView input);
   Result<std::vector<CK_OBJECT_HANDLE>> FindObjects(CK_OBJECT_CLASS object_class, ByteView cka_id);
   Result<Bytes> Attribute(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type);

@@ -35,6 +35,24 @@ link::KeyReply ReplyTo(std::uint64_t id, const Result<pkcs11::KeyPair>& key) {
 // Whether the call makes or destroys objects.
 bool Writes(const KeyCall& call) { return !std::holds_alternative<link::FindKey>(call); }
 
+// SoftHSM 2.6 mixes objects up when one is made or destroyed in the token while other calls are under way.
+bool MixesObjectsUp(const pkcs11::TokenInfo& token) { return token.manufacturer == "SoftHSM project"; }
+
+// Makes the pair on a thread of its own that has the lowest priority, and waits for it. SoftHSM makes an RSA key with
+// this process's own processor time, as much as thousands of signatures take: it gets what signing leaves over.
+// Priorities are those of threads on Linux, and only a thread that holds no lock of ours may have a low one.
+Result<pkcs11::NewPair> MakeSlowly(pkcs11::Session& session, const pkcs11::KeySpec& spec,
+                                   const pkcs11::ObjectName& name) {
+  Result<pkcs11::NewPair> pair = pkcs11::NewPair();
+  std::thread([&] {
+    if (::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLowestPriority) != 0) {
+      log::warn("keys are made at the priority of signing: the system refused a lower one");
+    }
+    pair = session.GenerateForSession(spec, name);
+  }).join();
+  return pair;
+}
+
 }  // namespace
 
 KeyCalls::KeyCalls(Keeper& keeper, std::function<void(link::KeyReply)> on_reply)
@@ -70,12 +88,6 @@ void KeyCalls::Wake() {
 }
 
 void KeyCalls::Run() {
-  // A module that is software makes keys on this thread, an RSA key for as long as thousands of signatures take: it
-  // gets the processor time that signing leaves over. Priorities are those of threads on Linux. Without it all works,
-  // slower.
-  if (::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLowestPriority) != 0) {
-    log::warn("keys are made at the priority of signing: the system refused a lower one");
-  }
   while (true) {
     std::optional<KeyCall> call;
     {
@@ -94,32 +106,62 @@ void KeyCalls::Run() {
 }
 
 Result<pkcs11::KeyPair> KeyCalls::Answer(const KeyCall& call) {
+  const auto before = keeper_.login();
+  const auto* generate = std::get_if<link::GenerateKey>(&call);
+  const bool only = before != nullptr && before->only;
+  const bool mixes = before != nullptr && MixesObjectsUp(before->token);
+  if (generate != nullptr && mixes && !only) return MakeBesideSigning(*generate, before);
   std::unique_lock alone(keeper_.gate(), std::defer_lock);
   std::shared_lock shared(keeper_.gate(), std::defer_lock);
-  const auto before = keeper_.login();
-  // SoftHSM 2.6 mixes objects up when a pair is made while other calls are under way.
-  if (Writes(call) || (before != nullptr && before->only)) {
+  if (only || (mixes && Writes(call))) {
     alone.lock();
   } else {
     shared.lock();
   }
-  const auto login = keeper_.login();
-  if (login != seat_.login || login == nullptr) Rise();
-  if (login == nullptr) return NoLogin(keeper_.state());
-  if (login != before) return MakeError(Reason::kTokenDown, "the token was logged in to again meanwhile: try again");
-  const Status seated = Sit(login, Writes(call) ? pkcs11::Access::kWrite : pkcs11::Access::kRead);
-  if (!seated) return Trouble(*login, seated.error());
+  const Status seated = Sit(before, Writes(call) ? pkcs11::Access::kWrite : pkcs11::Access::kRead);
+  if (!seated) return seated.error();
   auto key = std::visit([&](const auto& c) { return Do(c); }, call);
   // As calls are rare, the token gets its session back, but for the one that an import needs again.
   if (!importer_.begun() || !seat_.current().usable()) Rise();
-  return key ? key : Trouble(*login, key.error());
+  return key ? key : Trouble(*before, key.error());
 }
 
+// An RSA key takes a second where there is much to sign, so that it is made while signing goes on; only to put it into
+// the token, a few milliseconds, does signing have to wait.
+Result<pkcs11::KeyPair> KeyCalls::MakeBesideSigning(const link::GenerateKey& call,
+                                                    const std::shared_ptr<Login>& login) {
+  const auto fail = [&](const Error& error) {
+    Rise();
+    return Trouble(*login, error);
+  };
+  Result<pkcs11::NewPair> pair = pkcs11::NewPair();
+  {
+    const std::shared_lock shared(keeper_.gate());
+    const Status seated = Sit(login, pkcs11::Access::kWrite);
+    if (!seated) return seated.error();
+    pair = MakeSlowly(seat_.current(), {ToPkcs11(call.type), call.bits}, {call.cka_id, call.label});
+    if (!pair) return fail(pair.error());
+  }
+  const std::unique_lock alone(keeper_.gate());
+  // The login may have been replaced in between, and the pair gone with its session.
+  const Status seated = Sit(login, pkcs11::Access::kWrite);
+  if (!seated) return seated.error();
+  auto kept = seat_.current().Keep(*pair, call.cka_id);
+  if (!kept) return fail(kept.error());
+  if (!importer_.begun() || !seat_.current().usable()) Rise();
+  return kept;
+}
+
+// Under the gate. `login` is the one that the call began with.
 Status KeyCalls::Sit(const std::shared_ptr<Login>& login, pkcs11::Access access) {
+  const auto present = keeper_.login();
+  if (present != seat_.login || present == nullptr) Rise();
+  if (present == nullptr) return NoLogin(keeper_.state());
+  if (present != login) return MakeError(Reason::kTokenDown, "the token was logged in to again meanwhile: try again");
   seat_.login = login;
   if (login->only || seat_.session) return Ok();
   auto opened = pkcs11::Session::Open(login->module, login->token.slot, access);
-  if (!opened) return opened.error();
+  if (!opened) return Trouble(*login, opened.error());
   seat_.session.emplace(std::move(*opened));
   return Ok();
 }
@@ -131,7 +173,7 @@ void KeyCalls::Rise() {
 }
 
 Result<pkcs11::KeyPair> KeyCalls::Do(const link::GenerateKey& call) {
-  return seat_.current().Generate(ToPkcs11(call.type), call.bits, call.cka_id, call.label);
+  return seat_.current().Generate({ToPkcs11(call.type), call.bits}, {call.cka_id, call.label});
 }
 
 Result<pkcs11::KeyPair> KeyCalls::Do(const link::FindKey& call) { return seat_.current().Find(call.cka_id); }

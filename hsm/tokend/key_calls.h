@@ -44,6 +44,7 @@ class KeyCalls {
   };
 
   Result<pkcs11::KeyPair> Answer(const KeyCall& call);
+  Result<pkcs11::KeyPair> MakeBesideSigning(const link::GenerateKey& call, const std::shared_ptr<Login>& login);
   Status Sit(const std::shared_ptr<Login>& login, pkcs11::Access access);
   void Rise();
   Result<pkcs11::KeyPair> Do(const link::GenerateKey& call);

@@ -109,7 +109,7 @@ TEST_F(InProcess, MakesFindsAndSigns) {
   const Bytes digest = test::Sha256("x");
   for (const KeyType type : {KeyType::kRsa, KeyType::kEd25519}) {
     const Bytes id = {0x10, static_cast<std::uint8_t>(type)};
-    const auto made = session->Generate(type, 2048, id, "key");
+    const auto made = session->Generate({type, 2048}, {id, "key"});
     ASSERT_TRUE(made) << made.error().message;
     EXPECT_TRUE(made->sensitive);
     EXPECT_FALSE(made->extractable);
@@ -127,7 +127,8 @@ TEST_F(InProcess, MakesFindsAndSigns) {
 TEST_F(InProcess, NeverShowsAPrivateKey) {
   auto session = OpenLoggedIn();
   ASSERT_TRUE(session);
-  const auto key = session->Generate(KeyType::kRsa, 2048, Bytes{1}, "key");
+  const Bytes id = {1};
+  const auto key = session->Generate({KeyType::kRsa, 2048}, {id, "key"});
   ASSERT_TRUE(key);
   CK_SESSION_HANDLE handle = CK_INVALID_HANDLE;
   ASSERT_TRUE(IsOk((*module_)->C_OpenSession(slot_, CKF_SERIAL_SESSION, nullptr, nullptr, &handle)));

@@ -248,7 +248,7 @@ class SimulatedCalls : public testing::Test {
     slot_ = token->slot;
     auto session = pkcs11::Session::Open(*module_, slot_, pkcs11::Access::kWrite);
     ASSERT_TRUE(session && session->Login(CKU_USER, kPin));
-    const auto key = session->Generate(pkcs11::KeyType::kEd25519, 0, kId, "key");
+    const auto key = session->Generate({pkcs11::KeyType::kEd25519, 0}, {kId, "key"});
     ASSERT_TRUE(key) << key.error().message;
     key_ = *key;
     owner_.emplace(std::move(*session));

@@ -290,7 +290,7 @@ void AddActs(CLI::App& group, Context& context, const Shared& options) {
 }
 
 void AddViews(CLI::App& group, Context& context, const Shared& options) {
-  CLI::App* status = AddCommand(group, context, "status", "What comes next for a domain, and what it waits for",
+  CLI::App* status = AddCommand(group, context, "status", "What comes next, and what it waits for",
                                 "dkimctl key status\ndkimctl key status example.com\n"
                                 "dkimctl key status example.com --watch",
                                 [&context, options] { return Status(context, *options); });
@@ -298,7 +298,7 @@ void AddViews(CLI::App& group, Context& context, const Shared& options) {
   status->add_flag("--watch", options->watch, "Show each change until the rotation is over");
   AddTimeout(*status, context);
 
-  CLI::App* history = AddCommand(group, context, "history", "Every step of a domain's keys, newest first",
+  CLI::App* history = AddCommand(group, context, "history", "Every step of the keys, newest first",
                                  "dkimctl key history example.com\n"
                                  "dkimctl key history example.com 20260131rk7p2 --output json",
                                  [&context, options] { return History(context, *options); });
