@@ -32,17 +32,20 @@ Result<std::string> ReadFile(const std::filesystem::path& path, std::size_t most
   struct stat facts {};
   if (::fstat(file.get(), &facts) != 0) return IoError(path, "read");
   if (S_ISDIR(facts.st_mode)) return MakeError(Reason::kIoFailed, path.string() + ": is a directory, expected a file");
+  const auto too_large = [&] {
+    return MakeError(Reason::kInvalidArgument, path.string() + ": larger than " + std::to_string(most) + " octets");
+  };
+  const std::size_t size = facts.st_size > 0 ? static_cast<std::size_t>(facts.st_size) : 0;
+  if (size > most) return too_large();
   std::string content;
-  content.reserve(facts.st_size > 0 ? static_cast<std::size_t>(facts.st_size) : 0);
+  content.reserve(size);
   char buffer[65536];
   while (true) {
     const ssize_t count = ::read(file.get(), buffer, sizeof buffer);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return IoError(path, "read");
     if (count == 0) return content;
-    if (content.size() + static_cast<std::size_t>(count) > most) {
-      return MakeError(Reason::kInvalidArgument, path.string() + ": larger than " + std::to_string(most) + " octets");
-    }
+    if (content.size() + static_cast<std::size_t>(count) > most) return too_large();
     content.append(buffer, static_cast<std::size_t>(count));
   }
 }

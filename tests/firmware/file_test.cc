@@ -51,6 +51,12 @@ TEST_F(Files, TooLargeIsRefused) {
   EXPECT_EQ(content.error().reason, Reason::kInvalidArgument);
 }
 
+TEST_F(Files, TooLargeIsRefusedBeforeMemoryIsTaken) {
+  const auto path = Write("huge", "", 0600);
+  std::filesystem::resize_file(path, std::uintmax_t{1} << 40);  // a hole
+  EXPECT_EQ(ReadFile(path, 1000).error().reason, Reason::kInvalidArgument);
+}
+
 TEST_F(Files, WriteIntoMissingFolderChangesNothing) {
   EXPECT_FALSE(WriteFileAtomically(folder_ / "none" / "state", "x"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "none"));

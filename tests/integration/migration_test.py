@@ -367,6 +367,21 @@ LogWhy yes
         self.assertIn("pattern", " ".join(note["text"] for note in answer["notes"]))
         self.assertEqual(self.keys(), {})
 
+    def test_files_that_are_none(self):
+        self.start()
+        os.mkfifo(self.folder / "pipe")
+        (self.folder / "nul").write_bytes(b"a\0b\n")
+        with open(self.folder / "huge", "wb") as file:
+            file.truncate(1 << 40)
+        for name, words in (("pipe", "not a regular file"), ("nul", "NUL"), ("huge", "huge"), ("absent", "absent"), (".", "regular file")):
+            with self.subTest(name):
+                conf = self.write("opendkim.conf", f"KeyTable DIR/{name}\nSigningTable refile:DIR/{name}\n")
+                done = self.hallmark.dkimctl("import", "opendkim", str(conf), status=1)
+                self.assertIn(words, done.stderr)
+        conf = self.write("opendkim.conf", "Domain example.com\nSelector s\nKeyFile DIR/pipe\n")
+        self.assertIn("not a regular file", self.imported("opendkim", conf, status=1)["keys"][0]["result"])
+        self.assertEqual(self.keys(), {})
+
     def test_a_copy_of_another_host(self):
         """The configuration names /etc/...; --root says where its copy is."""
         (self.folder / "etc/dkim").mkdir(parents=True)

@@ -193,6 +193,18 @@ Outcome ImportPem(const Context& context, const Options& options) {
   return Finish(context, options, std::move(plan));
 }
 
+// A pipe would never end, and a folder has no text.
+Result<std::string> ReadConfig(const std::filesystem::path& path) {
+  std::error_code failed;
+  const auto type = std::filesystem::status(path, failed).type();
+  if (type == std::filesystem::file_type::not_found)
+    return MakeError(Reason::kNotFound, path.string() + ": no such file");
+  if (type != std::filesystem::file_type::regular) {
+    return MakeError(Reason::kInvalidArgument, path.string() + ": not a regular file");
+  }
+  return ReadFile(path, kMostConfigOctets);
+}
+
 // Reads what the configuration names, below --root where that is given.
 class ConfigFiles {
  public:
@@ -215,7 +227,7 @@ class ConfigFiles {
     if (++files_read_ > kMostConfigFiles) {
       return MakeError(Reason::kInvalidArgument, path + ": the configuration names more than 1000 files");
     }
-    return ReadFile(Locate(path), kMostConfigOctets);
+    return ReadConfig(Locate(path));
   }
   Result<std::vector<std::string>> List(const std::string& path) const {
     std::error_code failed;
@@ -244,11 +256,9 @@ Outcome ImportConfiguration(const Context& context, const Options& options, cons
                     folder && file.empty() ? path : path.parent_path());
   const migration::Files functions = files.Functions();
   // The configuration itself was named on the command line: it is where it says.
-  const migration::Files first{[&](const std::string& name) {
-                                 return name == path.string() ? ReadFile(path, kMostConfigOctets)
-                                                              : functions.read(name);
-                               },
-                               functions.list};
+  const migration::Files first{
+      [&](const std::string& name) { return name == path.string() ? ReadConfig(path) : functions.read(name); },
+      functions.list};
   auto plan = reader(path.string(), first);
   if (!plan) return FromError(plan.error());
   for (migration::PlannedKey& key : plan->keys) {
