@@ -314,6 +314,9 @@ class OpenDkimTest(Case):
         answer = self.imported("opendkim", conf, "--activate", "--unpublished")
         self.assertEqual([(key["selector"], key["result"]) for key in answer["keys"]], [("2020", "imported, active")])
         self.compare(conf, ["example.com"], {"2020._domainkey.example.com.": record_of(key)})
+        again = self.imported("opendkim", conf, "--activate", "--unpublished")
+        self.assertEqual({entry["result"] for entry in again["made"]}, {"there already"})
+        self.assertEqual([key["result"] for key in again["keys"]], ["there already, active"])
 
     def test_tables_and_field_lists(self):
         for name in ("a", "b", "c", "unused"):
@@ -351,6 +354,10 @@ LogWhy yes
         self.assertIn("pattern", notes.pop(("not carried over", "SigningTable:8")))
         self.assertIn("Lua", notes.pop(("not carried over", "opendkim.conf:13")))
         self.assertEqual(answer["senders"], ["127.0.0.1", "10.1.0.0/16", "mail.example.com"])
+        text = self.hallmark.dkimctl("import", "opendkim", str(scripted), "--dry-run").stdout
+        self.assertIn('    identity = "dns:mail.example.com"\n', text)
+        self.assertIn("[[relay]]  # one for each in 10.1.0.0/16\n", text)
+        self.assertLessEqual(max(map(len, text.replace(str(self.folder), "").splitlines())), 80)
         records = {f"{selector}._domainkey.{domain}.": record_of(self.folder / file)
                    for selector, domain, file in (("one", "example.com", "a"), ("two", "example.org", "b"), ("three", "example.net", "c"))}
         self.compare(conf, ["example.com", "example.org", "mail.example.org", "example.net"], records)

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 
 #include "firmware/runtime/file.h"
@@ -84,12 +85,25 @@ std::string ExposedText(const std::vector<ImportedKey>& keys) {
   return text;
 }
 
+// A [[relay]] for a host by its name; of a network it is not known who is in it.
+std::string RelayText(const std::string& sender, std::size_t number) {
+  const auto name = dkim::NormalizeDomain(sender);
+  const bool host = name && name->find('.') != std::string::npos &&
+                    std::any_of(name->begin(), name->end(), [](unsigned char c) { return std::isalpha(c) != 0; });
+  return "    [[relay]]" + (host ? "" : "  # one for each in " + OneLine(sender)) + "\n    name = \"relay" +
+         std::to_string(number) + "\"\n    identity = \"dns:" + (host ? *name : "NAME") +
+         "\"\n    partners = [\"own\"]\n";
+}
+
 std::string SendersText(const std::vector<std::string>& senders) {
   if (senders.empty()) return "";
   std::string text =
       "\nMail from these hosts was signed. Hallmark signs what relays send that have a\n"
       "certificate and a [[relay]] in the policy:\n";
   for (const std::string& sender : senders) text += Indented(sender);
+  text += "In policy.toml, with what their certificates say (docs/operations.md):\n";
+  std::size_t number = 0;
+  for (const std::string& sender : senders) text += RelayText(sender, ++number);
   return text;
 }
 
