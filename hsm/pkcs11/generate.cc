@@ -53,8 +53,9 @@ void Session::Discard(const NewPair& pair) {
   (*module_)->C_DestroyObject(handle_, pair.public_key);
 }
 
-Result<KeyPair> Session::CheckMade(const NewPair& pair, ByteView cka_id) {
-  auto made = Find(cka_id);
+Result<KeyPair> Session::CheckMade(const NewPair& pair) {
+  // By its handles: to look through all objects of a token takes longer the more there are.
+  auto made = Describe(pair.private_key, pair.public_key);
   if (made && made->sensitive && !made->extractable) return made;
   // A key that nobody knows, or that can be taken out, must not stay.
   Discard(pair);
@@ -65,14 +66,14 @@ Result<KeyPair> Session::CheckMade(const NewPair& pair, ByteView cka_id) {
 Result<KeyPair> Session::Generate(const KeySpec& spec, const ObjectName& name) {
   const auto pair = MakePair(spec, name, true);
   if (!pair) return pair.error();
-  return CheckMade(*pair, name.cka_id);
+  return CheckMade(*pair);
 }
 
 Result<NewPair> Session::GenerateForSession(const KeySpec& spec, const ObjectName& name) {
   return MakePair(spec, name, false);
 }
 
-Result<KeyPair> Session::Keep(const NewPair& pair, ByteView cka_id) {
+Result<KeyPair> Session::Keep(const NewPair& pair) {
   Template in_token;
   in_token.Add(CKA_TOKEN, kTrue);
   NewPair kept;
@@ -83,7 +84,7 @@ Result<KeyPair> Session::Keep(const NewPair& pair, ByteView cka_id) {
   }
   Discard(pair);
   if (!IsOk(value)) return Fail(value, "C_CopyObject");
-  return CheckMade(kept, cka_id);
+  return CheckMade(kept);
 }
 
 }  // namespace hallmark::pkcs11

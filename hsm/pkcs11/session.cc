@@ -157,8 +157,15 @@ Result<KeyPair> Session::Find(ByteView cka_id) {
   if (private_keys->empty()) return MakeError(Reason::kKeyMissing, "the token has no private key with this CKA_ID");
   if (private_keys->size() > 1)
     return MakeError(Reason::kTokenRefused, "the token has several private keys with this CKA_ID");
+  const auto public_keys = FindObjects(CKO_PUBLIC_KEY, cka_id);
+  if (!public_keys) return public_keys.error();
+  // An RSA private key knows its public part; an Ed25519 one need not.
+  return Describe(private_keys->front(), public_keys->empty() ? private_keys->front() : public_keys->front());
+}
+
+Result<KeyPair> Session::Describe(CK_OBJECT_HANDLE private_key, CK_OBJECT_HANDLE public_key) {
   KeyPair key;
-  key.private_key = private_keys->front();
+  key.private_key = private_key;
   const auto key_type = TypeOf(key.private_key);
   if (!key_type) return key_type.error();
   key.type = *key_type;
@@ -168,11 +175,7 @@ Result<KeyPair> Session::Find(ByteView cka_id) {
   key.sensitive = Flag(key.private_key, CKA_SENSITIVE, false);
   key.extractable = Flag(key.private_key, CKA_EXTRACTABLE, true);
   key.never_extractable = Flag(key.private_key, CKA_NEVER_EXTRACTABLE, false);
-
-  const auto public_keys = FindObjects(CKO_PUBLIC_KEY, cka_id);
-  if (!public_keys) return public_keys.error();
-  // An RSA private key knows its public part; an Ed25519 one need not.
-  auto spki = PublicPart(key.type, public_keys->empty() ? key.private_key : public_keys->front());
+  auto spki = PublicPart(key.type, public_key);
   if (!spki && RecoveryFor(spki.error()) != Recovery::kNone) return spki.error();
   if (!spki)
     return MakeError(Reason::kTokenRefused, "the public part of the key cannot be read: " + spki.error().message);

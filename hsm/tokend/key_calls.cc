@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <shared_mutex>
 #include <utility>
 
@@ -12,7 +13,14 @@
 namespace hallmark::tokend {
 namespace {
 
+using std::chrono::steady_clock;
+
 constexpr int kLowestPriority = 19;
+// For how much longer than a new key held signing up, no other may: a thousand keys at once take no more than a
+// hundredth of the time.
+constexpr int kSigningShare = 100;
+constexpr std::chrono::seconds kLongestPause{10};
+constexpr std::chrono::milliseconds kLook{20};  // how often a call that may not be made yet is looked at
 
 link::KeyReply ReplyTo(std::uint64_t id, const Result<pkcs11::KeyPair>& key) {
   link::KeyReply reply;
@@ -87,16 +95,36 @@ void KeyCalls::Wake() {
   wake_.notify_one();
 }
 
+std::optional<KeyCall> KeyCalls::Take() {
+  if (keeper_.state() == link::TokenState::kStarting) return std::nullopt;
+  const bool may_make = steady_clock::now() >= next_making_;
+  const auto next = std::find_if(waiting_.begin(), waiting_.end(), [&](const KeyCall& call) {
+    return may_make || !std::holds_alternative<link::GenerateKey>(call);
+  });
+  if (next == waiting_.end()) return std::nullopt;
+  std::optional<KeyCall> call = std::move(*next);
+  waiting_.erase(next);
+  return call;
+}
+
+void KeyCalls::PauseMaking(steady_clock::duration pause) {
+  const std::lock_guard lock(mutex_);
+  next_making_ = steady_clock::now() + std::min<steady_clock::duration>(pause, kLongestPause);
+}
+
 void KeyCalls::Run() {
   while (true) {
     std::optional<KeyCall> call;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock,
-                 [&] { return stopping_ || (!waiting_.empty() && keeper_.state() != link::TokenState::kStarting); });
+      while (!stopping_ && !(call = Take())) {
+        if (waiting_.empty()) {
+          wake_.wait(lock);
+        } else {
+          wake_.wait_for(lock, kLook);
+        }
+      }
       if (stopping_) break;
-      call = std::move(waiting_.front());
-      waiting_.pop_front();
     }
     const std::uint64_t id = std::visit([](const auto& c) { return c.id; }, *call);
     on_reply_(ReplyTo(id, Answer(*call)));
@@ -146,7 +174,9 @@ Result<pkcs11::KeyPair> KeyCalls::MakeBesideSigning(const link::GenerateKey& cal
   // The login may have been replaced in between, and the pair gone with its session.
   const Status seated = Sit(login, pkcs11::Access::kWrite);
   if (!seated) return seated.error();
-  auto kept = seat_.current().Keep(*pair, call.cka_id);
+  const auto begun = steady_clock::now();
+  auto kept = seat_.current().Keep(*pair);
+  PauseMaking((steady_clock::now() - begun) * kSigningShare);
   if (!kept) return fail(kept.error());
   if (!importer_.begun() || !seat_.current().usable()) Rise();
   return kept;

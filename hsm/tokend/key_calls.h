@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -35,6 +36,10 @@ class KeyCalls {
 
  private:
   void Run();
+  // Under mutex_: the next call that may be made now.
+  std::optional<KeyCall> Take();
+  // No pair is made before this has passed.
+  void PauseMaking(std::chrono::steady_clock::duration pause);
   // The session of its calls, and the login it belongs to. Kept while keys are wrapped for a pair that lives in it.
   struct Seat {
     std::shared_ptr<Login> login;
@@ -63,6 +68,7 @@ class KeyCalls {
   std::mutex mutex_;  // guards everything below
   std::condition_variable wake_;
   std::deque<KeyCall> waiting_;
+  std::chrono::steady_clock::time_point next_making_{};
   bool stopping_ = false;
 };
 

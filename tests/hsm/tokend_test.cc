@@ -135,11 +135,11 @@ std::vector<int> Priorities(pid_t pid) {
   for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
     std::ifstream file(task.path() / "stat");
     std::string line;
-    std::getline(file, line);
+    if (!std::getline(file, line)) continue;  // the thread has ended
     std::istringstream fields(line.substr(line.rfind(')') + 1));
     std::string field;
     for (int i = 3; i <= 19; ++i) fields >> field;
-    out.push_back(std::stoi(field));
+    if (fields) out.push_back(std::stoi(field));
   }
   return out;
 }
