@@ -15,7 +15,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr int kLowestPriority = 19;
+constexpr int kLowPriority = 10;  // a tenth of the share of a thread that signs, where there is too little for both
 // For how much longer than a new key held signing up, no other may: a thousand keys at once take no more than a
 // hundredth of the time.
 constexpr int kSigningShare = 100;
@@ -46,14 +46,14 @@ bool Writes(const KeyCall& call) { return !std::holds_alternative<link::FindKey>
 // SoftHSM 2.6 mixes objects up when one is made or destroyed in the token while other calls are under way.
 bool MixesObjectsUp(const pkcs11::TokenInfo& token) { return token.manufacturer == "SoftHSM project"; }
 
-// Makes the pair on a thread of its own that has the lowest priority, and waits for it. SoftHSM makes an RSA key with
+// Makes the pair on a thread of its own that has a low priority, and waits for it. SoftHSM makes an RSA key with
 // this process's own processor time, as much as thousands of signatures take: it gets what signing leaves over.
 // Priorities are those of threads on Linux, and only a thread that holds no lock of ours may have a low one.
 Result<pkcs11::NewPair> MakeSlowly(pkcs11::Session& session, const pkcs11::KeySpec& spec,
                                    const pkcs11::ObjectName& name) {
   Result<pkcs11::NewPair> pair = pkcs11::NewPair();
   std::thread([&] {
-    if (::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLowestPriority) != 0) {
+    if (::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLowPriority) != 0) {
       log::warn("keys are made at the priority of signing: the system refused a lower one");
     }
     pair = session.GenerateForSession(spec, name);
