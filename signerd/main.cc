@@ -245,9 +245,10 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   metrics->reset();
   watcher.Stop();
   (*admin)->Stop(deadline);
-  schedule.Stop();
+  schedule.Halt();
   (*ledger)->StopCheckpoints();  // the last one is signed while there is a token
   tokens.Stop();
+  schedule.Stop();  // a step that waits for a token no longer does
   log::info("stopped");
   return Ok();
 }

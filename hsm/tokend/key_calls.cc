@@ -40,8 +40,10 @@ link::KeyReply ReplyTo(std::uint64_t id, const Result<pkcs11::KeyPair>& key) {
   return reply;
 }
 
-// Whether the call makes or destroys objects.
-bool Writes(const KeyCall& call) { return !std::holds_alternative<link::FindKey>(call); }
+// Whether the call makes or destroys objects in the token.
+bool Writes(const KeyCall& call) {
+  return !std::holds_alternative<link::FindKey>(call) && !std::holds_alternative<link::BeginImport>(call);
+}
 
 // SoftHSM 2.6 mixes objects up when one is made or destroyed in the token while other calls are under way.
 bool MixesObjectsUp(const pkcs11::TokenInfo& token) { return token.manufacturer == "SoftHSM project"; }
@@ -146,7 +148,9 @@ Result<pkcs11::KeyPair> KeyCalls::Answer(const KeyCall& call) {
   } else {
     shared.lock();
   }
-  const Status seated = Sit(before, Writes(call) ? pkcs11::Access::kWrite : pkcs11::Access::kRead);
+  // What an import begins with, its end needs too: a session that may write.
+  const bool find = std::holds_alternative<link::FindKey>(call);
+  const Status seated = Sit(before, find ? pkcs11::Access::kRead : pkcs11::Access::kWrite);
   if (!seated) return seated.error();
   auto key = std::visit([&](const auto& c) { return Do(c); }, call);
   // As calls are rare, the token gets its session back, but for the one that an import needs again.

@@ -71,12 +71,17 @@ store::KeyEvent Rotator::DomainEvent(const std::string& domain, const std::strin
 
 Rotator::Memory Rotator::Recall(const std::string& domain) {
   const std::lock_guard lock(mutex_);
-  return memories_[domain];
+  const auto known = memories_.find(domain);
+  return known == memories_.end() ? Memory() : known->second;
 }
 
 void Rotator::Remember(const std::string& domain, Memory memory) {
   const std::lock_guard lock(mutex_);
-  memories_[domain] = std::move(memory);
+  if (memory.seen.empty() && memory.trouble.empty()) {
+    memories_.erase(domain);  // most domains of a hundred thousand
+  } else {
+    memories_[domain] = std::move(memory);
+  }
 }
 
 Result<Rotator::Held> Rotator::Load(const std::string& domain, std::chrono::milliseconds wait) {
@@ -143,8 +148,9 @@ Status Rotator::WatchRecords(const Held& held, Memory& memory) {
   Status first = Ok();
   for (const KeyLife& key : held.life.keys) {
     const auto every = LookEvery(key);
-    const Seen& seen = memory.seen[key.key.selector];
-    if (!every || (seen.time <= now && seen.time + *every > now)) continue;
+    if (!every) continue;
+    const auto last = memory.seen.find(key.key.selector);
+    if (last != memory.seen.end() && last->second.time <= now && last->second.time + *every > now) continue;
     StepMaker maker(parts_, memory.seen, held.life, held.policy);
     const Status done = maker.Watch(key);
     const std::string& problem = memory.seen[key.key.selector].problem;

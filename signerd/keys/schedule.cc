@@ -32,12 +32,16 @@ void Schedule::Poke(const std::string& domain) {
   changed_.notify_one();
 }
 
-void Schedule::Stop() {
+void Schedule::Halt() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
+}
+
+void Schedule::Stop() {
+  Halt();
   for (std::thread& thread : threads_) {
     if (thread.joinable()) thread.join();
   }

@@ -28,7 +28,9 @@ class Schedule {
 
   // Look at the domain soon: it is new, or someone changed it. Any thread.
   void Poke(const std::string& domain);
-  // Waits for what is being done. Safe to repeat.
+  // Looks at no other domain from now on.
+  void Halt();
+  // That, and waits for what is being done. Safe to repeat.
   void Stop();
 
  private:

@@ -60,11 +60,17 @@ Status StepMaker::Make(const Step& step) {
 }
 
 Status StepMaker::Announce(const Step& step, std::string_view from) {
-  store::KeyEvent event{0,        life_.domain, step.selector,   "key", Text(from), Text(StateName(step.next)),
-                        step.due, {},           Text(kByPolicy), ""};
-  const Status planned = parts_.store.PlanKeyEvent(event);
-  if (!planned || !IsLedgered(event)) return planned;
-  return parts_.journal(event, "BEGUN");
+  const std::string to = Text(StateName(step.next));
+  const auto planned = parts_.store.IsPlanned(life_.domain, step.selector, to);
+  if (!planned) return planned.error();
+  if (*planned) return Ok();  // it was tried before
+  const store::KeyEvent event{0,  life_.domain,    step.selector, "key", Text(from), to, step.due,
+                              {}, Text(kByPolicy), ""};
+  if (IsLedgered(event)) {
+    const Status kept = parts_.journal(event, "BEGUN");
+    if (!kept) return kept;
+  }
+  return parts_.store.PlanKeyEvent(event);
 }
 
 Status StepMaker::Finish(const RotationCommit& commit) {
