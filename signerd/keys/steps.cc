@@ -64,8 +64,7 @@ Status StepMaker::Announce(const Step& step, std::string_view from) {
   const auto planned = parts_.store.IsPlanned(life_.domain, step.selector, to);
   if (!planned) return planned.error();
   if (*planned) return Ok();  // it was tried before
-  const store::KeyEvent event{0,  life_.domain,    step.selector, "key", Text(from), to, step.due,
-                              {}, Text(kByPolicy), ""};
+  const store::KeyEvent event{0, life_.domain, step.selector, "key", Text(from), to, step.due, {}, Text(kByPolicy), ""};
   if (IsLedgered(event)) {
     const Status kept = parts_.journal(event, "BEGUN");
     if (!kept) return kept;
