@@ -77,7 +77,10 @@ class Keeper {
   // The token signed: it is well. Any thread.
   void Prove() {
     if (troubles_.load(std::memory_order_relaxed) != 0) troubles_ = 0;
+    signatures_.fetch_add(1, std::memory_order_relaxed);
   }
+  // How many it made since the start. Any thread.
+  std::uint64_t signatures() const { return signatures_.load(std::memory_order_relaxed); }
 
  private:
   struct Trouble {
@@ -119,7 +122,8 @@ class Keeper {
   std::atomic<link::TokenState> state_{link::TokenState::kStarting};
   std::atomic<unsigned> sessions_{0};
   std::atomic<unsigned> troubles_{0};  // since the last signature
-  mutable std::mutex mutex_;           // guards everything below
+  std::atomic<std::uint64_t> signatures_{0};
+  mutable std::mutex mutex_;  // guards everything below
   std::condition_variable wake_;
   std::shared_ptr<Login> login_;
   std::optional<Trouble> trouble_;

@@ -16,9 +16,11 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr int kLowPriority = 10;  // a tenth of the share of a thread that signs, where there is too little for both
-// For how much longer than a new key held signing up, no other may: a thousand keys at once take no more than a
-// hundredth of the time.
-constexpr int kSigningShare = 100;
+// Where there is much to sign, no other key is made for so many times as long as the last one took of the processor,
+// and as it held signing up: a thousand keys at once take a twentieth of a processor, and a hundredth of the time.
+constexpr int kMakingShare = 20, kSigningShare = 100;
+constexpr double kMuchSigning = 20;                       // signatures a second
+constexpr std::chrono::milliseconds kShortestPause{100};  // in which signatures are counted
 constexpr std::chrono::seconds kLongestPause{10};
 constexpr std::chrono::milliseconds kLook{20};  // how often a call that may not be made yet is looked at
 
@@ -52,13 +54,16 @@ bool MixesObjectsUp(const pkcs11::TokenInfo& token) { return token.manufacturer 
 // this process's own processor time, as much as thousands of signatures take: it gets what signing leaves over.
 // Priorities are those of threads on Linux, and only a thread that holds no lock of ours may have a low one.
 Result<pkcs11::NewPair> MakeSlowly(pkcs11::Session& session, const pkcs11::KeySpec& spec,
-                                   const pkcs11::ObjectName& name) {
+                                   const pkcs11::ObjectName& name, steady_clock::duration& took) {
   Result<pkcs11::NewPair> pair = pkcs11::NewPair();
   std::thread([&] {
     if (::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLowPriority) != 0) {
       log::warn("keys are made at the priority of signing: the system refused a lower one");
     }
     pair = session.GenerateForSession(spec, name);
+    timespec used{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    took = std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
   }).join();
   return pair;
 }
@@ -99,7 +104,7 @@ void KeyCalls::Wake() {
 
 std::optional<KeyCall> KeyCalls::Take() {
   if (keeper_.state() == link::TokenState::kStarting) return std::nullopt;
-  const bool may_make = steady_clock::now() >= next_making_;
+  const bool may_make = MayMake();
   const auto next = std::find_if(waiting_.begin(), waiting_.end(), [&](const KeyCall& call) {
     return may_make || !std::holds_alternative<link::GenerateKey>(call);
   });
@@ -109,9 +114,17 @@ std::optional<KeyCall> KeyCalls::Take() {
   return call;
 }
 
-void KeyCalls::PauseMaking(steady_clock::duration pause) {
+bool KeyCalls::MayMake() const {
+  const auto waited = steady_clock::now() - pause_.begun;
+  if (waited >= pause_.length) return true;
+  const std::chrono::duration<double> seconds = waited;
+  const auto signatures = static_cast<double>(keeper_.signatures() - pause_.signatures);
+  return waited >= kShortestPause && signatures < kMuchSigning * seconds.count();
+}
+
+void KeyCalls::PauseMaking(steady_clock::duration length) {
   const std::lock_guard lock(mutex_);
-  next_making_ = steady_clock::now() + std::min<steady_clock::duration>(pause, kLongestPause);
+  pause_ = {steady_clock::now(), std::min<steady_clock::duration>(length, kLongestPause), keeper_.signatures()};
 }
 
 void KeyCalls::Run() {
@@ -167,11 +180,12 @@ Result<pkcs11::KeyPair> KeyCalls::MakeBesideSigning(const link::GenerateKey& cal
     return Trouble(*login, error);
   };
   Result<pkcs11::NewPair> pair = pkcs11::NewPair();
+  steady_clock::duration making{};
   {
     const std::shared_lock shared(keeper_.gate());
     const Status seated = Sit(login, pkcs11::Access::kWrite);
     if (!seated) return seated.error();
-    pair = MakeSlowly(seat_.current(), {ToPkcs11(call.type), call.bits}, {call.cka_id, call.label});
+    pair = MakeSlowly(seat_.current(), {ToPkcs11(call.type), call.bits}, {call.cka_id, call.label}, making);
     if (!pair) return fail(pair.error());
   }
   const std::unique_lock alone(keeper_.gate());
@@ -180,7 +194,7 @@ Result<pkcs11::KeyPair> KeyCalls::MakeBesideSigning(const link::GenerateKey& cal
   if (!seated) return seated.error();
   const auto begun = steady_clock::now();
   auto kept = seat_.current().Keep(*pair);
-  PauseMaking((steady_clock::now() - begun) * kSigningShare);
+  PauseMaking(making * kMakingShare + (steady_clock::now() - begun) * kSigningShare);
   if (!kept) return fail(kept.error());
   if (!importer_.begun() || !seat_.current().usable()) Rise();
   return kept;

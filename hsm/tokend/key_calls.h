@@ -38,8 +38,10 @@ class KeyCalls {
   void Run();
   // Under mutex_: the next call that may be made now.
   std::optional<KeyCall> Take();
-  // No pair is made before this has passed.
-  void PauseMaking(std::chrono::steady_clock::duration pause);
+  // Under mutex_: whether the pause is over, or little was signed in it.
+  bool MayMake() const;
+  // Makes no pair for so long, where there is much to sign.
+  void PauseMaking(std::chrono::steady_clock::duration length);
   // The session of its calls, and the login it belongs to. Kept while keys are wrapped for a pair that lives in it.
   struct Seat {
     std::shared_ptr<Login> login;
@@ -68,7 +70,11 @@ class KeyCalls {
   std::mutex mutex_;  // guards everything below
   std::condition_variable wake_;
   std::deque<KeyCall> waiting_;
-  std::chrono::steady_clock::time_point next_making_{};
+  struct Pause {
+    std::chrono::steady_clock::time_point begun{};
+    std::chrono::steady_clock::duration length{};
+    std::uint64_t signatures = 0;  // made before it
+  } pause_;
   bool stopping_ = false;
 };
 
