@@ -17,8 +17,8 @@ using std::chrono::steady_clock;
 
 constexpr int kLowPriority = 10;  // a tenth of the share of a thread that signs, where there is too little for both
 // Where there is much to sign, no other key is made for so many times as long as the last one took of the processor,
-// and as it held signing up: a thousand keys at once take a twentieth of a processor, and a hundredth of the time.
-constexpr int kMakingShare = 20, kSigningShare = 100;
+// and as it held signing up: a thousand keys at once take a fortieth of a processor, and a hundredth of the time.
+constexpr int kMakingShare = 40, kSigningShare = 100;
 constexpr double kMuchSigning = 20;                       // signatures a second
 constexpr std::chrono::milliseconds kShortestPause{100};  // in which signatures are counted
 constexpr std::chrono::seconds kLongestPause{10};
