@@ -34,7 +34,7 @@ std::string NextLine(const api::Rotation& rotation) {
   }
   std::string text = rotation.next();
   if (rotation.has_next_time()) text += ", due " + TimeText(rotation.next_time());
-  if (!rotation.waits_for().empty()) text += "; waits for " + rotation.waits_for();
+  if (!rotation.waits_for().empty()) text += " (" + rotation.waits_for() + ")";
   return text;
 }
 
