@@ -100,13 +100,13 @@ void Sink::Run() {
       queue_.pop_front();
     }
     const Status written = Write(*entry);
-    SetState(written);
     Done done;
     {
       const std::lock_guard lock(mutex_);
       (written ? status_.written : status_.dropped) += entry->records.size();
       done = std::exchange(entry->done, nullptr);
     }
+    SetState(written);  // after the count: whoever sees that the sink fails sees what was dropped
     if (done) done(written ? Result<std::uint64_t>(entry->first) : Result<std::uint64_t>(written.error()));
   }
 }
