@@ -1,15 +1,8 @@
-#include <array>
-
 #include "hsm/pkcs11/key_template.h"
 #include "hsm/pkcs11/return_value.h"
 #include "hsm/pkcs11/session.h"
 
 namespace hallmark::pkcs11 {
-namespace {
-
-constexpr std::array<std::uint8_t, 3> kRsaExponent = {0x01, 0x00, 0x01};
-
-}  // namespace
 
 Result<NewPair> Session::MakePair(const KeySpec& spec, const ObjectName& name, bool in_token) {
   if (spec.type == KeyType::kRsa && spec.bits != 2048 && spec.bits != 3072 && spec.bits != 4096) {

@@ -9,7 +9,6 @@
 namespace hallmark::pkcs11 {
 namespace {
 
-constexpr std::array<std::uint8_t, 3> kRsaExponent = {0x01, 0x00, 0x01};
 constexpr CK_OBJECT_CLASS kPrivateKey = CKO_PRIVATE_KEY, kPublicKey = CKO_PUBLIC_KEY, kSecretKey = CKO_SECRET_KEY;
 constexpr CK_KEY_TYPE kRsaType = CKK_RSA, kEdwardsType = CKK_EC_EDWARDS, kAesType = CKK_AES;
 

@@ -17,6 +17,8 @@ inline constexpr std::array<std::uint8_t, 14> kCurveName = {0x13, 0x0c, 'e', 'd'
                                                             'd',  's',  '2', '5', '5', '1', '9'};
 inline constexpr std::array<std::uint8_t, 5> kCurveOid = {0x06, 0x03, 0x2b, 0x65, 0x70};
 
+inline constexpr std::array<std::uint8_t, 3> kRsaExponent = {0x01, 0x00, 0x01};
+
 inline constexpr CK_BBOOL kTrue = CK_TRUE;
 inline constexpr CK_BBOOL kFalse = CK_FALSE;
 

@@ -21,23 +21,8 @@ std::string KeyName(const std::string& domain, const std::string& selector) {
   return selector + "._domainkey." + domain;
 }
 
-const char* Participle(Act act) {
-  switch (act) {
-    case Act::kActivate: return "activated";
-    case Act::kRetire: return "retired";
-    case Act::kRevoke: return "revoked";
-    default: return "changed";
-  }
-}
-
-Error CannotBe(const snapshot::Key& key, Act act) {
-  return MakeError(Reason::kStateConflict, KeyName(key.domain, key.selector) + " is " +
-                                               std::string(StateName(key.state)) + " and cannot be " + Participle(act) +
-                                               (act == Act::kRevoke ? ": retire it first" : ""));
-}
-
 // How long an operator's act waits for a step that is being made.
-constexpr std::chrono::seconds kLockWait{10};
+constexpr std::chrono::seconds kLockWait{3};
 
 }  // namespace
 
@@ -175,8 +160,8 @@ Result<snapshot::Key> KeyManager::Retire(const std::string& domain, const std::s
 Status KeyManager::CanRevoke(const std::string& domain, const std::string& selector) {
   const auto key = store_.GetKey(domain, selector);
   if (!key) return key.error();
-  if (!Next(key->state, Act::kRevoke)) return CannotBe(*key, Act::kRevoke);
-  return Ok();
+  const auto next = StateAfter(*key, Act::kRevoke);
+  return next ? Ok() : Status(next.error());
 }
 
 Result<snapshot::Key> KeyManager::Revoke(const std::string& domain, const std::string& selector,
@@ -192,8 +177,8 @@ Result<snapshot::Key> KeyManager::Change(const std::string& domain, const std::s
   if (!life) return life.error();
   snapshot::Key& key = life->key;
   const snapshot::KeyState from = key.state;
-  const auto next = Next(from, act);
-  if (!next) return CannotBe(key, act);
+  const auto next = StateAfter(key, act);
+  if (!next) return next.error();
   if (act == Act::kActivate) {
     // Once a step is announced, its record may be changed already.
     const auto going = store_.IsPlanned(domain, selector, std::string(StateName(snapshot::KeyState::kRevoked)));

@@ -58,25 +58,19 @@ Step StepOfPublished(const KeyLife& key, const DomainLife& life, const RotationP
   return step;
 }
 
-Step StepOfAbandoned(const KeyLife& key) {
-  return {Work::kWithdraw, key.key.selector, KeyState::kWithdrawn, key.key.state_since, "it was given up"};
-}
-
 std::optional<Step> StepOfKey(const KeyLife& key, const DomainLife& life, const RotationPolicy& policy,
                               sys_seconds now) {
   const std::string& selector = key.key.selector;
   const sys_seconds since = key.key.state_since;
+  if (key.fate == Fate::kAbandoned && key.key.state != KeyState::kWithdrawn) {
+    return Step{Work::kWithdraw, selector, KeyState::kWithdrawn, since, "it was given up"};
+  }
   switch (key.key.state) {
     case KeyState::kGenerated:
-      if (key.fate == Fate::kAbandoned) return StepOfAbandoned(key);
       if (key.set == 0) return std::nullopt;  // made by hand, and activated by hand
       return Step{Work::kPublish, selector, KeyState::kPublished, since, ""};
-    case KeyState::kPublished:
-      if (key.fate == Fate::kAbandoned) return StepOfAbandoned(key);
-      return StepOfPublished(key, life, policy, now);
-    case KeyState::kReady:
-      if (key.fate == Fate::kAbandoned) return StepOfAbandoned(key);
-      return std::nullopt;  // activated with its set
+    case KeyState::kPublished: return StepOfPublished(key, life, policy, now);
+    case KeyState::kReady: return std::nullopt;  // activated with its set
     case KeyState::kRetiring:
       if (key.fate == Fate::kCompromised) {
         return Step{Work::kRevoke, selector, KeyState::kRevoked, since, "it is compromised"};

@@ -13,15 +13,6 @@ namespace {
 constexpr int kSelectorAttempts = 20;
 constexpr int kRandomLetters = 4;
 
-std::string Format(std::chrono::sys_seconds time, const char* format) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-  std::tm utc{};
-  ::gmtime_r(&seconds, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, format, &utc);
-  return text;
-}
-
 // Without letters and digits that people take for each other.
 Result<std::string> RandomLetters() {
   constexpr std::string_view kAlphabet = "abcdefghijkmnpqrstuvwxyz23456789";  // 32: each octet is as likely
@@ -56,8 +47,14 @@ Status CheckTime(const char* field, std::chrono::seconds value, std::chrono::sec
 
 }  // namespace
 
-std::string DateText(std::chrono::sys_seconds time) { return Format(time, "%Y%m%d"); }
-std::string TimeText(std::chrono::sys_seconds time) { return Format(time, "%Y-%m-%d %H:%M UTC"); }
+std::string DateText(std::chrono::sys_seconds time) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+  std::tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  char text[16];
+  std::strftime(text, sizeof text, "%Y%m%d", &utc);
+  return text;
+}
 
 Result<store::RotationPolicy> PolicyOf(store::Store& store, const std::string& domain) {
   auto own = store.GetRotationPolicy(domain);

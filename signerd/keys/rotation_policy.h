@@ -23,7 +23,5 @@ Result<std::string> NewSelector(store::Store& store, const store::RotationPolicy
 
 // "YYYYMMDD", UTC.
 std::string DateText(std::chrono::sys_seconds time);
-// "2026-01-31 12:00 UTC".
-std::string TimeText(std::chrono::sys_seconds time);
 
 }  // namespace hallmark::keys

@@ -66,7 +66,7 @@ class Rotator {
   Status TurnBack(store::DomainLife& life, std::chrono::sys_seconds now);
   // The first error of the steps that are due; makes all others.
   Status MakeDue(Held& held, Memory& memory);
-  Status WatchRecords(const Held& held, Memory& memory);
+  Status WatchRecords(Held& held, Memory& memory);
   std::chrono::sys_seconds NextLook(const Held& held, const Memory& memory, std::chrono::sys_seconds now) const;
   Status GiveUpSuccessor(Held& held, store::RotationCommit& commit);
   Status ChangePlaces(const Held& held, store::RotationCommit& commit, const std::string& by);

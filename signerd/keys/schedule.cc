@@ -7,13 +7,21 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Wall clocks jump: no domain is left alone longer than this, whatever its time says.
-constexpr std::chrono::seconds kLongest = 1h;
+// How often the wall clock is looked at, which may jump.
+constexpr std::chrono::seconds kClockLook = 10s;
+constexpr std::chrono::seconds kClockNoise = 60s;
 
 }  // namespace
 
 Schedule::Schedule(Tick tick, const Clock& clock, unsigned threads) : tick_(std::move(tick)), clock_(clock) {
   for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+}
+
+void Schedule::Put(const std::string& domain, Time time) {
+  const auto known = times_.find(domain);
+  if (known != times_.end()) due_.erase({known->second, domain});
+  times_[domain] = time;
+  due_.emplace(time, domain);
 }
 
 void Schedule::Poke(const std::string& domain) {
@@ -23,11 +31,7 @@ void Schedule::Poke(const std::string& domain) {
       poked_.insert(domain);
       return;
     }
-    const auto known = times_.find(domain);
-    if (known != times_.end()) due_.erase({known->second, domain});
-    const Steady now = std::chrono::steady_clock::now();
-    times_[domain] = now;
-    due_.emplace(now, domain);
+    Put(domain, clock_.Now());
   }
   changed_.notify_one();
 }
@@ -47,39 +51,42 @@ void Schedule::Stop() {
   }
 }
 
-bool Schedule::TakeDue(std::string& domain, Steady& until) {
-  const Steady now = std::chrono::steady_clock::now();
-  until = now + kLongest;
-  if (due_.empty()) return false;
-  const auto first = due_.begin();
-  if (first->first > now) {
-    until = first->first;
-    return false;
+void Schedule::NoticeClock(Time now) {
+  if (now + kClockNoise < latest_) {
+    due_.clear();
+    for (auto& [domain, time] : times_) {
+      time = now;
+      due_.emplace(now, domain);
+    }
   }
-  domain = first->second;
-  due_.erase(first);
+  latest_ = now;
+}
+
+std::optional<std::string> Schedule::TakeDue(Time now) {
+  if (due_.empty() || due_.begin()->first > now) return std::nullopt;
+  std::string domain = due_.begin()->second;
+  due_.erase(due_.begin());
   times_.erase(domain);
   running_.insert(domain);
-  return true;
+  return domain;
 }
 
 void Schedule::Work() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    std::string domain;
-    Steady until;
-    if (!TakeDue(domain, until)) {
-      changed_.wait_until(lock, until);
+    const Time now = clock_.Now();
+    NoticeClock(now);
+    const auto domain = TakeDue(now);
+    if (!domain) {
+      const auto wait = due_.empty() ? kClockLook : std::min(due_.begin()->first - now, kClockLook);
+      changed_.wait_for(lock, wait);
       continue;
     }
     lock.unlock();
-    const std::chrono::sys_seconds next = tick_(domain);
-    const auto wait = std::clamp<std::chrono::seconds>(next - clock_.Now(), 0s, kLongest);
+    const Time next = tick_(*domain);
     lock.lock();
-    running_.erase(domain);
-    const Steady time = std::chrono::steady_clock::now() + (poked_.erase(domain) > 0 ? 0s : wait);
-    times_[domain] = time;
-    due_.emplace(time, domain);
+    running_.erase(*domain);
+    Put(*domain, poked_.erase(*domain) > 0 ? clock_.Now() : next);
     changed_.notify_one();
   }
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -34,18 +35,23 @@ class Schedule {
   void Stop();
 
  private:
-  using Steady = std::chrono::steady_clock::time_point;
+  using Time = std::chrono::sys_seconds;
   void Work();
-  // Under mutex_: the domain that is due first and is not being looked at; `until` where none is due yet.
-  bool TakeDue(std::string& domain, Steady& until);
+  // These three: under mutex_.
+  void Put(const std::string& domain, Time time);
+  // Where the clock went back every domain is due: its time is one that may be long in coming.
+  void NoticeClock(Time now);
+  // The domain that is due first; nothing where none is.
+  std::optional<std::string> TakeDue(Time now);
 
   const Tick tick_;
   const Clock& clock_;
   std::mutex mutex_;  // guards everything below
   std::condition_variable changed_;
   bool stopping_ = false;
-  std::set<std::pair<Steady, std::string>> due_;
-  std::map<std::string, Steady> times_;    // the same, by domain
+  Time latest_{};  // that the clock gave
+  std::set<std::pair<Time, std::string>> due_;
+  std::map<std::string, Time> times_;      // the same, by domain
   std::set<std::string> running_, poked_;  // poked_: while it was being looked at
   std::vector<std::thread> threads_;
 };

@@ -92,14 +92,17 @@ void StepMaker::AddRecordEvent(RotationCommit& commit, const KeyLife& before, co
                            Text(StateName(after.key.record)), now_, now_, Text(kByPolicy), ""});
 }
 
-void StepMaker::AddChange(RotationCommit& commit, const Step& step, KeyLife after, KeyState to) {
+Status StepMaker::AddChange(RotationCommit& commit, const Step& step, KeyLife after, Act act) {
   const KeyLife& before = *Find(after.key.selector);
-  after.key.state = to;
+  const auto next = StateAfter(before.key, act);
+  if (!next) return next.error();
+  after.key.state = *next;
   after.key.state_since = now_;
   AddRecordEvent(commit, before, after);
   commit.events.push_back({0, life_.domain, after.key.selector, "key", Text(StateName(before.key.state)),
-                           Text(StateName(to)), step.due, now_, Text(kByPolicy), step.waits_for});
+                           Text(StateName(*next)), step.due, now_, Text(kByPolicy), step.waits_for});
   commit.keys.push_back({std::move(after), before.key.state});
+  return Ok();
 }
 
 Status StepMaker::BeginRotation(const Step& step) {
@@ -182,8 +185,8 @@ Status StepMaker::Publish(const Step& step, const KeyLife& key) {
   if (!done) return done;
   RotationCommit commit;
   commit.domain = life_.domain;
-  AddChange(commit, step, std::move(after), KeyState::kPublished);
-  return parts_.store.CommitRotation(commit);
+  done = AddChange(commit, step, std::move(after), Act::kPublish);
+  return done ? parts_.store.CommitRotation(commit) : done;
 }
 
 Result<Verdict> StepMaker::Look(const KeyLife& key, Expected expected) {
@@ -232,8 +235,8 @@ Status StepMaker::Confirm(const Step& step, const KeyLife& key) {
   after.key.record = RecordState::kVisible;
   RotationCommit commit;
   commit.domain = life_.domain;
-  AddChange(commit, step, std::move(after), KeyState::kReady);
-  return parts_.store.CommitRotation(commit);
+  const Status done = AddChange(commit, step, std::move(after), Act::kConfirm);
+  return done ? parts_.store.CommitRotation(commit) : done;
 }
 
 Status StepMaker::CommitRecord(const KeyLife& before, const KeyLife& after) {
@@ -274,36 +277,42 @@ Status StepMaker::Prove(const KeyLife& key) {
   return Ok();
 }
 
+Status StepMaker::Doubt(const KeyLife& key, const std::string& why) {
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  KeyLife after = key;
+  after.visible_since = {};
+  after.key.record = RecordState::kRumoured;
+  const Status done =
+      AddChange(commit, {Work::kObserve, key.key.selector, KeyState::kPublished, now_, why}, after, Act::kDoubt);
+  return done ? parts_.store.CommitRotation(commit) : done;
+}
+
 Status StepMaker::Activate(const Step& step) {
   RotationCommit commit;
   commit.domain = life_.domain;
   commit.rotation = life_.rotation;
   commit.rotation->emergency = false;
-  const std::string why = life_.rotation.emergency ? "emergency" : "";
+  Step of_key = step;
+  Status done = Ok();
   for (const KeyLife& key : life_.keys) {
-    if (!IsSuccessor(key)) continue;
-    Status proved = Announce({step.work, key.key.selector, step.next, step.due, ""}, StateName(key.key.state));
-    if (proved) proved = Prove(key);
-    if (!proved && proved.error().reason == Reason::kRecordNotVisible) {
-      RotationCommit doubt;
-      doubt.domain = life_.domain;
-      KeyLife after = key;
-      after.visible_since = {};
-      after.key.record = RecordState::kRumoured;
-      AddChange(doubt, {step.work, key.key.selector, KeyState::kPublished, now_, proved.error().message}, after,
-                KeyState::kPublished);
-      const Status done = parts_.store.CommitRotation(doubt);
-      if (!done) return done;
+    of_key.selector = key.key.selector;
+    if (IsSuccessor(key)) {
+      of_key.waits_for = life_.rotation.emergency ? "emergency" : "";
+      done = Announce(of_key, StateName(key.key.state));
+      if (done) done = Prove(key);
+      if (!done && done.error().reason == Reason::kRecordNotVisible) {
+        const Status doubted = Doubt(key, done.error().message);
+        if (!doubted) return doubted;
+      }
+      if (done) done = AddChange(commit, of_key, key, Act::kActivate);
+    } else if (key.key.state == KeyState::kActive) {
+      of_key.waits_for = "its successors sign";
+      done = AddChange(commit, of_key, key, Act::kRetire);
     }
-    if (!proved) return proved;
-    AddChange(commit, {step.work, key.key.selector, KeyState::kActive, step.due, why}, key, KeyState::kActive);
+    if (!done) return done;
   }
-  for (const KeyLife& key : life_.keys) {
-    if (key.key.state != KeyState::kActive) continue;
-    AddChange(commit, {step.work, key.key.selector, KeyState::kRetiring, step.due, "its successors sign"}, key,
-              KeyState::kRetiring);
-  }
-  const Status done = Finish(commit);
+  done = Finish(commit);
   return done ? parts_.publish() : done;
 }
 
@@ -319,8 +328,8 @@ Status StepMaker::Revoke(const Step& step, const KeyLife& key) {
   after.key.record = RecordState::kUnretentive;
   RotationCommit commit;
   commit.domain = life_.domain;
-  AddChange(commit, step, std::move(after), KeyState::kRevoked);
-  return Finish(commit);
+  done = AddChange(commit, step, std::move(after), Act::kRevoke);
+  return done ? Finish(commit) : done;
 }
 
 Status StepMaker::Withdraw(const Step& step, const KeyLife& key) {
@@ -332,8 +341,8 @@ Status StepMaker::Withdraw(const Step& step, const KeyLife& key) {
   after.visible_since = {};
   RotationCommit commit;
   commit.domain = life_.domain;
-  AddChange(commit, step, std::move(after), KeyState::kWithdrawn);
-  return Finish(commit);
+  done = AddChange(commit, step, std::move(after), Act::kWithdraw);
+  return done ? Finish(commit) : done;
 }
 
 Status StepMaker::Destroy(const Step& step, const KeyLife& key) {
@@ -351,8 +360,8 @@ Status StepMaker::Destroy(const Step& step, const KeyLife& key) {
   }
   RotationCommit commit;
   commit.domain = life_.domain;
-  AddChange(commit, noted, key, KeyState::kDestroyed);
-  return Finish(commit);
+  done = AddChange(commit, noted, key, Act::kDestroy);
+  return done ? Finish(commit) : done;
 }
 
 Status StepMaker::Watch(const KeyLife& key) {

@@ -69,8 +69,10 @@ class StepMaker {
   Status RemoveRecord(const store::KeyLife& key);
   // Before a step with an effect outside of the store. What changes who can sign or verify is put on the ledger too.
   Status Announce(const Step& step, std::string_view from);
-  // The key in its next state, and the event of it.
-  void AddChange(store::RotationCommit& commit, const Step& step, store::KeyLife after, snapshot::KeyState to);
+  // `after` as the act makes it, and the event of it; the table of transitions says whether it may.
+  Status AddChange(store::RotationCommit& commit, const Step& step, store::KeyLife after, Act act);
+  // The key may be seen at every server no longer: its wait begins anew.
+  Status Doubt(const store::KeyLife& key, const std::string& why);
   // Commits, and puts on the ledger what was announced there.
   Status Finish(const store::RotationCommit& commit);
   void AddRecordEvent(store::RotationCommit& commit, const store::KeyLife& before, const store::KeyLife& after);

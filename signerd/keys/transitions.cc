@@ -24,6 +24,20 @@ constexpr Transition kTransitions[] = {
     {Act::kDestroy, kWithdrawn, kDestroyed},
 };
 
+const char* Participle(Act act) {
+  switch (act) {
+    case Act::kPublish: return "published";
+    case Act::kConfirm: return "confirmed";
+    case Act::kDoubt: return "doubted";
+    case Act::kActivate: return "activated";
+    case Act::kRetire: return "retired";
+    case Act::kRevoke: return "revoked";
+    case Act::kWithdraw: return "withdrawn";
+    case Act::kDestroy: return "destroyed";
+  }
+  return "";
+}
+
 }  // namespace
 
 std::span<const Transition> Transitions() { return kTransitions; }
@@ -33,6 +47,13 @@ std::optional<snapshot::KeyState> Next(snapshot::KeyState from, Act act) {
     if (row.act == act && row.from == from) return row.to;
   }
   return std::nullopt;
+}
+
+Result<snapshot::KeyState> StateAfter(const snapshot::Key& key, Act act) {
+  if (const auto next = Next(key.state, act)) return *next;
+  return MakeError(Reason::kStateConflict, key.selector + "._domainkey." + key.domain + " is " +
+                                               std::string(StateName(key.state)) + " and cannot be " + Participle(act) +
+                                               (act == Act::kRevoke ? ": retire it first" : ""));
 }
 
 std::string_view StateName(snapshot::KeyState state) {

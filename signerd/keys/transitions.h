@@ -21,6 +21,9 @@ std::span<const Transition> Transitions();
 // The state that `act` brings a key to from `from`; nothing when it is not allowed.
 std::optional<snapshot::KeyState> Next(snapshot::KeyState from, Act act);
 
+// The same for a key: kStateConflict, with a sentence, when it is not allowed.
+Result<snapshot::KeyState> StateAfter(const snapshot::Key& key, Act act);
+
 // "GENERATED", "PUBLISHED", ...
 std::string_view StateName(snapshot::KeyState state);
 // "ABSENT", "RUMOURED", "VISIBLE", "UNRETENTIVE".

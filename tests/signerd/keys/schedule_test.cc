@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <map>
+#include <mutex>
 
 namespace hallmark::keys {
 namespace {
@@ -72,18 +74,44 @@ TEST(Schedule, ASlowDomainHoldsUpNoOther) {
   release.notify_all();
 }
 
-// Wall clocks jump; what was due in a year by the old one is looked at within the hour.
-TEST(Schedule, AFarTimeIsNotWaitedForBlindly) {
-  ManualClock clock{std::chrono::sys_seconds(1'000'000s)};
+// What was due in a day by the old clock is looked at by the new one.
+TEST(Schedule, AClockThatGoesBackHasEveryDomainLookedAt) {
+  ManualClock clock{std::chrono::sys_seconds(10'000'000s)};
+  std::mutex mutex;
+  std::map<std::string, int> looks;
+  const auto count = [&](const std::string& domain) {
+    const std::lock_guard lock(mutex);
+    return looks[domain];
+  };
+  Schedule schedule(
+      [&](const std::string& domain) {
+        const std::lock_guard lock(mutex);
+        ++looks[domain];
+        return clock.Now() + 24h;
+      },
+      clock, 1);
+  schedule.Poke("a");
+  schedule.Poke("b");
+  EXPECT_TRUE(Eventually([&] { return count("a") == 1 && count("b") == 1; }));
+  clock.Set(clock.Now() - 240h);
+  schedule.Poke("c");
+  EXPECT_TRUE(Eventually([&] { return count("a") == 2 && count("b") == 2 && count("c") == 1; }));
+}
+
+// And a jump forward makes due what is then due.
+TEST(Schedule, AClockThatJumpsForwardIsFollowed) {
+  ManualClock clock{std::chrono::sys_seconds(10'000'000s)};
   std::atomic<int> looks{0};
   Schedule schedule(
       [&](const std::string&) {
         ++looks;
-        return clock.Now() - 1h;  // long over: again at once
+        return clock.Now() + 24h;
       },
       clock, 1);
-  schedule.Poke("example.com");
-  EXPECT_TRUE(Eventually([&] { return looks > 3; }));
+  schedule.Poke("a");
+  EXPECT_TRUE(Eventually([&] { return looks == 1; }));
+  clock.Set(clock.Now() + 25h);
+  EXPECT_TRUE(Eventually([&] { return looks == 2; }));
 }
 
 }  // namespace

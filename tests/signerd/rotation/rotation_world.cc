@@ -11,7 +11,6 @@
 
 #include "signerd/dkim/body_hasher.h"
 #include "signerd/dkim/signature.h"
-#include "signerd/keys/rotation_policy.h"
 
 namespace hallmark::test {
 namespace {
@@ -208,7 +207,9 @@ bool RotationWorld::CheckMail() {
   ++instants;
   verified += static_cast<int>(recent.size() * checked_servers.size());
   const std::string answer = verifier_.Check(checked_servers, port, recent);
-  EXPECT_EQ(answer, "ok") << "at " << keys::TimeText(clock.Now()) << "\n" << Describe();
+  EXPECT_EQ(answer, "ok") << "after " << HoursLived() << " h"
+                          << "\n"
+                          << Describe();
   return answer == "ok";
 }
 
@@ -239,8 +240,12 @@ int RotationWorld::Count(snapshot::KeyState state) {
   return count;
 }
 
+std::string RotationWorld::HoursLived() const {
+  return std::to_string(std::chrono::duration_cast<std::chrono::hours>(lived - kStart).count());
+}
+
 std::string RotationWorld::Describe() {
-  std::string text = keys::TimeText(clock.Now()) + "\n";
+  std::string text = "after " + HoursLived() + " h\n";
   const auto view = View();
   for (const auto& key : view.life.keys) {
     text += key.key.selector + " " + std::string(keys::StateName(key.key.state)) + " record " +

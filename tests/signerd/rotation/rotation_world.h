@@ -128,6 +128,7 @@ class RotationWorld {
   // How many keys are in the state.
   int Count(snapshot::KeyState state);
   std::string Describe();
+  std::string HoursLived() const;
   // Starts server `index` (1, 2: secondaries) anew.
   void StartSecondary(std::size_t index);
 

@@ -1,0 +1,220 @@
+#include <algorithm>
+
+#include "signerd/keys/rotator.h"
+
+// What operators ask of a rotation.
+namespace hallmark::keys {
+namespace {
+
+using snapshot::KeyState;
+using std::chrono::sys_seconds;
+using store::Fate;
+using store::KeyLife;
+using store::RotationCommit;
+
+std::string Names(const std::vector<std::string>& selectors) {
+  std::string text;
+  for (const std::string& selector : selectors) text += (text.empty() ? "" : ", ") + selector;
+  return text;
+}
+
+}  // namespace
+
+Status Rotator::Request(const std::string& domain, bool emergency, const std::string& by) {
+  auto held = Hold(domain);
+  if (!held) return held.error();
+  store::RotationRow& row = held->life.rotation;
+  const bool going = SetUnderWay(held->life).has_value() || row.wanted != store::Wanted::kNothing;
+  if (going && !emergency) {
+    return MakeError(Reason::kStateConflict,
+                     "a rotation of " + domain + " is under way: see dkimctl key status " + domain);
+  }
+  if (row.paused) {
+    return MakeError(Reason::kStateConflict,
+                     "the rotation of " + domain + " is paused (" + row.pause_reason + "): resume it first");
+  }
+  RotationCommit commit;
+  commit.domain = domain;
+  if (SetUnderWay(held->life)) {
+    row.emergency = true;
+  } else {
+    row.wanted = emergency ? store::Wanted::kEmergency : store::Wanted::kRotation;
+    row.wanted_by = by;
+    row.wanted_since = parts_.clock.Now();
+  }
+  commit.rotation = row;
+  commit.events.push_back(DomainEvent(domain, emergency ? "EMERGENCY" : "WANTED", by, ""));
+  for (KeyLife& key : held->life.keys) {
+    if (!emergency || key.key.state != KeyState::kActive || key.fate != Fate::kNone) continue;
+    key.fate = Fate::kSuspected;
+    commit.keys.push_back({key, key.key.state});
+  }
+  return parts_.store.CommitRotation(commit);
+}
+
+Result<std::vector<std::string>> Rotator::Suspected(const std::string& domain) {
+  const auto life = parts_.store.GetDomainLife(domain);
+  if (!life) return life.error();
+  std::vector<std::string> selectors;
+  for (const KeyLife& key : life->keys) {
+    const bool matters = key.key.state == KeyState::kActive || key.key.state == KeyState::kRetiring;
+    if (matters && key.fate == Fate::kSuspected) selectors.push_back(key.key.selector);
+  }
+  std::sort(selectors.begin(), selectors.end());
+  return selectors;
+}
+
+Status Rotator::Condemn(const std::string& domain, const std::string& by) {
+  auto held = Hold(domain);
+  if (!held) return held.error();
+  RotationCommit commit;
+  commit.domain = domain;
+  std::vector<std::string> selectors;
+  for (KeyLife& key : held->life.keys) {
+    if (key.fate != Fate::kSuspected) continue;
+    key.fate = Fate::kCompromised;
+    selectors.push_back(key.key.selector);
+    commit.keys.push_back({key, key.key.state});
+  }
+  commit.events.push_back(DomainEvent(domain, "COMPROMISED", by, Names(selectors)));
+  return parts_.store.CommitRotation(commit);
+}
+
+Status Rotator::GiveUpSuccessor(Held& held, RotationCommit& commit) {
+  for (const store::PlannedKey& planned : held.life.planned) {
+    // It may have been made, and its record of it been lost in a crash.
+    const auto described = parts_.signer.Find(planned.token, planned.cka_id);
+    if (!described && described.error().reason != Reason::kKeyMissing) return described.error();
+    if (described) {
+      const Status destroyed = parts_.signer.Destroy(planned.token, planned.cka_id, described->spki);
+      if (!destroyed) return destroyed;
+    }
+    commit.unplan.push_back(planned.selector);
+  }
+  for (KeyLife& key : held.life.keys) {
+    if (!IsSuccessor(key)) continue;
+    key.fate = Fate::kAbandoned;
+    commit.keys.push_back({key, key.key.state});
+  }
+  return Ok();
+}
+
+Status Rotator::ChangePlaces(const Held& held, RotationCommit& commit, const std::string& by) {
+  const auto& keys = held.life.keys;
+  std::int64_t signing = 0;
+  sys_seconds since{};
+  for (const KeyLife& key : keys) {
+    if (key.key.state != KeyState::kActive) continue;
+    signing = std::max(signing, key.set);
+    since = std::max(since, key.key.state_since);
+  }
+  const sys_seconds now = parts_.clock.Now();
+  const auto change = [&](KeyLife key, Act act) -> Status {
+    const auto next = StateAfter(key.key, act);
+    if (!next) return next.error();
+    commit.events.push_back({0, held.life.domain, key.key.selector, "key", std::string(StateName(key.key.state)),
+                             std::string(StateName(*next)), now, now, by, "rolled back"});
+    const KeyState from = std::exchange(key.key.state, *next);
+    key.key.state_since = now;
+    commit.keys.push_back({std::move(key), from});
+    return Ok();
+  };
+  bool any = false;
+  for (const KeyLife& key : keys) {
+    // Those that were replaced when the present ones began to sign, not any older ones.
+    if (signing == 0 || key.key.state != KeyState::kRetiring || key.key.state_since < since) continue;
+    if (key.fate == Fate::kSuspected || key.fate == Fate::kCompromised) {
+      return MakeError(Reason::kStateConflict,
+                       key.key.selector + " is said to be compromised: it is not signed with again");
+    }
+    const auto going =
+        parts_.store.IsPlanned(held.life.domain, key.key.selector, std::string(StateName(KeyState::kRevoked)));
+    if (!going) return going.error();
+    if (*going) return MakeError(Reason::kStateConflict, key.key.selector + " is being revoked");
+    const auto signature = parts_.signer.Sign(std::make_shared<const snapshot::Key>(key.key), dkim::Digest{0x48, 0x6d});
+    if (!signature) return signature.error();
+    const Status changed = change(key, Act::kActivate);
+    if (!changed) return changed;
+    any = true;
+  }
+  if (!any) {
+    return MakeError(
+        Reason::kStateConflict,
+        "there is nothing to roll back: no successor is on its way, and no key that was replaced is RETIRING");
+  }
+  for (const KeyLife& key : keys) {
+    if (key.key.state != KeyState::kActive) continue;
+    const Status changed = change(key, Act::kRetire);
+    if (!changed) return changed;
+  }
+  return Ok();
+}
+
+Status Rotator::RollBack(const std::string& domain, const std::string& by) {
+  auto held = Hold(domain);
+  if (!held) return held.error();
+  RotationCommit commit;
+  commit.domain = domain;
+  commit.rotation = held->life.rotation;
+  const bool pending = SetUnderWay(held->life).has_value();
+  const bool wanted = held->life.rotation.wanted != store::Wanted::kNothing;
+  Status done = Ok();
+  if (pending) done = GiveUpSuccessor(*held, commit);
+  if (!pending && !wanted) done = ChangePlaces(*held, commit, by);
+  if (!done) return done;
+  commit.rotation->wanted = store::Wanted::kNothing;
+  commit.rotation->emergency = false;
+  commit.rotation->paused = true;
+  commit.rotation->pause_reason = "rolled back by " + by;
+  commit.events.push_back(DomainEvent(domain, "ROLLED_BACK", by, ""));
+  done = parts_.store.CommitRotation(commit);
+  if (!done) return done;
+  for (const auto& change : commit.keys) {
+    const Status forgotten = parts_.store.ForgetPlanned(domain, change.after.key.selector);
+    if (!forgotten) return forgotten;
+  }
+  return parts_.publish();
+}
+
+Status Rotator::Pause(const std::string& domain, const std::string& reason, const std::string& by) {
+  auto held = Hold(domain);
+  if (!held) return held.error();
+  RotationCommit commit;
+  commit.domain = domain;
+  commit.rotation = held->life.rotation;
+  commit.rotation->paused = true;
+  commit.rotation->pause_reason = (reason.empty() ? "" : reason + ", ") + std::string("by ") + by;
+  commit.events.push_back(DomainEvent(domain, "PAUSED", by, reason));
+  return parts_.store.CommitRotation(commit);
+}
+
+Status Rotator::Resume(const std::string& domain, const std::string& by) {
+  auto held = Hold(domain);
+  if (!held) return held.error();
+  if (!held->life.rotation.paused) {
+    return MakeError(Reason::kStateConflict, "the rotation of " + domain + " is not paused");
+  }
+  RotationCommit commit;
+  commit.domain = domain;
+  commit.rotation = held->life.rotation;
+  commit.rotation->paused = false;
+  commit.rotation->pause_reason.clear();
+  commit.events.push_back(DomainEvent(domain, "RESUMED", by, ""));
+  return parts_.store.CommitRotation(commit);
+}
+
+Status Rotator::CheckPublished(const std::string& domain, const std::string& selector) {
+  auto held = Hold(domain);
+  if (!held) return held.error();
+  const auto key = std::find_if(held->life.keys.begin(), held->life.keys.end(),
+                                [&](const KeyLife& life) { return life.key.selector == selector; });
+  if (key == held->life.keys.end()) {
+    return MakeError(Reason::kNotFound, "the domain " + domain + " has no key with selector " + selector);
+  }
+  Memory memory = Recall(domain);
+  const Status done = StepMaker(parts_, memory.seen, held->life, held->policy).Prove(*key);
+  Remember(domain, std::move(memory));
+  return done;
+}
+
+}  // namespace hallmark::keys
