@@ -140,19 +140,6 @@ class Observer::Walk {
   Observation observation_;
 };
 
-bool AllHave(const Observation& observation, const std::string& value) {
-  return !observation.servers.empty() &&
-         std::all_of(observation.servers.begin(), observation.servers.end(), [&](const ServerAnswer& answer) {
-           return answer.kind == ServerAnswer::Kind::kRecord && answer.values.size() == 1 && answer.values[0] == value;
-         });
-}
-
-bool AllHaveNone(const Observation& observation) {
-  return !observation.servers.empty() &&
-         std::all_of(observation.servers.begin(), observation.servers.end(),
-                     [](const ServerAnswer& answer) { return answer.kind == ServerAnswer::Kind::kNone; });
-}
-
 Status CheckTrustAnchor(const std::filesystem::path& file) {
   const auto anchors = ReadTrustAnchors(file);
   return anchors ? Ok() : Status(anchors.error());

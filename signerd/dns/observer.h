@@ -56,11 +56,6 @@ struct Observation {
   bool secure = false;  // every zone on the way has a validated chain of trust
 };
 
-// Whether each server has exactly the one record `value`.
-bool AllHave(const Observation& observation, const std::string& value);
-// Whether each server says that there is no record.
-bool AllHaveNone(const Observation& observation);
-
 // Whether the file will do as a trust anchor: kConfigInvalid, kNotFound, kIoFailed. Any thread.
 Status CheckTrustAnchor(const std::filesystem::path& file);
 

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "answers.h"
 #include "firmware/runtime/clock.h"
 #include "knot.h"
 #include "signerd/dns/observer.h"

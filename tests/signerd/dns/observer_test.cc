@@ -8,6 +8,7 @@
 
 #include <thread>
 
+#include "answers.h"
 #include "firmware/runtime/file.h"
 #include "knot.h"
 #include "signerd/dns/exchange.h"

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <thread>
 
+#include "answers.h"
 #include "knot.h"
 #include "signerd/dns/exchange.h"
 #include "signerd/dns/message.h"
