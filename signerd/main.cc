@@ -220,7 +220,6 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   if (!done) log::warn("answers given before this start are not known again: {}", done.error().message);
 
   tokens.Start();
-  for (const auto& [name, domain] : current.Get()->domains) schedule.Poke(name);
   (*ledger)->Start(checkpoint_key);
   auto signing = service::Listener::Start(**signing_transport, {&signing_service}, "hallmark.signing.v1.SigningService",
                                           config.message_octets);
@@ -235,6 +234,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   if (!metrics) return metrics.error();
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");
+  for (const auto& [name, domain] : current.Get()->domains) schedule.Poke(name);
 
   ServeUntilSignal(signals, tokens, **ledger, **signing, **admin);
 

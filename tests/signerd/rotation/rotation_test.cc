@@ -171,6 +171,11 @@ TEST_F(Rotation, AServerThatAnswersServfailDelaysAndStopsNothing) {
   EXPECT_EQ(Signing(), first_);
   EXPECT_THAT(world_.View().trouble, HasSubstr("127.0.1.3")) << world_.Describe();
   EXPECT_THAT(world_.View().trouble, HasSubstr("SERVFAIL"));
+  // What an operator holds is in no trouble.
+  ASSERT_TRUE(world_.rotator->Pause(RotationWorld::kDomain, "", "alice"));
+  world_.Tick();
+  EXPECT_EQ(world_.View().trouble, "");
+  ASSERT_TRUE(world_.rotator->Resume(RotationWorld::kDomain, "alice"));
   world_.StartSecondary(2);
   world_.checked_servers.push_back(RotationWorld::kServers[2]);
   world_.settled_servers.push_back(RotationWorld::kServers[2]);
