@@ -10,7 +10,7 @@
 #include <functional>
 #include <thread>
 
-#include "knot_server.h"
+#include "knot.h"
 
 namespace hallmark::dns {
 namespace {
@@ -50,27 +50,36 @@ std::string Zone() {
 
 class ResolverTest : public testing::Test {
  protected:
-  static void SetUpTestSuite() { server_ = KnotServer::Start(Zone()); }
+  static void SetUpTestSuite() {
+    port_ = Knot::FreePort();
+    server_ = Knot::Start(kServer, port_,
+                          {{.name = "example.test", .records = "@ NS ns.invalid.\n" + Zone()},
+                           {.name = "other.test", .records = "@ NS ns.invalid.\ntarget TXT \"elsewhere\"\n"},
+                           {.name = "broken.test", .primary = "127.0.1.8", .never_loads = true}});
+  }
   static void TearDownTestSuite() { server_.reset(); }
   void SetUp() override { ASSERT_NE(server_, nullptr) << "knotd does not start"; }
 
   Result<std::vector<std::string>> Lookup(const std::string& name) {
     ResolverOptions options;
-    options.nameserver = Nameserver{"127.0.0.1", server_->port()};
+    options.nameserver = Nameserver{kServer, port_};
     auto resolver = Resolver::Create(options);
     if (!resolver) return resolver.error();
     return resolver->LookupTxt(name);
   }
   Result<Answer> Ask(const std::string& name, RecordType type) {
     ResolverOptions options;
-    options.nameserver = Nameserver{"127.0.0.1", server_->port()};
+    options.nameserver = Nameserver{kServer, port_};
     auto resolver = Resolver::Create(options);
     if (!resolver) return resolver.error();
     return resolver->Lookup(name, type);
   }
-  static std::unique_ptr<KnotServer> server_;
+  static constexpr char kServer[] = "127.0.1.1";
+  static std::uint16_t port_;
+  static std::unique_ptr<Knot> server_;
 };
-std::unique_ptr<KnotServer> ResolverTest::server_;
+std::uint16_t ResolverTest::port_ = 0;
+std::unique_ptr<Knot> ResolverTest::server_;
 
 TEST_F(ResolverTest, FindsOneString) {
   EXPECT_THAT(*Lookup("short.example.test"), ElementsAre("v=DKIM1; k=ed25519; p=AA=="));
@@ -133,7 +142,7 @@ TEST_F(ResolverTest, TruncatedAnswerComesOverTcp) {
 
 TEST_F(ResolverTest, OneResolverAsksManyTimes) {
   ResolverOptions options;
-  options.nameserver = Nameserver{"127.0.0.1", server_->port()};
+  options.nameserver = Nameserver{kServer, port_};
   auto resolver = Resolver::Create(options);
   ASSERT_TRUE(resolver);
   for (int i = 0; i < 20; ++i) {
