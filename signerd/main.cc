@@ -12,6 +12,7 @@
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/log.h"
 #include "firmware/runtime/metrics.h"
+#include "firmware/runtime/program.h"
 #include "firmware/runtime/sd_notify.h"
 #include "firmware/runtime/tls13.h"
 #include "signerd/admission/quota.h"
@@ -289,8 +290,7 @@ int Main(int argc, char** argv) {
     return 0;
   }
   log::Init("signerd", config->log_level);
-  const auto tokend = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "tokend";
-  done = Run(*config, tokend);
+  done = Run(*config, CompanionProgram("tokend"));
   if (!done) log::error("cannot start: {}", done.error().message);
   return done ? 0 : 1;
 }

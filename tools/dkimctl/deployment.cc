@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "firmware/runtime/file.h"
+#include "firmware/runtime/program.h"
 #include "firmware/runtime/secret.h"
 #include "tools/dkimctl/certificates.h"
 #include "tools/dkimctl/deployment_config.h"
@@ -157,7 +158,7 @@ Answer<std::string> MakeToken(const DeploymentPlan& plan, const fs::path& root) 
   auto done = WritePin(root / "secrets" / "pin");
   if (done) done = WritePin(root / "secrets" / "so-pin");
   if (!done) return done.error();
-  const fs::path program = ProgramBeside("tokend");
+  const fs::path program = CompanionProgram("tokend");
   const auto result =
       RunProgram(program,
                  {"init-token", "--module", plan.module.string(), "--token-label", plan.token_label, "--pin-source",
@@ -228,8 +229,8 @@ Answer<void> CheckPlan(const DeploymentPlan& plan) {
   if (plan.module.empty())
     return Failed("there is no SoftHSM on this machine; install softhsm2, or name a PKCS#11 module with --module");
   if (!fs::exists(plan.module, error)) return Failed(plan.module.string() + ": no such PKCS#11 module");
-  if (const fs::path tokend = ProgramBeside("tokend"); ::access(tokend.c_str(), X_OK) != 0) {
-    return Failed(tokend.string() + " is missing; dkimctl and tokend belong into one folder");
+  if (const fs::path tokend = CompanionProgram("tokend"); ::access(tokend.c_str(), X_OK) != 0) {
+    return Failed(tokend.string() + " is missing; a trial set-up needs it: install hallmark-signerd");
   }
   return {};
 }

@@ -1,8 +1,8 @@
 #include <cstdlib>
 
+#include "firmware/runtime/program.h"
 #include "tools/dkimctl/command.h"
 #include "tools/dkimctl/deployment.h"
-#include "tools/dkimctl/subprocess.h"
 #include "tools/dkimctl/table.h"
 
 namespace hallmark::ctl {
@@ -32,9 +32,9 @@ std::string ShellQuote(const std::string& text) {
   return quoted + "'";
 }
 
-// How a shell finds a program that stands beside this one.
+// How a shell finds one of our programs.
 std::string CommandFor(const std::string& program) {
-  const std::filesystem::path path = ProgramBeside(program);
+  const std::filesystem::path path = CompanionProgram(program);
   const char* folders = std::getenv("PATH");
   const std::string wanted = ":" + path.parent_path().string() + ":";
   const bool found = folders != nullptr && (":" + std::string(folders) + ":").find(wanted) != std::string::npos;

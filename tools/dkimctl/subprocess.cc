@@ -111,9 +111,4 @@ Answer<ProgramResult> RunProgram(const std::filesystem::path& program, const std
   return result;
 }
 
-std::filesystem::path ProgramBeside(const std::string& name) {
-  std::error_code ignored;
-  return std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path() / name;
-}
-
 }  // namespace hallmark::ctl

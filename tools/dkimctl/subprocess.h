@@ -22,7 +22,4 @@ Answer<ProgramResult> RunProgram(const std::filesystem::path& program, const std
                                  const std::map<std::string, std::string>& environment,
                                  std::chrono::seconds limit = std::chrono::seconds(60));
 
-// A program that stands beside this one's executable.
-std::filesystem::path ProgramBeside(const std::string& name);
-
 }  // namespace hallmark::ctl
