@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+
+#include "tools/milter/tally.h"
+#include "tools/relay-client/relay_client.h"
+
+// What the MTA is told of a message that could not be signed. Pure.
+namespace hallmark::milter {
+
+enum class Choice : std::uint8_t { kTempfail, kAccept, kReject };
+
+// The [on] table.
+struct Choices {
+  Choice unavailable = Choice::kTempfail;
+  Choice refused = Choice::kReject;
+  Choice unconfigured = Choice::kAccept;
+};
+
+Trouble TroubleOf(const relay::Failure& failure);
+Choice Choose(const Choices& choices, Trouble trouble);
+
+// An SMTP reply line with an enhanced code (RFC 3463): "451 4.3.0 ...". What a server of ours said is only passed on
+// where the sender can do something about it. Printable ASCII.
+std::string ReplyText(Choice choice, const relay::Failure& failure);
+
+}  // namespace hallmark::milter

@@ -1,0 +1,114 @@
+#include "tools/milter/connection.h"
+
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+
+#include <memory>
+
+#include "firmware/runtime/log.h"
+
+namespace hallmark::milter {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+// The outcome comes on a thread of the client's and goes on on the connection's.
+asio::awaitable<relay::Outcome> SignMessage(relay::Client& client, relay::Message message) {
+  const auto executor = co_await asio::this_coro::executor;
+  co_return co_await asio::async_initiate<decltype(asio::use_awaitable), void(relay::Outcome)>(
+      [&](auto handler) {
+        const auto shared = std::make_shared<decltype(handler)>(std::move(handler));
+        client.Finish(std::move(message), [executor, shared](relay::Outcome outcome) {
+          asio::post(executor, [shared, outcome = std::move(outcome)]() mutable { (*shared)(std::move(outcome)); });
+        });
+      },
+      asio::use_awaitable);
+}
+
+}  // namespace
+
+Connection::Connection(Socket socket, const Service& service, std::span<char> scratch)
+    : socket_(std::move(socket)), service_(service), scratch_(scratch), session_(service.settings, service.tally) {
+  error_code ignored;
+  socket_.non_blocking(true, ignored);
+}
+
+Connection::~Connection() = default;
+
+asio::awaitable<void> Connection::Serve() {
+  while (co_await TakeFrames()) {
+    if (!out_.empty() && !co_await Write()) break;
+    if (draining_ && !session_.InMessage()) break;
+    if (!co_await Read()) break;
+  }
+  Close();
+}
+
+// What has come whole. False: the connection is over.
+asio::awaitable<bool> Connection::TakeFrames() {
+  for (;;) {
+    const auto frame = decoder_.Next();
+    if (frame && !*frame) co_return true;
+    auto next = frame ? session_.Take(**frame, out_) : Result<Session::Next>(frame.error());
+    if (!next) {
+      service_.tally.protocol_errors.fetch_add(1, std::memory_order_relaxed);
+      log::warn("a connection is closed: the MTA sent {}", next.error().message);
+      co_return false;
+    }
+    if (*next == Session::Next::kClose) co_return false;
+    if (*next == Session::Next::kSign) co_await Sign();
+    if (!socket_.is_open()) co_return false;
+  }
+}
+
+asio::awaitable<void> Connection::Sign() {
+  const auto start = std::chrono::steady_clock::now();
+  signing_ = true;
+  const relay::Outcome outcome = co_await SignMessage(service_.client, session_.TakeMessage());
+  signing_ = false;
+  last_active_ = std::chrono::steady_clock::now();
+  service_.signing_seconds.Observe(std::chrono::duration<double>(last_active_ - start).count());
+  session_.Signed(outcome, out_);
+}
+
+asio::awaitable<bool> Connection::Read() {
+  error_code error;
+  std::size_t count = socket_.read_some(asio::buffer(scratch_.data(), scratch_.size()), error);
+  while (error == asio::error::would_block) {
+    co_await socket_.async_wait(Socket::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    if (!error) count = socket_.read_some(asio::buffer(scratch_.data(), scratch_.size()), error);
+  }
+  if (error) co_return false;
+  last_active_ = std::chrono::steady_clock::now();
+  decoder_.Push({scratch_.data(), count});
+  co_return true;
+}
+
+asio::awaitable<bool> Connection::Write() {
+  error_code error;
+  const std::size_t count = socket_.write_some(asio::buffer(out_), error);
+  if (error == asio::error::would_block || (!error && count < out_.size())) {
+    co_await asio::async_write(socket_, asio::buffer(out_) + count, asio::redirect_error(asio::use_awaitable, error));
+  }
+  out_.clear();
+  last_active_ = std::chrono::steady_clock::now();
+  co_return !error;
+}
+
+void Connection::Drain() {
+  draining_ = true;
+  if (!session_.InMessage()) Close();
+}
+
+void Connection::Close() {
+  error_code ignored;
+  socket_.close(ignored);
+}
+
+}  // namespace hallmark::milter

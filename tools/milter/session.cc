@@ -1,0 +1,264 @@
+#include "tools/milter/session.h"
+
+#include <algorithm>
+#include <array>
+
+#include "firmware/runtime/log.h"
+
+namespace hallmark::milter {
+namespace {
+
+constexpr std::size_t kMostRecipients = 10000;  // as signerd takes
+
+// All that we would rather not be sent, or not answer. HELO and what belongs to it comes where the MTA cannot be told
+// which macros to send with MAIL.
+constexpr std::uint32_t kWanted = step::kNoUnknown | step::kNoData | step::kNoReplyConnect | step::kNoReplyHelo |
+                                  step::kNoReplyRecipient | step::kNoReplyHeader | step::kNoReplyEndOfHeader |
+                                  step::kNoReplyBody | step::kNoReplyData | step::kNoReplyUnknown | step::kLeadingSpace;
+
+struct StageMacros {
+  std::uint32_t stage;
+  std::string_view names;
+};
+constexpr std::array<StageMacros, 3> kMacros{{
+    {stage::kConnect, "j {daemon_name} {daemon_port}"},
+    {stage::kMail, "{auth_authen} {cert_subject} {verify}"},
+    {stage::kEndOfMessage, "i"},
+}};
+
+Error Violation(const std::string& what) { return MakeError(Reason::kInvalidArgument, what); }
+
+std::string_view WithoutBrackets(std::string_view path) {
+  if (path.starts_with('<')) path.remove_prefix(1);
+  if (path.ends_with('>')) path.remove_suffix(1);
+  return path;
+}
+
+std::string_view First(const std::vector<std::string_view>& strings) {
+  return strings.empty() ? std::string_view() : strings.front();
+}
+
+// MTAs hand folds over as bare LF.
+std::string WithCrlf(std::string_view value) {
+  std::string text;
+  text.reserve(value.size() + 16);
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (value[i] == '\n' && (i == 0 || value[i - 1] != '\r')) text += '\r';
+    text += value[i];
+  }
+  return text;
+}
+
+std::string WithBareLf(std::string_view value) {
+  std::string text(value);
+  std::erase(text, '\r');
+  return text;
+}
+
+}  // namespace
+
+Session::Session(const SessionSettings& settings, Tally& tally) : settings_(settings), tally_(tally) {}
+
+Session::~Session() {
+  if (InMessage()) tally_.Count(Verdict::kAborted);
+}
+
+Result<Session::Next> Session::Take(const Frame& frame, std::string& out) {
+  const auto command = static_cast<Command>(frame.command);
+  if (state_ == State::kStart && command != Command::kNegotiate && command != Command::kQuit) {
+    return Violation("a command before the option negotiation");
+  }
+  if (state_ == State::kSigning) return Violation("a command before the end of the message was answered");
+  switch (command) {
+    case Command::kNegotiate:
+      if (const Status status = Negotiate(frame.data, out); !status) return status.error();
+      break;
+    case Command::kMacro: macros_.Take(frame.data); break;
+    case Command::kConnect: Connect(frame.data, out); break;
+    case Command::kHelo: AnswerUnless(step::kNoReplyHelo, out); break;
+    case Command::kUnknown: AnswerUnless(step::kNoReplyUnknown, out); break;
+    case Command::kMail: Mail(frame.data, out); break;
+    case Command::kAbort: EndMessage(State::kBetween); break;
+    case Command::kQuitNewConnection:
+      EndMessage(State::kBetween);
+      macros_.EndConnection();
+      peer_ = {};
+      break;
+    case Command::kQuit: EndMessage(State::kBetween); return Next::kClose;
+    default:
+      if (const Status status = InEnvelope(command, frame.data, out); !status) return status.error();
+  }
+  return state_ == State::kSigning ? Next::kSign : Next::kRead;
+}
+
+Status Session::Negotiate(std::string_view data, std::string& out) {
+  if (data.size() < 12) return Violation("an option negotiation of " + std::to_string(data.size()) + " octets");
+  const std::uint32_t version = ReadU32(data), actions = ReadU32(data.substr(4)), steps = ReadU32(data.substr(8));
+  if (version < kLeastVersion) return Violation("version " + std::to_string(version) + " of the milter protocol");
+  if ((actions & action::kAddHeader) == 0) return Violation("an MTA that lets no milter add header fields");
+
+  const bool lists = (actions & action::kSymbolList) != 0;
+  steps_ = steps & (kWanted | (lists ? step::kNoHelo : 0));
+  std::string answer;
+  AppendU32(answer, std::min(version, kVersion));
+  AppendU32(answer, action::kAddHeader | (lists ? action::kSymbolList : 0));
+  AppendU32(answer, steps_);
+  for (const StageMacros& macros : kMacros) {
+    if (!lists) break;
+    AppendU32(answer, macros.stage);
+    answer.append(macros.names) += '\0';
+  }
+  AppendReply(out, static_cast<Reply>(Command::kNegotiate), answer);
+  EndMessage(State::kBetween);
+  return Ok();
+}
+
+// Host name, NUL, family, port (16 bits), address, NUL.
+void Session::Connect(std::string_view data, std::string& out) {
+  EndMessage(State::kBetween);
+  peer_ = {};
+  const std::size_t name_end = data.find('\0');
+  const std::string_view rest = name_end == std::string_view::npos ? std::string_view() : data.substr(name_end + 1);
+  const char family = rest.empty() ? 'U' : rest.front();
+  peer_.local = family == 'L';
+  if ((family == '4' || family == '6') && rest.size() > 3) {
+    std::string address(First(SplitStrings(rest.substr(3))));
+    if (address.starts_with("IPv6:")) address.erase(0, 5);  // as Sendmail and Postfix write it
+    boost::system::error_code error;
+    const auto parsed = boost::asio::ip::make_address(address, error);
+    if (!error) peer_.address = parsed;
+  }
+  AnswerUnless(step::kNoReplyConnect, out);
+}
+
+void Session::Mail(std::string_view data, std::string& out) {
+  if (InMessage()) tally_.Count(Verdict::kAborted);
+  message_.reset();
+  if (!IsOutbound(settings_.outbound, peer_, macros_)) {
+    tally_.Count(Verdict::kLeftAlone);
+    AppendReply(out, Reply::kAccept);
+    EndMessage(State::kLeftAlone);
+    return;
+  }
+  relay::MessageOptions options;
+  options.envelope_sender = WithoutBrackets(First(SplitStrings(data)));
+  options.partner = FindPartner(settings_.partners, macros_);
+  message_.emplace(settings_.signerd, std::move(options));
+  state_ = State::kEnvelope;
+  AppendReply(out, Reply::kContinue);
+}
+
+// What only makes sense within a message. One that is left alone was accepted at MAIL; an MTA that still goes on is
+// told so again.
+Status Session::InEnvelope(Command command, std::string_view data, std::string& out) {
+  std::uint32_t no_reply = 0;
+  switch (command) {
+    case Command::kRecipient: no_reply = step::kNoReplyRecipient; break;
+    case Command::kData: no_reply = step::kNoReplyData; break;
+    case Command::kHeader: no_reply = step::kNoReplyHeader; break;
+    case Command::kEndOfHeader: no_reply = step::kNoReplyEndOfHeader; break;
+    case Command::kBody: no_reply = step::kNoReplyBody; break;
+    case Command::kEndOfMessage: break;
+    default: return Violation("a command that is not of the protocol");
+  }
+  if (state_ == State::kLeftAlone) {
+    if ((steps_ & no_reply) == 0) AppendReply(out, Reply::kAccept);
+    return Ok();
+  }
+  if (!message_) return Violation("a part of a message before its MAIL");
+  if (state_ == State::kBody && command != Command::kBody && command != Command::kEndOfMessage) {
+    return Violation("a header field, or a recipient, within a body");
+  }
+
+  if (command == Command::kRecipient) Recipient(data);
+  if (command == Command::kHeader) Header(data);
+  if (command == Command::kEndOfHeader) BeginBody();
+  if (command == Command::kBody || command == Command::kEndOfMessage) {
+    if (state_ == State::kEnvelope) BeginBody();
+    message_->Feed(data);
+  }
+  if (command == Command::kEndOfMessage) {
+    queue_id_ = macros_.Get("i");
+    state_ = State::kSigning;
+  } else {
+    AnswerUnless(no_reply, out);
+  }
+  return Ok();
+}
+
+void Session::Recipient(std::string_view data) {
+  auto& recipients = message_->options().envelope_recipients;
+  if (recipients.size() < kMostRecipients) recipients.emplace_back(WithoutBrackets(First(SplitStrings(data))));
+}
+
+// Without kLeadingSpace the MTA has taken the white space after the colon away: then one space is what it most probably
+// was.
+void Session::Header(std::string_view data) {
+  const auto strings = SplitStrings(data);
+  std::string field(First(strings));
+  field += (steps_ & step::kLeadingSpace) != 0 ? ":" : ": ";
+  if (strings.size() > 1) field += WithCrlf(strings[1]);
+  message_->Feed(field += "\r\n");
+}
+
+void Session::BeginBody() {
+  message_->Feed("\r\n");
+  state_ = State::kBody;
+}
+
+void Session::EndMessage(State next) {
+  if (InMessage()) tally_.Count(Verdict::kAborted);
+  message_.reset();
+  macros_.EndMessage();
+  state_ = next;
+}
+
+void Session::AnswerUnless(std::uint32_t no_reply, std::string& out) const {
+  if ((steps_ & no_reply) == 0) AppendReply(out, Reply::kContinue);
+}
+
+relay::Message Session::TakeMessage() {
+  relay::Message message = std::move(*message_);
+  message_.reset();
+  return message;
+}
+
+void Session::Signed(const relay::Outcome& outcome, std::string& out) {
+  state_ = State::kBetween;
+  macros_.EndMessage();
+  if (outcome) {
+    // Each goes above the one before it, so the first of the answer ends up on top.
+    for (auto signature = outcome.signatures.rbegin(); signature != outcome.signatures.rend(); ++signature) {
+      std::string_view field = signature->header_field;
+      const std::size_t colon = field.find(':');
+      std::string_view value = field.substr(std::min(colon + 1, field.size()));
+      while (value.ends_with('\n') || value.ends_with('\r')) value.remove_suffix(1);
+      if ((steps_ & step::kLeadingSpace) == 0 && value.starts_with(' ')) value.remove_prefix(1);
+      AppendInsertAtTop(out, field.substr(0, colon), WithBareLf(value));
+    }
+    log::debug("{}: signed for {}, {} signatures", queue_id_, outcome.signing_domain, outcome.signatures.size());
+    tally_.Count(Verdict::kSigned);
+    AppendReply(out, Reply::kContinue);
+    return;
+  }
+
+  const relay::Failure& failure = *outcome.failure;
+  const Trouble trouble = TroubleOf(failure);
+  const Choice choice = Choose(settings_.on, trouble);
+  tally_.Count(trouble);
+  constexpr std::array<std::string_view, 3> kDone{"deferred", "passed unsigned", "rejected"};
+  const auto level = trouble == Trouble::kUnavailable ? spdlog::level::warn : spdlog::level::info;
+  spdlog::log(level, "{}: not signed, {}: {}: {}", queue_id_, kDone[static_cast<std::size_t>(choice)], failure.reason,
+              failure.message);
+  switch (choice) {
+    case Choice::kAccept:
+      tally_.Count(Verdict::kUnsigned);
+      AppendReply(out, Reply::kContinue);
+      return;
+    case Choice::kTempfail: tally_.Count(Verdict::kTempfailed); break;
+    case Choice::kReject: tally_.Count(Verdict::kRejected); break;
+  }
+  AppendReplyCode(out, ReplyText(choice, failure));
+}
+
+}  // namespace hallmark::milter
