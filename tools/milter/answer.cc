@@ -1,18 +1,9 @@
 #include "tools/milter/answer.h"
 
-#include <string_view>
-
 namespace hallmark::milter {
 namespace {
 
 constexpr std::size_t kMostText = 300;  // an SMTP reply line has 512 octets (RFC 5321 section 4.5.3.1.5)
-
-// MTAs take '%' for a format.
-std::string Printable(std::string_view text) {
-  std::string printable;
-  for (const char c : text.substr(0, kMostText)) printable += c >= ' ' && c <= '~' && c != '%' ? c : '?';
-  return printable;
-}
 
 bool IsAboutTheMessage(std::string_view reason) {
   return reason.starts_with("HEADER_") || reason.starts_with("FROM_") || reason.starts_with("FIELD_") ||
@@ -20,6 +11,12 @@ bool IsAboutTheMessage(std::string_view reason) {
 }
 
 }  // namespace
+
+std::string Printable(std::string_view text) {
+  std::string printable;
+  for (const char c : text.substr(0, kMostText)) printable += c >= ' ' && c <= '~' && c != '%' ? c : '?';
+  return printable;
+}
 
 Trouble TroubleOf(const relay::Failure& failure) {
   switch (failure.kind) {

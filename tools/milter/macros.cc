@@ -17,6 +17,9 @@ std::string_view WithoutBraces(std::string_view name) {
 void Macros::Take(std::string_view data) {
   if (data.empty()) return;
   const auto command = static_cast<Command>(data.front());
+  // Nothing is left of what went before, though the MTA may have given it up without a word.
+  if (command == Command::kConnect) EndConnection();
+  if (command == Command::kMail) EndMessage();
   const bool connection = command == Command::kConnect || command == Command::kHelo;
   Values& values = connection ? connection_ : message_;
   const auto strings = SplitStrings(data.substr(1));

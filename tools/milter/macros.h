@@ -11,6 +11,7 @@ namespace hallmark::milter {
 class Macros {
  public:
   // The data of a macro packet: the command that they belong to, then names and values. What is not whole is left out.
+  // Those of CONNECT begin a connection, those of MAIL a message.
   void Take(std::string_view data);
   // Empty where it is not defined; MTAs define nothing as empty.
   std::string_view Get(std::string_view name) const;

@@ -79,11 +79,7 @@ Result<Session::Next> Session::Take(const Frame& frame, std::string& out) {
     case Command::kUnknown: AnswerUnless(step::kNoReplyUnknown, out); break;
     case Command::kMail: Mail(frame.data, out); break;
     case Command::kAbort: EndMessage(State::kBetween); break;
-    case Command::kQuitNewConnection:
-      EndMessage(State::kBetween);
-      macros_.EndConnection();
-      peer_ = {};
-      break;
+    case Command::kQuitNewConnection: EndConnection(); break;
     case Command::kQuit: EndMessage(State::kBetween); return Next::kClose;
     default:
       if (const Status status = InEnvelope(command, frame.data, out); !status) return status.error();
@@ -109,7 +105,7 @@ Status Session::Negotiate(std::string_view data, std::string& out) {
     answer.append(macros.names) += '\0';
   }
   AppendReply(out, static_cast<Reply>(Command::kNegotiate), answer);
-  EndMessage(State::kBetween);
+  EndConnection();
   return Ok();
 }
 
@@ -132,8 +128,7 @@ void Session::Connect(std::string_view data, std::string& out) {
 }
 
 void Session::Mail(std::string_view data, std::string& out) {
-  if (InMessage()) tally_.Count(Verdict::kAborted);
-  message_.reset();
+  DropMessage();
   if (!IsOutbound(settings_.outbound, peer_, macros_)) {
     tally_.Count(Verdict::kLeftAlone);
     AppendReply(out, Reply::kAccept);
@@ -178,7 +173,7 @@ Status Session::InEnvelope(Command command, std::string_view data, std::string& 
     message_->Feed(data);
   }
   if (command == Command::kEndOfMessage) {
-    queue_id_ = macros_.Get("i");
+    queue_id_ = Printable(macros_.Get("i"));
     state_ = State::kSigning;
   } else {
     AnswerUnless(no_reply, out);
@@ -206,11 +201,21 @@ void Session::BeginBody() {
   state_ = State::kBody;
 }
 
-void Session::EndMessage(State next) {
+void Session::DropMessage() {
   if (InMessage()) tally_.Count(Verdict::kAborted);
   message_.reset();
+}
+
+void Session::EndMessage(State next) {
+  DropMessage();
   macros_.EndMessage();
   state_ = next;
+}
+
+void Session::EndConnection() {
+  EndMessage(State::kBetween);
+  macros_.EndConnection();
+  peer_ = {};
 }
 
 void Session::AnswerUnless(std::uint32_t no_reply, std::string& out) const {
@@ -249,7 +254,7 @@ void Session::Signed(const relay::Outcome& outcome, std::string& out) {
   constexpr std::array<std::string_view, 3> kDone{"deferred", "passed unsigned", "rejected"};
   const auto level = trouble == Trouble::kUnavailable ? spdlog::level::warn : spdlog::level::info;
   spdlog::log(level, "{}: not signed, {}: {}: {}", queue_id_, kDone[static_cast<std::size_t>(choice)], failure.reason,
-              failure.message);
+              Printable(failure.message));
   switch (choice) {
     case Choice::kAccept:
       tally_.Count(Verdict::kUnsigned);

@@ -58,7 +58,9 @@ class Session {
   void Recipient(std::string_view data);
   void Header(std::string_view data);
   void BeginBody();
+  void DropMessage();
   void EndMessage(State next);
+  void EndConnection();
   void AnswerUnless(std::uint32_t no_reply, std::string& out) const;
 
   const SessionSettings& settings_;
