@@ -180,6 +180,7 @@ Answer<void> WriteConfigs(const DeploymentPlan& plan, const fs::path& root) {
   if (error) return Failed((root / "state").string() + ": cannot make the folder: " + error.message());
   if (auto done = WriteFile(root / "hallmark.toml", DaemonConfig(plan), kPublicMode); !done) return done;
   if (auto done = WriteFile(root / "policy.toml", PolicyConfig(), kPublicMode); !done) return done;
+  if (auto done = WriteFile(root / "milter.toml", MilterConfig(plan), kPublicMode); !done) return done;
   return WriteFile(root / "dkimctl.toml", ClientConfigText(plan), kPublicMode);
 }
 

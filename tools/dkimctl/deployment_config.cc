@@ -153,6 +153,18 @@ std::string ClientConfigText(const DeploymentPlan& plan) {
          Client("signing", plan.signing_listen, "relay1");
 }
 
+std::string MilterConfig(const DeploymentPlan& plan) {
+  return "# Read by dkim-milter, for Postfix and Sendmail. Relative paths are relative to this "
+         "file.\n\n[milter]\nlisten = "
+         "[\"inet:127.0.0.1:8891\"]  # the same string goes into main.cf: smtpd_milters and "
+         "non_smtpd_milters\n\n[signerd]\nservers = [" +
+         Quote(Reach(plan.signing_listen)) +
+         "]\nserver_name = \"localhost\"  # what the servers' certificates must say\nca = "
+         "\"tls/server-ca.pem\"\ncertificate "
+         "= \"tls/relay1.pem\"\nprivate_key = \"tls/relay1.key\"\n\n[outbound]  # what is signed; all else is left "
+         "alone\nauthenticated = true\nnetworks = [\"127.0.0.0/8\", \"::1/128\"]\n";
+}
+
 std::string SoftHsmConfig(const std::filesystem::path& root) {
   return "directories.tokendir = " + (root / "softhsm" / "tokens").string() +
          "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n";

@@ -11,6 +11,7 @@ namespace hallmark::ctl {
 std::string DaemonConfig(const DeploymentPlan& plan);      // hallmark.toml
 std::string PolicyConfig();                                // policy.toml: relay1 may speak for "own", which may do all
 std::string ClientConfigText(const DeploymentPlan& plan);  // dkimctl.toml
+std::string MilterConfig(const DeploymentPlan& plan);      // milter.toml
 // softhsm2.conf for a set-up that stands in `root`.
 std::string SoftHsmConfig(const std::filesystem::path& root);
 

@@ -17,6 +17,7 @@ struct Options {
 constexpr std::pair<const char*, const char*> kParts[] = {
     {"hallmark.toml", "what signerd reads"},
     {"dkimctl.toml", "where dkimctl finds signerd"},
+    {"milter.toml", "what dkim-milter reads, for Postfix and Sendmail"},
     {"policy.toml", "who may sign what, for the first start"},
     {"secrets/", "PINs of the token, private keys of the CAs, TOTP secrets"},
     {"softhsm/", "the token itself, in place of a real one"},

@@ -42,28 +42,34 @@ Connection::Connection(Socket socket, const Service& service, std::span<char> sc
 Connection::~Connection() = default;
 
 asio::awaitable<void> Connection::Serve() {
-  while (co_await TakeFrames()) {
-    if (!out_.empty() && !co_await Write()) break;
+  for (;;) {
+    const Session::Next next = TakeFrames();
+    if (next == Session::Next::kClose) break;
+    if (next == Session::Next::kSign) {
+      co_await Sign();
+      if (!socket_.is_open()) break;
+      continue;
+    }
+    if (!out_.empty()) co_await Write();
     if (draining_ && !session_.InMessage()) break;
-    if (!co_await Read()) break;
+    if (socket_.is_open()) co_await Read();
+    if (!socket_.is_open()) break;
   }
   Close();
 }
 
-// What has come whole. False: the connection is over.
-asio::awaitable<bool> Connection::TakeFrames() {
+// What has come whole, up to the end of a message.
+Session::Next Connection::TakeFrames() {
   for (;;) {
     const auto frame = decoder_.Next();
-    if (frame && !*frame) co_return true;
-    auto next = frame ? session_.Take(**frame, out_) : Result<Session::Next>(frame.error());
+    if (frame && !*frame) return Session::Next::kRead;
+    const auto next = frame ? session_.Take(**frame, out_) : Result<Session::Next>(frame.error());
     if (!next) {
       service_.tally.protocol_errors.fetch_add(1, std::memory_order_relaxed);
       log::warn("a connection is closed: the MTA sent {}", next.error().message);
-      co_return false;
+      return Session::Next::kClose;
     }
-    if (*next == Session::Next::kClose) co_return false;
-    if (*next == Session::Next::kSign) co_await Sign();
-    if (!socket_.is_open()) co_return false;
+    if (*next != Session::Next::kRead) return *next;
   }
 }
 
@@ -77,20 +83,22 @@ asio::awaitable<void> Connection::Sign() {
   session_.Signed(outcome, out_);
 }
 
-asio::awaitable<bool> Connection::Read() {
+asio::awaitable<void> Connection::Read() {
   error_code error;
   std::size_t count = socket_.read_some(asio::buffer(scratch_.data(), scratch_.size()), error);
   while (error == asio::error::would_block) {
     co_await socket_.async_wait(Socket::wait_read, asio::redirect_error(asio::use_awaitable, error));
     if (!error) count = socket_.read_some(asio::buffer(scratch_.data(), scratch_.size()), error);
   }
-  if (error) co_return false;
+  if (error) {
+    Close();
+    co_return;
+  }
   last_active_ = std::chrono::steady_clock::now();
   decoder_.Push({scratch_.data(), count});
-  co_return true;
 }
 
-asio::awaitable<bool> Connection::Write() {
+asio::awaitable<void> Connection::Write() {
   error_code error;
   const std::size_t count = socket_.write_some(asio::buffer(out_), error);
   if (error == asio::error::would_block || (!error && count < out_.size())) {
@@ -98,7 +106,7 @@ asio::awaitable<bool> Connection::Write() {
   }
   out_.clear();
   last_active_ = std::chrono::steady_clock::now();
-  co_return !error;
+  if (error) Close();
 }
 
 void Connection::Drain() {

@@ -45,10 +45,11 @@ class Connection {
   Time last_active() const { return signing_ ? std::chrono::steady_clock::now() : last_active_; }
 
  private:
-  boost::asio::awaitable<bool> Read();
-  boost::asio::awaitable<bool> Write();
+  Session::Next TakeFrames();
+  // Each closes the connection where it cannot go on.
+  boost::asio::awaitable<void> Read();
+  boost::asio::awaitable<void> Write();
   boost::asio::awaitable<void> Sign();
-  boost::asio::awaitable<bool> TakeFrames();
 
   Socket socket_;
   const Service& service_;

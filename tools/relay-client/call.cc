@@ -1,0 +1,145 @@
+#include "tools/relay-client/call.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "tools/relay-client/failure.h"
+
+namespace hallmark::relay {
+namespace {
+
+using std::chrono::milliseconds;
+
+// How long no server may be ready before the message is given back: a restart of signerd takes a second or two.
+constexpr milliseconds kPatience{3000};
+constexpr milliseconds kLongestPoll{100};
+// Where a server did not say when to come back.
+constexpr milliseconds kRoundPause{200};
+
+}  // namespace
+
+Call::Call(Endpoints& endpoints, milliseconds timeout, Done done)
+    : endpoints_(endpoints), deadline_(Clock::now() + timeout), done_(std::move(done)) {}
+
+void Call::Start(Endpoints& endpoints, milliseconds timeout, MessageReader::Content content, MessageOptions options,
+                 Done done) {
+  std::unique_ptr<Call> owner(new Call(endpoints, timeout, std::move(done)));
+  Call& call = *owner;
+  call.self_ = std::move(owner);
+  if (content.failure) {
+    call.last_failure_ = std::move(content.failure);
+    call.alarm_ = std::make_unique<grpc::Alarm>();
+    call.alarm_->Set(std::chrono::system_clock::now(), [&call](bool) { call.Fail(*call.last_failure_); });
+    return;
+  }
+  call.request_ = MakeRequest(std::move(content), std::move(options));
+  call.Continue();
+}
+
+milliseconds Call::Remaining() const { return std::chrono::ceil<milliseconds>(deadline_ - Clock::now()); }
+
+void Call::Continue() {
+  if (Remaining() <= milliseconds::zero()) {
+    Fail(last_failure_.value_or(Failure{FailureKind::kUnavailable, "TIMEOUT", "no server answered in time", {}}));
+    return;
+  }
+  set_ = endpoints_.Now();
+  tried_.resize(set_->size());
+  const std::size_t index = set_->Next(GRPC_CHANNEL_READY, tried_);
+  if (index < set_->size()) {
+    alone_since_.reset();
+    Send(index);
+  } else if (std::find(tried_.begin(), tried_.end(), true) == tried_.end()) {
+    WaitForServer();
+  } else if (const milliseconds pause = round_pause_.value_or(kRoundPause); pause >= Remaining()) {
+    Fail(*last_failure_);
+  } else {
+    tried_.assign(tried_.size(), false);
+    round_pause_.reset();
+    Pause(pause);
+  }
+}
+
+void Call::WaitForServer() {
+  const auto now = Clock::now();
+  if (!alone_since_) alone_since_ = now;
+  if (now - *alone_since_ < kPatience) {
+    Pause(std::min(poll_, Remaining()));
+    poll_ = std::min(2 * poll_, kLongestPoll);
+    return;
+  }
+  // A call on a channel that failed ends at once, and says what is wrong there.
+  last_chance_ = true;
+  const std::size_t index = set_->Next(GRPC_CHANNEL_TRANSIENT_FAILURE, tried_);
+  if (index < set_->size()) {
+    Send(index);
+  } else {
+    Fail({FailureKind::kUnavailable, "UNREACHABLE", "signerd at " + (*set_)[0].server() + ": no connection", {}});
+  }
+}
+
+void Call::Send(std::size_t index) {
+  index_ = index;
+  response_.Clear();
+  context_ = std::make_unique<grpc::ClientContext>();
+  context_->set_deadline(std::chrono::system_clock::now() + Remaining());
+  auto& stub = (*set_)[index].stub();
+  const auto take = [this](const grpc::Status& status) { Take(status); };
+  if (const auto* digest = std::get_if<signing::v1::SignDigestRequest>(&request_)) {
+    stub.async()->SignDigest(context_.get(), digest, &response_, take);
+  } else if (const auto* whole = std::get_if<signing::v1::SignRequest>(&request_)) {
+    stub.async()->Sign(context_.get(), whole, &response_, take);
+  } else {
+    writer_ = std::make_unique<ChunkWriter>(std::get<LargeMessage>(request_), take);
+    writer_->Start(stub, *context_, response_);
+  }
+}
+
+void Call::Take(const grpc::Status& status) {
+  if (status.ok()) {
+    End(SignedOutcome());
+    return;
+  }
+  Failure failure = ToFailure(status, (*set_)[index_].server());
+  if (status.error_code() != grpc::StatusCode::UNAVAILABLE || last_chance_) {
+    Fail(std::move(failure));
+    return;
+  }
+  if (failure.retry_after) round_pause_ = std::min(*failure.retry_after, round_pause_.value_or(*failure.retry_after));
+  last_failure_ = std::move(failure);
+  tried_[index_] = true;
+  Continue();
+}
+
+void Call::Pause(milliseconds pause) {
+  alarm_ = std::make_unique<grpc::Alarm>();
+  alarm_->Set(std::chrono::system_clock::now() + pause, [this](bool) { Continue(); });
+}
+
+Outcome Call::SignedOutcome() {
+  Outcome outcome;
+  outcome.signing_domain = std::move(*response_.mutable_signing_domain());
+  for (auto& signature : *response_.mutable_signatures()) {
+    const bool rsa = signature.algorithm() == signing::v1::ALGORITHM_RSA_SHA256;
+    outcome.signatures.push_back({std::move(*signature.mutable_header_field()),
+                                  std::move(*signature.mutable_selector()), rsa ? "rsa-sha256" : "ed25519-sha256"});
+  }
+  for (auto& warning : *response_.mutable_warnings()) {
+    outcome.warnings.push_back({std::move(*warning.mutable_code()), std::move(*warning.mutable_message())});
+  }
+  return outcome;
+}
+
+void Call::Fail(Failure failure) {
+  Outcome outcome;
+  outcome.failure = std::move(failure);
+  End(std::move(outcome));
+}
+
+void Call::End(Outcome outcome) {
+  const Done done = std::move(done_);
+  self_.reset();  // the end of this object: whoever waits for `done` may end the process
+  done(std::move(outcome));
+}
+
+}  // namespace hallmark::relay

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "tools/relay-client/chunk_writer.h"
+#include "tools/relay-client/endpoints.h"
+#include "tools/relay-client/request.h"
+
+namespace hallmark::relay {
+
+// One message being signed: asks the next server that is ready, and another one, or the same after a pause, where the
+// answer is UNAVAILABLE; always with the same request_id, so that it is signed once. When no server is ready it waits
+// for one, but not for the whole of its time. Owns itself until `done` has returned; never blocks, and only one thread
+// is in it at a time.
+class Call {
+ public:
+  using Done = std::function<void(Outcome)>;
+  // `endpoints` outlives the call. `done` is called on a thread of gRPC, never from within Start.
+  static void Start(Endpoints& endpoints, std::chrono::milliseconds timeout, MessageReader::Content content,
+                    MessageOptions options, Done done);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Call(Endpoints& endpoints, std::chrono::milliseconds timeout, Done done);
+  void Continue();
+  void Send(std::size_t index);
+  void Take(const grpc::Status& status);
+  void WaitForServer();
+  void Pause(std::chrono::milliseconds pause);
+  void Fail(Failure failure);
+  void End(Outcome outcome);
+  Outcome SignedOutcome();
+  std::chrono::milliseconds Remaining() const;
+
+  Endpoints& endpoints_;
+  const Clock::time_point deadline_;
+  Done done_;
+  Request request_;
+  std::unique_ptr<Call> self_;
+
+  // Of the attempt under way.
+  std::shared_ptr<EndpointSet> set_;
+  std::size_t index_ = 0;
+  std::unique_ptr<grpc::ClientContext> context_;
+  std::unique_ptr<ChunkWriter> writer_;
+  signing::v1::SignResponse response_;
+  std::unique_ptr<grpc::Alarm> alarm_;  // one for each pause: its callback must not be replaced from within
+
+  std::vector<bool> tried_;                               // in this round, by index
+  std::optional<std::chrono::milliseconds> round_pause_;  // the shortest that a server of this round asked for
+  std::optional<Failure> last_failure_;
+  std::optional<Clock::time_point> alone_since_;  // since when no server is ready
+  bool last_chance_ = false;
+  std::chrono::milliseconds poll_{5};
+};
+
+}  // namespace hallmark::relay

@@ -1,0 +1,69 @@
+#include <condition_variable>
+#include <future>
+#include <mutex>
+#include <utility>
+
+#include "tools/relay-client/call.h"
+#include "tools/relay-client/endpoints.h"
+#include "tools/relay-client/message_parts.h"
+
+namespace hallmark::relay {
+
+struct Client::Parts {
+  Settings settings;
+  std::unique_ptr<Endpoints> endpoints;
+  std::mutex mutex;  // guards what follows
+  std::condition_variable idle;
+  std::size_t under_way = 0;
+};
+
+Client::Connection Client::Connect(const Settings& settings) {
+  auto endpoints = Endpoints::Open(settings);
+  if (!endpoints) {
+    return {nullptr, Failure{FailureKind::kUnavailable, "INVALID_SETTINGS", endpoints.error().message, {}}};
+  }
+  auto parts = std::make_unique<Parts>();
+  parts->settings = settings;
+  parts->endpoints = std::move(*endpoints);
+  return {std::unique_ptr<Client>(new Client(std::move(parts))), {}};
+}
+
+Client::Client(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Client::~Client() {
+  std::unique_lock lock(parts_->mutex);
+  parts_->idle.wait(lock, [this] { return parts_->under_way == 0; });
+}
+
+Message Client::Open(MessageOptions options) const { return {parts_->settings, std::move(options)}; }
+
+Outcome Client::Finish(Message message) {
+  std::promise<Outcome> promise;
+  auto outcome = promise.get_future();
+  Finish(std::move(message), [&promise](Outcome made) { promise.set_value(std::move(made)); });
+  return outcome.get();
+}
+
+void Client::Finish(Message message, std::function<void(Outcome)> done) {
+  {
+    const std::lock_guard lock(parts_->mutex);
+    ++parts_->under_way;
+  }
+  Call::Start(*parts_->endpoints, parts_->settings.timeout, std::move(message.parts_->reader).Finish(),
+              std::move(message.parts_->options), [parts = parts_.get(), done = std::move(done)](Outcome outcome) {
+                done(std::move(outcome));
+                const std::lock_guard lock(parts->mutex);
+                if (--parts->under_way == 0) parts->idle.notify_all();
+              });
+}
+
+std::vector<ServerHealth> Client::Health() {
+  const auto set = parts_->endpoints->Now();
+  std::vector<ServerHealth> health;
+  for (std::size_t i = 0; i < set->size(); ++i) {
+    health.push_back({(*set)[i].server(), (*set)[i].State() == GRPC_CHANNEL_READY});
+  }
+  return health;
+}
+
+}  // namespace hallmark::relay

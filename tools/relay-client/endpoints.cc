@@ -1,0 +1,133 @@
+#include "tools/relay-client/endpoints.h"
+
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace hallmark::relay {
+namespace {
+
+constexpr std::chrono::seconds kLookEvery{1};
+constexpr std::chrono::milliseconds kShortestTimeout{100};
+
+// Client-side health checking comes with this policy only. One address or several, it stays connected to all.
+constexpr char kServiceConfig[] = R"({"loadBalancingConfig": [{"round_robin": {}}],)"
+                                  R"( "healthCheckConfig": {"serviceName": "hallmark.signing.v1.SigningService"}})";
+
+grpc::ChannelArguments ChannelArguments(const std::string& server_name) {
+  grpc::ChannelArguments arguments;
+  if (!server_name.empty()) arguments.SetSslTargetNameOverride(server_name);
+  arguments.SetServiceConfigJSON(kServiceConfig);
+  arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);             // Call tries again, at another server
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // new certificates make new connections
+  // A server that came back is used within a second or two.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);  // how long one attempt may take
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+  // One that hangs, or whose network is cut, is found out while there is time to try another (Settings::timeout).
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3000);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  return arguments;
+}
+
+std::shared_ptr<grpc::ChannelCredentials> Credentials(const Pem& pem) {
+  grpc::SslCredentialsOptions options;
+  options.pem_root_certs = pem.ca;
+  options.pem_cert_chain = pem.certificate;
+  options.pem_private_key = pem.private_key;
+  auto credentials = grpc::SslCredentials(options);
+  OPENSSL_cleanse(options.pem_private_key.data(), options.pem_private_key.size());
+  return credentials;
+}
+
+// "HOST:PORT" or "[IPv6]:PORT", and nothing of gRPC's own name syntax.
+bool IsHostAndPort(const std::string& server) {
+  const std::size_t colon = server.rfind(':');
+  if (colon == std::string::npos || colon == 0) return false;
+  const std::string host = server.substr(0, colon);
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (host.find_first_of("/ \t%") != std::string::npos || (!bracketed && host.find(':') != std::string::npos)) {
+    return false;
+  }
+  unsigned port = 0;
+  const char* const end = server.data() + server.size();
+  const auto read = std::from_chars(server.data() + colon + 1, end, port);
+  return read.ec == std::errc() && read.ptr == end && port > 0 && port < 65536;
+}
+
+Status CheckSettings(const Settings& settings) {
+  if (settings.servers.empty()) return MakeError(Reason::kConfigInvalid, "no server is named");
+  for (const std::string& server : settings.servers) {
+    if (!IsHostAndPort(server)) {
+      return MakeError(Reason::kConfigInvalid,
+                       "server \"" + server + "\": expected HOST:PORT or [IPv6]:PORT, such as 127.0.0.1:8460");
+    }
+  }
+  if (settings.timeout < kShortestTimeout) {
+    return MakeError(Reason::kConfigInvalid, "timeout: expected at least 100 ms");
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Endpoint::Endpoint(std::string server, const std::string& server_name,
+                   const std::shared_ptr<grpc::ChannelCredentials>& credentials)
+    : server_(std::move(server)),
+      channel_(grpc::CreateCustomChannel(server_, credentials, ChannelArguments(server_name))),
+      stub_(channel_) {}
+
+EndpointSet::EndpointSet(const Settings& settings, const Pem& pem) {
+  const auto credentials = Credentials(pem);
+  for (const std::string& server : settings.servers) {
+    endpoints_.push_back(std::make_unique<Endpoint>(server, settings.server_name, credentials));
+  }
+}
+
+std::size_t EndpointSet::Next(grpc_connectivity_state state, const std::vector<bool>& tried) {
+  const std::size_t first = turn_.fetch_add(1, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < size(); ++i) {
+    const std::size_t index = (first + i) % size();
+    if (!tried[index] && endpoints_[index]->State() == state) return index;
+  }
+  return size();
+}
+
+bool EndpointSet::AnyReady() {
+  bool ready = false;  // all are asked, so that all connect
+  for (const auto& endpoint : endpoints_) ready |= endpoint->State() == GRPC_CHANNEL_READY;
+  return ready;
+}
+
+Result<std::unique_ptr<Endpoints>> Endpoints::Open(const Settings& settings) {
+  if (const Status valid = CheckSettings(settings); !valid) return valid.error();
+  std::unique_ptr<Endpoints> endpoints(new Endpoints(settings));
+  const auto pem = endpoints->files_.Read();
+  if (!pem) return pem.error();
+  endpoints->current_ = std::make_shared<EndpointSet>(settings, *pem);
+  endpoints->looked_ = std::chrono::steady_clock::now();
+  return endpoints;
+}
+
+std::shared_ptr<EndpointSet> Endpoints::Now() {
+  const std::lock_guard lock(mutex_);
+  if (const auto now = std::chrono::steady_clock::now(); now - looked_ >= kLookEvery) {
+    looked_ = now;
+    LookAtFiles();
+  }
+  if (coming_ != nullptr && (coming_->AnyReady() || !current_->AnyReady())) current_ = std::move(coming_);
+  return current_;
+}
+
+void Endpoints::LookAtFiles() {
+  if (!files_.Changed()) return;
+  // What is on disk may be half of a change: then the connections that stand go on.
+  if (const auto pem = files_.Read()) coming_ = std::make_shared<EndpointSet>(settings_, *pem);
+}
+
+}  // namespace hallmark::relay

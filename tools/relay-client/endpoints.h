@@ -1,0 +1,73 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "firmware/runtime/result.h"
+#include "hallmark/signing/v1/signing.grpc.pb.h"
+#include "tools/relay-client/pem_files.h"
+#include "tools/relay-client/relay_client.h"
+
+namespace hallmark::relay {
+
+// One server, and the channel to it. Its state is that of the server's health service: a server that cannot sign looks
+// like one that cannot be reached. Any thread.
+class Endpoint {
+ public:
+  Endpoint(std::string server, const std::string& server_name,
+           const std::shared_ptr<grpc::ChannelCredentials>& credentials);
+
+  const std::string& server() const { return server_; }
+  // Connects where there is no connection.
+  grpc_connectivity_state State() { return channel_->GetState(/*try_to_connect=*/true); }
+  signing::v1::SigningService::Stub& stub() { return stub_; }
+
+ private:
+  const std::string server_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  signing::v1::SigningService::Stub stub_;
+};
+
+// All servers, with one set of certificates. Any thread.
+class EndpointSet {
+ public:
+  EndpointSet(const Settings& settings, const Pem& pem);
+
+  std::size_t size() const { return endpoints_.size(); }
+  Endpoint& operator[](std::size_t index) { return *endpoints_[index]; }
+  // The index of the next one in turn that is in this state and not in `tried`; size() when there is none.
+  std::size_t Next(grpc_connectivity_state state, const std::vector<bool>& tried);
+  bool AnyReady();
+
+ private:
+  std::vector<std::unique_ptr<Endpoint>> endpoints_;
+  std::atomic<std::size_t> turn_{0};
+};
+
+// The servers with the certificates that are on disk. Any thread.
+class Endpoints {
+ public:
+  // Checks settings and files: kConfigInvalid.
+  static Result<std::unique_ptr<Endpoints>> Open(const Settings& settings);
+
+  // What to call now. Looks at the files once a second. Where they changed, connections with the new ones take over
+  // when they stand, or when none of the old ones does; files that do not fit together are looked at again later.
+  std::shared_ptr<EndpointSet> Now();
+
+ private:
+  explicit Endpoints(const Settings& settings) : settings_(settings), files_(settings) {}
+  void LookAtFiles();
+  const Settings settings_;
+  std::mutex mutex_;  // guards what follows
+  PemFiles files_;
+  std::chrono::steady_clock::time_point looked_;
+  std::shared_ptr<EndpointSet> current_, coming_;
+};
+
+}  // namespace hallmark::relay

@@ -1,0 +1,84 @@
+#include "tools/relay-client/failure.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace hallmark::relay {
+namespace {
+
+constexpr std::array<std::string_view, 3> kLimits = {"RATE_EXCEEDED", "DAILY_VOLUME_EXCEEDED", "RECIPIENTS_EXCEEDED"};
+// Refusals that say something about the signer's state or this relay's standing, and nothing about the message.
+constexpr std::array<std::string_view, 6> kSignersTrouble = {"CALLER_UNKNOWN", "CERTIFICATE_REVOKED", "NO_ACTIVE_KEY",
+                                                             "KEY_MISSING",    "KEY_MISMATCH",        "TOKEN_REFUSED"};
+
+template <class List>
+bool Contains(const List& list, std::string_view reason) {
+  return std::find(list.begin(), list.end(), reason) != list.end();
+}
+
+FailureKind KindOf(grpc::StatusCode code, std::string_view reason) {
+  if (Contains(kLimits, reason)) return FailureKind::kLimited;
+  if (Contains(kSignersTrouble, reason)) return FailureKind::kUnavailable;
+  switch (code) {
+    case grpc::StatusCode::INVALID_ARGUMENT:
+    case grpc::StatusCode::PERMISSION_DENIED:
+    case grpc::StatusCode::FAILED_PRECONDITION: return FailureKind::kRefused;
+    default: return FailureKind::kUnavailable;
+  }
+}
+
+std::string OneLine(std::string_view text) {
+  std::string line(text);
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
+  return line;
+}
+
+// gRPC's "connections to all backends failing; last error: UNKNOWN: ..." without what nobody can do anything with.
+std::string WithoutPreamble(std::string_view message) {
+  constexpr std::string_view kPreamble = "last error: ", kCode = "UNKNOWN: ";
+  const std::size_t at = message.find(kPreamble);
+  if (at != std::string_view::npos) message.remove_prefix(at + kPreamble.size());
+  if (message.starts_with(kCode)) message.remove_prefix(kCode.size());
+  return OneLine(message);
+}
+
+// The server did not answer, or it is none of ours.
+Failure WithoutReason(const grpc::Status& status, const std::string& server) {
+  const std::string message = "signerd at " + server + ": " + WithoutPreamble(status.error_message());
+  switch (status.error_code()) {
+    case grpc::StatusCode::UNAVAILABLE: return {FailureKind::kUnavailable, "UNREACHABLE", message, {}};
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return {FailureKind::kUnavailable, "TIMEOUT", "signerd at " + server + " did not answer in time", {}};
+    default: return {FailureKind::kUnavailable, "INTERNAL", message, {}};
+  }
+}
+
+}  // namespace
+
+Failure ToFailure(const grpc::Status& status, const std::string& server) {
+  Failure failure;
+  google::rpc::Status details;
+  google::rpc::ErrorInfo info;
+  google::rpc::RetryInfo retry;
+  if (details.ParseFromString(status.error_details())) {
+    for (const auto& detail : details.details()) {
+      if (detail.UnpackTo(&info)) {
+        if (info.domain() == "hallmark") failure.reason = OneLine(info.reason());
+      } else if (detail.UnpackTo(&retry)) {
+        failure.retry_after =
+            std::chrono::milliseconds(retry.retry_delay().seconds() * 1000 + retry.retry_delay().nanos() / 1'000'000);
+      }
+    }
+  }
+  if (failure.reason.empty()) return WithoutReason(status, server);
+  failure.kind = KindOf(status.error_code(), failure.reason);
+  failure.message = OneLine(status.error_message());
+  return failure;
+}
+
+}  // namespace hallmark::relay

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <string>
+
+#include "tools/relay-client/relay_client.h"
+
+namespace hallmark::relay {
+
+// What a relay makes of a call that ended with `status`, which is not OK. `server` is named where the server itself
+// gave no reason. Any thread.
+Failure ToFailure(const grpc::Status& status, const std::string& server);
+
+}  // namespace hallmark::relay

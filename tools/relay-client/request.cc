@@ -1,0 +1,84 @@
+#include "tools/relay-client/request.h"
+
+#include <openssl/rand.h>
+
+#include <array>
+#include <utility>
+
+#include "firmware/runtime/encoding.h"
+
+namespace hallmark::relay {
+namespace {
+
+// What travels in one request at most; signerd takes more unless it is configured otherwise, and keeps it in memory.
+constexpr std::size_t kOneRequest = 1u << 20;
+
+// How many octets the UTF-8 character at the start of `text` has (RFC 3629 section 4); 0 when it is none.
+std::size_t CharacterOctets(std::string_view text) {
+  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = at(0);
+  if (first < 0x80) return 1;
+  const std::size_t octets = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < octets) return 0;
+  for (std::size_t i = 1; i < octets; ++i) {
+    if ((at(i) & 0xc0) != 0x80) return 0;
+  }
+  const unsigned char second = at(1);
+  const bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
+  const bool surrogate_or_beyond = (first == 0xed && second > 0x9f) || (first == 0xf4 && second > 0x8f);
+  return overlong || surrogate_or_beyond ? 0 : octets;
+}
+
+std::string Utf8(std::string text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t octets = CharacterOctets(std::string_view(text).substr(i));
+    if (octets == 0) text[i] = '?';
+    i += octets == 0 ? 1 : octets;
+  }
+  return text;
+}
+
+std::string MakeRequestId() {
+  std::array<std::uint8_t, 16> octets{};
+  // Without an id a retry may be signed twice, which is no harm to the message.
+  if (RAND_bytes(octets.data(), static_cast<int>(octets.size())) != 1) return "";
+  return HexEncode(octets);
+}
+
+signing::v1::SignOptions ToApi(MessageOptions options) {
+  signing::v1::SignOptions api;
+  api.set_signing_domain(Utf8(std::move(options.signing_domain)));
+  api.set_partner(Utf8(std::move(options.partner)));
+  api.set_envelope_sender(Utf8(std::move(options.envelope_sender)));
+  for (std::string& recipient : options.envelope_recipients) {
+    api.add_envelope_recipients(Utf8(std::move(recipient)));
+  }
+  api.set_request_id(options.request_id.empty() ? MakeRequestId() : Utf8(std::move(options.request_id)));
+  return api;
+}
+
+signing::v1::SignDigestRequest DigestRequest(MessageReader::Content content, signing::v1::SignOptions options) {
+  signing::v1::SignDigestRequest request;
+  request.set_header(std::move(content.octets));
+  request.set_body_hash(content.body.digest.data(), content.body.digest.size());
+  request.set_body_length(content.body.length);
+  request.set_body_canonicalization(content.body_canonicalization == Canonicalization::kSimple
+                                        ? signing::v1::CANONICALIZATION_SIMPLE
+                                        : signing::v1::CANONICALIZATION_RELAXED);
+  *request.mutable_options() = std::move(options);
+  return request;
+}
+
+}  // namespace
+
+Request MakeRequest(MessageReader::Content content, MessageOptions options) {
+  signing::v1::SignOptions api = ToApi(std::move(options));
+  if (!content.whole) return DigestRequest(std::move(content), std::move(api));
+  if (content.octets.size() > kOneRequest) return LargeMessage{std::move(api), std::move(content.octets)};
+  signing::v1::SignRequest request;
+  request.set_message(std::move(content.octets));
+  *request.mutable_options() = std::move(api);
+  return request;
+}
+
+}  // namespace hallmark::relay
