@@ -170,6 +170,12 @@ std::vector<std::string> ConfigTable::OptionalStrings(const std::string& key, st
   return Has(key) ? Strings(key, expected) : std::vector<std::string>();
 }
 
+std::vector<std::string> ConfigTable::StringsOrNone(const std::string& key, std::string_view expected) {
+  const toml::node* node = Has(key) ? Require(key, expected) : nullptr;
+  const bool none = node == nullptr || (node->is_array() && node->as_array()->empty());
+  return none ? std::vector<std::string>() : Strings(key, expected);
+}
+
 std::vector<std::string> ConfigTable::Strings(const std::string& key, std::string_view expected) {
   const toml::node* node = Require(key, expected);
   if (node == nullptr) return {};

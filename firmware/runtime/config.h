@@ -40,6 +40,8 @@ class ConfigTable {
   std::vector<std::string> Strings(const std::string& key, std::string_view expected);
   // The same, but optional.
   std::vector<std::string> OptionalStrings(const std::string& key, std::string_view expected);
+  // Here an empty list says something too.
+  std::vector<std::string> StringsOrNone(const std::string& key, std::string_view expected);
   // An optional table of strings.
   std::map<std::string, std::string> StringMap(const std::string& key);
   // A required string that names a file or folder; made absolute against the configuration file's folder.

@@ -45,7 +45,7 @@ void ReadOutbound(ConfigTable table, OutboundRules& rules) {
   rules.authenticated = table.Flag("authenticated", true);
   constexpr char kExpected[] = "networks such as \"192.0.2.0/24\", or none";
   const bool given = table.Has("networks");
-  const auto networks = table.OptionalStrings("networks", kExpected);
+  const auto networks = table.StringsOrNone("networks", kExpected);
   for (const std::string& text : given ? networks : std::vector<std::string>{"127.0.0.0/8", "::1/128"}) {
     if (auto network = Network::Parse(text)) {
       rules.networks.push_back(*network);
@@ -53,10 +53,10 @@ void ReadOutbound(ConfigTable table, OutboundRules& rules) {
       table.Reject("networks", network.error().message, kExpected);
     }
   }
-  rules.certificates = table.OptionalStrings("certificates", "subjects of client certificates");
-  rules.daemon_names = table.OptionalStrings("daemon_names", "what milter_macro_daemon_name says");
-  rules.daemon_ports = table.OptionalStrings("daemon_ports", "ports as strings");
-  rules.inbound_daemon_names = table.OptionalStrings("inbound_daemon_names", "what milter_macro_daemon_name says");
+  rules.certificates = table.StringsOrNone("certificates", "subjects of client certificates");
+  rules.daemon_names = table.StringsOrNone("daemon_names", "what milter_macro_daemon_name says");
+  rules.daemon_ports = table.StringsOrNone("daemon_ports", "ports as strings");
+  rules.inbound_daemon_names = table.StringsOrNone("inbound_daemon_names", "what milter_macro_daemon_name says");
 }
 
 Choice ReadChoice(ConfigTable& table, const std::string& key, Choice fallback) {
@@ -71,10 +71,10 @@ Choice ReadChoice(ConfigTable& table, const std::string& key, Choice fallback) {
 PartnerRule ReadPartner(ConfigTable table) {
   PartnerRule rule;
   rule.name = table.String("name", "the partner's name at signerd");
-  rule.users = table.OptionalStrings("users", "SASL login names");
-  rule.certificates = table.OptionalStrings("certificates", "subjects of client certificates");
-  rule.daemon_names = table.OptionalStrings("daemon_names", "what milter_macro_daemon_name says");
-  rule.daemon_ports = table.OptionalStrings("daemon_ports", "ports as strings");
+  rule.users = table.StringsOrNone("users", "SASL login names");
+  rule.certificates = table.StringsOrNone("certificates", "subjects of client certificates");
+  rule.daemon_names = table.StringsOrNone("daemon_names", "what milter_macro_daemon_name says");
+  rule.daemon_ports = table.StringsOrNone("daemon_ports", "ports as strings");
   if (rule.users.empty() && rule.certificates.empty() && rule.daemon_names.empty() && rule.daemon_ports.empty()) {
     table.Reject("name", "nothing says which mail is \"" + rule.name + "\"'s",
                  "users, certificates, daemon_names or daemon_ports");
