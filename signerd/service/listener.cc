@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::int64_t kMessageOverhead = 1 << 20;  // envelope and options beside the message
 constexpr int kStreamsPerConnection = 2048;
+constexpr int kPingMs = 1000;  // more often is a nuisance
 constexpr int kStreamWindow = 256 << 10;  // octets of one stream that may be on their way
 
 // gRPC's own log: a client that fails its handshake is no error of ours, and a storm of them must not fill a disk.
@@ -39,6 +40,8 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
   // link.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindow);
+  // Relays ask every few seconds whether the connection still stands.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingMs);
   // Two daemons on one port would share its connections without a word.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();

@@ -1,6 +1,7 @@
 #include <condition_variable>
 #include <future>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "tools/relay-client/call.h"
@@ -9,8 +10,37 @@
 
 namespace hallmark::relay {
 
+namespace {
+
+// gRPC 1.51 reads and writes its connections on threads that wait on a completion queue, and with its callback API
+// there are some only while a call is under way. This one always waits, so that connections come about, and those that
+// broke are found out, in between.
+class Poller {
+ public:
+  Poller() : thread_([this] { Wait(); }) {}
+  ~Poller() {
+    queue_.Shutdown();
+    thread_.join();
+  }
+  Poller(const Poller&) = delete;
+  Poller& operator=(const Poller&) = delete;
+
+ private:
+  void Wait() {
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_.Next(&tag, &ok)) {
+    }
+  }
+  grpc::CompletionQueue queue_;
+  std::thread thread_;
+};
+
+}  // namespace
+
 struct Client::Parts {
   Settings settings;
+  Poller poller;
   std::unique_ptr<Endpoints> endpoints;
   std::mutex mutex;  // guards what follows
   std::condition_variable idle;

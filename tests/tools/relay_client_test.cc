@@ -1,0 +1,387 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fake_signerd.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "relay_server.h"
+#include "tools/relay-client/relay_client.h"
+
+namespace hallmark::relay {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr char kMessage[] = "From: a@example.com\r\n\r\nHello\r\n";
+constexpr char kNobody[] = "127.0.0.1:1";
+
+std::unique_ptr<Client> Connect(const Settings& settings) {
+  auto connection = Client::Connect(settings);
+  if (connection.failure) ADD_FAILURE() << connection.failure->message;
+  return std::move(connection.client);
+}
+
+Outcome Sign(Client& client, MessageOptions options = {}, std::string_view text = kMessage) {
+  Message message = client.Open(std::move(options));
+  message.Feed(text);
+  return client.Finish(std::move(message));
+}
+
+// A refusal that says when to come back.
+grpc::Status Later(const std::string& reason, std::chrono::milliseconds when) {
+  google::rpc::Status status;
+  const grpc::Status plain = Refusal(grpc::StatusCode::UNAVAILABLE, reason, "not now");
+  status.ParseFromString(plain.error_details());
+  google::rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_seconds(when.count() / 1000);
+  retry.mutable_retry_delay()->set_nanos(static_cast<std::int32_t>(when.count() % 1000 * 1'000'000));
+  status.add_details()->PackFrom(retry);
+  return {plain.error_code(), plain.error_message(), status.SerializeAsString()};
+}
+
+// Waits until the client sees its servers so.
+void AwaitReady(Client& client, const std::vector<bool>& ready) {
+  for (const auto end = std::chrono::steady_clock::now() + 60s; std::chrono::steady_clock::now() < end;) {
+    std::vector<bool> seen;
+    for (const ServerHealth& health : client.Health()) seen.push_back(health.ready);
+    if (seen == ready) return;
+    std::this_thread::sleep_for(5ms);
+  }
+  FAIL() << "the servers' health did not become what it should";
+}
+
+class RelayClient : public testing::Test {
+ protected:
+  RelayPki pki_;
+};
+
+TEST_F(RelayClient, GivesWhatTheServerGave) {
+  RelayServer server(pki_);
+  const auto client = Connect(pki_.settings({server.address()}));
+  const Outcome outcome =
+      Sign(*client, {"d.example", "acme", "a@example.com", {"b@example.org", "c@example.org"}, "id1"});
+  ASSERT_TRUE(outcome) << outcome.failure->message;
+  ASSERT_EQ(outcome.signatures.size(), 1u);
+  EXPECT_EQ(outcome.signatures[0].header_field, "DKIM-Signature: v=1;\r\n b=AA==\r\n");
+  EXPECT_EQ(outcome.signatures[0].selector, "s1");
+  EXPECT_EQ(outcome.signatures[0].algorithm, "rsa-sha256");
+  EXPECT_EQ(outcome.signing_domain, "example.com");
+  ASSERT_EQ(outcome.warnings.size(), 1u);
+  EXPECT_EQ(outcome.warnings[0].code, "LONG_LINE");
+
+  const auto seen = server.seen();
+  ASSERT_EQ(seen.digests.size(), 1u);
+  EXPECT_EQ(seen.digests[0].header(), "From: a@example.com\r\n\r\n");
+  EXPECT_EQ(seen.digests[0].body_canonicalization(), signing::v1::CANONICALIZATION_RELAXED);
+  EXPECT_EQ(seen.digests[0].body_length(), 7u);
+  const auto& options = seen.digests[0].options();
+  EXPECT_EQ(options.signing_domain(), "d.example");
+  EXPECT_EQ(options.partner(), "acme");
+  EXPECT_EQ(options.envelope_sender(), "a@example.com");
+  EXPECT_THAT(options.envelope_recipients(), ElementsAre("b@example.org", "c@example.org"));
+  EXPECT_EQ(options.request_id(), "id1");
+}
+
+TEST_F(RelayClient, EnvelopesThatAreNotUtf8ArriveAllTheSame) {
+  RelayServer server(pki_);
+  const auto client = Connect(pki_.settings({server.address()}));
+  EXPECT_TRUE(
+      Sign(*client, {"", "", "j\xf6rg\xc3\xb6@example.com", {"\xed\xa0\x80\xf4\x90\x80\x80\xc0\xaf\xe2\x82"}, ""}));
+  const auto options = server.seen().digests.at(0).options();
+  EXPECT_EQ(options.envelope_sender(), "j?rg\xc3\xb6@example.com");
+  EXPECT_THAT(options.envelope_recipients(), ElementsAre("???????????"));
+}
+
+TEST_F(RelayClient, AWholeMessageTravelsWhereThatIsAskedFor) {
+  RelayServer server(pki_);
+  Settings settings = pki_.settings({server.address()});
+  settings.send_message = true;
+  const auto client = Connect(settings);
+  EXPECT_TRUE(Sign(*client));
+  const std::string large = kMessage + std::string(3'000'000, 'x');
+  EXPECT_TRUE(Sign(*client, {"", "", "", {}, "large"}, large));
+  const auto seen = server.seen();
+  EXPECT_THAT(seen.messages, ElementsAre(kMessage));
+  ASSERT_EQ(seen.large_messages.size(), 1u);
+  EXPECT_TRUE(seen.large_messages[0] == large);
+  EXPECT_EQ(seen.request_ids.back(), "large");
+}
+
+TEST_F(RelayClient, ServersTakeTurns) {
+  RelayServer one(pki_), two(pki_);
+  const auto client = Connect(pki_.settings({one.address(), two.address()}));
+  AwaitReady(*client, {true, true});
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(Sign(*client));
+  EXPECT_EQ(one.seen().digests.size(), 5u);
+  EXPECT_EQ(two.seen().digests.size(), 5u);
+  const auto ids = one.seen().request_ids;
+  EXPECT_EQ(ids[0].size(), 32u);
+  EXPECT_NE(ids[0], ids[1]);
+}
+
+TEST_F(RelayClient, AServerThatIsGoneIsPassedOverUntilItIsBack) {
+  auto one = std::make_unique<RelayServer>(pki_);
+  RelayServer two(pki_);
+  const int port = one->port();
+  const auto client = Connect(pki_.settings({one->address(), two.address()}));
+  AwaitReady(*client, {true, true});
+  one.reset();
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(Sign(*client));
+  EXPECT_EQ(two.seen().digests.size(), 10u);
+  one = std::make_unique<RelayServer>(pki_, port);
+  AwaitReady(*client, {true, true});
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(Sign(*client));
+  EXPECT_EQ(one->seen().digests.size(), 5u);
+}
+
+TEST_F(RelayClient, AServerThatCannotSignIsPassedOverUntilItCan) {
+  RelayServer one(pki_), two(pki_);
+  one.SetServing(false);
+  const auto client = Connect(pki_.settings({one.address(), two.address()}));
+  AwaitReady(*client, {false, true});
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(Sign(*client));
+  EXPECT_EQ(one.seen().digests.size(), 0u);
+  one.SetServing(true);
+  AwaitReady(*client, {true, true});
+  two.SetServing(false);
+  AwaitReady(*client, {true, false});
+  EXPECT_TRUE(Sign(*client));
+  EXPECT_EQ(one.seen().digests.size(), 1u);
+}
+
+TEST_F(RelayClient, AMessageWaitsForAServerThatIsJustBeingStarted) {
+  RelayServer server(pki_);
+  server.SetServing(false);
+  const auto client = Connect(pki_.settings({server.address()}));
+  AwaitReady(*client, {false});
+  std::thread later([&] {
+    std::this_thread::sleep_for(500ms);
+    server.SetServing(true);
+  });
+  EXPECT_TRUE(Sign(*client));
+  later.join();
+}
+
+TEST_F(RelayClient, WhereNobodyAnswersTheMessageIsGivenBackBeforeItsTime) {
+  const auto client = Connect(pki_.settings({kNobody}));
+  const Outcome outcome = Sign(*client);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
+  EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
+  EXPECT_THAT(outcome.failure->message, HasSubstr(kNobody));
+  EXPECT_THAT(outcome.failure->message, HasSubstr("Connection refused"));
+}
+
+TEST_F(RelayClient, WhereNobodyCanSignTheMessageIsGivenBackBeforeItsTime) {
+  RelayServer server(pki_);
+  server.SetServing(false);
+  const auto client = Connect(pki_.settings({server.address()}));
+  const Outcome outcome = Sign(*client);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
+  EXPECT_THAT(outcome.failure->message, HasSubstr("unhealthy"));
+  EXPECT_EQ(server.seen().digests.size(), 0u);
+}
+
+TEST_F(RelayClient, AServerOfAnotherNameIsNotSpokenTo) {
+  RelayServer server(pki_);
+  Settings settings = pki_.settings({server.address()});
+  settings.server_name = "other.example";
+  const Outcome outcome = Sign(*Connect(settings));
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
+  EXPECT_EQ(server.seen().digests.size(), 0u);
+}
+
+TEST_F(RelayClient, WhatIsUnavailableHereIsAskedForThereUnderTheSameId) {
+  RelayServer one(pki_), two(pki_);
+  const auto client = Connect(pki_.settings({one.address(), two.address()}));
+  AwaitReady(*client, {true, true});
+  one.answer = [](grpc::ServerContext&) { return Later("TOKEN_DOWN", 1h); };
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(Sign(*client));
+  EXPECT_EQ(two.seen().digests.size(), 4u);
+  ASSERT_FALSE(one.seen().request_ids.empty());
+  EXPECT_THAT(two.seen().request_ids, testing::IsSupersetOf(one.seen().request_ids));
+}
+
+TEST_F(RelayClient, TheOnlyServerIsAskedAgainWhenItSaid) {
+  RelayServer server(pki_);
+  std::mutex mutex;
+  std::vector<std::chrono::steady_clock::time_point> calls;
+  server.answer = [&](grpc::ServerContext&) {
+    const std::lock_guard lock(mutex);
+    calls.push_back(std::chrono::steady_clock::now());
+    return calls.size() < 3 ? Later("LEDGER_UNAVAILABLE", 300ms) : grpc::Status::OK;
+  };
+  EXPECT_TRUE(Sign(*Connect(pki_.settings({server.address()}))));
+  ASSERT_EQ(calls.size(), 3u);
+  EXPECT_GE(calls[1] - calls[0], 290ms);
+  EXPECT_GE(calls[2] - calls[1], 290ms);
+  const auto ids = server.seen().request_ids;
+  EXPECT_THAT(ids, ElementsAre(ids[0], ids[0], ids[0]));
+}
+
+TEST_F(RelayClient, AMessageIsGivenBackAtOnceWhenItsTimeWouldBeOverBefore) {
+  RelayServer server(pki_);
+  server.answer = [](grpc::ServerContext&) { return Later("PIN_REJECTED", 1h); };
+  const Outcome outcome = Sign(*Connect(pki_.settings({server.address()})));
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
+  EXPECT_EQ(outcome.failure->reason, "PIN_REJECTED");
+  EXPECT_EQ(outcome.failure->message, "not now");
+  EXPECT_EQ(outcome.failure->retry_after, std::chrono::milliseconds(1h));
+  EXPECT_EQ(server.seen().request_ids.size(), 1u);
+}
+
+TEST_F(RelayClient, AServerThatDoesNotAnswerCostsNoMoreThanTheTimeLimit) {
+  RelayServer server(pki_);
+  server.answer = [](grpc::ServerContext& context) {
+    while (!context.IsCancelled()) std::this_thread::sleep_for(5ms);
+    return grpc::Status::CANCELLED;
+  };
+  Settings settings = pki_.settings({server.address()});
+  settings.timeout = 300ms;
+  const Outcome outcome = Sign(*Connect(settings));
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
+  EXPECT_EQ(outcome.failure->reason, "TIMEOUT");
+}
+
+TEST_F(RelayClient, OnlyUnavailableIsTriedAgainAndEveryFailureHasItsKind) {
+  struct Row {
+    grpc::StatusCode code;
+    const char* reason;
+    FailureKind kind;
+  };
+  using enum grpc::StatusCode;
+  const Row rows[] = {
+      {RESOURCE_EXHAUSTED, "RATE_EXCEEDED", FailureKind::kLimited},
+      {RESOURCE_EXHAUSTED, "DAILY_VOLUME_EXCEEDED", FailureKind::kLimited},
+      {RESOURCE_EXHAUSTED, "RECIPIENTS_EXCEEDED", FailureKind::kLimited},
+      {RESOURCE_EXHAUSTED, "OVERLOADED", FailureKind::kUnavailable},
+      {DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", FailureKind::kUnavailable},
+      {INTERNAL, "INTERNAL", FailureKind::kUnavailable},
+      {INTERNAL, "SIGNATURE_INVALID", FailureKind::kUnavailable},
+      {PERMISSION_DENIED, "CALLER_UNKNOWN", FailureKind::kUnavailable},
+      {PERMISSION_DENIED, "CERTIFICATE_REVOKED", FailureKind::kUnavailable},
+      {FAILED_PRECONDITION, "NO_ACTIVE_KEY", FailureKind::kUnavailable},
+      {FAILED_PRECONDITION, "KEY_MISSING", FailureKind::kUnavailable},
+      {FAILED_PRECONDITION, "KEY_MISMATCH", FailureKind::kUnavailable},
+      {FAILED_PRECONDITION, "TOKEN_REFUSED", FailureKind::kUnavailable},
+      {FAILED_PRECONDITION, "DOMAIN_NOT_CONFIGURED", FailureKind::kRefused},
+      {PERMISSION_DENIED, "DOMAIN_NOT_ALLOWED", FailureKind::kRefused},
+      {PERMISSION_DENIED, "PARTNER_SUSPENDED", FailureKind::kRefused},
+      {INVALID_ARGUMENT, "FROM_MISSING", FailureKind::kRefused},
+      {INVALID_ARGUMENT, "REQUEST_ID_REUSED", FailureKind::kRefused},
+  };
+  RelayServer server(pki_);
+  const auto client = Connect(pki_.settings({server.address()}));
+  for (const Row& row : rows) {
+    server.answer = [&](grpc::ServerContext&) { return Refusal(row.code, row.reason, "a\nsentence"); };
+    const Outcome outcome = Sign(*client);
+    ASSERT_FALSE(outcome);
+    EXPECT_EQ(outcome.failure->kind, row.kind) << row.reason;
+    EXPECT_EQ(outcome.failure->reason, row.reason);
+    EXPECT_EQ(outcome.failure->message, "a sentence");
+    EXPECT_TRUE(outcome.signatures.empty());
+  }
+  EXPECT_EQ(server.seen().request_ids.size(), std::size(rows));
+}
+
+TEST_F(RelayClient, ARefusalThatIsNotHallmarksIsNoRefusalOfTheMessage) {
+  RelayServer server(pki_);
+  server.answer = [](grpc::ServerContext&) {
+    return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "says a proxy on the way");
+  };
+  const Outcome outcome = Sign(*Connect(pki_.settings({server.address()})));
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
+  EXPECT_EQ(outcome.failure->reason, "INTERNAL");
+}
+
+TEST_F(RelayClient, AMessageThatCannotBeSignedIsRefusedWithoutACall) {
+  RelayServer server(pki_);
+  const auto client = Connect(pki_.settings({server.address()}));
+  const Outcome outcome = Sign(*client, {}, std::string(2 << 20, 'x'));
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->reason, "HEADER_TOO_LARGE");
+  EXPECT_EQ(server.seen().request_ids.size(), 0u);
+}
+
+TEST_F(RelayClient, EveryCallUnderWayIsAnsweredBeforeTheClientIsGone) {
+  RelayServer server(pki_);
+  server.answer = [](grpc::ServerContext&) {
+    std::this_thread::sleep_for(50ms);
+    return grpc::Status::OK;
+  };
+  auto client = Connect(pki_.settings({server.address()}));
+  std::atomic<int> is_signed = 0, refused = 0;
+  for (int i = 0; i < 50; ++i) {
+    Message message = client->Open({});
+    message.Feed(i % 5 == 0 ? std::string(2 << 20, 'x') : kMessage);
+    client->Finish(std::move(message), [&](const Outcome& outcome) { ++(outcome ? is_signed : refused); });
+  }
+  client.reset();
+  EXPECT_EQ(is_signed, 40);
+  EXPECT_EQ(refused, 10);
+}
+
+TEST_F(RelayClient, ACertificateThatWasReplacedIsUsedAndHalfOfOneIsNot) {
+  RelayServer server(pki_);
+  const auto client = Connect(pki_.settings({server.address()}));
+  const auto caller = [&] {
+    EXPECT_TRUE(Sign(*client));
+    return server.seen().callers.back();
+  };
+  EXPECT_EQ(caller(), "relay.test");
+  pki_.IssueRelay("half.test", /*certificate=*/true, /*key=*/false);
+  for (int i = 0; i < 30; ++i) {  // longer than the files go unlooked at
+    EXPECT_EQ(caller(), "relay.test");
+    std::this_thread::sleep_for(50ms);
+  }
+  pki_.IssueRelay("new.test");
+  const auto end = std::chrono::steady_clock::now() + 60s;
+  while (caller() != "new.test" && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(caller(), "new.test");
+}
+
+TEST_F(RelayClient, SettingsThatCannotWorkAreRefusedWithWhatIsWrong) {
+  const auto failure = [](const Settings& settings) {
+    const auto connection = Client::Connect(settings);
+    EXPECT_EQ(connection.client, nullptr);
+    EXPECT_TRUE(connection.failure);
+    if (!connection.failure) return std::string();
+    EXPECT_EQ(connection.failure->reason, "INVALID_SETTINGS");
+    return connection.failure->message;
+  };
+  EXPECT_THAT(failure(pki_.settings({})), HasSubstr("no server"));
+  for (const char* server : {"localhost", "localhost:", "localhost:0", "localhost:65536", ":8460", "::1:8460",
+                             "unix:/run/x:1", "dns:///localhost:1", "local host:1", "localhost:84x"}) {
+    EXPECT_THAT(failure(pki_.settings({server})), HasSubstr("expected HOST:PORT")) << server;
+  }
+  Settings settings = pki_.settings({kNobody});
+  settings.certificate = settings.ca;
+  EXPECT_THAT(failure(settings), HasSubstr("not the private key of"));
+  settings = pki_.settings({kNobody});
+  settings.ca = pki_.path("missing.pem");
+  EXPECT_THAT(failure(settings), HasSubstr("missing.pem"));
+  settings = pki_.settings({kNobody});
+  settings.timeout = 0ms;
+  EXPECT_THAT(failure(settings), HasSubstr("timeout"));
+  for (const char* server : {"localhost:8460", "[::1]:8460", "signer.example:1"}) {
+    EXPECT_FALSE(Client::Connect(pki_.settings({server})).failure) << server;
+  }
+}
+
+}  // namespace
+}  // namespace hallmark::relay
