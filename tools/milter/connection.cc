@@ -44,7 +44,10 @@ Connection::~Connection() = default;
 asio::awaitable<void> Connection::Serve() {
   for (;;) {
     const Session::Next next = TakeFrames();
-    if (next == Session::Next::kClose) break;
+    if (next == Session::Next::kClose) {
+      if (!out_.empty()) co_await Write();  // what came before the end is answered
+      break;
+    }
     if (next == Session::Next::kSign) {
       co_await Sign();
       if (!socket_.is_open()) break;
