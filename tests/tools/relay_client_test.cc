@@ -13,6 +13,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "relay_server.h"
+#include "tcp_proxy.h"
 #include "tools/relay-client/relay_client.h"
 
 namespace hallmark::relay {
@@ -201,6 +202,18 @@ TEST_F(RelayClient, AServerOfAnotherNameIsNotSpokenTo) {
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
   EXPECT_EQ(server.seen().digests.size(), 0u);
+}
+
+TEST_F(RelayClient, AMessageOnANetworkThatIsCutGoesToAnotherServer) {
+  RelayServer one(pki_), two(pki_);
+  TcpProxy network(one.port());
+  const auto client = Connect(pki_.settings({network.address(), two.address()}));
+  AwaitReady(*client, {true, true});
+  network.Cut();
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(Sign(*client));
+  EXPECT_EQ(one.seen().digests.size(), 0u);
+  EXPECT_EQ(two.seen().digests.size(), 4u);
+  AwaitReady(*client, {false, true});
 }
 
 TEST_F(RelayClient, WhatIsUnavailableHereIsAskedForThereUnderTheSameId) {

@@ -1,0 +1,180 @@
+"""dkim-sign, the filter: what it writes verifies, what it cannot sign it does not write, and one signerd of two is enough."""
+
+import base64
+import hashlib
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import unittest
+
+import deployment
+import messages
+import paths  # noqa: F401  (makes tests/verifiers importable)
+import verifiers
+import ways_test
+
+OK, USAGE, DATA, TEMPORARY, REFUSED, CONFIG = 0, 64, 65, 75, 77, 78
+UNCONFIGURED = messages.MESSAGE.replace(b"example.com>", b"elsewhere.example>")
+LARGEST_RESIDENT_KB = 64 << 10
+# Runs a program and says on standard error how much memory it had at most; a small process, which it is forked from, counts too.
+MEASURE = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def write_config(hallmark, name="sign.toml", servers=None, **more):
+    """A configuration of dkim-sign in the deployment's folder, as relay1."""
+    keys = {"server_name": "localhost", "ca": "tls/server-ca.pem", "certificate": "tls/relay1.pem", "private_key": "tls/relay1.key",
+            "timeout_ms": 20000, **more}
+    lines = [f"{key} = {value if isinstance(value, int) else f'{chr(34)}{value}{chr(34)}'}\n" for key, value in keys.items()]
+    path = hallmark.folder / name
+    path.write_text(f"[signerd]\nservers = {servers or [hallmark.signing_address]}\n" + "".join(lines))
+    return path
+
+
+def run(config, *arguments, message=messages.MESSAGE):
+    """The finished process."""
+    return subprocess.run([deployment.BIN / "dkim-sign", "--config", config, *arguments], input=message, capture_output=True,
+                          timeout=120, check=False)
+
+
+class DkimSignTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.hallmark = deployment.Deployment()
+        cls.addClassCleanup(cls.hallmark.close)
+        cls.hallmark.add_domain("example.com")
+        cls.config = write_config(cls.hallmark)
+
+    def sign(self, *arguments, config=None, message=messages.MESSAGE):
+        """Standard output; it must have been signed, without a word."""
+        finished = run(config or self.config, *arguments, message=message)
+        self.assertEqual((finished.returncode, finished.stderr), (OK, b""))
+        self.assertTrue(finished.stdout.endswith(message))
+        return finished.stdout
+
+    def assert_ends(self, finished, status, *words):
+        """It ended so, complained in one line with these words, and wrote nothing."""
+        self.assertEqual((finished.returncode, finished.stdout), (status, b""), finished.stderr)
+        self.assertEqual(finished.stderr.count(b"\n"), 1)
+        for word in words:
+            self.assertIn(word, finished.stderr.decode())
+
+    def assert_verifies(self, signed, signatures=2):
+        """Every verifier here accepts each of these messages {name: octets}."""
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            for name, octets in signed.items():
+                (folder / f"{name}.eml").write_bytes(octets)
+            keys = folder / "keys.txt"
+            keys.write_text("".join(self.hallmark.key_lines(["example.com"])))
+            for verifier in verifiers.names():
+                findings = verifiers.run(verifier, folder, keys)
+                self.assertEqual(len(findings), signatures * len(signed), verifier)
+                for finding in findings:
+                    unsupported = (verifier, finding["algorithm"]) in verifiers.UNSUPPORTED
+                    self.assertEqual(finding["result"], "unsupported" if unsupported else "pass", finding)
+
+    def test_what_it_writes_verifies_with_every_verifier(self):
+        signed = {name: messages.wire(self.sign(message=ways_test.HEAD + body)) for name, body in ways_test.BODIES.items()}
+        self.assert_verifies(signed)
+
+    def test_body_hashes_are_those_of_the_canonical_body(self):
+        for form in ways_test.FORMS:
+            config = write_config(self.hallmark, f"{form}.toml", body_canonicalization=form)
+            for name, body in ways_test.BODIES.items():
+                signed = self.sign(config=config, message=ways_test.HEAD + body)
+                tags = messages.tags(signed[:signed.index(b"\r\nFrom:")])
+                digest = hashlib.sha256(ways_test.canonical_body(body, form)).digest()
+                self.assertEqual((tags["bh"], tags["c"]), (base64.b64encode(digest).decode(), f"relaxed/{form}"), (form, name))
+
+    def test_lf_stays_lf(self):
+        signed = self.sign(message=messages.MESSAGE.replace(b"\r\n", b"\n"))
+        self.assertNotIn(b"\r", signed)
+        self.assert_verifies({"lf": messages.wire(signed)})
+
+    def test_the_envelope_and_the_partner_arrive(self):
+        self.sign("--partner", "own", "--domain", "example.com", "--sender=alice@example.com", "--", "bob@example.org", "-odd@example.org")
+        found = self.hallmark.dkimctl_json("ledger", "search", "--recipient", "-odd@example.org")
+        self.assertIn("alice@example.com", str(found))
+        self.assert_ends(run(self.config, "--partner", "nobody"), REFUSED, "PARTNER_NOT_ALLOWED")
+
+    def test_a_large_message_is_not_kept_in_memory(self):
+        message = messages.MESSAGE + (b"x" * 76 + b"\r\n") * 800_000
+        measured = [deployment.BIN / "dkim-sign", "--config", self.config]
+        with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target:
+            source.write(message)
+            source.seek(0)
+            finished = subprocess.run(["/usr/bin/python3", "-c", MEASURE, *measured], stdin=source, stdout=target, stderr=subprocess.PIPE,
+                                      check=True, timeout=120)
+            target.seek(0)
+            self.assertTrue(target.read().endswith(message))
+        resident = int(finished.stderr)
+        print(f"dkim-sign: {resident} kB resident with a message of {len(message)} octets")
+        if not deployment.sanitized():
+            self.assertLess(resident, LARGEST_RESIDENT_KB)
+
+    def test_the_whole_message_may_travel(self):
+        config = write_config(self.hallmark, "whole.toml", timeout_ms=60000, message_octets=4 << 20)
+        config.write_text(config.read_text() + "send_message = true\n")
+        self.sign(config=config)
+        self.sign(config=config, message=messages.MESSAGE + b"x\r\n" * (1 << 20))
+        self.assert_ends(run(config, message=messages.MESSAGE + b"x" * (4 << 20)), DATA, "MESSAGE_TOO_LARGE")
+
+    def test_what_cannot_be_signed_is_not_written(self):
+        self.assert_ends(run(self.config, message=b"To: a@example.com\r\n\r\nHi\r\n"), DATA, "FROM_MISSING")
+        self.assert_ends(run(self.config, message=b""), DATA, "FROM_MISSING")
+        self.assert_ends(run(self.config, message=UNCONFIGURED), REFUSED, "DOMAIN_NOT_CONFIGURED")
+        self.assert_ends(run(self.config, "--on-failure", "maybe"), USAGE, "maybe")
+        self.assert_ends(run("/nowhere.toml"), CONFIG, "/nowhere.toml")
+        self.assert_ends(run(write_config(self.hallmark, "bad.toml", private_key="tls/server-ca.pem")), CONFIG, "private key")
+
+    def test_unsigned_only_where_asked_for(self):
+        finished = run(self.config, "--pass-unconfigured", message=UNCONFIGURED)
+        self.assertEqual((finished.returncode, finished.stdout, finished.stderr), (OK, UNCONFIGURED, b""))
+        malformed = b"To: a@example.com\r\n\r\nHi\r\n"
+        self.assert_ends(run(self.config, "--pass-unconfigured", message=malformed), DATA, "FROM_MISSING")
+        finished = run(self.config, "--on-failure", "pass", message=malformed)
+        self.assertEqual((finished.returncode, finished.stdout), (OK, malformed))
+        self.assertIn(b"unsigned", finished.stderr)
+
+    def test_nobody_there_is_a_temporary_failure(self):
+        config = write_config(self.hallmark, "nobody.toml", servers=["127.0.0.1:1"])
+        self.assert_ends(run(config), TEMPORARY, "UNREACHABLE", "127.0.0.1:1")
+
+    def test_a_token_that_comes_back_is_waited_for(self):
+        for pid in self.hallmark.tokend_pids():
+            os.kill(pid, signal.SIGKILL)
+        self.sign()
+
+
+class TwoServersTest(unittest.TestCase):
+    def test_one_of_two_is_enough(self):
+        with deployment.Deployment() as one, deployment.Deployment(start=False) as two:
+            with open(two.folder / "tls/relay-ca.pem", "ab") as bundle:
+                bundle.write(one.read("tls/relay-ca.pem"))
+            two.start()
+            for hallmark in (one, two):
+                hallmark.add_domain("example.com")
+            (one.folder / "both-ca.pem").write_bytes(one.read("tls/server-ca.pem") + two.read("tls/server-ca.pem"))
+            config = write_config(one, servers=[one.signing_address, two.signing_address], ca="both-ca.pem")
+            self.assertEqual([run(config).returncode for _ in range(4)], [OK] * 4)
+            two.process.send_signal(signal.SIGSTOP)  # its connections are accepted, and nothing comes of them
+            try:
+                self.assertEqual([run(config).returncode for _ in range(4)], [OK] * 4)
+            finally:
+                two.process.send_signal(signal.SIGCONT)
+            one.kill()
+            self.assertEqual([run(config).returncode for _ in range(4)], [OK] * 4)
+            two.stop()
+            self.assertEqual(run(config).returncode, TEMPORARY)
+
+
+if __name__ == "__main__":
+    unittest.main()
