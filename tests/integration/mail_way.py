@@ -24,15 +24,15 @@ class MailWay(contextlib.ExitStack):
     """milter      what smtpd_milters and non_smtpd_milters of the relay get
     key_lines   the keys that the verifier finds
     services    the SMTP services of the relay, as postfix.Postfix has them
-    settings    more of the relay's main.cf
+    settings    more of the relay's main.cf; receiver_settings: of the receiver's
     """
 
-    def __init__(self, milter, key_lines, services=None, settings=None, users=None):
+    def __init__(self, milter, key_lines, services=None, settings=None, users=None, receiver_settings=None):
         super().__init__()
         try:
             self.verifier = self.enter_context(opendkim.OpenDkim(key_lines))
-            self.receiver = self.enter_context(postfix.Postfix(settings={"smtpd_milters": self.verifier.address},
-                                                               hostname="receiver.example"))
+            self.receiver = self.enter_context(postfix.Postfix(
+                settings={"smtpd_milters": self.verifier.address, **(receiver_settings or {})}, hostname="receiver.example"))
             self.relay = self.enter_context(postfix.Postfix(services, {
                 "smtpd_milters": milter, "non_smtpd_milters": milter, "milter_default_action": "tempfail",
                 "transport_maps": self.transport(self.receiver), **UNCHANGED_BY_SMTP, **(settings or {})}, users, hostname="relay.example"))

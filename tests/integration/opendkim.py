@@ -33,7 +33,7 @@ def without_results(message):
 
 
 class OpenDkim:
-    """key_lines: lines `name TXT value` with the keys that it finds; it asks no DNS. More may be added later."""
+    """key_lines: lines `name TXT value` with the keys that it finds; it asks no DNS."""
 
     def __init__(self, key_lines=()):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="hallmark-opendkim-"))
@@ -47,8 +47,8 @@ class OpenDkim:
             raise
 
     def _start(self, key_lines):
-        lines = (line.split(None, 2) for line in key_lines if line.strip())
-        (self.folder / "keys").write_text("".join(f"{name.rstrip('.')} {value.rstrip()}\n" for name, _, value in lines))
+        (self.folder / "keys").touch()
+        self.add_keys(key_lines)
         (self.folder / "opendkim.conf").write_text(
             f"Background no\nSyslog no\nMode v\nAuthservID {AUTHSERV_ID}\nAlwaysAddARHeader yes\nInternalHosts 192.0.2.1\n"
             f"Socket inet:{self.port}@127.0.0.1\nTestPublicKeys {self.folder}/keys\nTemporaryDirectory {self.folder}\n"
@@ -58,6 +58,13 @@ class OpenDkim:
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                                             preexec_fn=deployment.die_with_parent)
         postfix.poll("the start of OpenDKIM", self._listens)
+
+    def add_keys(self, key_lines):
+        """OpenDKIM reads the file anew for each key that it looks for."""
+        with open(self.folder / "keys", "a", encoding="ascii") as file:
+            for line in key_lines:
+                name, _, value = line.split(None, 2)
+                file.write(f"{name.rstrip('.')} {value.rstrip()}\n")
 
     def _listens(self):
         if self.process.poll() is not None:

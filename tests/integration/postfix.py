@@ -63,6 +63,7 @@ SETTINGS = {
     "smtpd_peername_lookup": "no",
     "smtp_dns_support_level": "disabled",
     "default_transport": "virtual",
+    "virtual_mailbox_domains": "",
     "virtual_mailbox_maps": "static:inbox/",
     "virtual_minimum_uid": "1",
     "alias_maps": "",
