@@ -27,7 +27,7 @@ class MailWay(contextlib.ExitStack):
     settings    more of the relay's main.cf; receiver_settings: of the receiver's
     """
 
-    def __init__(self, milter, key_lines, services=None, settings=None, users=None, receiver_settings=None):
+    def __init__(self, milter, key_lines, services=None, settings=None, users=None, receiver_settings=None, ports=None):
         super().__init__()
         try:
             self.verifier = self.enter_context(opendkim.OpenDkim(key_lines))
@@ -35,7 +35,7 @@ class MailWay(contextlib.ExitStack):
                 settings={"smtpd_milters": self.verifier.address, **(receiver_settings or {})}, hostname="receiver.example"))
             self.relay = self.enter_context(postfix.Postfix(services, {
                 "smtpd_milters": milter, "non_smtpd_milters": milter, "milter_default_action": "tempfail",
-                "transport_maps": self.transport(self.receiver), **UNCHANGED_BY_SMTP, **(settings or {})}, users, hostname="relay.example"))
+                "transport_maps": self.transport(self.receiver), **UNCHANGED_BY_SMTP, **(settings or {})}, users, hostname="relay.example", ports=ports))
         except BaseException:
             self.close()
             raise

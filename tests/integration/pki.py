@@ -31,12 +31,12 @@ class Authority:
         self._certificate = builder.sign(self._key, hashes.SHA256())
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, *, dns=(), uris=(), days=7, server=False):
-        """(certificate, key), both PEM, for a client (or server) with these SANs. days < 0: expired."""
+    def issue(self, *, name="client", dns=(), uris=(), days=7, server=False):
+        """(certificate, key), both PEM, for a client (or server) with this CN and these SANs. days < 0: expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         names = [x509.DNSName(name) for name in dns] + [x509.UniformResourceIdentifier(uri) for uri in uris]
-        builder = _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")]), self._name, key, days)
+        builder = _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), self._name, key, days)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

@@ -140,15 +140,16 @@ class Postfix:
     services    {name: {setting: value}}: the SMTP services, with what each has other than main.cf; names are ours
     settings    what main.cf has other than SETTINGS
     users       {"name@realm": password}: who may authenticate where smtpd_sasl_auth_enable is set
+    ports       {name of a service: port}, where it must be known before
     folder      where the temporary folder is made; the queue is in it
     """
 
-    def __init__(self, services=None, settings=None, users=None, folder=None, hostname="mail.example"):
+    def __init__(self, services=None, settings=None, users=None, folder=None, hostname="mail.example", ports=None):
         if os.geteuid() != 0:
             raise AssertionError("Postfix can be started by root only; run the tests as root")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="hallmark-postfix-", dir=folder))
         self.folder.chmod(0o755)  # The services run as "postfix".
-        self.ports = {name: free_port() for name in (services or {"smtp": {}})}
+        self.ports = {name: free_port() for name in (services or {"smtp": {}})} | (ports or {})
         self.maildir = Maildir(self.folder / "mail" / "inbox")
         self.process = None
         self._config = self.folder / "etc"
@@ -261,9 +262,12 @@ class Postfix:
         return smtplib.SMTP("127.0.0.1", self.ports[service or next(iter(self.ports))], local_hostname="client.example", timeout=timeout,
                             source_address=(source, 0))
 
-    def send(self, sender, recipients, message, service=None, source="127.0.0.1", user=None, options=()):
-        """Sends a message (octets in wire form). Returns (code, text) of the first answer that refuses it, or of the last one."""
+    def send(self, sender, recipients, message, service=None, source="127.0.0.1", user=None, tls=None, options=()):
+        """Sends a message (octets in wire form), after STARTTLS with the SSLContext `tls`, as `user` (name, password). Returns
+        (code, text) of the first answer that refuses it, or of the last one."""
         with self.connect(service, source) as smtp:
+            if tls:
+                smtp.starttls(context=tls)
             if user:
                 smtp.login(*user)
             return transaction(smtp, sender, [recipients] if isinstance(recipients, str) else recipients, message, options)
