@@ -13,13 +13,13 @@ LOOK_SECONDS = 0.02  # How often a connection looks whether it is to be held or 
 class TcpProxy:
     """Forwards to `target`, "HOST:PORT". Everything may be called from any thread.
 
+    target      settable at any time, for connections that come then
     cut_after   when set, each connection is reset once so many octets have come from its client; settable at any time
     cut_count   how many were
     """
 
     def __init__(self, target):
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self.target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
@@ -70,8 +70,9 @@ class TcpProxy:
 
     def _serve(self, client, era):
         """Owns both sockets: nobody else closes them."""
+        host, _, port = self.target.rpartition(":")
         try:
-            server = socket.create_connection(self._target, timeout=10)
+            server = socket.create_connection((host, int(port)), timeout=10)
         except OSError:
             _reset(client)
             return
