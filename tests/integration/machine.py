@@ -49,6 +49,7 @@ touch etc/machine-id
 mkdir -p mnt
 pivot_root . mnt
 umount -l /mnt
+mount --make-rshared / # credentials reach their services by that
 exec env -i container=test PATH=/usr/sbin:/usr/bin \
   setpriv --bounding-set -sys_module,-sys_time,-sys_boot,-sys_rawio,-syslog,-mknod \
   /lib/systemd/systemd --unit=basic.target --show-status=0 --log-target=journal
@@ -86,11 +87,11 @@ class Machine:
             for name in ("memory", "root", "share"):
                 (self.folder / name).mkdir()
             self.control_group.mkdir()
-            self.process = subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "private", "--pid", "--cgroup", "--ipc", "--uts", "--net", "--fork",
-                 "--kill-child", "/bin/bash", "-c", BOOT, "boot", str(self.folder)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.folder / "log", "wb"),
-                preexec_fn=self._enter)
+            with open(self.folder / "log", "wb") as log:
+                self.process = subprocess.Popen(
+                    ["unshare", "--mount", "--propagation", "private", "--pid", "--cgroup", "--ipc", "--uts", "--net", "--fork",
+                     "--kill-child", "/bin/bash", "-c", BOOT, "boot", str(self.folder)],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, preexec_fn=self._enter)
             self._wait()
         except BaseException:
             self.close()

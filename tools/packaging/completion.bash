@@ -16,8 +16,7 @@ _hallmark() {
   done
 
   # The value of an option that takes one: named in capitals, or by its default.
-  if [[ $previous == --* ]]; then
-    head=$(grep -E -m1 -- "^  (-[a-z], ?)?${previous}[ ,]" <<<"$help" 2>/dev/null)
+  if [[ $previous == --?* ]] && head=$(grep -E -m1 -- "^  (-[a-z], ?)?${previous}[ ,]" <<<"$help" 2>/dev/null); then
     option=${head#*"$previous"}
     if [[ $option =~ ^\ ([A-Z][^ ]*) ]]; then
       value=${BASH_REMATCH[1]}
@@ -26,7 +25,7 @@ _hallmark() {
         --output:FORMAT) mapfile -t COMPREPLY < <(compgen -W "table json" -- "$current") ;;
         *) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
       esac
-      compopt -o filenames 2>/dev/null
+      compopt -o filenames 2>/dev/null || true
       return 0
     fi
   fi
@@ -38,7 +37,7 @@ _hallmark() {
     mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$current")
   else
     mapfile -t COMPREPLY < <(compgen -f -- "$current")
-    compopt -o filenames 2>/dev/null
+    compopt -o filenames 2>/dev/null || true
   fi
 }
 

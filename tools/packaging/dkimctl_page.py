@@ -26,10 +26,12 @@ def macro_words(text):
 
 
 def option_lines(head, text):
-    """`--algorithm NAME`, `--timestamp,--no-timestamp{false}` and what they mean, as mdoc has it."""
+    """`-f,--file FILE`, `--timestamp,--no-timestamp{false}`, `--most INT:INT in [1 - 100]=9` and what they mean, as mdoc has it."""
     head = head.split(" Excludes: ")[0].replace("{false}", "").removesuffix(" REQUIRED")
     names, _, value = head.partition(" ")
-    yield ".It " + " , ".join(f"Fl \\-{escaped(name[2:])}" for name in names.split(",")) + (f" Ar {macro_words(value)}" if value else "")
+    flags = " , ".join(f"Fl {escaped(name[1:])}" for name in names.split(","))
+    value = "NUMBER" if value.startswith("INT:") else value
+    yield f".It {flags}" + (f" Ar {macro_words(value)}" if value else "")
     if text:
         yield escaped(text)
 
@@ -39,7 +41,7 @@ def item(words, found):
     yield f".It Ic {macro_words(' '.join(words))}" + (f" Ar {macro_words(arguments)}" if arguments else "")
     yield escaped(found.description) + "."
     options = [(head, text) for head, text in found.options
-               if head.startswith("--") and head.split()[0] not in COMMON]
+               if not COMMON & set(re.split(r"[ ,]", head))]
     if options:
         yield ".Bl -tag -width Ds -compact"
         for head, text in options:
