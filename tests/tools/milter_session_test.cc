@@ -209,6 +209,18 @@ TEST_F(MilterSession, MailWithinAMessageBeginsAnother) {
             "a");
 }
 
+// One that was accepted at MAIL, and of which the MTA says more all the same, leaves nothing either.
+TEST_F(MilterSession, NothingIsLeftOfAMessageThatWasLeftAlone) {
+  auto conversation = Negotiated();
+  const std::string login = Packet('D', 'M' + Strings({"{auth_authen}", "alice"})),
+                    mail = Packet('M', Strings({"<x@example.net>"}));
+  for (const std::string& end : {Packet('E'), Packet('A'), Packet('K')}) {
+    EXPECT_EQ(Codes(conversation->Push(mail + Packet('R') + kHeader + Packet('N') + login)), "a");
+    conversation->Push(end);
+    EXPECT_EQ(Codes(conversation->Push(mail)), "a");
+  }
+}
+
 TEST_F(MilterSession, ANewConnectionKnowsNothingOfTheOneBefore) {
   settings.outbound.daemon_names = {"ORIGINATING"};
   settings.outbound.networks = {*Network::Parse("192.0.2.0/24")};

@@ -158,6 +158,7 @@ Status Session::InEnvelope(Command command, std::string_view data, std::string& 
   }
   if (state_ == State::kLeftAlone) {
     if ((steps_ & no_reply) == 0) AppendReply(out, Reply::kAccept);
+    if (command == Command::kEndOfMessage) macros_.EndMessage();
     return Ok();
   }
   if (!message_) return Violation("a part of a message before its MAIL");

@@ -1,0 +1,212 @@
+"""Which mail dkim-milter has signed, for whom, and what becomes of mail that is to be signed and is not."""
+
+import collections
+import unittest
+
+import mail_way
+from milter_case import AUTHENTICATED, MilterCase, message, messages_counted, scrape
+from milter_client import ACCEPT, CONNECT, CONTINUE, EOM, HELO, MAIL, REPLYCODE, Mail
+
+POLICY = """
+[[partner]]
+name = "own"
+author_domains = ["example.com", "simple.example", "nobody.example"]
+signing_domains = ["*"]
+
+[[partner]]
+name = "acme"
+author_domains = ["acme.example"]
+signing_domains = ["acme.example"]
+
+[[partner]]
+name = "slow"
+author_domains = ["example.com"]
+signing_domains = ["example.com"]
+
+[partner.quota]
+rate_per_second = 1
+burst = 1
+
+[[relay]]
+name = "relay1"
+identity = "dns:relay1.localdomain"
+partners = ["own", "acme", "slow"]
+"""
+
+OUTBOUND = {"networks": ["192.0.2.0/24", "198.51.100.7", "2001:db8::/32"], "certificates": ["relay-*", "*/CN=acme", "exact.example"],
+            "daemon_names": ["ORIGINATING"], "daemon_ports": ["587", "465"], "inbound_daemon_names": ["INBOUND"]}
+PARTNERS = [{"name": "acme", "users": ["*@acme.example", "acme-*"], "certificates": ["relay-acme"]},
+            {"name": "acme", "daemon_ports": ["465"]}, {"name": "slow", "users": ["*slow*"], "daemon_names": ["SLOW"]},
+            {"name": "nobody", "users": ["*"]}]
+
+
+def stage(command, **macros):
+    """Macros of one command; double underscores stand for braces."""
+    return {command: {f"{{{name}}}": value for name, value in macros.items()}}
+
+
+Case = collections.namedtuple("Case", "client macros signed")
+INSIDE, OUTSIDE = ("4", "192.0.2.17"), ("4", "203.0.113.5")
+CASES = {
+    "nobody we know": Case(OUTSIDE, {}, False),
+    "authenticated": Case(OUTSIDE, stage(MAIL, auth_authen="bob", auth_type="PLAIN"), True),
+    "authenticated as nothing": Case(OUTSIDE, stage(MAIL, auth_authen="", auth_type="PLAIN"), False),
+    "authenticated, name without braces": Case(OUTSIDE, {MAIL: {"auth_authen": "bob"}}, True),
+    "an author that is told and not proven": Case(OUTSIDE, stage(MAIL, auth_author="alice@example.com", mail_addr="alice@example.com"), False),
+    "a network": Case(INSIDE, {}, True),
+    "the end of a network": Case(("4", "192.0.2.255"), {}, True),
+    "beside a network": Case(("4", "192.0.3.0"), {}, False),
+    "one address": Case(("4", "198.51.100.7"), {}, True),
+    "beside one address": Case(("4", "198.51.100.6"), {}, False),
+    "IPv6": Case(("6", "2001:db8:ffff::1"), {}, True),
+    "IPv6 as Sendmail writes it": Case(("6", "IPv6:2001:db8::1"), {}, True),
+    "beside the IPv6 network": Case(("6", "2001:db9::1"), {}, False),
+    "IPv4 in IPv6": Case(("6", "::ffff:192.0.2.1"), {}, True),
+    "IPv4 in IPv6, outside": Case(("6", "::ffff:203.0.113.1"), {}, False),
+    "loopback, which is not among them": Case(("4", "127.0.0.1"), {}, False),
+    "a Unix socket, without loopback": Case(("L", "/run/client"), {}, False),
+    "an unknown family": Case(("U", ""), {}, False),
+    "no address at all": Case(("4", "unknown"), {}, False),
+    "an address with more": Case(("4", "192.0.2.17 "), {}, False),
+    "certificate": Case(OUTSIDE, stage(HELO, cert_subject="relay-7"), True),
+    "certificate with MAIL": Case(OUTSIDE, stage(MAIL, cert_subject="relay-7"), True),
+    "certificate that the MTA verified": Case(OUTSIDE, stage(MAIL, cert_subject="/C=DE/CN=acme", verify="OK"), True),
+    "certificate that it did not": Case(OUTSIDE, stage(MAIL, cert_subject="/C=DE/CN=acme", verify="FAIL"), False),
+    "no certificate": Case(OUTSIDE, stage(MAIL, cert_subject="relay-7", verify="NONE"), False),
+    "another certificate": Case(OUTSIDE, stage(HELO, cert_subject="my-relay-7"), False),
+    "a certificate that contains one": Case(OUTSIDE, stage(HELO, cert_subject="exact.example.org"), False),
+    "daemon name": Case(OUTSIDE, stage(CONNECT, daemon_name="ORIGINATING"), True),
+    "daemon name in lower case": Case(OUTSIDE, stage(CONNECT, daemon_name="originating"), False),
+    "daemon port": Case(OUTSIDE, stage(CONNECT, daemon_port="587", daemon_name="smtpd"), True),
+    "another port": Case(OUTSIDE, stage(CONNECT, daemon_port="25"), False),
+    "inbound, whatever else holds": Case(INSIDE, stage(CONNECT, daemon_name="INBOUND", daemon_port="587") | stage(MAIL, auth_authen="bob"), False),
+}
+
+
+class OutboundTest(MilterCase):
+    POLICY = staticmethod(lambda _: POLICY)
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.hallmark.add_domain("acme.example")
+        cls.keys |= mail_way.keys_of(cls.hallmark.key_lines(["acme.example"]))
+
+    def test_what_is_signed(self):
+        milter = self.start_milter(tables={"outbound": OUTBOUND})
+        for name, case in CASES.items():
+            for version in (6, 2):
+                with self.subTest(name, version=version):
+                    with self.connect(milter.address, version=version) as mta:
+                        answer = mta.submit(Mail(message("case"), macros=case.macros, client=case.client))
+                        if case.signed:
+                            self.assert_signed(answer)
+                        else:
+                            self.assertEqual((answer.verdict, answer.command), (ACCEPT, MAIL))
+        signed = 2 * sum(case.signed for case in CASES.values())
+        self.assertEqual(messages_counted(milter), {"signed": signed, "left_alone": 2 * len(CASES) - signed})
+
+    def test_without_a_table_loopback_and_logins_are_ours(self):
+        milter = self.start_milter(tables={"outbound": {"networks": ["127.0.0.0/8", "::1/128"], "authenticated": False}})
+        ours = [("4", "127.0.0.1"), ("4", "127.1.2.3"), ("6", "::1"), ("L", "/run/client")]
+        for client in [*ours, INSIDE, ("6", "::2")]:
+            with self.connect(milter.address) as mta:
+                answer = mta.submit(Mail(message("table"), macros=AUTHENTICATED, client=client))
+                self.assertEqual(answer.verdict, CONTINUE if client in ours else ACCEPT, client)
+
+    def test_for_whom(self):
+        milter = self.start_milter(tables={"outbound": OUTBOUND, "on": {"refused": "reject"}}, partners=PARTNERS)
+
+        def send(domain, macros):
+            with self.connect(milter.address) as mta:
+                return mta.submit(Mail(message("whom", domain=domain), macros=macros, client=INSIDE))
+
+        own = [{}, stage(CONNECT, daemon_port="587"), stage(HELO, cert_subject="relay-7")]
+        acme = [stage(MAIL, auth_authen="bob@ACME.example"), stage(MAIL, auth_authen="acme-7"), stage(MAIL, cert_subject="relay-acme"),
+                stage(CONNECT, daemon_port="465")]
+        for macros in own:
+            self.assert_signed(send("example.com", macros))
+            self.assertRegex(send("acme.example", macros).text, r"^550 5\.7\.1 .*AUTHOR_NOT_ALLOWED")
+        for macros in acme:
+            self.assert_signed(send("acme.example", macros), "acme.example")
+            # Whoever is acme is acme alone: another's author gets no signature.
+            answer = send("example.com", macros)
+            self.assertEqual((answer.verdict, answer.inserted), (REPLYCODE, []))
+            self.assertRegex(answer.text, r"^550 5\.7\.1 .*AUTHOR_NOT_ALLOWED")
+        # Patterns hold for the whole name, and the first rule that holds is the one.
+        for user in ("bob@acme.example.org", "xacme-7", "bob@notacme.example", "carol"):
+            self.assertRegex(send("acme.example", stage(MAIL, auth_authen=user)).text, "PARTNER_NOT_ALLOWED", user)
+        self.assert_signed(send("acme.example", stage(MAIL, auth_authen="acme-slow")), "acme.example")
+
+    def test_too_many_are_deferred_whatever_is_configured(self):
+        milter = self.start_milter(tables={"on": {"refused": "accept", "unavailable": "accept"}}, partners=PARTNERS)
+        mail = Mail(message("many"), macros=stage(MAIL, auth_authen="slow-1"))
+        with self.connect(milter.address) as mta:
+            answers = [mta.submit(mail, connect=number == 0) for number in range(10)]
+        self.assert_signed(answers[0])
+        deferred = [answer for answer in answers if answer.verdict == REPLYCODE]
+        self.assertTrue(deferred)
+        for answer in deferred:
+            self.assertRegex(answer.text, r"^451 4\.7\.1 .*RATE_EXCEEDED")
+        self.assertEqual(scrape(milter)['hallmark_milter_not_signed_total{why="limited"}'], len(deferred))
+
+
+class ChoicesTest(MilterCase):
+    """The [on] table."""
+    POLICY = staticmethod(lambda _: POLICY)
+
+    def submit(self, milter, mail):
+        with self.connect(milter.address) as mta:
+            answer = mta.submit(mail)
+            self.assertEqual(answer.inserted, [])
+            # The connection goes on.
+            self.assertEqual(mta.submit(Mail(message("not-ours"), client=OUTSIDE), connect=True).verdict, ACCEPT)
+            return answer.verdict, answer.text[:9]
+
+    def test_refused_and_unconfigured(self):
+        refused, unconfigured = message("refused", domain="stranger.example"), message("unconfigured", domain="nobody.example")
+        broken = b"From: a@example.com\r\nFrom: b@example.com\r\n\r\n"
+        unsigned = (CONTINUE, "")
+        expected = {"tempfail": ((REPLYCODE, "451 4.7.1"),) * 2 + ((REPLYCODE, "451 4.6.0"),), "accept": (unsigned,) * 3,
+                    "reject": ((REPLYCODE, "550 5.7.1"),) * 2 + ((REPLYCODE, "550 5.6.0"),)}
+        verdicts = {"tempfail": "tempfailed", "accept": "unsigned", "reject": "rejected"}
+        for choice, answers in expected.items():
+            with self.subTest(choice):
+                milter = self.start_milter(tables={"on": {"refused": choice, "unconfigured": choice}})
+                found = tuple(self.submit(milter, Mail(text)) for text in (refused, unconfigured, broken))
+                self.assertEqual(found, answers)
+                self.assertEqual(messages_counted(milter), {verdicts[choice]: 3, "left_alone": 3})
+                counted = scrape(milter)
+                self.assertEqual(counted['hallmark_milter_not_signed_total{why="refused"}'], 2)
+                self.assertEqual(counted['hallmark_milter_not_signed_total{why="unconfigured"}'], 1)
+        with self.subTest("by default"):
+            milter = self.start_milter()
+            self.assertEqual(tuple(self.submit(milter, Mail(text)) for text in (refused, unconfigured, broken)),
+                             (expected["reject"][0], unsigned, expected["reject"][2]))
+
+    def test_signerd_cannot_be_reached(self):
+        expected = {"tempfail": (REPLYCODE, "451 4.3.0"), "accept": (CONTINUE, ""), "reject": (REPLYCODE, "550 5.3.0"),
+                    None: (REPLYCODE, "451 4.3.0")}
+        # Nobody listens on port 1. All wait at the same time.
+        milters = {choice: self.start_milter(servers=["127.0.0.1:1"], tables={"on": {"unavailable": choice} if choice else {}})
+                   for choice in expected}
+        mtas = {choice: self.connect(milter.address) for choice, milter in milters.items()}
+        mail = Mail(message("unreachable"))
+        for mta in mtas.values():
+            for command, payload in mta.commands(mail):
+                if command == EOM:
+                    mta.write(b"\0\0\0\1E")
+                else:
+                    mta.say(command, payload)
+        for choice, mta in mtas.items():
+            answer = mta.end(mail)
+            self.assertEqual((answer.verdict, answer.text[:9]), expected[choice], choice)
+            self.assertEqual(answer.inserted, [])
+            # What an MTA passes on says nothing of how we are set up.
+            self.assertNotIn("127.0.0.1", answer.text)
+            self.assertEqual(scrape(milters[choice])['hallmark_milter_signerd_ready{server="127.0.0.1:1"}'], 0)
+            self.assertIn("UNREACHABLE", milters[choice].log_text())
+
+
+if __name__ == "__main__":
+    unittest.main()
