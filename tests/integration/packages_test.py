@@ -58,6 +58,12 @@ assert answer.verdict in (milter_client.CONTINUE, milter_client.ACCEPT), answer
 sys.stdout.write(answer.message.decode())
 """
 
+# Uses the library as it is installed.
+RELAY = """
+#include <hallmark/relay_client.h>
+int main() { return hallmark::relay::Client::Connect({}).failure->reason == "INVALID_SETTINGS" ? 0 : 1; }
+"""
+
 
 def packages():
     return sorted(PACKAGES.glob("*.deb"))
@@ -189,6 +195,8 @@ class Life(unittest.TestCase):
         for page in ("1 dkimctl", "1 dkimload", "1 dkim-sign", "1 ledger-verify", "5 hallmark.toml", "5 milter.toml", "8 signerd",
                      "8 tokend", "8 dkim-milter"):
             self.machine.run("man", "--where", *page.split())
+        (self.machine.share / "relay.cc").write_text(RELAY)
+        self.machine.shell("g++ -std=c++17 /srv/relay.cc $(pkg-config --cflags --libs hallmark-relay) -o /tmp/relay && /tmp/relay")
         # Without a PIN there is nothing to start, and that is said.
         self.assertNotEqual(self.machine.run("systemctl", "start", "hallmark-signerd", status=None).returncode, 0)
         self.assertEqual(self.state("hallmark-signerd")["AssertResult"], "no")
