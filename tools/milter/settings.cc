@@ -22,6 +22,27 @@ std::optional<std::uint16_t> ParsePort(std::string_view text) {
   return port;
 }
 
+// Patterns with "*" at their ends only (MatchesPattern).
+std::vector<std::string> ReadPatterns(ConfigTable& table, const std::string& key, std::string_view what) {
+  const std::string expected = std::string(what) + ", \"*\" at the beginning or the end only";
+  auto patterns = table.StringsOrNone(key, expected);
+  for (const std::string& pattern : patterns) {
+    if (pattern.size() > 2 && pattern.find('*', 1) < pattern.size() - 1) {
+      table.Reject(key, "\"" + pattern + "\" has a \"*\" within", expected);
+    }
+  }
+  return patterns;
+}
+
+std::vector<std::string> ReadPorts(ConfigTable& table) {
+  constexpr char kExpected[] = "ports, such as [\"587\"]";
+  auto ports = table.StringsOrNone("daemon_ports", kExpected);
+  for (const std::string& port : ports) {
+    if (!ParsePort(port)) table.Reject("daemon_ports", "\"" + port + "\" is no port", kExpected);
+  }
+  return ports;
+}
+
 void ReadMilter(ConfigTable table, MilterSettings& settings) {
   for (const std::string& text : table.Strings("listen", kListenExpected)) {
     if (auto address = ParseListen(text)) {
@@ -53,9 +74,9 @@ void ReadOutbound(ConfigTable table, OutboundRules& rules) {
       table.Reject("networks", network.error().message, kExpected);
     }
   }
-  rules.certificates = table.StringsOrNone("certificates", "subjects of client certificates");
+  rules.certificates = ReadPatterns(table, "certificates", "subjects of client certificates");
   rules.daemon_names = table.StringsOrNone("daemon_names", "what milter_macro_daemon_name says");
-  rules.daemon_ports = table.StringsOrNone("daemon_ports", "ports as strings");
+  rules.daemon_ports = ReadPorts(table);
   rules.inbound_daemon_names = table.StringsOrNone("inbound_daemon_names", "what milter_macro_daemon_name says");
 }
 
@@ -71,10 +92,10 @@ Choice ReadChoice(ConfigTable& table, const std::string& key, Choice fallback) {
 PartnerRule ReadPartner(ConfigTable table) {
   PartnerRule rule;
   rule.name = table.String("name", "the partner's name at signerd");
-  rule.users = table.StringsOrNone("users", "SASL login names");
-  rule.certificates = table.StringsOrNone("certificates", "subjects of client certificates");
+  rule.users = ReadPatterns(table, "users", "SASL login names");
+  rule.certificates = ReadPatterns(table, "certificates", "subjects of client certificates");
   rule.daemon_names = table.StringsOrNone("daemon_names", "what milter_macro_daemon_name says");
-  rule.daemon_ports = table.StringsOrNone("daemon_ports", "ports as strings");
+  rule.daemon_ports = ReadPorts(table);
   if (rule.users.empty() && rule.certificates.empty() && rule.daemon_names.empty() && rule.daemon_ports.empty()) {
     table.Reject("name", "nothing says which mail is \"" + rule.name + "\"'s",
                  "users, certificates, daemon_names or daemon_ports");

@@ -3,8 +3,9 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
+
+#include "tools/relay-client/server_address.h"
 
 namespace hallmark::relay {
 namespace {
@@ -43,21 +44,6 @@ std::shared_ptr<grpc::ChannelCredentials> Credentials(const Pem& pem) {
   auto credentials = grpc::SslCredentials(options);
   OPENSSL_cleanse(options.pem_private_key.data(), options.pem_private_key.size());
   return credentials;
-}
-
-// "HOST:PORT" or "[IPv6]:PORT", and nothing of gRPC's own name syntax.
-bool IsHostAndPort(const std::string& server) {
-  const std::size_t colon = server.rfind(':');
-  if (colon == std::string::npos || colon == 0) return false;
-  const std::string host = server.substr(0, colon);
-  const bool bracketed = host.starts_with('[') && host.ends_with(']');
-  if (host.find_first_of("/ \t%") != std::string::npos || (!bracketed && host.find(':') != std::string::npos)) {
-    return false;
-  }
-  unsigned port = 0;
-  const char* const end = server.data() + server.size();
-  const auto read = std::from_chars(server.data() + colon + 1, end, port);
-  return read.ec == std::errc() && read.ptr == end && port > 0 && port < 65536;
 }
 
 Status CheckSettings(const Settings& settings) {

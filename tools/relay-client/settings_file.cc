@@ -1,5 +1,7 @@
 #include "tools/relay-client/settings_file.h"
 
+#include "tools/relay-client/server_address.h"
+
 namespace hallmark::relay {
 namespace {
 
@@ -10,7 +12,11 @@ constexpr std::int64_t kLargestMessage = std::int64_t{1} << 30;
 
 Settings ReadSettings(ConfigTable& signerd) {
   Settings settings;
-  settings.servers = signerd.Strings("servers", "signerd's signing listeners, such as [\"127.0.0.1:8460\"]");
+  constexpr std::string_view kServers = "signerd's signing listeners, such as [\"127.0.0.1:8460\"]";
+  settings.servers = signerd.Strings("servers", kServers);
+  for (const std::string& server : settings.servers) {
+    if (!IsHostAndPort(server)) signerd.Reject("servers", "\"" + server + "\" is no HOST:PORT", kServers);
+  }
   settings.server_name =
       signerd.String("server_name", "the name that the servers' certificates say, such as \"localhost\"", "");
   settings.ca = signerd.ReadableFile("ca", "a PEM file with the CA of the servers' certificates");
