@@ -54,10 +54,11 @@ build() {
     fail "the build failed" "the first error above says where"
 }
 
-# install_mailauth BUILD-FOLDER: the one verifier that is no Debian package. The lock file pins it and all that it needs.
-install_mailauth() {
-  local source=$root/tests/verifiers/mailauth target=$1/mailauth
-  if [[ -d $target/node_modules/mailauth ]] && cmp -s "$source/package-lock.json" "$target/package-lock.json"; then
+# install_npm SOURCE TARGET WHAT WITHOUT: what SOURCE/package-lock.json pins, in TARGET/node_modules. Where it cannot be had a
+# line says so.
+install_npm() {
+  local source=$1 target=$2
+  if [[ -d $target/node_modules ]] && cmp -s "$source/package-lock.json" "$target/package-lock.json"; then
     return
   fi
   rm -rf "$target"
@@ -65,6 +66,26 @@ install_mailauth() {
   cp "$source/package.json" "$source/package-lock.json" "$source/.npmrc" "$target"
   if ! (cd "$target" && npm ci --omit=dev --ignore-scripts --fetch-retries=1 --fetch-timeout=20000 >npm.log 2>&1); then
     rm -rf "$target/node_modules"
-    printf 'mailauth could not be installed (%s says why): it is left out, all other verifiers run\n' "$target/npm.log"
+    printf '%s could not be installed (%s says why): %s\n' "$3" "$target/npm.log" "$4"
+  fi
+}
+
+# install_mailauth BUILD-FOLDER: the one verifier that is no Debian package.
+install_mailauth() {
+  install_npm "$root/tests/verifiers/mailauth" "$1/mailauth" mailauth "it is left out, all other verifiers run"
+}
+
+# install_node_example BUILD-FOLDER: what the relays' example for Node needs.
+install_node_example() {
+  install_npm "$root/tools/relay-client/examples/node" "$1/examples/node" "gRPC for Node" "its example is not tried"
+}
+
+# install_exim BUILD-FOLDER: Exim, which Debian does not let in beside Postfix: its package is unpacked and nothing more.
+install_exim() {
+  local target=$1/exim
+  [[ ! -x $target/usr/sbin/exim4 ]] || return 0
+  mkdir -p "$target"
+  if ! (cd "$target" && apt-get -q download exim4-daemon-light >apt.log 2>&1 && dpkg-deb -x exim4-daemon-light_*.deb .); then
+    printf 'Exim could not be had (%s says why): the recipe for it is not tried\n' "$target/apt.log"
   fi
 }
