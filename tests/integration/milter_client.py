@@ -113,7 +113,11 @@ class MilterConnection:
         if kind == "unix":
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(timeout)
-            self.socket.connect(place)
+            try:
+                self.socket.connect(place)
+            except OSError:
+                self.socket.close()
+                raise
         else:
             host, _, port = place.rpartition(":")
             self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout)

@@ -20,6 +20,7 @@
 #include <future>
 #include <thread>
 #include <unordered_set>
+#include <utility>
 #include <variant>
 
 #include "firmware/runtime/log.h"
@@ -169,17 +170,19 @@ class Server::Listener {
   template <class Acceptor>
   asio::awaitable<void> Accept(Acceptor& acceptor) {
     asio::steady_timer breath(acceptor.get_executor());
+    bool failing = false;
     for (std::size_t next = 0;; next = (next + 1) % server_.workers_.size()) {
       error_code error;
       auto socket = co_await acceptor.async_accept(server_.workers_[next]->io(),
                                                    asio::redirect_error(asio::use_awaitable, error));
       if (!acceptor.is_open()) co_return;
       if (error) {
-        log::error("a connection cannot be taken: {}", error.message());
+        if (!std::exchange(failing, true)) log::error("connections cannot be taken: {}", error.message());
         breath.expires_after(kBreath);
         co_await breath.async_wait(asio::use_awaitable);
         continue;
       }
+      if (std::exchange(failing, false)) log::info("connections can be taken again");
       server_.Take(Connection::Socket(std::move(socket)), *server_.workers_[next]);
     }
   }

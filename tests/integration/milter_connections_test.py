@@ -1,0 +1,228 @@
+"""Connections to dkim-milter: ten thousand in a row and at once, slow ones, silent ones, one too many; and the end of it all."""
+
+import resource
+import signal
+import socket
+import struct
+import time
+import unittest
+
+import deployment
+from milter_case import AUTHENTICATED, MilterCase, descriptors, message, resident_kb, scrape, threads
+from milter_client import (ABORT, ALL_ACTIONS, CONTINUE, MAIL, NEGOTIATE, RCPT, Mail, MilterConnection, packet,
+                           strings)
+
+MANY = 10_000
+OFFER = packet(NEGOTIATE, struct.pack("!III", 6, ALL_ACTIONS, 0))
+PATIENCE_SECONDS = 60
+GRPC_THREADS = 4
+
+
+def until(holds, what):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still not so: {what() if callable(what) else what}")
+        time.sleep(0.02)
+
+
+def dropped_without_a_word(mta):
+    """Closes it so that the other side gets a reset."""
+    mta.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    mta.close()
+
+
+class MilterConnectionsTest(MilterCase):
+    @classmethod
+    def setUpClass(cls):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        cls.many = min(MANY, most - 500)
+        super().setUpClass()
+
+    def assert_as_before(self, milter, before):
+        """No connection is left, no descriptor, and no thread but what gRPC keeps at hand for calls."""
+        def after():
+            return scrape(milter)["hallmark_milter_connections"], descriptors(milter.process), threads(milter.process)
+
+        def as_before():
+            connected, open_now, running = after()
+            return connected == 0 and open_now <= before[0] and running <= before[1] + GRPC_THREADS
+        until(as_before, lambda: f"connected, descriptors and threads are {after()}, and were 0, {before}")
+
+    def settled(self, milter):
+        """Descriptors and threads of a milter that has signed and was scraped."""
+        for address in milter.addresses:
+            self.assert_signs(address)
+        scrape(milter)
+        until(lambda: scrape(milter)["hallmark_milter_connections"] == 0, "nobody is connected")
+        return descriptors(milter.process), threads(milter.process)
+
+    def open_and_drop(self, milter, count):
+        tcp, unix = milter.addresses
+        beginnings = (b"", OFFER, OFFER[:7], OFFER + packet(MAIL, strings(b"<a@example.com>"))[:9], b"\xff\xff\xff\xff")
+        for number in range(count):
+            # A port of ours that was closed is not free for a minute.
+            mta = MilterConnection(tcp if number % 5 == 0 else unix)
+            beginning = beginnings[number // 5 % len(beginnings)]
+            if beginning:
+                mta.write(beginning)
+            if number % 10 == 0:
+                dropped_without_a_word(mta)
+            else:
+                mta.close()
+
+    def test_ten_thousand_in_a_row(self):
+        milter = self.start_milter()
+        before = self.settled(milter)
+        self.open_and_drop(milter, MANY // 2)
+        self.assert_as_before(milter, before)
+        memory = resident_kb(milter.process)
+        self.open_and_drop(milter, MANY // 2)
+        self.assert_as_before(milter, before)
+        if not deployment.sanitized():
+            self.assertLess(resident_kb(milter.process) - memory, 2048, "kB more after as many connections again")
+        self.assert_signs(milter.addresses[0])
+        self.assertGreaterEqual(scrape(milter)["hallmark_milter_connections_total"], MANY)
+
+    def test_ten_thousand_at_once_and_one_more(self):
+        milter = self.start_milter(tables={"milter": {"connections": self.many}})
+        before = self.settled(milter)
+        memory = []
+        for _ in range(2):
+            mtas = [MilterConnection(milter.addresses[number % 2]) for number in range(self.many)]
+            for mta in mtas:
+                mta.write(OFFER)
+            for mta in mtas:
+                self.assertEqual(mta.read()[0], NEGOTIATE)
+            memory.append(resident_kb(milter.process))
+            # One more is shown the door; those who are in are served.
+            with MilterConnection(milter.addresses[0]) as one_more:
+                self.assertTrue(one_more.closed())
+            with MilterConnection(milter.addresses[1]) as one_more:
+                self.assertTrue(one_more.closed())
+            mail = Mail(message("among-many"), macros=AUTHENTICATED)
+            mtas[-1].actions, mtas[-1].steps = ALL_ACTIONS, 0
+            self.assert_signed(mtas[-1].submit(mail))
+            for number, mta in enumerate(mtas):
+                (dropped_without_a_word if number % 3 == 0 else MilterConnection.close)(mta)
+            self.assert_as_before(milter, before)
+            memory.append(resident_kb(milter.process))
+        self.assertEqual(scrape(milter)["hallmark_milter_connections_refused_total"], 4)
+        self.assert_signs(milter.addresses[0])
+        if not deployment.sanitized():
+            self.assertLess(memory[3] - memory[1], 2048, f"kB with all, without, with, without: {memory}")
+            self.assertLess(memory[0], 100 * 1024)
+
+    def test_room_is_free_again_when_one_leaves(self):
+        milter = self.start_milter(tables={"milter": {"connections": 3}})
+        inside = [self.connect(milter.addresses[number % 2]) for number in range(3)]
+        for address in milter.addresses:
+            with MilterConnection(address) as mta:
+                self.assertTrue(mta.closed())
+        inside.pop().close()
+        until(lambda: scrape(milter)["hallmark_milter_connections"] == 2, "one has left")
+        self.assert_signs(milter.addresses[0])
+        self.assertNotIn("error", milter.log_text())
+
+    def test_slow_ones_hold_nobody_up(self):
+        milter = self.start_milter(tables={"milter": {"threads": 1}})
+        tcp, unix = milter.addresses
+        whole = b"".join(packet(*command) for command in self.connect(unix).commands(Mail(message("slow"), macros=AUTHENTICATED)))
+        slow = [self.connect(unix if number % 2 else tcp) for number in range(200)]
+        # Each has said another part of its message, and goes on octet by octet.
+        at = [number * len(whole) // (2 * len(slow)) for number in range(len(slow))]
+        for mta, place in zip(slow, at):
+            mta.write(whole[:place])
+        # One wants no answer of the thousands that it is due.
+        deaf = self.connect(tcp, steps=0)
+        deaf.write(packet(*deaf.macros(MAIL, AUTHENTICATED[MAIL])) + packet(MAIL, strings(b"<a@example.com>")))
+        deaf.socket.settimeout(2)
+        flood = packet(RCPT, strings(b"<b@example.org>")) * 5000
+        try:
+            for _ in range(500):
+                deaf.write(flood)
+        except TimeoutError:
+            pass
+        for step in range(40):
+            for number, mta in enumerate(slow):
+                mta.write(whole[at[number] + step:at[number] + step + 1])
+            if step % 4 == 0:
+                self.assert_signs(tcp)
+        for number, mta in enumerate(slow):
+            mta.write(whole[at[number] + 40:])
+        for mta in slow:
+            self.assertEqual(mta.answer(MAIL)[0], CONTINUE)
+            self.assert_signed(mta.end(Mail(message("slow"))))
+
+    def test_silent_ones_are_closed(self):
+        milter = self.start_milter(tables={"milter": {"idle_seconds": 2}})
+        mtas = [MilterConnection(milter.addresses[0]), self.connect(milter.addresses[0]), self.connect(milter.addresses[1])]
+        mtas[2].write(packet(*mtas[2].macros(MAIL, AUTHENTICATED[MAIL])) + packet(MAIL, strings(b"<a@example.com>"))[:9])
+        busy = self.connect(milter.addresses[0])
+        self.addCleanup(mtas[0].close)
+        start = time.monotonic()
+        while time.monotonic() - start < 4:
+            busy.say(ABORT)
+            time.sleep(0.2)
+        for mta in mtas:
+            self.assertTrue(mta.closed())
+        self.assert_signed(busy.submit(Mail(message("busy"), macros=AUTHENTICATED)))
+
+    def test_no_descriptors_left(self):
+        milter = self.start_milter()
+        before = self.settled(milter)
+        old = self.connect(milter.addresses[0])
+        most = before[0] + 20
+        resource.prlimit(milter.process.pid, resource.RLIMIT_NOFILE, (most, most))
+        mtas = [MilterConnection(milter.addresses[1]) for _ in range(60)]
+        until(lambda: "Too many open files" in milter.log_text(), "it says that there are none left")
+        for _ in range(5):
+            self.assert_signed(old.submit(Mail(message("none-left"), macros=AUTHENTICATED)))
+        time.sleep(1)
+        # One line when it begins, not one for each try.
+        self.assertEqual(milter.log_text().count("Too many open files"), 1, milter.log_text())
+        for mta in mtas:
+            mta.close()
+        old.close()
+        self.assert_as_before(milter, before)
+        self.assert_signs(milter.addresses[1])
+
+    def begun(self, milter, address):
+        mta = self.connect(address)
+        commands = mta.commands(Mail(message("drained"), macros=AUTHENTICATED))
+        for command, payload in commands[:-2]:
+            mta.say(command, payload)
+        return mta, commands[-2:]
+
+    def test_the_end_waits_for_messages_under_way(self):
+        milter = self.start_milter()
+        begun = [self.begun(milter, address) for address in milter.addresses]
+        idle, half = self.connect(milter.addresses[0]), MilterConnection(milter.addresses[1])
+        self.addCleanup(half.close)
+        half.write(OFFER[:6])
+        signed = self.connect(milter.addresses[1])
+        self.assert_signed(signed.submit(Mail(message("before"), macros=AUTHENTICATED)))
+        milter.process.send_signal(signal.SIGTERM)
+        for mta in (idle, half, signed):
+            self.assertTrue(mta.closed())
+        for address in milter.addresses:
+            with self.assertRaises(OSError):
+                MilterConnection(address).close()
+        for mta, rest in begun:
+            for command, payload in rest:
+                mta.write(packet(command, payload))
+            self.assert_signed(mta.end(Mail(message("drained"))))
+            self.assertTrue(mta.closed())
+        self.assertEqual(milter.process.wait(30), 0)
+        self.assertIn("stopped", milter.log_text())
+
+    def test_the_end_comes_though_a_message_never_ends(self):
+        milter = self.start_milter()
+        mta, _ = self.begun(milter, milter.addresses[0])
+        self.assertEqual(milter.stop(), 0)
+        self.assertTrue(mta.closed())
+
+
+if __name__ == "__main__":
+    unittest.main()
