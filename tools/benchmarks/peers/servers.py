@@ -17,7 +17,7 @@ import time
 
 import bodies
 from errors import PeerError
-from milter_client import MilterConnection
+from milter_peer import MilterPeer
 from rspamd_client import RspamdConnection
 
 SELECTOR = "bench"
@@ -147,7 +147,7 @@ TemporaryDirectory {self.folder}
         return [self.program, "-f", "-x", config]
 
     def connect(self):
-        return MilterConnection(self.socket)
+        return MilterPeer(self.socket)
 
 
 class Rspamd(Daemon):
