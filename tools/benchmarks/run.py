@@ -22,6 +22,7 @@ PARTS = {
     "daemons": ("daemon_peers", "Other daemons"),
     "trust": ("trust", "One point of trust"),
     "rotation": ("rotation", "Rotation"),
+    "milter": ("milter", "The milter"),
     "growth": ("growth", "Growth"),
 }
 
