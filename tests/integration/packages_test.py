@@ -80,16 +80,16 @@ def setUpModule():
 
 
 def next_version(package, folder):
-    """The same package, one version later, with one more line in each of its conffiles. Returns its file."""
+    """The same package, one revision later, with one more line in each of its conffiles. Returns its file."""
     tree = folder / "tree"
     subprocess.run(["dpkg-deb", "--raw-extract", package, tree], check=True)
     control = tree / "DEBIAN/control"
-    control.write_text(re.sub(r"^Version: .*$", "Version: 0.1.0-2", control.read_text(), flags=re.MULTILINE))
+    control.write_text(re.sub(r"^(Version: .*-)1$", r"\g<1>2", control.read_text(), flags=re.MULTILINE))
     conffiles = tree / "DEBIAN/conffiles"
     for name in conffiles.read_text().split() if conffiles.exists() else ():
         with open(tree / name.lstrip("/"), "a", encoding="utf-8") as file:
             file.write("# of the next version\n")
-    later = folder / package.name.replace("0.1.0-1", "0.1.0-2")
+    later = folder / package.name.replace("-1_", "-2_")
     subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, later], check=True,
                    stdout=subprocess.DEVNULL)
     shutil.rmtree(tree)
@@ -99,6 +99,8 @@ def next_version(package, folder):
 class Files(unittest.TestCase):
     def test_all_packages_are_made(self):
         self.assertEqual({path.name.split("_")[0] for path in packages()}, DEBIAN)
+        changelog = re.match(r"hallmark \((\S+)\)", (ROOT / "tools/packaging/changelog").read_text()).group(1)
+        self.assertEqual({path.name.split("_")[1] for path in packages()}, {changelog})
 
     @unittest.skipUnless(shutil.which("lintian"), "lintian is not installed")
     def test_lintian_finds_nothing(self):
@@ -231,7 +233,7 @@ class Life(unittest.TestCase):
         for package in packages():
             if package.name.startswith("hallmark-"):
                 next_version(package, self.machine.share)
-        later = sorted(self.machine.share.glob("*_0.1.0-2_*.deb"))
+        later = sorted(self.machine.share.glob("*-2_*.deb"))
         self.install(*later)
         self.assertEqual(self.states("ActiveState"), ["active"] * 2)
         for old, new in zip(before, self.states("MainPID")):
