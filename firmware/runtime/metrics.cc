@@ -1,14 +1,38 @@
 #include "firmware/runtime/metrics.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <prometheus/exposer.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <thread>
 
 namespace hallmark {
+namespace {
+
+constexpr std::chrono::milliseconds kKnockEvery{5};
+
+// Connects and says nothing. Whether that works does not matter.
+void Knock(const std::string& address) {
+  const std::size_t colon = address.rfind(':');
+  std::string host = address.substr(0, colon);
+  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), address.c_str() + colon + 1, &hints, &found) != 0) return;
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
+  const int descriptor = ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return;
+  (void)::connect(descriptor, found->ai_addr, found->ai_addrlen);
+  ::close(descriptor);
+}
+
+}  // namespace
 
 void MetricWriter::Family(std::string name, std::string help, prometheus::MetricType type) {
   families_.push_back({std::move(name), std::move(help), type, {}});
@@ -87,6 +111,16 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& l
   return server;
 }
 
-MetricsServer::~MetricsServer() = default;
+MetricsServer::~MetricsServer() {
+  if (exposer_ == nullptr) return;
+  // Its listening thread looks every two seconds whether it is to end, or when somebody connects.
+  const std::jthread knocks([this](const std::stop_token& ended) {
+    while (!ended.stop_requested()) {
+      Knock(address_);
+      std::this_thread::sleep_for(kKnockEvery);
+    }
+  });
+  exposer_.reset();
+}
 
 }  // namespace hallmark
