@@ -17,7 +17,7 @@ import tcp_proxy
 from dkim_milter import OUTSIDE
 from mail_way import LOCAL, REMOTE
 
-from hallmark.admin.v1 import ledger_pb2
+from hallmark.admin.v1 import admin_pb2, ledger_pb2
 
 POLICY = """
 [[partner]]
@@ -35,11 +35,20 @@ name = "relay1"
 identity = "dns:relay1.localdomain"
 partners = ["own", "acme", "beta", "press", "news"]
 """
-DOMAINS = ("example.com", "example.net", "relay.example")
+DOMAINS = {"example.com": "", "example.net": "", "relay.example": "", "simple.example": "simple"}  # and their profiles
 NOBODY = {"smtpd_recipient_restrictions": "check_recipient_access inline:{{nobody@remote.example = REJECT}}"}
 USERS = {"alice@acme.example": "secret", "bob@other.example": "secret"}
 SENDER = "alice@example.com"
 BIG_BODY = (b"The quick brown fox jumps over the lazy dog, and then it does so once more.x\r\n") * (50_000_000 // 79)
+# What a client may send: (fields, body), by a name that is a recipient too.
+ODD = {
+    "bare-cr": (b"", b"a\rb\r\nc\r\r\n"), "bare-cr-field": (b"Comments: one\rtwo\r\n", b"x\r\n"), "bare-lf": (b"", b"a\nb\r\n"),
+    "blank-lines": (b"", b"\r\n\r\n\r\n"), "dots": (b"", b".\r\n.x\r\n..y\r\n"), "empty": (b"", b""), "from": (b"", b"From me\r\n"),
+    "folds": (b"Keywords:\r\n \r\n x\r\nCc:\tcarol@example.org,\r\n\t<d@example.org>\r\n", b"x\r\n"),
+    "long-field": (b"References: " + b"<aaaaaaaaaaaaaaaaaaaaaaaa@example.com> " * 60 + b"\r\n", b"x\r\n"),
+    "long-line": (b"", b"x" * 5000 + b"\r\n"), "nul": (b"Comments: a\0b\r\n", b"a\0b\r\n"),
+    "spaces": (b"Cc:   carol@example.org  \r\nReply-To:alice@simple.example\r\nMIME-Version :\t1.0\r\n", b"a  \t \r\n \r\n"),
+}
 
 
 def numbered(number, author="alice@example.com"):
@@ -53,8 +62,10 @@ class MilterMailTest(unittest.TestCase):
         cls.hallmark = cls.enterClassContext(deployment.Deployment(start=False))
         cls.hallmark.edit_policy(lambda _: POLICY)
         cls.hallmark.start()
-        for domain in DOMAINS:
-            cls.hallmark.add_domain(domain)
+        cls.hallmark.admin().CreateSigningProfile(admin_pb2.CreateSigningProfileRequest(
+            profile=admin_pb2.SigningProfile(name="simple", header_canonicalization="simple")))
+        for domain, profile in DOMAINS.items():
+            cls.hallmark.add_domain(domain, profile)
         cls.key_lines = cls.hallmark.key_lines(DOMAINS)
         cls.keys = mail_way.keys_of(cls.key_lines)
         cls.proxy = cls.enterClassContext(tcp_proxy.TcpProxy(cls.hallmark.signing_address))
@@ -244,6 +255,16 @@ class MilterMailTest(unittest.TestCase):
             self.assertEqual(smtp.data(message)[0], 250)
         self.assert_signed(self.delivered())
         self.assertEqual(opendkim.results(self.way.receiver.maildir.wait(1)[0].message), ["pass", "pass"])
+
+    def test_odd_messages_in_simple_canonicalization(self):
+        for name, (fields, body) in ODD.items():
+            message = numbered(name, "alice@simple.example").partition(b"\r\n\r\n")[0] + b"\r\n" + fields + b"\r\n" + body
+            self.send(message, recipients=[f"{name}@local.example", f"{name}@remote.example"])
+        local, remote = ({mail.recipient.partition("@")[0]: mail.message for mail in maildir.wait(len(ODD))}
+                         for maildir in (self.way.relay.maildir, self.way.receiver.maildir))
+        self.assertEqual({name: [good for _, _, good in mail_way.own_signatures(message, self.keys)] for name, message in local.items()},
+                         {name: [True, True] for name in ODD})
+        self.assertEqual({name: opendkim.results(message) for name, message in remote.items()}, {name: ["pass", "pass"] for name in ODD})
 
     def test_large_message_costs_the_network_two_kilobytes(self):
         self.send(messages.MESSAGE)  # Connects.
