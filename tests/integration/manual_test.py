@@ -104,8 +104,8 @@ class Completion(unittest.TestCase):
         self.assertEqual(self.complete("dkimctl", "--dir", "/srv", "key", "act"), ["activate"])
 
     def test_options(self):
-        for words in (("dkimctl", "key", "rotate"), ("dkimctl", "ledger", "retention"), ("dkimctl", "profile", "set"), ("dkim-milter",),
-                      ("dkim-sign",), ("signerd",), ("dkimload",), ("ledger-verify",)):
+        for words in (("dkimctl", "key", "rotate"), ("dkimctl", "ledger", "retention"), ("dkimctl", "profile", "set"),
+                      ("dkim-milter",), ("dkim-sign",), ("signerd",), ("dkimload",), ("ledger-verify",)):
             with self.subTest(words):
                 wanted = program_help.read(program(words[0]), *words[1:]).long_options()
                 self.assertEqual(set(self.complete(*words, "--")), wanted)

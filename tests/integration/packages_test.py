@@ -213,8 +213,8 @@ class Life(unittest.TestCase):
         self.machine.shell(CONFIGURE)
         # A system call that the filter refuses is to end the process here, and not only to fail.
         for service in SERVICES:
-            self.machine.shell(f"mkdir -p /run/systemd/system/{service}.service.d\n"
-                               f"printf '[Service]\\nSystemCallErrorNumber=kill\\n' > /run/systemd/system/{service}.service.d/kill.conf")
+            self.machine.shell(f"mkdir -p /run/systemd/system/{service}.service.d; cd /run/systemd/system/{service}.service.d\n"
+                               "printf '[Service]\\nSystemCallErrorNumber=kill\\n' > kill.conf")
         self.machine.run("systemctl", "daemon-reload")
         self.machine.run("systemctl", "enable", *SERVICES)
         self.start(*SERVICES)
