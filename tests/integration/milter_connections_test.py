@@ -8,22 +8,13 @@ import time
 import unittest
 
 import deployment
-from milter_case import AUTHENTICATED, MilterCase, descriptors, message, resident_kb, scrape, threads
+from milter_case import AUTHENTICATED, MilterCase, descriptors, message, resident_kb, scrape, threads, until
 from milter_client import (ABORT, ALL_ACTIONS, CONTINUE, MAIL, NEGOTIATE, RCPT, Mail, MilterConnection, packet,
                            strings)
 
 MANY = 10_000
 OFFER = packet(NEGOTIATE, struct.pack("!III", 6, ALL_ACTIONS, 0))
-PATIENCE_SECONDS = 60
 GRPC_THREADS = 4
-
-
-def until(holds, what):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"still not so: {what() if callable(what) else what}")
-        time.sleep(0.02)
 
 
 def dropped_without_a_word(mta):
@@ -176,7 +167,7 @@ class MilterConnectionsTest(MilterCase):
         most = before[0] + 20
         resource.prlimit(milter.process.pid, resource.RLIMIT_NOFILE, (most, most))
         mtas = [MilterConnection(milter.addresses[1]) for _ in range(60)]
-        until(lambda: "Too many open files" in milter.log_text(), "it says that there are none left")
+        self.assert_says(milter, "Too many open files")
         for _ in range(5):
             self.assert_signed(old.submit(Mail(message("none-left"), macros=AUTHENTICATED)))
         time.sleep(1)
@@ -215,7 +206,7 @@ class MilterConnectionsTest(MilterCase):
             self.assert_signed(mta.end(Mail(message("drained"))))
             self.assertTrue(mta.closed())
         self.assertEqual(milter.process.wait(30), 0)
-        self.assertIn("stopped", milter.log_text())
+        self.assert_says(milter, "stopped")
 
     def test_the_end_comes_though_a_message_never_ends(self):
         milter = self.start_milter()

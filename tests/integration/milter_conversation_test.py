@@ -1,11 +1,10 @@
 """Conversations with dkim-milter as MTAs lead them: given up at any step, many messages on a connection, many connections at
 once. Each message gets its own signature and none of another's."""
 
-import time
 import unittest
 
 import milter_client
-from milter_case import AUTHENTICATED, MilterCase, descriptors, message, messages_counted
+from milter_case import AUTHENTICATED, MilterCase, descriptors, message, messages_counted, until
 from milter_client import ABORT, ACCEPT, CONTINUE, EOM, MACRO, MAIL, QUIT, QUIT_NC, Mail, packet, strings
 
 # Another's message, of which nothing may be left.
@@ -91,10 +90,7 @@ class MilterConversationTest(MilterCase):
         mta = self.connect(self.tcp)
         mta.write(b"".join(packet(*command) for command in mta.commands(OTHER)))
         mta.close()
-        deadline = time.monotonic() + 30
-        while descriptors(self.milter.process) > before and time.monotonic() < deadline:
-            time.sleep(0.02)
-        self.assertEqual(descriptors(self.milter.process), before)
+        until(lambda: descriptors(self.milter.process) <= before, "the descriptors are what they were")
         self.assert_signs(self.unix)
         # The whole ones, and those that were begun: from MAIL to the last command before the end.
         counted = self.counted()
@@ -176,7 +172,7 @@ class MilterConversationTest(MilterCase):
         # The queue's number goes to the log, and makes no line of its own there.
         macros = {**AUTHENTICATED, EOM: {"i": "4711\nforged: line\x1b[31m"}}
         mta.submit(Mail(message("forged", domain="nobody.example"), macros=macros), connect=False)
-        self.assertIn("4711?forged: line?[31m", self.milter.log_text())
+        self.assert_says(self.milter, "4711?forged: line?[31m")
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ class ChoicesTest(MilterCase):
             # What an MTA passes on says nothing of how we are set up.
             self.assertNotIn("127.0.0.1", answer.text)
             self.assertEqual(scrape(milters[choice])['hallmark_milter_signerd_ready{server="127.0.0.1:1"}'], 0)
-            self.assertIn("UNREACHABLE", milters[choice].log_text())
+            self.assert_says(milters[choice], "UNREACHABLE")
 
 
 if __name__ == "__main__":

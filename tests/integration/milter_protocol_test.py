@@ -111,7 +111,7 @@ class MilterProtocolTest(MilterCase):
             self.addCleanup(mta.close)
             mta.write(offer(actions=actions))
             self.assertTrue(mta.closed())
-        self.assertIn("lets no milter add header fields", self.milter.log_text())
+        self.assert_says(self.milter, "lets no milter add header fields")
 
     def test_versions_that_there_are_not(self):
         for version in (0, 1):
