@@ -3,6 +3,7 @@ once. Each message gets its own signature and none of another's."""
 
 import unittest
 
+import messages
 import milter_client
 from milter_case import AUTHENTICATED, MilterCase, descriptors, message, messages_counted, until
 from milter_client import ABORT, ACCEPT, CONTINUE, EOM, MACRO, MAIL, QUIT, QUIT_NC, Mail, packet, strings
@@ -42,6 +43,16 @@ class MilterConversationTest(MilterCase):
         with milter_client.MilterConnection(self.unix) as mta:
             mta.negotiate()
             return len(mta.commands(OTHER))
+
+    def recorded(self, name):
+        """What the ledger says of a message. The search comes to know of it a moment later."""
+        found = []
+
+        def search():
+            found.extend(self.hallmark.dkimctl_json("ledger", "search", "--message-id", f"<{name}@example.com>")["records"])
+            return found
+        until(search, f"{name} is on the ledger")
+        return found[0]["record"]["signature"]
 
     def test_abort_at_every_step(self):
         mta = self.connect(self.tcp)
@@ -144,8 +155,8 @@ class MilterConversationTest(MilterCase):
             self.assert_signed(mta.submit(Mail(message(name), sender, recipients, AUTHENTICATED)))
         written = {}
         for name in envelope:
-            record = self.hallmark.dkimctl_json("ledger", "search", "--message-id", f"<{name}@example.com>")["records"][0]["record"]
-            written[name] = record["signature"]["envelope_sender"], record["signature"]["recipient_count"]
+            record = self.recorded(name)
+            written[name] = record["envelope_sender"], record["recipient_count"]
         self.assertEqual(written, {"envelope": ("alice+x@example.com", 2), "bounce": ("", 1), "none": ("alice@example.com", 0),
                                    "eight-bit": ("j?rg@example.com", 1), "no-brackets": ("alice@example.com", 1)})
 
@@ -173,6 +184,34 @@ class MilterConversationTest(MilterCase):
         macros = {**AUTHENTICATED, EOM: {"i": "4711\nforged: line\x1b[31m"}}
         mta.submit(Mail(message("forged", domain="nobody.example"), macros=macros), connect=False)
         self.assert_says(self.milter, "4711?forged: line?[31m")
+
+    def test_forms_of_the_body_and_whole_messages(self):
+        """What [signerd] says of how a message is hashed and of what travels. All verify; where the whole message travels, so
+        does its size to the ledger."""
+        bodies = {"blanks": b"a \t b \r\n\t\r\n\r\n\r\n", "none": b"", "blank": b"\r\n", "open": b"no end",
+                  "large": b"".join(b"%07d  x \r\n" % number for number in range(150_000))}
+        for form in ("simple", "relaxed"):
+            for whole in (False, True):
+                milter = self.start_milter(tables={"signerd": {"body_canonicalization": form, "send_message": whole}})
+                with self.connect(milter.address) as mta:
+                    for name, body in bodies.items():
+                        with self.subTest(name, form=form, whole=whole):
+                            text = message(f"{name}-{form}-{whole}", body)
+                            answer = mta.submit(Mail(text, macros=AUTHENTICATED, chunk=60_000))
+                            self.assert_signed(answer)
+                            # signerd's profile rules over what it sees whole.
+                            tags = messages.tags(b"DKIM-Signature:" + answer.inserted[0][2])
+                            self.assertEqual(tags["c"], "relaxed/relaxed" if whole else f"relaxed/{form}")
+                            if name in ("blanks", "large") and form == "simple":
+                                octets = self.recorded(f"{name}-{form}-{whole}")["octets"]
+                                self.assertEqual(int(octets), len(text) if whole else 0)
+
+    def test_a_message_that_is_too_large_to_be_sent_whole(self):
+        milter = self.start_milter(tables={"signerd": {"send_message": True, "message_octets": 5000}})
+        with self.connect(milter.address) as mta:
+            answer = mta.submit(Mail(message("too-large", b"x" * 5000), macros=AUTHENTICATED, chunk=100))
+            self.assertRegex(answer.text, r"^550 5\.6\.0 .*MESSAGE_TOO_LARGE")
+            self.assert_signed(mta.submit(Mail(message("small"), macros=AUTHENTICATED), connect=False))
 
 
 if __name__ == "__main__":

@@ -138,6 +138,23 @@ class OutboundTest(MilterCase):
             self.assertRegex(send("acme.example", stage(MAIL, auth_authen=user)).text, "PARTNER_NOT_ALLOWED", user)
         self.assert_signed(send("acme.example", stage(MAIL, auth_authen="acme-slow")), "acme.example")
 
+    def test_what_the_metrics_say(self):
+        milter = self.start_milter(tables={"outbound": OUTBOUND})
+        for number in range(5):
+            with self.connect(milter.addresses[number % 2]) as mta:
+                for domain, client in (("example.com", INSIDE), ("nobody.example", INSIDE), ("example.com", OUTSIDE)):
+                    mta.submit(Mail(message("metrics", domain=domain), client=client))
+        values = scrape(milter)
+        self.assertEqual(messages_counted(milter), {"signed": 5, "unsigned": 5, "left_alone": 5})
+        self.assertEqual(values["hallmark_milter_connections_total"], 5)
+        self.assertEqual(values["hallmark_milter_connections_refused_total"], 0)
+        self.assertEqual(values["hallmark_milter_protocol_errors_total"], 0)
+        self.assertEqual(values['hallmark_milter_not_signed_total{why="unconfigured"}'], 5)
+        self.assertEqual(values["hallmark_milter_signing_seconds_count"], 10)
+        self.assertGreater(values["hallmark_milter_signing_seconds_sum"], 0)
+        ready = {name: value for name, value in values.items() if name.startswith("hallmark_milter_signerd_ready")}
+        self.assertEqual(ready, {f'hallmark_milter_signerd_ready{{server="{self.hallmark.signing_address}"}}': 1})
+
     def test_too_many_are_deferred_whatever_is_configured(self):
         milter = self.start_milter(tables={"on": {"refused": "accept", "unavailable": "accept"}}, partners=PARTNERS)
         mail = Mail(message("many"), macros=stage(MAIL, auth_authen="slow-1"))
