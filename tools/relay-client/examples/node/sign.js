@@ -30,14 +30,17 @@ function connect(protoFolder, server, ca, certificate, privateKey) {
   });
 }
 
-// Reads what an error of Hallmark carries: the reason that a program goes by ("DOMAIN_NOT_ALLOWED"), and after how many
-// milliseconds to try again.
+// What a relay answers with 550; all else that fails is 451.
+const REFUSED = [grpc.status.INVALID_ARGUMENT, grpc.status.PERMISSION_DENIED, grpc.status.FAILED_PRECONDITION];
+
+// Reads what an error of Hallmark carries: the reason that a program goes by ("DOMAIN_NOT_ALLOWED"), after how many
+// milliseconds to try again, and whether that is of no use.
 function detailsReader(protoFolder) {
   const root = new protobuf.Root();
   root.resolvePath = (_, target) => path.resolve(protoFolder, target);
   root.loadSync(['google/rpc/status.proto', 'google/rpc/error_details.proto']);
   return (error) => {
-    const found = { reason: grpc.status[error.code], wait: 200 };
+    const found = { reason: grpc.status[error.code], wait: 200, refused: REFUSED.includes(error.code) };
     const [octets] = error.metadata ? error.metadata.get('grpc-status-details-bin') : [];
     if (!octets) return found;
     for (const { type_url: url, typeUrl, value } of root.lookupType('google.rpc.Status').decode(octets).details) {
@@ -112,10 +115,9 @@ async function main() {
     return 0;
   } catch (error) {
     if (error.code === undefined) throw error;
-    console.error(`${readDetails(error).reason}: ${error.details}`);
-    // A relay answers 550 to these and 451 to all others.
-    const refused = [grpc.status.INVALID_ARGUMENT, grpc.status.PERMISSION_DENIED, grpc.status.FAILED_PRECONDITION];
-    return refused.includes(error.code) ? 77 : 75;
+    const { reason, refused } = readDetails(error);
+    console.error(`${reason}: ${error.details}`);
+    return refused ? 77 : 75;
   } finally {
     client.close();
   }
