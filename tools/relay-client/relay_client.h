@@ -140,7 +140,8 @@ class HALLMARK_RELAY_API Client {
 
   // Signs it. Waits up to Settings::timeout, but while no server is ready only for 3 s.
   Outcome Finish(Message message);
-  // The same without waiting: `done` is called once, on a thread of this library; it must not wait, and must not destroy the client.
+  // The same without waiting: `done` is called once, on a thread of this library, and must neither wait nor destroy the
+  // client.
   void Finish(Message message, std::function<void(Outcome)> done);
 
   // Connects where there is no connection. Does not wait.
