@@ -190,7 +190,7 @@ TEST_F(RelayClient, WhereNobodyCanSignTheMessageIsGivenBackBeforeItsTime) {
   const Outcome outcome = Sign(*client);
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
-  EXPECT_THAT(outcome.failure->message, HasSubstr("unhealthy"));
+  EXPECT_THAT(outcome.failure->message, HasSubstr("cannot sign now"));
   EXPECT_EQ(server.seen().digests.size(), 0u);
 }
 
@@ -253,6 +253,20 @@ TEST_F(RelayClient, AMessageIsGivenBackAtOnceWhenItsTimeWouldBeOverBefore) {
   EXPECT_EQ(outcome.failure->reason, "PIN_REJECTED");
   EXPECT_EQ(outcome.failure->message, "not now");
   EXPECT_EQ(outcome.failure->retry_after, std::chrono::milliseconds(1h));
+  EXPECT_EQ(server.seen().request_ids.size(), 1u);
+}
+
+TEST_F(RelayClient, WhatTheServerSaidLastIsToldWhenItIsGoneSince) {
+  RelayServer server(pki_);
+  const auto client = Connect(pki_.settings({server.address()}));
+  AwaitReady(*client, {true});
+  server.answer = [&](grpc::ServerContext&) {
+    server.SetServing(false);
+    return Later("TOKEN_DOWN", 100ms);
+  };
+  const Outcome outcome = Sign(*client);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->reason, "TOKEN_DOWN");
   EXPECT_EQ(server.seen().request_ids.size(), 1u);
 }
 

@@ -101,8 +101,12 @@ void Call::Take(const grpc::Status& status) {
     return;
   }
   Failure failure = ToFailure(status, (*set_)[index_].server());
-  if (status.error_code() != grpc::StatusCode::UNAVAILABLE || last_chance_) {
+  if (status.error_code() != grpc::StatusCode::UNAVAILABLE) {
     Fail(std::move(failure));
+    return;
+  }
+  if (last_chance_) {  // what a server said itself tells more than that it is gone since
+    Fail(last_failure_.value_or(std::move(failure)));
     return;
   }
   if (failure.retry_after) round_pause_ = std::min(*failure.retry_after, round_pause_.value_or(*failure.retry_after));

@@ -44,6 +44,8 @@ std::string WithoutPreamble(std::string_view message) {
   const std::size_t at = message.find(kPreamble);
   if (at != std::string_view::npos) message.remove_prefix(at + kPreamble.size());
   if (message.starts_with(kCode)) message.remove_prefix(kCode.size());
+  // What gRPC says where the server's health service does not say SERVING.
+  if (message.find("backend unhealthy") != std::string_view::npos) return "it says that it cannot sign now";
   return OneLine(message);
 }
 
