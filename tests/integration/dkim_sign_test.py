@@ -144,6 +144,11 @@ class DkimSignTest(unittest.TestCase):
         self.assertEqual((finished.returncode, finished.stdout), (OK, malformed))
         self.assertIn(b"unsigned", finished.stderr)
 
+    def test_help_has_examples_and_fits_a_terminal(self):
+        finished = subprocess.run([deployment.BIN / "dkim-sign", "--help"], capture_output=True, text=True, check=True, timeout=60)
+        self.assertIn("Examples:", finished.stdout)
+        self.assertLessEqual(max(map(len, finished.stdout.splitlines())), 80)
+
     def test_nobody_there_is_a_temporary_failure(self):
         config = write_config(self.hallmark, "nobody.toml", servers=["127.0.0.1:1"])
         self.assert_ends(run(config), TEMPORARY, "UNREACHABLE", "127.0.0.1:1")

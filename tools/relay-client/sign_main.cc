@@ -24,9 +24,9 @@ namespace hallmark::relay {
 namespace {
 
 constexpr char kDescription[] =
-    "Signs a message at Hallmark: reads it from standard input and writes it, with its\n"
-    "DKIM-Signature fields on top and otherwise as it came, to standard output. What\n"
-    "could not be signed is not written at all.";
+    "Signs a message at Hallmark: reads it from standard input and writes it to\n"
+    "standard output, with its DKIM-Signature fields on top and otherwise as it came.\n"
+    "What could not be signed is not written at all.";
 constexpr char kFooter[] =
     "Examples:\n"
     "  dkim-sign < message.eml > signed.eml\n"
