@@ -16,7 +16,7 @@ import postfix
 # Recipients: delivered by the relay itself, and by the receiver.
 LOCAL, REMOTE = "box@local.example", "box@remote.example"
 
-# Both happen after the milter, and neither signature survives it: smtp(8) would fold lines that are too long for SMTP.
+# What is signed stays as it is: smtp(8) would fold lines that are too long for SMTP.
 UNCHANGED_BY_SMTP = {"smtp_line_length_limit": "0"}
 
 

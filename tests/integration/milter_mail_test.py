@@ -69,25 +69,26 @@ class MilterMailTest(unittest.TestCase):
         cls.key_lines = cls.hallmark.key_lines(DOMAINS)
         cls.keys = mail_way.keys_of(cls.key_lines)
         cls.proxy = cls.enterClassContext(tcp_proxy.TcpProxy(cls.hallmark.signing_address))
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="hallmark-mail-")))
+        cls.folder.chmod(0o755)
         ports = {"news": postfix.free_port()}
         cls.milter = cls.enterClassContext(dkim_milter.DkimMilter(
             cls.hallmark, [cls.proxy.address], cls.tables(ports["news"]), [
                 {"name": "acme", "users": ["*@acme.example"]}, {"name": "beta", "certificates": ["relay.beta.example"]},
-                {"name": "press", "daemon_names": ["PRESS"]}, {"name": "news", "daemon_ports": [str(ports["news"])]}]))
+                {"name": "press", "daemon_names": ["PRESS"]}, {"name": "news", "daemon_ports": [str(ports["news"])]}],
+            ["inet:127.0.0.1:0", f"unix:{cls.folder / 'milter.sock'}"]))
         strict = {choice: cls.enterClassContext(dkim_milter.DkimMilter(cls.hallmark, tables={"on": {"unconfigured": choice}}))
                   for choice in ("reject", "tempfail")}
         cls.authority = pki.Authority()
-        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="hallmark-mail-")))
-        cls.folder.chmod(0o755)
         cls.way = cls.enterClassContext(mail_way.MailWay(cls.milter.address, cls.key_lines, {
             "smtp": {}, "inbound": {"milter_macro_daemon_name": "INBOUND"}, "press": {"milter_macro_daemon_name": "PRESS"}, "news": {},
-            "submission": {"smtpd_sasl_auth_enable": "yes"}, "tls": cls.tls_service(),
+            "socket": {"smtpd_milters": cls.milter.addresses[1]}, "submission": {"smtpd_sasl_auth_enable": "yes"}, "tls": cls.tls_service(),
             **{choice: {"smtpd_milters": milter.address} for choice, milter in strict.items()}},
             {"internal_mail_filter_classes": "bounce"}, USERS, NOBODY, ports))
 
     @staticmethod
     def tables(news_port):
-        return {"outbound": {"daemon_names": ["PRESS"], "daemon_ports": [str(news_port)], "certificates": ["*.beta.example"],
+        return {"milter": {"socket_group": "postfix"}, "outbound": {"daemon_names": ["PRESS"], "daemon_ports": [str(news_port)], "certificates": ["*.beta.example"],
                              "inbound_daemon_names": ["INBOUND"]}}
 
     @classmethod
@@ -141,6 +142,10 @@ class MilterMailTest(unittest.TestCase):
         self.assertEqual([field.partition(b":")[0] for field in re.split(rb"\r\n(?![ \t])", message)[:3]],
                          [b"DKIM-Signature", b"DKIM-Signature", b"Received"])
         self.assertEqual(opendkim.results(self.way.receiver.maildir.wait(1)[0].message), ["pass", "pass"])
+
+    def test_unix_socket(self):
+        self.send(messages.MESSAGE, service="socket")
+        self.assert_signed(self.delivered())
 
     def test_outside_is_left_alone(self):
         self.send(messages.MESSAGE, source=OUTSIDE)

@@ -49,6 +49,7 @@ class OpenDkim:
     def _start(self, key_lines):
         (self.folder / "keys").touch()
         self.add_keys(key_lines)
+        # No client is internal (192.0.2.1 is for documentation), so it verifies all mail.
         (self.folder / "opendkim.conf").write_text(
             f"Background no\nSyslog no\nMode v\nAuthservID {AUTHSERV_ID}\nAlwaysAddARHeader yes\nInternalHosts 192.0.2.1\n"
             f"Socket inet:{self.port}@127.0.0.1\nTestPublicKeys {self.folder}/keys\nTemporaryDirectory {self.folder}\n"
