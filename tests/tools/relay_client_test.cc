@@ -267,7 +267,6 @@ TEST_F(RelayClient, WhatTheServerSaidLastIsToldWhenItIsGoneSince) {
   const Outcome outcome = Sign(*client);
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.failure->reason, "TOKEN_DOWN");
-  EXPECT_EQ(server.seen().request_ids.size(), 1u);
 }
 
 TEST_F(RelayClient, AServerThatDoesNotAnswerCostsNoMoreThanTheTimeLimit) {
