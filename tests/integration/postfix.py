@@ -151,7 +151,7 @@ class Postfix:
         self.folder.chmod(0o755)  # The services run as "postfix".
         self.ports = {name: free_port() for name in (services or {"smtp": {}})} | (ports or {})
         self.maildir = Maildir(self.folder / "mail" / "inbox")
-        self.process = None
+        self.process = self._guard = None
         self._config = self.folder / "etc"
         self._services, self._settings = services or {"smtp": {}}, settings or {}
         try:
@@ -220,7 +220,11 @@ class Postfix:
 
     def start(self):
         self.process = subprocess.Popen([f"{DAEMONS}/master", "-c", self._config], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL, cwd="/", preexec_fn=deployment.die_with_parent)
+                                        stderr=subprocess.DEVNULL, cwd="/")
+        # die_with_parent() is lost when master changes its effective user. This ends master when the other end of its standard
+        # input is closed, which happens however this process ends.
+        self._guard = subprocess.Popen(["/bin/sh", "-c", 'read -r _; kill -TERM "$0"', str(self.process.pid)], stdin=subprocess.PIPE,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         poll("the start of Postfix", self._serves)
 
     def _serves(self):
@@ -236,6 +240,9 @@ class Postfix:
         process, self.process = self.process, None
         if process is None:
             return
+        self._guard.kill()  # First: master's pid may be another's later.
+        self._guard.wait()
+        self._guard.stdin.close()
         group = process.pid  # master leads a process group of its own.
         process.send_signal(signal.SIGTERM)
         try:
