@@ -48,22 +48,27 @@ Status CheckpointKey::Find() {
 }
 
 Result<store::Store::LedgerKey> CheckpointKey::Make() {
-  const std::string token = signer_.DefaultToken();
   const auto facts = tokens_.Facts();
   const bool ready = std::any_of(facts.begin(), facts.end(), [&](const tokens::TokenFacts& one) {
-    return one.name == token && one.status.state == link::TokenState::kReady;
+    return one.name == token_ && one.status.state == link::TokenState::kReady;
   });
-  if (!ready) return MakeError(Reason::kTokenDown, "the token " + token + " is not ready");
+  if (!ready) return MakeError(Reason::kTokenDown, "the token " + token_ + " is not ready");
+  const Status can = signer_.CanMake(token_, dkim::Algorithm::kEd25519Sha256);
+  if (!can) {
+    return MakeError(Reason::kTokenRefused, can.error().message +
+                                                ", and checkpoints are signed with one: name another token as "
+                                                "ledger.token in hallmark.toml, and restart");
+  }
   Bytes id(kIdOctets);
   if (RAND_bytes(id.data(), static_cast<int>(id.size())) != 1) {
     return MakeError(Reason::kInternal, "OpenSSL has no random octets");
   }
-  const auto made = signer_.Generate(token, {dkim::Algorithm::kEd25519Sha256, 0}, id, kLabel);
+  const auto made = signer_.Generate(token_, {dkim::Algorithm::kEd25519Sha256, 0}, id, kLabel);
   if (!made) return made.error();
   if (!made->sensitive || made->extractable) {
     return MakeError(Reason::kTokenRefused, "the token made a key that can leave it");
   }
-  store::Store::LedgerKey row{token, id, made->spki};
+  store::Store::LedgerKey row{token_, id, made->spki};
   const Status kept = store_.InsertLedgerKey(row);
   if (!kept) return kept.error();
   return row;

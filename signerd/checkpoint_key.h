@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "signerd/keys/key_manager.h"
 #include "signerd/ledger/ledger.h"
@@ -9,12 +10,12 @@
 
 namespace hallmark {
 
-// The Ed25519 key in the default token that signs the ledger's checkpoints. Made once, recorded in the store, and found
+// The Ed25519 key in the token `token` that signs the ledger's checkpoints. Made once, recorded in the store, and found
 // again by its CKA_ID. Calls wait; from one thread at a time.
 class CheckpointKey final : public ledger::CheckpointSigner {
  public:
-  CheckpointKey(store::Store& store, tokens::TokenSet& tokens, keys::Signer& signer)
-      : store_(store), tokens_(tokens), signer_(signer) {}
+  CheckpointKey(store::Store& store, tokens::TokenSet& tokens, keys::Signer& signer, std::string token)
+      : store_(store), tokens_(tokens), signer_(signer), token_(std::move(token)) {}
 
   Result<std::array<std::uint8_t, 32>> PublicKey() override;
   Result<Bytes> Sign(const std::string& text) override;
@@ -25,6 +26,7 @@ class CheckpointKey final : public ledger::CheckpointSigner {
   store::Store& store_;
   tokens::TokenSet& tokens_;
   keys::Signer& signer_;
+  const std::string token_;
   std::shared_ptr<const snapshot::Key> key_;  // null until it was found or made
 };
 

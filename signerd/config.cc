@@ -164,6 +164,7 @@ ledger::SinkConfig ReadSink(ConfigTable& table) {
 void ReadLedger(ConfigTable& table, SignerdConfig& config) {
   constexpr std::string_view kOrigin = "a name without white space and \"+\", for example \"hallmark/mx.example.com\"";
   constexpr std::string_view kRecipients = "clear, hashed or none";
+  constexpr std::string_view kToken = "the name of a [[token]] that makes Ed25519 keys";
   if (table.Has("directory")) config.ledger.directory = table.Path("directory", "the folder that holds the ledger");
   config.ledger.segment_octets =
       static_cast<std::uint64_t>(table.Integer("segment_octets", 64 << 20, 1 << 20, std::int64_t{1} << 32));
@@ -171,6 +172,10 @@ void ReadLedger(ConfigTable& table, SignerdConfig& config) {
   config.ledger.origin = table.String("origin", kOrigin, config.ledger.origin);
   if (!ledger::IsOrigin(config.ledger.origin))
     table.Reject("origin", "found \"" + config.ledger.origin + "\"", kOrigin);
+  config.checkpoint_token = table.String("token", kToken, config.checkpoint_token);
+  const bool known = std::any_of(config.tokens.begin(), config.tokens.end(),
+                                 [&](const auto& token) { return token.name == config.checkpoint_token; });
+  if (!known && table.Has("token")) table.Reject("token", "found \"" + config.checkpoint_token + "\"", kToken);
   if (auto sink = table.OptionalTable("sink")) config.ledger.sink = ReadSink(*sink);
   config.pipeline.deduplication.entries =
       static_cast<std::size_t>(table.Integer("request_ids", 500'000, 0, 10'000'000));
@@ -317,13 +322,14 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
   if (auto watch = root.OptionalTable("watch")) ReadWatch(*watch, config);
   if (auto dns = root.OptionalTable("dns")) ReadDns(*dns, config.dns);
 
-  config.ledger.directory = config.state_directory / "ledger";
-  config.ledger.origin = DefaultOrigin();
-  if (auto ledger = root.OptionalTable("ledger")) ReadLedger(*ledger, config);
-
   std::vector<ConfigTable> tokens = root.Tables("token");
   for (ConfigTable& table : tokens) config.tokens.push_back(ReadToken(table, (*file)->folder()));
   RejectRepeated(tokens, config.tokens, "name", [](const auto& token) -> const std::string& { return token.name; });
+
+  config.ledger.directory = config.state_directory / "ledger";
+  config.ledger.origin = DefaultOrigin();
+  if (!config.tokens.empty()) config.checkpoint_token = config.tokens.front().name;
+  if (auto ledger = root.OptionalTable("ledger")) ReadLedger(*ledger, config);
 
   if (root.Has("relay")) {
     root.Reject("relay", "relays are part of the policy now",

@@ -32,7 +32,8 @@ struct SignerdConfig {
   watch::Settings watch;
   watch::WebhookSettings webhook;
   ledger::LedgerConfig ledger;
-  std::int64_t keep_days = 0;  // of the ledger's records, where no operator has set it; 0: for ever
+  std::string checkpoint_token;  // where the key that signs the ledger's checkpoints is made
+  std::int64_t keep_days = 0;    // of the ledger's records, where no operator has set it; 0: for ever
   ledger::Recipients::Mode recipients = ledger::Recipients::Mode::kHashed;
   dns::Settings dns;
   std::vector<tokens::TokenConfig> tokens;  // at least one; the first is the default

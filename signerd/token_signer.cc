@@ -14,6 +14,17 @@ Result<keys::TokenKey> Describe(const Result<link::KeyReply>& reply) {
 
 }  // namespace
 
+Status TokenSigner::CanMake(const std::string& token, dkim::Algorithm algorithm) const {
+  const bool rsa = algorithm == dkim::Algorithm::kRsaSha256;
+  for (const tokens::TokenFacts& facts : tokens_.Facts()) {
+    if (facts.name != token || (facts.status.cannot_make & (rsa ? 1 : 2)) == 0) continue;
+    return MakeError(Reason::kTokenRefused, "token " + token + " (" + facts.status.manufacturer + " " +
+                                                facts.status.model + ") makes no " + (rsa ? "RSA" : "Ed25519") +
+                                                " keys");
+  }
+  return Ok();
+}
+
 Result<keys::TokenKey> TokenSigner::Generate(const std::string& token, const keys::KeySpec& spec, const Bytes& cka_id,
                                              const std::string& label) {
   const auto type = spec.algorithm == dkim::Algorithm::kRsaSha256 ? link::KeyType::kRsa : link::KeyType::kEd25519;

@@ -12,6 +12,7 @@ class TokenSigner final : public keys::Signer {
 
   bool HasToken(const std::string& token) const override { return tokens_.Has(token); }
   std::string DefaultToken() const override { return tokens_.first(); }
+  Status CanMake(const std::string& token, dkim::Algorithm algorithm) const override;
   Result<keys::TokenKey> Generate(const std::string& token, const keys::KeySpec& spec, const Bytes& cka_id,
                                   const std::string& label) override;
   Result<keys::TokenKey> Find(const std::string& token, const Bytes& cka_id) override;

@@ -111,7 +111,7 @@ bool Code(Io& io, Hello& f) {
 template <class Io>
 bool Code(Io& io, TokenStatus& f) {
   return Each(io, f.state, f.token_code, f.message, f.label, f.serial, f.manufacturer, f.model, f.sessions,
-              f.generation, f.wants_data);
+              f.generation, f.wants_data, f.cannot_make);
 }
 template <class Io>
 bool Code(Io& io, DefineKey& f) {

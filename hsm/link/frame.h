@@ -15,7 +15,7 @@
 // error, and the link is closed: there is no resynchronisation.
 namespace hallmark::link {
 
-inline constexpr std::uint16_t kVersion = 2;
+inline constexpr std::uint16_t kVersion = 3;
 inline constexpr std::size_t kMaxFrame = 4u << 20;  // octets of payload
 inline constexpr std::size_t kMaxBatch = 1024;      // items in a batch
 
@@ -53,6 +53,7 @@ struct TokenStatus {
   std::uint32_t sessions = 0;    // how many C_Sign can be in flight
   std::uint64_t generation = 0;  // grows with every login
   std::uint8_t wants_data = 0;   // bit 0: RSA needs InputKind::kData
+  std::uint8_t cannot_make = 0;  // pairs of which the token says so: bit 0 RSA, bit 1 Ed25519
 };
 
 // signerd -> tokend: what `key_ref` means on this link from now on.

@@ -16,7 +16,7 @@ Result<NewPair> Session::MakePair(const KeySpec& spec, const ObjectName& name, b
   NewPair pair;
   const auto generate = [&](CK_MECHANISM_TYPE mechanism_type, Template public_template) {
     CK_MECHANISM mechanism{mechanism_type, nullptr, 0};
-    Template private_template = PrivateTemplate(name.cka_id, name.label, in_token);
+    Template private_template = PrivateTemplate(name.cka_id, name.label, in_token, module_->signs_by_decrypting());
     return (*module_)->C_GenerateKeyPair(handle_, &mechanism, public_template.data(), public_template.size(),
                                          private_template.data(), private_template.size(), &pair.public_key,
                                          &pair.private_key);
@@ -37,8 +37,11 @@ Result<NewPair> Session::MakePair(const KeySpec& spec, const ObjectName& name, b
       value = generate(CKM_EC_EDWARDS_KEY_PAIR_GEN, other);
     }
   }
-  if (!IsOk(value)) return Fail(value, "C_GenerateKeyPair");
-  return pair;
+  if (IsOk(value)) return pair;
+  Error error = Fail(value, "C_GenerateKeyPair");
+  const std::string kind = spec.type == KeyType::kRsa ? "RSA-" + std::to_string(spec.bits) : "Ed25519";
+  error.message = "no " + kind + " key was made: " + error.message;
+  return error;
 }
 
 void Session::Discard(const NewPair& pair) {

@@ -43,14 +43,16 @@ class Template {
 };
 
 // A private key that signs, does nothing else, and never leaves the token. Not `in_token`: it goes with its session.
-inline Template PrivateTemplate(ByteView cka_id, const std::string& label, bool in_token = true) {
+// `may_decrypt`: nothing is said of decrypting, which the module then allows (Module::signs_by_decrypting).
+inline Template PrivateTemplate(ByteView cka_id, const std::string& label, bool in_token = true,
+                                bool may_decrypt = false) {
   Template out;
   out.Add(CKA_TOKEN, in_token ? kTrue : kFalse);
   out.Add(CKA_PRIVATE, kTrue);
   out.Add(CKA_SENSITIVE, kTrue);
   out.Add(CKA_EXTRACTABLE, kFalse);
   out.Add(CKA_SIGN, kTrue);
-  out.Add(CKA_DECRYPT, kFalse);
+  if (!may_decrypt) out.Add(CKA_DECRYPT, kFalse);
   out.Add(CKA_UNWRAP, kFalse);
   out.Add(CKA_ID, cka_id);
   out.Add(CKA_LABEL, AsBytes(label));

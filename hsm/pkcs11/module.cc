@@ -25,6 +25,18 @@ std::string PinRefusal(CK_FLAGS flags) {
   return "";
 }
 
+// Once for each login: some modules log an error when they are asked about what they do not have.
+void AskMechanisms(CK_FUNCTION_LIST* functions, TokenInfo& token) {
+  CK_MECHANISM_INFO mechanism{};
+  const auto has_not = [&](CK_MECHANISM_TYPE type) {
+    return IsMechanismInvalid(functions->C_GetMechanismInfo(token.slot, type, &mechanism));
+  };
+  token.makes_no_rsa = has_not(CKM_RSA_PKCS_KEY_PAIR_GEN);
+  token.makes_no_ed25519 = has_not(CKM_EC_EDWARDS_KEY_PAIR_GEN);
+  token.rsa_pkcs =
+      IsOk(functions->C_GetMechanismInfo(token.slot, CKM_RSA_PKCS, &mechanism)) && (mechanism.flags & CKF_SIGN) != 0;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Module>> Module::Load(const std::filesystem::path& path) {
@@ -49,6 +61,8 @@ Status Module::Initialize() {
   const CK_RV value = functions_->C_Initialize(&arguments);
   if (!IsOk(value)) return MakeTokenError(value, "C_Initialize");
   alive_ = std::make_shared<std::atomic<bool>>(true);
+  CK_INFO info{};
+  signs_by_decrypting_ = IsOk(functions_->C_GetInfo(&info)) && Unpad(info.manufacturerID) == "tpm2-software.github.io";
   return Ok();
 }
 
@@ -90,7 +104,11 @@ Result<TokenInfo> Module::FindToken(const TokenUri& uri) const {
     if (found) return MakeError(Reason::kConfigInvalid, uri.name() + " names several tokens: add serial= to it");
     found = slot;
   }
-  if (found) return Describe(*found);
+  if (found) {
+    auto token = Describe(*found);
+    if (token) AskMechanisms(functions_, *token);
+    return token;
+  }
   return MakeError(Reason::kNotFound, "the module has no token that " + uri.name() + " names");
 }
 
@@ -118,9 +136,6 @@ Result<TokenInfo> Module::Describe(CK_SLOT_ID slot) const {
   const bool known =
       info.ulMaxSessionCount != CK_EFFECTIVELY_INFINITE && info.ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION;
   token.max_sessions = known ? info.ulMaxSessionCount : 0;
-  CK_MECHANISM_INFO mechanism{};
-  token.rsa_pkcs =
-      IsOk(functions_->C_GetMechanismInfo(slot, CKM_RSA_PKCS, &mechanism)) && (mechanism.flags & CKF_SIGN) != 0;
   return token;
 }
 

@@ -13,12 +13,15 @@
 
 namespace hallmark::pkcs11 {
 
+// What it can do is known of a token that FindToken() gave only.
 struct TokenInfo {
   CK_SLOT_ID slot = 0;
   std::string label, serial, manufacturer, model;
   unsigned long max_sessions = 0;  // 0: no limit is known
   bool rsa_pkcs = false;           // CKM_RSA_PKCS can sign
-  std::string pin_refusal;         // why no PIN must be tried now, for people; empty when one may be
+  // The token says that it has no such mechanism. One that says nothing of it is asked.
+  bool makes_no_rsa = false, makes_no_ed25519 = false;
+  std::string pin_refusal;  // why no PIN must be tried now, for people; empty when one may be
 };
 
 // A PKCS#11 library, loaded by p11-kit. Initialize(), Finalize() and CloseAllSessions() must not run while any other
@@ -43,6 +46,9 @@ class Module {
   Result<CK_SLOT_ID> FindEmptySlot() const;
   Result<TokenInfo> Describe(CK_SLOT_ID slot) const;
 
+  // tpm2-pkcs11 signs with the TPM's raw RSA decryption: a key that may not decrypt cannot sign there.
+  bool signs_by_decrypting() const { return signs_by_decrypting_; }
+
   CK_FUNCTION_LIST* operator->() const { return functions_; }
   // True until Finalize() or CloseAllSessions(): handles of before mean nothing afterwards, or something else.
   std::shared_ptr<const std::atomic<bool>> alive() const { return alive_; }
@@ -52,6 +58,7 @@ class Module {
   Result<std::vector<CK_SLOT_ID>> SlotsWithToken() const;
   CK_FUNCTION_LIST* const functions_;
   std::shared_ptr<std::atomic<bool>> alive_;
+  bool signs_by_decrypting_ = false;  // set by Initialize()
 };
 
 }  // namespace hallmark::pkcs11

@@ -15,7 +15,7 @@ struct Row {
 constexpr Row kRows[] = {
     {CKR_HOST_MEMORY, "CKR_HOST_MEMORY", Recovery::kModule},
     {CKR_SLOT_ID_INVALID, "CKR_SLOT_ID_INVALID", Recovery::kModule},
-    {CKR_GENERAL_ERROR, "CKR_GENERAL_ERROR", Recovery::kModule},
+    {CKR_GENERAL_ERROR, "CKR_GENERAL_ERROR", Recovery::kRoom},
     {CKR_FUNCTION_FAILED, "CKR_FUNCTION_FAILED", Recovery::kSession},
     {CKR_ARGUMENTS_BAD, "CKR_ARGUMENTS_BAD", Recovery::kSession},
     {CKR_CANT_LOCK, "CKR_CANT_LOCK", Recovery::kNone},
@@ -98,5 +98,6 @@ std::string NameOf(CK_RV value) {
 
 bool IsOk(CK_RV value) { return value == CKR_OK; }
 bool IsAlreadyLoggedIn(CK_RV value) { return value == CKR_USER_ALREADY_LOGGED_IN; }
+bool IsMechanismInvalid(CK_RV value) { return value == CKR_MECHANISM_INVALID; }
 
 }  // namespace hallmark::pkcs11

@@ -14,6 +14,7 @@ enum class Recovery : std::uint8_t {
   kNone,     // the request was refused; the token is well
   kSession,  // an operation may still be active: this session is not used again
   kLogin,    // the login or the handles are gone: log in again, find every key again
+  kRoom,     // perhaps no more than room that the module keeps until a logout: log in again; a second time, as kModule
   kModule,   // the module or the device is in trouble: finalize and initialize
   kPin,      // the PIN was refused: never again with this one
 };
@@ -30,5 +31,6 @@ std::string NameOf(CK_RV value);
 // The values that callers need to tell apart without any recovery.
 bool IsOk(CK_RV value);
 bool IsAlreadyLoggedIn(CK_RV value);
+bool IsMechanismInvalid(CK_RV value);
 
 }  // namespace hallmark::pkcs11

@@ -20,6 +20,9 @@ constexpr milliseconds kLook{1000};
 constexpr milliseconds kLongestPause{30000};
 // So often in a row a login is made again at once for trouble that it did not mend.
 constexpr unsigned kTroublesUntilDown = 3;
+// So often in a row a module that this process had initialized is initialized again in vain: some keep what only a new
+// process gets rid of.
+constexpr unsigned kVainInitializations = 5;
 // Sessions that workers leave to the login and to key management. A token with no more than these does all with one.
 constexpr unsigned long kKeptSessions = 2;
 
@@ -99,8 +102,9 @@ void Keeper::Run() {
 
 milliseconds Keeper::Recover(const Trouble& trouble) {
   DropLogin();
-  if (trouble.recovery == pkcs11::Recovery::kModule) needs_restart_ = true;
   const unsigned troubles = ++troubles_;
+  const bool new_login_did_not_do = trouble.recovery == pkcs11::Recovery::kRoom && troubles > 1;
+  if (trouble.recovery == pkcs11::Recovery::kModule || new_login_did_not_do) needs_restart_ = true;
   if (troubles > kTroublesUntilDown || (needs_restart_ && !MayRestart())) {
     Tell(TokenState::kDown, trouble.error);
     return PauseAfter(troubles);
@@ -130,7 +134,8 @@ milliseconds Keeper::BringUp() {
 }
 
 milliseconds Keeper::FailToBringUp(const Error& error) {
-  if (pkcs11::RecoveryFor(error) == pkcs11::Recovery::kModule) needs_restart_ = true;
+  const pkcs11::Recovery recovery = pkcs11::RecoveryFor(error);
+  if (recovery == pkcs11::Recovery::kModule || recovery == pkcs11::Recovery::kRoom) needs_restart_ = true;
   Tell(error.reason == Reason::kPinRejected ? TokenState::kPinRejected : TokenState::kDown, error);
   return kLook;
 }
@@ -168,7 +173,14 @@ Status Keeper::LoadAndInitialize() {
   if (initialized_) return Ok();
   const Status done = module_->Initialize();
   initialized_ = done.has_value();
-  if (initialized_) needs_restart_ = false;
+  if (initialized_) {
+    needs_restart_ = false;
+    was_initialized_ = true;
+    vain_initializations_ = 0;
+  } else if (was_initialized_ && ++vain_initializations_ == kVainInitializations && refused_pin_.empty()) {
+    log::error("the module cannot be initialized again in this process, which ends: {}", done.error().message);
+    callbacks_.on_hopeless();
+  }
   return done;
 }
 
@@ -249,6 +261,7 @@ void Keeper::TellReady(const pkcs11::TokenInfo& token) {
   status_.model = token.model;
   status_.generation = generation_;
   status_.wants_data = token.rsa_pkcs ? 0 : 1;
+  status_.cannot_make = static_cast<std::uint8_t>((token.makes_no_rsa ? 1 : 0) | (token.makes_no_ed25519 ? 2 : 0));
   status_.sessions = sessions_;
   log::info("token ready: {} {}, label {}, serial {}, {} sessions", token.manufacturer, token.model, token.label,
             token.serial, status_.sessions);

@@ -54,6 +54,7 @@ class Keeper {
   struct Callbacks {
     std::function<void(const link::TokenStatus&)> on_status;  // whenever it changes; on the keeper's thread
     std::function<void()> on_state;                           // state() or sessions() changed; any thread
+    std::function<void()> on_hopeless;  // only a new process may bring the token back; on the keeper's thread
   };
   Keeper(Config config, pkcs11::TokenUri uri);
   ~Keeper();
@@ -110,7 +111,8 @@ class Keeper {
 
   // Of the keeper's thread.
   std::unique_ptr<pkcs11::Module> module_;
-  bool initialized_ = false;
+  bool initialized_ = false, was_initialized_ = false;
+  unsigned vain_initializations_ = 0;  // in a row
   bool needs_restart_ = false;
   std::optional<std::chrono::steady_clock::time_point> last_restart_;
   std::optional<CK_SLOT_ID> slot_;  // where sessions of ours are open

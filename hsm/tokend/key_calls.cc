@@ -249,7 +249,8 @@ Result<pkcs11::KeyPair> KeyCalls::Do(const link::ImportKey& call) { return impor
 Error KeyCalls::Trouble(const Login& login, const Error& error) {
   pkcs11::Recovery recovery = pkcs11::RecoveryFor(error);
   if (recovery == pkcs11::Recovery::kSession && login.only) recovery = pkcs11::Recovery::kLogin;
-  if (recovery == pkcs11::Recovery::kLogin || recovery == pkcs11::Recovery::kModule) {
+  using enum pkcs11::Recovery;
+  if (recovery == kLogin || recovery == kRoom || recovery == kModule) {
     keeper_.Report(login.generation, recovery, error);
   }
   return error;

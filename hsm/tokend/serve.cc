@@ -154,7 +154,8 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
                 [&] {
                   signer.Wake();
                   key_calls.Wake();
-                }});
+                },
+                [] { ::_exit(1); }});  // signerd starts the next; the module is not to be trusted with an orderly end
   signer.Start();
   key_calls.Start();
   io.run();

@@ -21,6 +21,15 @@ std::string KeyName(const std::string& domain, const std::string& selector) {
   return selector + "._domainkey." + domain;
 }
 
+// What an operator can do about a token that makes no such keys.
+Error WithAdvice(Error error, dkim::Algorithm algorithm) {
+  error.message += algorithm == dkim::Algorithm::kRsaSha256
+                       ? ": make one with the token's own tools and take it up with dkimctl key adopt, or name "
+                         "another token with --token"
+                       : ": make an RSA key there (--algorithm rsa2048), or name a token that makes them with --token";
+  return error;
+}
+
 // How long an operator's act waits for a step that is being made.
 constexpr std::chrono::seconds kLockWait{3};
 
@@ -83,6 +92,9 @@ Result<snapshot::Key> KeyManager::Generate(const std::string& domain, const std:
   if (!chosen) return chosen.error();
   const auto where = ChooseToken(token);
   if (!where) return where.error();
+
+  const Status can = signer_.CanMake(*where, spec.algorithm);
+  if (!can) return WithAdvice(can.error(), spec.algorithm);
 
   snapshot::Key key;
   key.domain = domain;

@@ -45,6 +45,8 @@ class Signer {
   virtual bool HasToken(const std::string& token) const = 0;
   // The name of the token that is used where none is named.
   virtual std::string DefaultToken() const = 0;
+  // kTokenRefused where the token said that it makes no such keys; success where it said nothing.
+  virtual Status CanMake(const std::string& token, dkim::Algorithm algorithm) const = 0;
   virtual Result<TokenKey> Generate(const std::string& token, const KeySpec& spec, const Bytes& cka_id,
                                     const std::string& label) = 0;
   virtual Result<TokenKey> Find(const std::string& token, const Bytes& cka_id) = 0;

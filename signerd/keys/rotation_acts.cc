@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "signerd/keys/rotation_policy.h"
 #include "signerd/keys/rotator.h"
 
 // What operators ask of a rotation.
@@ -33,6 +34,8 @@ Status Rotator::Request(const std::string& domain, bool emergency, const std::st
     return MakeError(Reason::kStateConflict,
                      "the rotation of " + domain + " is paused (" + row.pause_reason + "): resume it first");
   }
+  const Status usable = CheckToken(parts_.signer, held->policy);
+  if (!usable) return usable;
   RotationCommit commit;
   commit.domain = domain;
   if (SetUnderWay(held->life)) {

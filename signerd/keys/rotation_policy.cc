@@ -97,6 +97,24 @@ Status ValidatePolicy(const store::RotationPolicy& policy) {
   return Ok();
 }
 
+Status CheckToken(const Signer& signer, const store::RotationPolicy& policy) {
+  const std::string token = policy.token.empty() ? signer.DefaultToken() : policy.token;
+  if (!signer.HasToken(token)) {
+    return MakeError(Reason::kNotFound, "the policy names the token " + token + ", which is not configured");
+  }
+  for (const store::KeyKind& kind : policy.algorithms) {
+    const Status can = signer.CanMake(token, kind.algorithm);
+    if (can) continue;
+    Error error = can.error();
+    error.message += kind.algorithm == dkim::Algorithm::kRsaSha256
+                         ? ", which the rotation policy asks for: name another token (dkimctl key policy set --token)"
+                         : ", which the rotation policy asks for: take them out of it (dkimctl key policy set "
+                           "--algorithms rsa2048), or name a token that makes them (--token)";
+    return error;
+  }
+  return Ok();
+}
+
 Result<std::string> NewSelector(store::Store& store, const store::RotationPolicy& policy, const std::string& domain,
                                 dkim::Algorithm algorithm, std::chrono::sys_seconds now) {
   for (int attempt = 0; attempt < kSelectorAttempts; ++attempt) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "firmware/runtime/result.h"
+#include "signerd/keys/key_manager.h"
 #include "signerd/store/store.h"
 
 namespace hallmark::keys {
@@ -16,6 +17,10 @@ Result<store::RotationPolicy> PolicyOf(store::Store& store, const std::string& d
 
 // kInvalidArgument names the field.
 Status ValidatePolicy(const store::RotationPolicy& policy);
+
+// kNotFound where the policy's token is not configured, kTokenRefused where it cannot make the policy's keys; the
+// sentence says what to do.
+Status CheckToken(const Signer& signer, const store::RotationPolicy& policy);
 
 // A selector by the policy's scheme that the domain never had.
 Result<std::string> NewSelector(store::Store& store, const store::RotationPolicy& policy, const std::string& domain,

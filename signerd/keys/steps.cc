@@ -106,10 +106,9 @@ Status StepMaker::AddChange(RotationCommit& commit, const Step& step, KeyLife af
 }
 
 Status StepMaker::BeginRotation(const Step& step) {
+  const Status usable = CheckToken(parts_.signer, policy_);
+  if (!usable) return usable;
   const std::string token = policy_.token.empty() ? parts_.signer.DefaultToken() : policy_.token;
-  if (!parts_.signer.HasToken(token)) {
-    return MakeError(Reason::kNotFound, "the policy names the token " + token + ", which is not configured");
-  }
   if (policy_.publisher != kManual && !parts_.publisher.HasPublisher(policy_.publisher)) {
     return MakeError(Reason::kNotFound,
                      "the policy names the publisher " + policy_.publisher + ", which is not configured");

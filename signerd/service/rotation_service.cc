@@ -89,9 +89,8 @@ Status RotationService::SetPolicy(const Caller& caller, const admin::SetRotation
     if (policy->publisher != keys::kManual && !parts_.publisher.HasPublisher(policy->publisher)) {
       return MakeError(Reason::kNotFound, "publisher: " + policy->publisher + " is not in the configuration");
     }
-    if (!policy->token.empty() && !parts_.signer.HasToken(policy->token)) {
-      return MakeError(Reason::kNotFound, "token: " + policy->token + " is not in the configuration");
-    }
+    const Status usable = keys::CheckToken(parts_.signer, *policy);
+    if (!usable) return usable;
     const auto before = keys::PolicyOf(parts_.store, policy->domain);
     if (!before) return before.error();
     if (policy->backup_waiver == before->backup_waiver) {

@@ -9,7 +9,7 @@ namespace {
 
 const Frame kFrames[] = {
     Hello{kVersion, 4711},
-    TokenStatus{TokenState::kDown, 0x30, "no answer", "label", "serial", "maker", "model", 4, 7, 1},
+    TokenStatus{TokenState::kDown, 0x30, "no answer", "label", "serial", "maker", "model", 4, 7, 1, 2},
     DefineKey{9, KeyType::kEd25519, {1, 2, 3}, {4, 5, 6, 7}},
     SignBatch{5000, {{1, 9, InputKind::kDigest, Bytes(32, 0xaa)}, {2, 10, InputKind::kData, {0x0d, 0x0a}}}},
     SignBatch{0, {}},

@@ -35,7 +35,7 @@ TEST(ReturnValue, SaysWhatHasToBeDone) {
       {CKR_SESSION_CLOSED, Reason::kTokenDown, Recovery::kLogin},
       {CKR_OBJECT_HANDLE_INVALID, Reason::kTokenDown, Recovery::kLogin},
       {CKR_KEY_HANDLE_INVALID, Reason::kTokenDown, Recovery::kLogin},
-      {CKR_GENERAL_ERROR, Reason::kTokenDown, Recovery::kModule},
+      {CKR_GENERAL_ERROR, Reason::kTokenDown, Recovery::kRoom},
       {CKR_DEVICE_ERROR, Reason::kTokenDown, Recovery::kModule},
       {CKR_DEVICE_REMOVED, Reason::kTokenDown, Recovery::kModule},
       {CKR_TOKEN_NOT_PRESENT, Reason::kTokenDown, Recovery::kModule},

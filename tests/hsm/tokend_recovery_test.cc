@@ -75,8 +75,9 @@ const Fault kFaults[] = {
     {"ObjectHandleStale", "C_SignInit 1 return 0x82", 2, 1},
     {"SessionFailsTwice", "C_Sign 1 return 0x6\nC_Sign 2 return 0x6", 2, 1},
     {"NoMoreSessions", "C_Sign 1 return 0x6\nC_OpenSession 4 return 0xb1\nC_OpenSession 5 return 0xb1", 2, 1},
+    {"GeneralError", "C_Sign 1 return 0x5", 2, 1},
     // Level 3: the module.
-    {"GeneralError", "C_Sign 1 return 0x5", 2, 2},
+    {"GeneralErrorThatANewLoginDoesNotMend", "C_Sign 1 return 0x5\nC_Sign 2 return 0x5", 3, 2},
     {"DeviceError", "C_Sign 1 return 0x30", 2, 2},
     {"DeviceRemoved", "C_SignInit 1 return 0x32", 2, 2},
     {"NotInitialized", "C_Sign 1 return 0x190", 2, 2},
@@ -205,10 +206,20 @@ TEST_F(Recovery, CrashOfTheModuleEndsTheLink) {
   EXPECT_EQ(tokend.Wait(), 128 + SIGABRT);
 }
 
+TEST_F(Recovery, ModuleThatOnlyANewProcessMends) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_Sign 1 return 0x30\nC_Initialize * return 0x5");
+  tokend.Send(link::SignBatch{30000, {{1, 1, InputKind::kDigest, Sha256("x")}}});
+  while (tokend.Receive()) {
+  }
+  EXPECT_EQ(tokend.Wait(), 1);
+}
+
 TEST_F(Recovery, TokenThatHashesItselfSaysSo) {
   environment_.WriteFaults("C_GetMechanismInfo * return 0x70");  // CKR_MECHANISM_INVALID
   auto& tokend = Start();
   EXPECT_EQ(tokend.status()->wants_data, 1);
+  EXPECT_EQ(tokend.status()->cannot_make, 3);
 }
 
 TEST_F(Recovery, KeyThatCannotBeMadeIsNotLeftBehind) {

@@ -40,6 +40,7 @@ TEST(Tokend, IntroducesItself) {
   EXPECT_EQ(ready.manufacturer, "SoftHSM project");
   EXPECT_EQ(ready.sessions, 2u);
   EXPECT_EQ(ready.wants_data, 0);
+  EXPECT_EQ(ready.cannot_make, 0);
   EXPECT_EQ(ready.generation, 1u);
   tokend.Send(link::Ping{77});
   EXPECT_EQ(tokend.Await<link::Pong>().id, 77u);

@@ -79,6 +79,7 @@ BROKEN = {
     "URI with a broken escape": (token_uri(lambda uri: "pkcs11:token=%zz?pin-source=file:/dev/null"), "token[0].uri", "uri", ""),
     "missing module": (section("token", "module", '"/usr/lib/none.so"'), "token[0].module", "module", "none.so"),
     "no sessions": (section("token", "sessions", "0"), "token[0].sessions", "sessions", "found 0"),
+    "checkpoints in no token": (add('[ledger]\ntoken = "none"'), "ledger.token", 'token = "none"', "none"),
     "two tokens of a name": (add(TOKEN.format("softhsm")), "token[1].name", 'name = "softhsm"', "softhsm"),
     "identity of no kind": (section("admin", "first_officers", '["r2.example"]'), "admin.first_officers", "first_officers", "dns:"),
     "number for the policy": (section("state", "initial_policy", "1"), "state.initial_policy", "initial_policy = 1", "whole number"),

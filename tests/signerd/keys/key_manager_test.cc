@@ -5,7 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "sample.h"
+#include "signerd/keys/rotation_policy.h"
 
 namespace hallmark::keys {
 namespace {
@@ -20,6 +23,10 @@ class ScriptedSigner final : public Signer {
  public:
   bool HasToken(const std::string& token) const override { return token == "softhsm"; }
   std::string DefaultToken() const override { return "softhsm"; }
+  Status CanMake(const std::string& token, dkim::Algorithm algorithm) const override {
+    if (!makes.contains(algorithm)) return MakeError(Reason::kTokenRefused, "token " + token + " makes no such keys");
+    return Ok();
+  }
   Result<TokenKey> Generate(const std::string&, const KeySpec&, const Bytes& cka_id,
                             const std::string& label) override {
     ids.push_back(cka_id);
@@ -52,6 +59,7 @@ class ScriptedSigner final : public Signer {
     if (failure) return *failure;
     return Bytes{1};
   }
+  std::set<dkim::Algorithm> makes = {dkim::Algorithm::kRsaSha256, dkim::Algorithm::kEd25519Sha256};
   std::vector<Bytes> ids, destroyed;
   std::string last_label;
   Bytes spki;
@@ -118,6 +126,26 @@ TEST_F(Keys, BadNamesChangeNothingInTheToken) {
   EXPECT_EQ(manager_.Generate("absent.example", "a", {}, "").error().reason, Reason::kNotFound);
   EXPECT_EQ(manager_.Generate("example.com", "a", {}, "other").error().reason, Reason::kNotFound);
   EXPECT_TRUE(signer_.ids.empty());
+}
+
+TEST_F(Keys, WhatTheTokenCannotMakeIsRefusedWithAdvice) {
+  signer_.makes = {dkim::Algorithm::kRsaSha256};
+  const auto refused = Generate("");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, Reason::kTokenRefused);
+  EXPECT_NE(refused.error().message.find("token softhsm"), std::string::npos) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("--algorithm rsa2048"), std::string::npos) << refused.error().message;
+  EXPECT_TRUE(signer_.ids.empty());
+  EXPECT_TRUE(Generate("", dkim::Algorithm::kRsaSha256));
+
+  store::RotationPolicy policy;  // by default both kinds
+  const Status both = CheckToken(signer_, policy);
+  ASSERT_FALSE(both);
+  EXPECT_NE(both.error().message.find("dkimctl key policy set"), std::string::npos) << both.error().message;
+  policy.algorithms = {{dkim::Algorithm::kRsaSha256, 2048}};
+  EXPECT_TRUE(CheckToken(signer_, policy));
+  policy.token = "none";
+  EXPECT_EQ(CheckToken(signer_, policy).error().reason, Reason::kNotFound);
 }
 
 TEST_F(Keys, LifeOfAKey) {

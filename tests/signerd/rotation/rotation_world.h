@@ -33,6 +33,9 @@ class Interposer final : public keys::Signer, public keys::RecordPublisher, publ
 
   bool HasToken(const std::string& token) const override { return signer_.HasToken(token); }
   std::string DefaultToken() const override { return signer_.DefaultToken(); }
+  Status CanMake(const std::string& token, dkim::Algorithm algorithm) const override {
+    return signer_.CanMake(token, algorithm);
+  }
   Result<keys::TokenKey> Generate(const std::string& token, const keys::KeySpec& spec, const Bytes& cka_id,
                                   const std::string& label) override {
     return Around<Result<keys::TokenKey>>("Generate", [&] { return signer_.Generate(token, spec, cka_id, label); });
