@@ -58,6 +58,15 @@ TEST(PrivateKeyForms, Ed25519InEverySpelling) {
   }
 }
 
+// "0" is what a DER sequence begins with, too.
+TEST(PrivateKeyForms, SeedWhoseBase64BeginsWithZero) {
+  const std::string text = Base64Encode(Bytes(32, 0xd1));
+  ASSERT_EQ(text.front(), '0');
+  const auto key = ParsePrivateKey(Octets(text + "\n"), &NoPhrase);
+  ASSERT_TRUE(key) << key.error().message;
+  EXPECT_TRUE(key->ed25519);
+}
+
 TEST(PrivateKeyForms, WhatIsNoneIsSaidByItsName) {
   const Bytes spki = Hex(std::string("302a300506032b6570032100") + kPublicHex);
   const std::string swapped = Base64Encode(Hex(std::string(kPublicHex) + kSeedHex));

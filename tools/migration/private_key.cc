@@ -224,8 +224,9 @@ Result<PrivateKey> ParsePrivateKey(const SecretOctets& content, const AskPassPhr
     if (LabelAt(text, begin).ends_with("PRIVATE KEY")) return FromPem(text, begin, ask);
   }
   if (any != std::string_view::npos) return FromPem(text, any, ask);
-  if (!content.empty() && content[0] == 0x30) return FromDer(content, "DER", ask);
+  // Before DER, which base64 that begins with "0" looks like; no key in DER is all of base64's letters.
   if (const auto octets = DecodeBase64(text)) return FromBase64(*octets, ask);
+  if (!content.empty() && content[0] == 0x30) return FromDer(content, "DER", ask);
   if (content.size() == kEd25519Octets || content.size() == 2 * kEd25519Octets) {
     return Not("raw octets, which may be half a key as well as a seed: write an Ed25519 seed in base64");
   }
