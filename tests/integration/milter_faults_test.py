@@ -67,10 +67,17 @@ class MilterFaultsTest(unittest.TestCase):
         """Waits until the relay has deferred a message."""
         postfix.poll("a deferred message", lambda: " status=deferred " in self.upstream.log_text())
 
+    def last_lines(self):
+        logs = {"upstream": self.upstream, "relay": self.relay, "dkim-milter": self.milter, "signerd": self.hallmark}
+        return "\n".join(f"{name}:\n" + "\n".join(of.log_text().splitlines()[-15:]) for name, of in logs.items())
+
     def assert_all_delivered(self):
         """Each message that upstream took has arrived once, with one good signature of each algorithm."""
-        postfix.poll("delivery of all that was sent", lambda: self.relay.maildir.count() >= len(self.sent) and not self.upstream.queued()
-                     and not self.relay.queued(), 120)
+        try:
+            postfix.poll("delivery of all that was sent", lambda: self.relay.maildir.count() >= len(self.sent)
+                         and not self.upstream.queued() and not self.relay.queued(), 120)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.relay.maildir.count()} of {len(self.sent)}\n{self.last_lines()}") from None
         mails = [mail.message for mail in self.relay.maildir.read()]
         self.assertEqual(collections.Counter(map(message_id, mails)), collections.Counter(self.sent))
         for message in mails:

@@ -28,11 +28,12 @@ import deployment
 DAEMONS = "/usr/lib/postfix/sbin"
 WAIT_SECONDS = 60  # How long mail may be on its way before a test gives up.
 
-# Services as master.cf of the package has them, without chroot; a line in it takes the name of the program where no other is given.
+# Services as master.cf of the package has them, without chroot. But for qmgr's wake-up: with delays as short as below, it may
+# look at a deferred message while its delivery just ends ("skipped, still being delivered"), and then leaves it until it is woken.
 SERVICES = """\
 pickup     unix n - n 60   1 pickup
 cleanup    unix n - n -    0 cleanup
-qmgr       unix n - n 300  1 qmgr
+qmgr       unix n - n 1    1 qmgr
 tlsmgr     unix - - n 1000 1 tlsmgr
 rewrite    unix - - n -    - trivial-rewrite
 bounce     unix - - n -    0 bounce
