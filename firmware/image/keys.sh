@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# The keys that make a box one of its maker's: Secure Boot's PK, KEK and db, and the PCR key, whose signature lets the next image
+# open what this one sealed. Part of firmware/build. Whoever has db.key and pcr.key can make images that open the boxes' secrets.
+
+readonly key_files="PK.key PK.crt PK.auth KEK.key KEK.crt KEK.auth db.key db.crt db.auth pcr.key pcr.pub"
+
+# make_keys FOLDER: new ones. Private keys are the owner's to read, and not encrypted.
+make_keys() {
+  local folder=$1 name
+  [[ ! -e $folder ]] || fail "$folder exists" "keys are made into a new folder"
+  rm -rf "$folder.new"
+  mkdir -p "$folder.new"
+  chmod 700 "$folder.new"
+  (
+    umask 077
+    cd "$folder.new"
+    for name in PK KEK db; do
+      openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 7300 -subj "/CN=Hallmark $name" -keyout $name.key -out $name.crt 2>/dev/null
+      cert-to-efi-sig-list -g "$(uuidgen)" $name.crt $name.esl
+    done
+    sign-efi-sig-list -k PK.key -c PK.crt PK PK.esl PK.auth
+    sign-efi-sig-list -k PK.key -c PK.crt KEK KEK.esl KEK.auth
+    sign-efi-sig-list -k KEK.key -c KEK.crt db db.esl db.auth
+    openssl genrsa -out pcr.key 2048 2>/dev/null
+    openssl rsa -in pcr.key -pubout -out pcr.pub 2>/dev/null
+    rm -f ./*.esl
+  ) >"$folder.log" 2>&1 || fail "making keys failed" "see $folder.log"
+  rm -f "$folder.log"
+  mv "$folder.new" "$folder"
+}
+
+check_keys() {
+  local file
+  for file in $key_files; do
+    [[ -r $1/$file ]] || fail "$1/$file is missing" "make a set of keys with: firmware/build --new-keys FOLDER"
+  done
+}
