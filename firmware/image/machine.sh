@@ -1,0 +1,141 @@
+# shellcheck shell=bash disable=SC2154 # $here, $images, $root and the ports are firmware/test's
+# A machine under QEMU with UEFI, Secure Boot and a TPM in software; one at a time. Part of firmware/test.
+#
+# What runs in the background has its own files as output: else whoever waits for the end of ours would wait for the machine's.
+
+machine_pid="" tpm_pid="" started=0
+
+# make_disk_of IMAGE: a disk that is larger, as real ones are; the image is not changed. Fresh firmware variables, a fresh TPM.
+make_disk_of() {
+  rm -rf "$here"/{disk.qcow2,variables.fd,tpm,other-tpm}
+  qemu-img create -q -f qcow2 -b "$1" -F raw "$here/disk.qcow2" 3G
+  cp /usr/share/OVMF/OVMF_VARS_4M.fd "$here/variables.fd"
+}
+
+# firmware_options secure|insecure|direct: how the machine comes to its kernel. insecure: the firmware has no Secure Boot keys. direct:
+# QEMU loads it, and nothing is measured, which the image wants to be told.
+firmware_options() {
+  local variables=variables.fd
+  if [[ $1 == direct ]]; then
+    options=(-machine q35,accel=tcg -kernel "$images/vmlinuz" -initrd "$images/initrd" -append "$(cat "$images/cmdline") hallmark.unmeasured")
+    return
+  fi
+  if [[ $1 == insecure ]]; then
+    variables=no-keys.fd
+    cp /usr/share/OVMF/OVMF_VARS_4M.fd "$here/$variables"
+  fi
+  options=(-machine q35,smm=on,accel=tcg -global driver=cfi.pflash01,property=secure,value=on
+    -drive if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd
+    -drive if=pflash,format=raw,unit=1,file="$here/$variables")
+}
+
+# start_machine NAME [TPM [secure|insecure|direct]]: NAME.console has its serial console; TPM names a TPM's folder.
+start_machine() {
+  local name=$1 tpm=$here/${2:-tpm} options
+  firmware_options "${3:-$boot}"
+  mkdir -p "$tpm"
+  rm -f "$here"/{tpm.socket,monitor}
+  console=$here/$name.console
+  swtpm socket --tpm2 --tpmstate dir="$tpm" --ctrl type=unixio,path="$here/tpm.socket" --terminate >"$here/swtpm.log" 2>&1 </dev/null &
+  tpm_pid=$!
+  until [[ -S $here/tpm.socket ]]; do
+    kill -0 $tpm_pid 2>/dev/null || fail "swtpm did not start" "see $here/swtpm.log"
+    sleep 0.1
+  done
+  mkfifo "$here/monitor"
+  exec {monitor}<>"$here/monitor"
+  : >"$console"
+  nice -n 19 qemu-system-x86_64 "${options[@]}" -cpu max -smp 2 -m 1024 -nodefaults -display none -no-user-config \
+    -drive if=none,id=disk,format=qcow2,file="$here/disk.qcow2" -device virtio-blk-pci,drive=disk,bootindex=1 \
+    -device qemu-xhci -drive if=none,id=stick,format=raw,file="$here/stick.img" -device usb-storage,drive=stick,removable=on \
+    -chardev socket,id=tpm,path="$here/tpm.socket" -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm \
+    -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$signing_port-:8461,hostfwd=tcp:127.0.0.1:$admin_port-:8462" \
+    -device virtio-net-pci,netdev=net -device virtio-rng-pci \
+    -serial file:"$console" -monitor stdio >"$here/$name.qemu" 2>&1 <"$here/monitor" &
+  machine_pid=$!
+  started=$SECONDS
+}
+
+machine_runs() {
+  [[ -n $machine_pid ]] && kill -0 "$machine_pid" 2>/dev/null
+}
+
+# wait_for PATTERN SECONDS: until the console has it.
+wait_for() {
+  local deadline=$((SECONDS + $2))
+  until grep -aq "$1" "$console"; do
+    machine_runs || fail "the machine ended before it said \"$1\"" "see $console and ${console%.console}.qemu"
+    ((SECONDS < deadline)) || fail "the machine did not say \"$1\" in $2 s" "see $console"
+    sleep 0.5
+  done
+}
+
+# The power button, and then nothing is left to do for us.
+stop_machine() {
+  local deadline=$((SECONDS + boot_seconds)) at=$SECONDS
+  printf 'system_powerdown\n' >&"$monitor"
+  while machine_runs; do
+    ((SECONDS < deadline)) || fail "the machine does not switch itself off" "see $console"
+    sleep 0.5
+  done
+  printf 'off %d s after the power button\n' $((SECONDS - at))
+  kill_machine
+}
+
+kill_machine() {
+  local pid
+  for pid in $machine_pid $tpm_pid; do
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  done
+  [[ -z $machine_pid ]] || exec {monitor}>&-
+  machine_pid="" tpm_pid=""
+}
+
+# Where the EFI partition is. mtools works on a copy of it.
+readonly esp_offset=1048576 esp_size=134217728
+
+# write_disk FILE OFFSET: FILE's octets onto the machine's disk.
+write_disk() {
+  qemu-io -f qcow2 -c "write -q -s $1 $2 $(stat -c %s "$1")" "$here/disk.qcow2" >/dev/null
+}
+
+# read_disk OFFSET SIZE FILE
+read_disk() {
+  qemu-img dd -f qcow2 -O raw bs=1M skip=$(($1 / 1048576)) count=$((($1 + $2) / 1048576)) if="$here/disk.qcow2" of="$3" 2>/dev/null
+}
+
+take_esp() {
+  read_disk $esp_offset $esp_size "$here/esp"
+  cp "$here/esp" "$here/esp.as-it-was"
+}
+
+put_esp() {
+  write_disk "$here/esp" $esp_offset
+}
+
+restore_esp() {
+  write_disk "$here/esp.as-it-was" $esp_offset
+}
+
+unsigned_kernel() {
+  local name
+  name=$(basename "$images"/hallmark_*.efi)
+  take_esp
+  mcopy -D o -n -o -i "$here/esp" "$1" "::/EFI/Linux/$name"
+  put_esp
+}
+
+# The loader would enrol the same keys again.
+without_keys() {
+  take_esp
+  mdeltree -i "$here/esp" ::/loader/keys
+  put_esp
+}
+
+# The lowest bit of a byte that squashfs itself does not check: the date in its superblock.
+flip_byte() {
+  local byte
+  byte=$(od -An -tu1 -j 8 -N 1 "$images/root.squashfs")
+  qemu-io -f qcow2 -c "write -q -P $((byte ^ 1)) $((esp_offset + esp_size + 8)) 1" "$here/disk.qcow2" >/dev/null
+}
