@@ -1,6 +1,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include <absl/synchronization/mutex.h>
+
 #include <CLI/CLI.hpp>
 #include <boost/algorithm/string/join.hpp>
 #include <csignal>
@@ -52,6 +54,8 @@ sigset_t BlockSignals() {
 }
 
 Status Run(const MilterSettings& settings) {
+  // Debian builds Abseil with its search for deadlocks on, which costs gRPC some percent of a call.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   const sigset_t signals = BlockSignals();
   RaiseDescriptorLimit(settings.connections);
   auto connection = relay::Client::Connect(settings.session.signerd);
