@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::int64_t kMessageOverhead = 1 << 20;  // envelope and options beside the message
 constexpr int kStreamsPerConnection = 2048;
-constexpr int kPingMs = 1000;  // more often is a nuisance
+constexpr int kPingMs = 1000;             // more often is a nuisance
 constexpr int kStreamWindow = 256 << 10;  // octets of one stream that may be on their way
 
 // gRPC's own log: a client that fails its handshake is no error of ours, and a storm of them must not fill a disk.
