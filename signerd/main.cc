@@ -1,7 +1,5 @@
 #include <pthread.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
@@ -55,13 +53,6 @@ constexpr std::chrono::milliseconds kHealthInterval{250};
 constexpr std::chrono::seconds kIndexWait{45};          // within what systemd gives a start
 constexpr std::chrono::hours kStuck{1};                 // a rotation that waits longer for what should be there
 constexpr std::int64_t kAdminMessageOctets = 64 << 20;  // a policy of 100,000 domains, and room
-
-// signerd holds no PIN and no DKIM key, but it holds TLS keys and mail: neither belongs in a core dump.
-void Harden() {
-  ::prctl(PR_SET_DUMPABLE, 0);
-  const rlimit none{0, 0};
-  ::setrlimit(RLIMIT_CORE, &none);
-}
 
 // The signals that end the daemon. Blocked in every thread; WaitForEnd takes them.
 sigset_t EndSignals() {
@@ -268,7 +259,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
-  Harden();
+  LeaveNoCore();
   log::Init("signerd", "info");
   Status done = RequireTls13();
   Result<SignerdConfig> config = done ? LoadConfig(path) : Result<SignerdConfig>(done.error());

@@ -1,6 +1,7 @@
 #include "firmware/runtime/encoding.h"
 
 #include <boost/beast/core/detail/base64.hpp>
+#include <boost/locale/utf.hpp>
 
 namespace hallmark {
 namespace {
@@ -58,6 +59,12 @@ Result<Bytes> HexDecode(std::string_view text) {
     octets.push_back(static_cast<std::uint8_t>(high << 4 | low));
   }
   return octets;
+}
+
+std::size_t Utf8Octets(std::string_view text) {
+  const char* at = text.data();
+  const auto character = boost::locale::utf::utf_traits<char>::decode(at, text.data() + text.size());
+  return boost::locale::utf::is_valid_codepoint(character) ? static_cast<std::size_t>(at - text.data()) : 0;
 }
 
 }  // namespace hallmark

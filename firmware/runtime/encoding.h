@@ -19,4 +19,7 @@ std::string HexEncode(ByteView octets);
 // Either case, an even number of digits and nothing else. kInvalidArgument otherwise.
 Result<Bytes> HexDecode(std::string_view text);
 
+// How many octets the UTF-8 character at the start of `text` has (RFC 3629); 0 when there is none.
+std::size_t Utf8Octets(std::string_view text);
+
 }  // namespace hallmark

@@ -3,13 +3,14 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <prometheus/exposer.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <thread>
+
+#include "firmware/runtime/file.h"
 
 namespace hallmark {
 namespace {
@@ -26,10 +27,8 @@ void Knock(const std::string& address) {
   addrinfo* found = nullptr;
   if (::getaddrinfo(host.c_str(), address.c_str() + colon + 1, &hints, &found) != 0) return;
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
-  const int descriptor = ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (descriptor < 0) return;
-  (void)::connect(descriptor, found->ai_addr, found->ai_addrlen);
-  ::close(descriptor);
+  const FileDescriptor socket(::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (socket) (void)::connect(socket.get(), found->ai_addr, found->ai_addrlen);
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 #include "firmware/runtime/program.h"
 
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
 namespace hallmark {
 
 std::filesystem::path CompanionProgram(std::string_view name) {
@@ -9,6 +12,12 @@ std::filesystem::path CompanionProgram(std::string_view name) {
     if (std::filesystem::exists(path, ignored)) return path;
   }
   return folder.parent_path() / "libexec" / "hallmark" / name;
+}
+
+void LeaveNoCore() {
+  ::prctl(PR_SET_DUMPABLE, 0);
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
 }
 
 }  // namespace hallmark

@@ -6,8 +6,11 @@
 namespace hallmark {
 
 // Where another program of Hallmark's is: beside this one's executable, as in a build tree, or where the packages put
-// it:
-// ../sbin, else ../libexec/hallmark. The last is the answer where there is none.
+// it, in ../sbin or ../libexec/hallmark. The last is the answer where there is none.
 std::filesystem::path CompanionProgram(std::string_view name);
+
+// This process leaves no core and cannot be traced: mail, TLS keys or a PIN are in its memory. Call before
+// anything of it is read.
+void LeaveNoCore();
 
 }  // namespace hallmark

@@ -1,12 +1,12 @@
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "firmware/runtime/log.h"
+#include "firmware/runtime/program.h"
 #include "hsm/tokend/init_token.h"
 #include "hsm/tokend/serve.h"
 
@@ -17,10 +17,8 @@ namespace {
 // the end of the link and not by a signal: one that is killed while it logs in may leave half a token (SoftHSM writes
 // its token anew at each login).
 void Harden() {
-  ::prctl(PR_SET_DUMPABLE, 0);
+  LeaveNoCore();
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  const rlimit none{0, 0};
-  ::setrlimit(RLIMIT_CORE, &none);
   ::signal(SIGPIPE, SIG_IGN);
 }
 

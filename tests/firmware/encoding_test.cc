@@ -42,5 +42,29 @@ TEST(Hex, RefusesOddLengthAndOtherCharacters) {
   for (const char* wrong : {"0", "0g", "0x00", "00 ", "-1"}) EXPECT_FALSE(HexDecode(wrong)) << wrong;
 }
 
+TEST(Utf8, TellsCharactersFromOtherOctets) {
+  using namespace std::string_view_literals;
+  const std::pair<std::string_view, std::size_t> rows[] = {
+      {"a", 1},
+      {"\0"sv, 1},
+      {"\xc3\xa9 etc.", 2},
+      {"\xe4\xbd\xa0", 3},
+      {"\xf0\x9f\x93\xa7", 4},
+      {"\xf4\x8f\xbf\xbf", 4},
+      {"", 0},
+      {"\xe9", 0},              // Latin-1
+      {"\xc3", 0},              // cut off
+      {"\xc3(", 0},             // another octet within
+      {"\x80", 0},              // begins within
+      {"\xc0\xaf", 0},          // overlong
+      {"\xe0\x9f\xbf", 0},      // overlong
+      {"\xf0\x8f\xbf\xbf", 0},  // overlong
+      {"\xed\xa0\x80", 0},      // a surrogate
+      {"\xf4\x90\x80\x80", 0},  // beyond U+10FFFF
+      {"\xff", 0},
+  };
+  for (const auto& [text, octets] : rows) EXPECT_EQ(Utf8Octets(text), octets) << HexEncode(AsBytes(text));
+}
+
 }  // namespace
 }  // namespace hallmark

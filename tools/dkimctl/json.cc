@@ -2,32 +2,16 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include "firmware/runtime/encoding.h"
+
 namespace hallmark::ctl {
 namespace {
-
-// Octets of the UTF-8 character at the start of `text`, 0 when there is none.
-std::size_t CharacterSize(std::string_view text) {
-  const auto octet = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = octet(0);
-  if (first < 0x80) return 1;
-  const std::size_t size = first >= 0xf0 && first <= 0xf4 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 0;
-  if (size == 0 || first > 0xf4 || text.size() < size) return 0;
-  for (std::size_t i = 1; i < size; ++i) {
-    if ((octet(i) & 0xc0) != 0x80) return 0;
-  }
-  // Overlong forms, surrogates, and what lies beyond U+10FFFF.
-  if (first == 0xe0 && octet(1) < 0xa0) return 0;
-  if (first == 0xed && octet(1) > 0x9f) return 0;
-  if (first == 0xf0 && octet(1) < 0x90) return 0;
-  if (first == 0xf4 && octet(1) > 0x8f) return 0;
-  return size;
-}
 
 std::string Quote(std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string out = "\"";
   while (!text.empty()) {
-    const std::size_t size = CharacterSize(text);
+    const std::size_t size = Utf8Octets(text);
     const char c = text.front();
     if (size == 0) {
       out += "\\ufffd";

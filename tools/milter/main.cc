@@ -1,4 +1,3 @@
-#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <absl/synchronization/mutex.h>
@@ -11,6 +10,7 @@
 
 #include "firmware/runtime/log.h"
 #include "firmware/runtime/metrics.h"
+#include "firmware/runtime/program.h"
 #include "firmware/runtime/sd_notify.h"
 #include "firmware/runtime/tls13.h"
 #include "tools/milter/milter_metrics.h"
@@ -24,13 +24,6 @@ namespace {
 constexpr std::chrono::seconds kDrain{10};
 constexpr std::size_t kOtherDescriptors = 64;  // beside those of MTAs: servers, metrics, logs
 
-// Mail and a TLS key are in memory: neither belongs in a core dump.
-void Harden() {
-  ::prctl(PR_SET_DUMPABLE, 0);
-  const rlimit none{0, 0};
-  ::setrlimit(RLIMIT_CORE, &none);
-}
-
 // As many descriptors as the system lets us have; says where that is too few.
 void RaiseDescriptorLimit(std::size_t connections) {
   rlimit limit{};
@@ -42,7 +35,7 @@ void RaiseDescriptorLimit(std::size_t connections) {
   }
 }
 
-// Blocked in all threads, so that only WaitForSignal gets them.
+// Blocked in all threads, so that only sigwait gets them.
 sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -116,7 +109,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
-  Harden();
+  LeaveNoCore();
   log::Init("dkim-milter", "info");
   Status done = RequireTls13();
   auto settings = done ? LoadSettings(path) : Result<MilterSettings>(done.error());

@@ -65,9 +65,8 @@ void ReadMilter(ConfigTable table, MilterSettings& settings) {
 void ReadOutbound(ConfigTable table, OutboundRules& rules) {
   rules.authenticated = table.Flag("authenticated", true);
   constexpr char kExpected[] = "networks such as \"192.0.2.0/24\", or none";
-  const bool given = table.Has("networks");
-  const auto networks = table.StringsOrNone("networks", kExpected);
-  for (const std::string& text : given ? networks : std::vector<std::string>{"127.0.0.0/8", "::1/128"}) {
+  if (table.Has("networks")) rules.networks.clear();
+  for (const std::string& text : table.StringsOrNone("networks", kExpected)) {
     if (auto network = Network::Parse(text)) {
       rules.networks.push_back(*network);
     } else {
@@ -134,11 +133,8 @@ Result<MilterSettings> LoadSettings(const std::filesystem::path& path) {
   ReadMilter(root.Table("milter"), settings);
   ConfigTable signerd = root.Table("signerd");
   settings.session.signerd = relay::ReadSettings(signerd);
-  if (auto outbound = root.OptionalTable("outbound")) {
-    ReadOutbound(*outbound, settings.session.outbound);
-  } else {
-    settings.session.outbound.networks = {*Network::Parse("127.0.0.0/8"), *Network::Parse("::1")};
-  }
+  settings.session.outbound.networks = {*Network::Parse("127.0.0.0/8"), *Network::Parse("::1")};
+  if (auto outbound = root.OptionalTable("outbound")) ReadOutbound(*outbound, settings.session.outbound);
   if (auto on = root.OptionalTable("on")) {
     Choices& choices = settings.session.on;
     choices.unavailable = ReadChoice(*on, "unavailable", choices.unavailable);

@@ -13,25 +13,9 @@ namespace {
 // What travels in one request at most; signerd takes more unless it is configured otherwise, and keeps it in memory.
 constexpr std::size_t kOneRequest = 1u << 20;
 
-// How many octets the UTF-8 character at the start of `text` has (RFC 3629 section 4); 0 when it is none.
-std::size_t CharacterOctets(std::string_view text) {
-  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = at(0);
-  if (first < 0x80) return 1;
-  const std::size_t octets = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < octets) return 0;
-  for (std::size_t i = 1; i < octets; ++i) {
-    if ((at(i) & 0xc0) != 0x80) return 0;
-  }
-  const unsigned char second = at(1);
-  const bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
-  const bool surrogate_or_beyond = (first == 0xed && second > 0x9f) || (first == 0xf4 && second > 0x8f);
-  return overlong || surrogate_or_beyond ? 0 : octets;
-}
-
 std::string Utf8(std::string text) {
   for (std::size_t i = 0; i < text.size();) {
-    const std::size_t octets = CharacterOctets(std::string_view(text).substr(i));
+    const std::size_t octets = Utf8Octets(std::string_view(text).substr(i));
     if (octets == 0) text[i] = '?';
     i += octets == 0 ? 1 : octets;
   }

@@ -1,5 +1,4 @@
 #include <grpc/support/log.h>
-#include <sys/prctl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "firmware/runtime/program.h"
 #include "firmware/runtime/tls13.h"
 #include "tools/relay-client/relay_client.h"
 #include "tools/relay-client/settings_file.h"
@@ -149,7 +149,7 @@ int Run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, which is reported
-  ::prctl(PR_SET_DUMPABLE, 0);    // mail and a TLS key are in memory
+  hallmark::LeaveNoCore();
   // gRPC's own log would add lines of its own to standard error; what went wrong is in the failure.
   if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
   try {
