@@ -3,13 +3,34 @@
 #
 # What runs in the background has its own files as output: else whoever waits for the end of ours would wait for the machine's.
 
-machine_pid="" tpm_pid="" started=0
+machine_pid="" tpm_pid="" started=0 console=""
 
 # make_disk_of IMAGE: a disk that is larger, as real ones are; the image is not changed. Fresh firmware variables, a fresh TPM.
 make_disk_of() {
-  rm -rf "$here"/{disk.qcow2,variables.fd,tpm,other-tpm}
+  rm -rf "$here"/{disk.qcow2,variables.fd,tpm,other-tpm,kept}
   qemu-img create -q -f qcow2 -b "$1" -F raw "$here/disk.qcow2" 3G
   cp /usr/share/OVMF/OVMF_VARS_4M.fd "$here/variables.fd"
+}
+
+# The box as it is now, switched off: each scenario begins from it.
+keep_box() {
+  mkdir "$here/kept"
+  mv "$here"/{disk.qcow2,variables.fd,tpm} "$here/kept/"
+  cat "$images/roothash" >"$here/kept/image"
+  echo "$boot" >>"$here/kept/image"
+}
+
+# Whether there is one, of this image, and started in this way.
+kept_box() {
+  [[ $(cat "$here/kept/image" 2>/dev/null) == "$(cat "$images/roothash")"$'\n'"$boot" ]]
+}
+
+# What a scenario does to the box stays in files of its own.
+box_as_kept() {
+  kept_box || fail "there is no box in $here" "begin with the scenario first-boot"
+  rm -rf "$here"/{disk.qcow2,variables.fd,tpm,other-tpm}
+  qemu-img create -q -f qcow2 -b "$here/kept/disk.qcow2" -F qcow2 "$here/disk.qcow2"
+  cp -r "$here"/kept/{variables.fd,tpm} "$here/"
 }
 
 # firmware_options secure|insecure|direct: how the machine comes to its kernel. insecure: the firmware has no Secure Boot keys. direct:
@@ -107,15 +128,10 @@ read_disk() {
 
 take_esp() {
   read_disk $esp_offset $esp_size "$here/esp"
-  cp "$here/esp" "$here/esp.as-it-was"
 }
 
 put_esp() {
   write_disk "$here/esp" $esp_offset
-}
-
-restore_esp() {
-  write_disk "$here/esp.as-it-was" $esp_offset
 }
 
 unsigned_kernel() {
