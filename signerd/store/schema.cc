@@ -1,12 +1,21 @@
+#include "firmware/runtime/log.h"
 #include "signerd/store/store.h"
 
 namespace hallmark::store {
 namespace {
 
-// Each entry brings the schema from the version of its index to the next. Entries are only ever added.
-constexpr const char* kMigrations[] = {
+// Brings the schema from the version of its index to the next.
+struct Migration {
+  const char* sql;
+  // Takes it back, for the version of Hallmark before, which does not know it: kept in the database. Null where there
+  // is no way back. What only the newer version had is lost.
+  const char* undo = nullptr;
+};
+
+// Entries are only ever added.
+constexpr Migration kMigrations[] = {
     // Lists are kept as text with a line for each entry. Times are seconds since 1970, UTC.
-    R"(
+    {R"(
 CREATE TABLE profile (
   name TEXT PRIMARY KEY,
   header_canonicalization INTEGER NOT NULL,
@@ -39,9 +48,9 @@ CREATE TABLE key (
   PRIMARY KEY (domain, selector),
   UNIQUE (token, cka_id, domain)
 ) STRICT, WITHOUT ROWID;
-)",
+)"},
     // Partners and relays. A limit or a time of 0 is none.
-    R"(
+    {R"(
 CREATE TABLE partner (
   name TEXT PRIMARY KEY,
   state INTEGER NOT NULL,
@@ -70,27 +79,27 @@ CREATE TABLE relay (
   partners TEXT NOT NULL,
   state INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-)",
+)"},
     // The key that signs the ledger's checkpoints: one row.
-    R"(
+    {R"(
 CREATE TABLE ledger_key (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   token TEXT NOT NULL,
   cka_id BLOB NOT NULL,
   public_key BLOB NOT NULL
 ) STRICT;
-)",
-    R"(
+)"},
+    {R"(
 CREATE TABLE revoked_certificate (
   fingerprint TEXT PRIMARY KEY,
   reason TEXT NOT NULL,
   revoked_by TEXT NOT NULL,
   time INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-)",
+)"},
     // Operators who were removed stay, so that the ledger's names mean one person for ever; `enrolled` is
     // when they first did, 0 for never.
-    R"(
+    {R"(
 CREATE TABLE operator (
   name TEXT PRIMARY KEY,
   identity TEXT NOT NULL,
@@ -121,10 +130,10 @@ CREATE TABLE approval (
   outcome TEXT NOT NULL
 ) STRICT;
 CREATE INDEX approval_state ON approval (state);
-)",
+)"},
     // What the watcher found and has learnt. journaled: it is on the ledger. delivery: 0 none, 1 to be sent, 2 sent,
     // 3 given up.
-    R"(
+    {R"(
 CREATE TABLE alert (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   kind TEXT NOT NULL,
@@ -142,10 +151,10 @@ CREATE TABLE watch_profile (
   key TEXT PRIMARY KEY,
   profile BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
-)",
+)"},
     // The life of keys. Times of 0 are none; `set_number` is the set of keys that rotate together, 0 for those made by
     // hand; an event with done 0 was planned and is not done.
-    R"(
+    {R"(
 ALTER TABLE key ADD COLUMN record_state INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE key ADD COLUMN exposed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE key ADD COLUMN set_number INTEGER NOT NULL DEFAULT 0;
@@ -207,27 +216,83 @@ CREATE TABLE key_event (
 ) STRICT;
 CREATE INDEX key_event_domain ON key_event (domain, id);
 CREATE UNIQUE INDEX key_event_planned ON key_event (domain, selector, axis, to_state) WHERE done = 0;
-)",
+)"},
+    // From here on there is a way back: schema_step has the SQL that takes back the step to `version`. And the keys
+    // that
+    // signed the ledger's checkpoints before the present one, the oldest first.
+    {R"(
+CREATE TABLE schema_step (
+  version INTEGER PRIMARY KEY,
+  undo TEXT NOT NULL
+) STRICT;
+CREATE TABLE past_ledger_key (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  public_key BLOB NOT NULL
+) STRICT;
+)"},
 };
+
+constexpr std::size_t kSchema = std::size(kMigrations);
+
+std::string SetVersion(std::size_t version) { return "PRAGMA user_version = " + std::to_string(version); }
+
+Result<std::size_t> VersionOf(Database& database) {
+  auto statement = database.Prepare("PRAGMA user_version");
+  if (!statement) return statement.error();
+  const auto row = statement->Step();
+  if (!row) return row.error();
+  return static_cast<std::size_t>(statement->Integer(0));
+}
+
+Status StepForward(Database& database, std::size_t from) {
+  const Migration& migration = kMigrations[from];
+  auto transaction = Transaction::Begin(database);
+  if (!transaction) return transaction.error();
+  Status done = database.Execute(migration.sql);
+  if (done && migration.undo != nullptr) {
+    auto kept = database.Prepare("INSERT INTO schema_step (version, undo) VALUES (?, ?)");
+    done =
+        kept ? kept->Bind(1, static_cast<std::int64_t>(from + 1)).Bind(2, migration.undo).Run() : Status(kept.error());
+  }
+  if (done) done = database.Execute(SetVersion(from + 1));
+  return done ? transaction->Commit() : done;
+}
+
+// An update that did not do its work is followed by the version before, which finds the schema one step ahead. The way
+// back is one step long: more would bring back a state that nobody tried.
+Status StepBack(Database& database, std::size_t version) {
+  const Error newer = MakeError(Reason::kStorageFailed, "the state database was written by a newer Hallmark (schema " +
+                                                            std::to_string(version) + ", this one has " +
+                                                            std::to_string(kSchema) + "): install that version");
+  if (version != kSchema + 1) return newer;
+  auto statement = database.Prepare("SELECT undo FROM schema_step WHERE version = ?");
+  if (!statement) return statement.error();
+  const auto row = statement->Bind(1, static_cast<std::int64_t>(version)).Step();
+  if (!row) return row.error();
+  if (!*row) return newer;
+  const std::string undo = statement->Text(0);
+  statement->Reset();
+  auto transaction = Transaction::Begin(database);
+  if (!transaction) return transaction.error();
+  Status done = database.Execute(undo + ";DELETE FROM schema_step WHERE version = " + std::to_string(version) + ";" +
+                                 SetVersion(kSchema));
+  if (done) done = transaction->Commit();
+  if (!done) {
+    return MakeError(done.error().reason,
+                     newer.message + "; its step could not be taken back: " + done.error().message);
+  }
+  log::warn("store: the state database was one step ahead (schema {}); that step was taken back", version);
+  return Ok();
+}
 
 }  // namespace
 
 Status Store::Migrate() {
-  auto statement = database_.Prepare("PRAGMA user_version");
-  if (!statement) return statement.error();
-  const auto row = statement->Step();
-  if (!row) return row.error();
-  const auto version = static_cast<std::size_t>(statement->Integer(0));
-  if (version > std::size(kMigrations)) {
-    return MakeError(Reason::kStorageFailed, "the state database was written by a newer Hallmark (schema " +
-                                                 std::to_string(version) + "): install that version");
-  }
-  for (std::size_t i = version; i < std::size(kMigrations); ++i) {
-    auto transaction = Transaction::Begin(database_);
-    if (!transaction) return transaction.error();
-    Status done = database_.Execute(kMigrations[i]);
-    if (done) done = database_.Execute("PRAGMA user_version = " + std::to_string(i + 1));
-    if (done) done = transaction->Commit();
+  const auto version = VersionOf(database_);
+  if (!version) return version.error();
+  if (*version > kSchema) return StepBack(database_, *version);
+  for (std::size_t from = *version; from < kSchema; ++from) {
+    const Status done = StepForward(database_, from);
     if (!done) return done;
   }
   return Ok();

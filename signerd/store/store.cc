@@ -176,11 +176,43 @@ Result<std::optional<Store::LedgerKey>> Store::GetLedgerKey() {
   return std::optional(LedgerKey{statement->Text(0), statement->Blob(1), statement->Blob(2)});
 }
 
-Status Store::InsertLedgerKey(const LedgerKey& key) {
-  const std::lock_guard lock(mutex_);
-  auto statement = database_.Prepare("INSERT INTO ledger_key (one, token, cka_id, public_key) VALUES (1, ?, ?, ?)");
+namespace {
+
+Status PutLedgerKey(Database& database, const Store::LedgerKey& key) {
+  auto statement = database.Prepare("INSERT INTO ledger_key (one, token, cka_id, public_key) VALUES (1, ?, ?, ?)");
   if (!statement) return statement.error();
   return statement->Bind(1, key.token).Bind(2, ByteView(key.cka_id)).Bind(3, ByteView(key.spki)).Run();
+}
+
+}  // namespace
+
+Status Store::InsertLedgerKey(const LedgerKey& key) {
+  const std::lock_guard lock(mutex_);
+  return PutLedgerKey(database_, key);
+}
+
+Status Store::ReplaceLedgerKey(const LedgerKey& key) {
+  const std::lock_guard lock(mutex_);
+  auto transaction = Transaction::Begin(database_);
+  if (!transaction) return transaction.error();
+  Status done = database_.Execute(
+      "INSERT INTO past_ledger_key (public_key) SELECT public_key FROM ledger_key; DELETE FROM ledger_key");
+  if (done) done = PutLedgerKey(database_, key);
+  return done ? transaction->Commit() : done;
+}
+
+Result<std::vector<Bytes>> Store::ListPastLedgerKeys() {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare("SELECT public_key FROM past_ledger_key ORDER BY number");
+  if (!statement) return statement.error();
+  return Collect<Bytes>(*statement, [](const Statement& row) -> Result<Bytes> { return row.Blob(0); });
+}
+
+Status Store::Copy(const std::filesystem::path& database, const std::filesystem::path& copy) {
+  auto opened = Database::Open(database);
+  if (!opened) return opened.error();
+  auto statement = opened->Prepare("VACUUM INTO ?");
+  return statement ? statement->Bind(1, copy.native()).Run() : Status(statement.error());
 }
 
 namespace {

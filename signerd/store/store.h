@@ -49,8 +49,12 @@ struct Page {
 // kStorageFailed.
 class Store {
  public:
-  // Opens or creates the database and brings its schema up to date. Refuses one that a newer Hallmark wrote.
+  // Opens or creates the database and brings its schema up to date. One whose schema is a single step ahead is taken
+  // back, with the way back that the newer Hallmark left in it; one that is further ahead is refused.
   static Result<std::unique_ptr<Store>> Open(const std::filesystem::path& path);
+  // Writes what the database holds at one moment to `copy`, a file that is empty or not there, while others use the
+  // database. Any thread, for as long as reading and writing it takes.
+  static Status Copy(const std::filesystem::path& database, const std::filesystem::path& copy);
 
   Status InsertDomain(const DomainRow& domain);
   Result<DomainRow> GetDomain(const std::string& name);
@@ -103,7 +107,8 @@ class Store {
   Status ChangePartnerState(const std::string& name, snapshot::PartnerState from, snapshot::PartnerState to);
   Status SetRelayState(const std::string& name, snapshot::RelayState state);
 
-  // The key that signs the ledger's checkpoints; nothing while there is none. It is recorded once.
+  // The key that signs the ledger's checkpoints; nothing while there is none. It is recorded before its first
+  // signature.
   struct LedgerKey {
     std::string token;
     Bytes cka_id;
@@ -111,6 +116,10 @@ class Store {
   };
   Result<std::optional<LedgerKey>> GetLedgerKey();
   Status InsertLedgerKey(const LedgerKey& key);
+  // `key` signs from now on; the one before becomes a past one.
+  Status ReplaceLedgerKey(const LedgerKey& key);
+  // The public parts (SubjectPublicKeyInfo) of those that signed before, the oldest first.
+  Result<std::vector<Bytes>> ListPastLedgerKeys();
 
   // Operators, those who were removed too, in order of name.
   Result<std::vector<OperatorRow>> ListOperators();

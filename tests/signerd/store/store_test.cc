@@ -183,6 +183,88 @@ TEST_F(StoreTest, RefusesADatabaseOfANewerSchemaAndAFileThatIsNone) {
   EXPECT_FALSE(Store::Open(folder_.path() / "no" / "folder.db"));
 }
 
+// What a next Hallmark would do: a migration that changes a table and adds one, and how to take it back.
+void MigrateOneStepAhead(const std::filesystem::path& path, int ahead, const std::string& undo) {
+  auto database = Database::Open(path);
+  ASSERT_TRUE(database);
+  auto version = database->Prepare("PRAGMA user_version");
+  ASSERT_TRUE(version && version->Step());
+  const std::string next = std::to_string(version->Integer(0) + ahead);
+  version->Reset();
+  ASSERT_TRUE(database->Execute(
+      "BEGIN; ALTER TABLE domain ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'; CREATE TABLE next (a INTEGER) STRICT;"
+      "UPDATE domain SET colour = 'blue'; PRAGMA user_version = " +
+      next + "; COMMIT"));
+  auto kept = database->Prepare("INSERT INTO schema_step (version, undo) VALUES (?, ?)");
+  ASSERT_TRUE(kept && kept->Bind(1, std::stol(next)).Bind(2, undo).Run());
+}
+
+TEST_F(StoreTest, TakesBackOneStepOfANewerSchema) {
+  ASSERT_TRUE(store_->InsertDomain({"a.example", "default", kNow}));
+  store_.reset();
+  MigrateOneStepAhead(path_, 1, "ALTER TABLE domain DROP COLUMN colour; DROP TABLE next");
+  Reopen();
+  EXPECT_EQ(store_->GetDomain("a.example")->created, kNow);
+  ASSERT_TRUE(store_->InsertDomain({"b.example", "default", kNow}));
+  Reopen();  // as the version before left it: nothing is ahead any more
+  EXPECT_EQ(store_->ListDomains({"", -1})->size(), 2u);
+  store_.reset();
+  {
+    auto database = Database::Open(path_);
+    EXPECT_FALSE(database->Prepare("SELECT colour FROM domain"));
+    EXPECT_FALSE(database->Prepare("SELECT a FROM next"));
+  }
+  // And forward again, as when the update is installed once more.
+  MigrateOneStepAhead(path_, 1, "ALTER TABLE domain DROP COLUMN colour; DROP TABLE next");
+  Reopen();
+  EXPECT_EQ(store_->ListDomains({"", -1})->size(), 2u);
+}
+
+TEST_F(StoreTest, AStepThatCannotBeTakenBackChangesNothing) {
+  store_.reset();
+  MigrateOneStepAhead(path_, 1, "ALTER TABLE domain DROP COLUMN colour; DROP TABLE not_there");
+  const auto opened = Store::Open(path_);
+  ASSERT_FALSE(opened);
+  EXPECT_NE(opened.error().message.find("could not be taken back"), std::string::npos) << opened.error().message;
+  auto database = Database::Open(path_);
+  EXPECT_TRUE(database->Prepare("SELECT colour FROM domain"));
+}
+
+TEST_F(StoreTest, RefusesASchemaThatIsTwoStepsAhead) {
+  store_.reset();
+  MigrateOneStepAhead(path_, 2, "ALTER TABLE domain DROP COLUMN colour; DROP TABLE next");
+  const auto opened = Store::Open(path_);
+  ASSERT_FALSE(opened);
+  EXPECT_NE(opened.error().message.find("newer Hallmark"), std::string::npos) << opened.error().message;
+  auto database = Database::Open(path_);
+  EXPECT_TRUE(database->Prepare("SELECT colour FROM domain"));
+}
+
+TEST_F(StoreTest, ACopyIsWhatTheDatabaseHoldsWhileItIsUsed) {
+  ASSERT_TRUE(store_->InsertDomain({"a.example", "default", kNow}));
+  const auto copy = folder_.path() / "copy.db";
+  ASSERT_TRUE(Store::Copy(path_, copy));
+  ASSERT_TRUE(store_->InsertDomain({"b.example", "default", kNow}));
+  auto copied = Store::Open(copy);
+  ASSERT_TRUE(copied) << copied.error().message;
+  EXPECT_EQ((*copied)->ListDomains({"", -1})->size(), 1u);
+  EXPECT_FALSE(Store::Copy(path_, copy));  // not over one that is there
+}
+
+TEST_F(StoreTest, ALedgerKeyThatIsReplacedIsRemembered) {
+  const auto key = [](const std::string& name) {
+    return Store::LedgerKey{"softhsm", Bytes(name.begin(), name.end()), test::FreshPublicKey()->Spki()};
+  };
+  const auto first = key("one"), second = key("two"), third = key("three");
+  ASSERT_TRUE(store_->InsertLedgerKey(first));
+  EXPECT_TRUE(store_->ListPastLedgerKeys()->empty());
+  ASSERT_TRUE(store_->ReplaceLedgerKey(second));
+  ASSERT_TRUE(store_->ReplaceLedgerKey(third));
+  Reopen();
+  EXPECT_EQ((*store_->GetLedgerKey())->spki, third.spki);
+  EXPECT_EQ(*store_->ListPastLedgerKeys(), (std::vector{first.spki, second.spki}));
+}
+
 snapshot::Partner FullPartner() {
   snapshot::Partner partner = test::PartnerForAll("acme");
   partner.state = snapshot::PartnerState::kSuspended;
