@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # The keys that make a box one of its maker's: Secure Boot's PK, KEK and db, and the PCR key, whose signature lets the next image
-# open what this one sealed. Part of firmware/build. Whoever has db.key and pcr.key can make images that open the boxes' secrets.
+# open what this one sealed. Part of firmware/build. Whoever has db.key and pcr.key can make images that open the boxes' secrets;
+# the update key alone only says that a box may take what those have signed.
 
-readonly key_files="PK.key PK.crt PK.auth KEK.key KEK.crt KEK.auth db.key db.crt db.auth pcr.key pcr.pub"
+readonly key_files="PK.key PK.crt PK.auth KEK.key KEK.crt KEK.auth db.key db.crt db.auth pcr.key pcr.pub update.key update.crt"
 
 # make_keys FOLDER: new ones. Private keys are the owner's to read, and not encrypted.
 make_keys() {
@@ -21,6 +22,8 @@ make_keys() {
     sign-efi-sig-list -k PK.key -c PK.crt PK PK.esl PK.auth
     sign-efi-sig-list -k PK.key -c PK.crt KEK KEK.esl KEK.auth
     sign-efi-sig-list -k KEK.key -c KEK.crt db db.esl db.auth
+    openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 7300 -subj "/CN=Hallmark update" -addext keyUsage=critical,digitalSignature \
+      -addext extendedKeyUsage=critical,codeSigning -keyout update.key -out update.crt 2>/dev/null
     openssl genrsa -out pcr.key 2048 2>/dev/null
     openssl rsa -in pcr.key -pubout -out pcr.pub 2>/dev/null
     rm -f ./*.esl
@@ -29,9 +32,13 @@ make_keys() {
   mv "$folder.new" "$folder"
 }
 
-check_keys() {
+has_keys() {
   local file
   for file in $key_files; do
-    [[ -r $1/$file ]] || fail "$1/$file is missing" "make a set of keys with: firmware/build --new-keys FOLDER"
+    [[ -r $1/$file ]] || return 1
   done
+}
+
+check_keys() {
+  has_keys "$1" || fail "$1 has not all of: $key_files" "make a set of keys with: firmware/build --new-keys FOLDER"
 }

@@ -9,14 +9,18 @@ readonly verity_uuid=5b8e0c1d-3a49-4d0c-b0f5-68616c6c6d6b
 readonly verity_salt=0000000000000000000000000000000000000000000000000000000000000000
 readonly esp_mib=128 root_mib=512 tree_mib=8
 
-# add_overlay ROOTFS VERSION: our files, and who may do what on the console (nobody).
+# add_overlay ROOTFS VERSION KEYS: our files, whose updates it takes, and who may do what on the console (nobody).
 add_overlay() {
-  local rootfs=$1 version=$2 unit folder
-  cp -r --no-preserve=ownership,timestamps "$image/tree/." "$rootfs/"
+  local rootfs=$1 version=$2 keys=$3 unit folder
+  cp -r --no-preserve=ownership,timestamps "$image/tree/." "$image/../update/tree/." "$rootfs/"
+  install -m 644 "$keys/update.crt" "$rootfs/etc/rauc/update.crt"
+  install -m 644 "$keys/db.crt" "$rootfs/etc/rauc/kernel.crt"
+  mkdir -p "$rootfs/efi"
   chmod 755 "$rootfs"/usr/libexec/hallmark/*
   for unit in getty@.service serial-getty@.service console-getty.service autovt@.service debug-shell.service emergency.service \
     rescue.service systemd-firstboot.service ldconfig.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
-    e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-pcrphase.service systemd-pcrphase-sysinit.service systemd-repart.service; do
+    e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-pcrphase.service systemd-pcrphase-sysinit.service systemd-repart.service \
+    systemd-boot-system-token.service systemd-boot-update.service; do
     ln -sf /dev/null "$rootfs/etc/systemd/system/$unit"
   done
   for unit in hallmark-provision hallmark-signerd hallmark-console; do
@@ -25,7 +29,7 @@ add_overlay() {
     [[ ! -e $rootfs/etc/systemd/system/$unit.service ]] || folder=/etc/systemd/system
     ln -sf "$folder/$unit.service" "$rootfs/etc/systemd/system/multi-user.target.wants/"
   done
-  systemctl --root="$rootfs" enable systemd-networkd.service systemd-resolved.service >/dev/null 2>&1
+  systemctl --root="$rootfs" enable systemd-networkd.service systemd-resolved.service hallmark-boot-check.service >/dev/null 2>&1
   mkdir -p "$rootfs/usr/share/hallmark"
   [[ -L $rootfs/etc/hallmark ]] || {
     mv "$rootfs"/etc/hallmark/softhsm2.conf "$rootfs/usr/share/hallmark/"

@@ -70,6 +70,6 @@ drop_unused() {
     [[ -d $target$file ]] || rm -f "$target$file"
   done
   find "$target/var" -mindepth 1 -delete
-  rm -rf "$target"/boot/* "$target"/etc/{apt,machine-id,hostname,resolv.conf,mtab,cron.d,cron.daily,init.d,rc?.d,skel} \
+  rm -rf "$target"/boot/* "$target"/etc/{apt,initramfs,kernel,machine-id,hostname,resolv.conf,mtab,cron.d,cron.daily,init.d,rc?.d,skel} \
     "$target"/etc/{*-,.*.bak} "$target"/usr/share/{doc,man,info,lintian,bash-completion,zsh,perl5,debconf,dpkg}
 }

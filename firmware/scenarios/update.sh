@@ -1,0 +1,103 @@
+# shellcheck shell=bash disable=SC2154 # firmware/test's, which runs this
+# Updates from a stick: tampered and older ones refused, a good one stays, a broken one falls back.
+
+scenario() {
+  local version good broken
+  needs_secure_boot || return 0
+  version=$(basename "$images"/hallmark_*.raucb .raucb)
+  version=${version#hallmark_}
+  good=$version.1 broken=$version.2
+  make_trial_version "$good"
+  make_broken_overlay
+  make_trial_version "$broken" --overlay "$here/broken"
+  tamper "$here/made-$good/hallmark_$good.raucb" "$here/tampered.raucb"
+
+  box_as_kept
+  start_machine update
+  signs_as_before update-before
+
+  offer tampered "$here/tampered.raucb"
+  wait_for "update: not taken, version $version goes on" "$boot_seconds"
+  said "update: refused: the .* is damaged"
+  take_back tampered
+  offer "$good" "$here/made-$good/hallmark_$good.raucb"
+  # The box starts again, with the stick in it.
+  wait_for "update: version $good signs, and stays" $((2 * boot_seconds))
+  said "update: installed"
+  printf 'version %s signs %d s after it was offered\n' "$good" $((SECONDS - offered))
+  signs_as_before update-good
+  wait_for "update: refused: version $good is not newer than $good" "$boot_seconds"
+  take_back "$good"
+
+  offer older "$images/hallmark_$version.raucb"
+  wait_for "update: refused: version $version is not newer than $good, which runs" "$boot_seconds"
+  printf 'the version before is refused\n'
+  take_back older
+
+  offer "$broken" "$here/made-$broken/hallmark_$broken.raucb"
+  # Three starts in vain, and then the one before, which sees the stick once more.
+  wait_for "update: refused: version $broken was tried, and did not sign" $((5 * boot_seconds))
+  (($(grep -ac "update: version $broken does not sign" "$console") == 3)) || fail "version $broken was not tried three times" "see $console"
+  printf 'version %s: three tries, and back after %d s\n' "$broken" $((SECONDS - offered))
+  signs_as_before update-after
+  (($(signatures_on_ledger) == 4 * $(<"$here/signatures"))) || fail "the ledger does not go on where it was" "see $console"
+  ledger_verifies
+  stop_machine
+  kernel_images
+}
+
+# make_trial_version VERSION [--overlay DIR]: another version of the image that is tried, made with its keys.
+make_trial_version() {
+  [[ -e $images/keys/update.key ]] || fail "there are no keys in $images" "make the image with its trial keys"
+  "$root/firmware/build" --from "$images" --keys "$images/keys" --version "$1" --out "$here/made-$1" "${@:2}" >"$here/made-$1.log" 2>&1 ||
+    fail "version $1 could not be made" "see $here/made-$1.log"
+  rm -rf "$here/made-$1"/rootfs{,.kernel}
+}
+
+# A signerd that ends at once, as one does that misses a library.
+make_broken_overlay() {
+  mkdir -p "$here/broken/usr/sbin"
+  printf '#!/bin/sh\nexit 127\n' >"$here/broken/usr/sbin/signerd"
+  chmod 755 "$here/broken/usr/sbin/signerd"
+}
+
+# tamper FROM TO: one bit of the payload, in the middle.
+tamper() {
+  local at byte
+  cp "$1" "$2"
+  at=$(($(stat -c %s "$1") / 2))
+  byte=$(od -An -tu1 -j $at -N 1 "$1")
+  printf '%b' "\\x$(printf %x $((byte ^ 1)))" | dd of="$2" bs=1 seek=$at conv=notrunc status=none
+}
+
+# offer NAME BUNDLE: on a stick that is put in.
+offer() {
+  local stick=$here/$1.stick
+  printf 'a stick with %s is put in\n' "$(basename "$2")"
+  rm -f "$stick"
+  truncate -s $(($(stat -c %s "$2") / 1048576 + 16))M "$stick"
+  mkfs.vfat -n HALLMARK "$stick" >/dev/null
+  mcopy -i "$stick" "$2" ::/
+  printf 'drive_add 0 if=none,id=drive-%s,format=raw,file=%s\ndevice_add usb-storage,id=stick-%s,drive=drive-%s,removable=on\n' \
+    "$1" "$stick" "$1" "$1" >&"$monitor"
+  offered=$SECONDS
+}
+
+take_back() {
+  printf 'device_del stick-%s\n' "$1" >&"$monitor"
+}
+
+said() {
+  local line
+  line=$(grep -ao -m 1 "$1.*" "$console" | tr -d '\r') || fail "the console does not say \"$1\"" "see $console"
+  printf 'the console: %s\n' "$line"
+}
+
+# What is on the EFI partition at the end: the version that stays, without a counter, and the one that was given up.
+kernel_images() {
+  local names
+  take_esp
+  names=$(mdir -b -i "$here/esp" ::/EFI/Linux | sed 's|.*/||' | sort | paste -sd ' ')
+  [[ $names == "hallmark_$good.efi hallmark_$broken+0-3.efi" ]] || fail "the EFI partition has others than these two kernel images: $names" "see $console"
+  printf 'on the EFI partition: %s\n' "$names"
+}
