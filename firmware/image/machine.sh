@@ -15,7 +15,7 @@ make_disk_of() {
 # The box as it is now, switched off: each scenario begins from it.
 keep_box() {
   mkdir "$here/kept"
-  mv "$here"/{disk.qcow2,variables.fd,tpm} "$here/kept/"
+  mv "$here"/{disk.qcow2,variables.fd,tpm,stick.img} "$here/kept/"
   cat "$images/roothash" >"$here/kept/image"
   echo "$boot" >>"$here/kept/image"
 }
@@ -30,7 +30,7 @@ box_as_kept() {
   kept_box || fail "there is no box in $here" "begin with the scenario first-boot"
   rm -rf "$here"/{disk.qcow2,variables.fd,tpm,other-tpm}
   qemu-img create -q -f qcow2 -b "$here/kept/disk.qcow2" -F qcow2 "$here/disk.qcow2"
-  cp -r "$here"/kept/{variables.fd,tpm} "$here/"
+  cp -r "$here"/kept/{variables.fd,tpm,stick.img} "$here/"
 }
 
 # firmware_options secure|insecure|direct: how the machine comes to its kernel. insecure: the firmware has no Secure Boot keys. direct:
@@ -111,6 +111,13 @@ kill_machine() {
   done
   [[ -z $machine_pid ]] || exec {monitor}>&-
   machine_pid="" tpm_pid=""
+}
+
+# The power fails, for the TPM too.
+cut_power() {
+  kill -KILL "$machine_pid"
+  wait "$machine_pid" 2>/dev/null || true
+  kill_machine
 }
 
 # Where the EFI partition is. mtools works on a copy of it.
