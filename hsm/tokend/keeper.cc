@@ -47,7 +47,8 @@ milliseconds PauseAfter(unsigned troubles) {
 
 }  // namespace
 
-Keeper::Keeper(Config config, pkcs11::TokenUri uri) : config_(std::move(config)), uri_(std::move(uri)) {}
+Keeper::Keeper(Config config, pkcs11::TokenUri uri)
+    : config_(std::move(config)), uri_(std::move(uri)), files_(config_.module) {}
 
 Keeper::~Keeper() { Stop(); }
 
@@ -171,6 +172,7 @@ Status Keeper::LoadAndInitialize() {
     module_ = std::move(*module);
   }
   if (initialized_) return Ok();
+  if (const Status mended = files_.Mend(); !mended) log::warn("{}", mended.error().message);
   const Status done = module_->Initialize();
   initialized_ = done.has_value();
   if (initialized_) {

@@ -18,6 +18,7 @@
 #include "hsm/pkcs11/return_value.h"
 #include "hsm/pkcs11/session.h"
 #include "hsm/tokend/module_gate.h"
+#include "hsm/tokend/softhsm_files.h"
 
 namespace hallmark::tokend {
 
@@ -80,6 +81,8 @@ class Keeper {
     if (troubles_.load(std::memory_order_relaxed) != 0) troubles_ = 0;
     signatures_.fetch_add(1, std::memory_order_relaxed);
   }
+  // Where the token is files: what was written since then is on the disk. Any thread.
+  Status Sync(std::filesystem::file_time_type since) const { return files_.Sync(since); }
   // How many it made since the start. Any thread.
   std::uint64_t signatures() const { return signatures_.load(std::memory_order_relaxed); }
 
@@ -107,6 +110,7 @@ class Keeper {
 
   const Config config_;
   const pkcs11::TokenUri uri_;
+  const SoftHsmFiles files_;
   Callbacks callbacks_;
 
   // Of the keeper's thread.

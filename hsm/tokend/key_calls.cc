@@ -142,7 +142,12 @@ void KeyCalls::Run() {
       if (stopping_) break;
     }
     const std::uint64_t id = std::visit([](const auto& c) { return c.id; }, *call);
-    on_reply_(ReplyTo(id, Answer(*call)));
+    const auto begun = std::filesystem::file_time_type::clock::now();
+    auto answer = Answer(*call);
+    if (answer && Writes(*call)) {
+      if (const Status synced = keeper_.Sync(begun); !synced) answer = synced.error();
+    }
+    on_reply_(ReplyTo(id, answer));
   }
   const std::shared_lock shared(keeper_.gate());
   Rise();

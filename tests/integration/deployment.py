@@ -81,6 +81,14 @@ def status_detail(status, wanted):
     return None
 
 
+def _command(pid):
+    """The name of a process's program; none where it has ended meanwhile."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 class Deployment:
     """One signerd with its tokend, token, certificates and state."""
 
@@ -235,7 +243,7 @@ class Deployment:
         pids = []
         for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
             pids += [int(pid) for pid in (task / "children").read_text().split()]
-        return [pid for pid in pids if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "tokend"]
+        return [pid for pid in pids if _command(pid) == "tokend"]
 
     # Calls.
 

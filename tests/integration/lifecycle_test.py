@@ -1,5 +1,7 @@
 """Starting and stopping: state outlives the daemon, SIGTERM lets calls finish, and a broken start says why."""
 
+import contextlib
+import os
 import pathlib
 import signal
 import subprocess
@@ -11,6 +13,7 @@ import grpc
 
 import deployment
 import messages
+from waiting import wait_for
 
 from hallmark.admin.v1 import admin_pb2
 from hallmark.signing.v1 import signing_pb2
@@ -83,6 +86,35 @@ class LifecycleTest(unittest.TestCase):
                 daemon.wait()
             hallmark.start()
             self.assertEqual(len(hallmark.sign(messages.MESSAGE).signatures), 2)
+
+    def test_a_token_that_was_broken_off(self):
+        """What a tokend that is killed, or a power cut, in the middle of a login leaves: the token comes back with its keys."""
+        with deployment.Deployment() as hallmark:
+            keys = hallmark.add_domain("example.com")
+            [token] = (hallmark.folder / "softhsm" / "tokens").glob("*/token.object")
+            whole = token.read_bytes()
+            for rest in (0, 100, len(whole) - 1):
+                with self.subTest(octets=rest):
+                    self.assertEqual(hallmark.stop(), 0)
+                    token.write_bytes(whole[:rest])
+                    hallmark.start()
+                    answer = hallmark.sign(messages.MESSAGE)
+                    self.assertEqual({signature.selector for signature in answer.signatures}, {key.selector for key in keys})
+
+    def test_tokend_is_killed_while_it_logs_in(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            for step in range(30):
+                for pid in wait_for(hallmark.tokend_pids, "a tokend"):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                time.sleep(step * 0.002)
+
+            def signed():
+                with contextlib.suppress(grpc.RpcError):
+                    return hallmark.sign(messages.MESSAGE)
+
+            self.assertEqual(len(wait_for(signed, "the token").signatures), 2)
 
     def test_change_of_keys_while_messages_come(self):
         with deployment.Deployment() as hallmark:
