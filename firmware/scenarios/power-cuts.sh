@@ -66,7 +66,7 @@ random_seconds() {
 # Relays that send, each message once, until told to stop; dkimctl writes what was acknowledged into cuts/signed.
 load() {
   local round=0 number files
-  while [[ ! -e $here/cuts/stop ]]; do
+  while [[ ! -e $here/cuts/stop ]] && kill -0 $$; do
     round=$((round + 1)) files=()
     for number in {1..20}; do
       files+=("$here/cuts/outbox/$cut-$round-$number.eml")

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # firmware/test's, which runs this
-# Another TPM, and an officer's recovery key: it signs again with its keys.
+# Another TPM, and a recovery key: the same keys and ledger again.
 
 scenario() {
   box_as_kept
