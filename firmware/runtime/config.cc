@@ -34,12 +34,16 @@ std::string Found(const toml::node& node) { return "found " + std::string(TypeNa
 Result<std::unique_ptr<ConfigFile>> ConfigFile::Load(const std::filesystem::path& path) {
   auto content = ReadFile(path, kMaxConfig);
   if (!content) return content.error();
+  return Parse(*content, path);
+}
+
+Result<std::unique_ptr<ConfigFile>> ConfigFile::Parse(std::string_view text, const std::filesystem::path& path) {
   std::unique_ptr<ConfigFile> file(new ConfigFile());
   file->path_ = path;
   std::error_code ignored;
   file->folder_ = std::filesystem::absolute(path, ignored).parent_path();
   try {  // toml++ speaks in exceptions; they end here.
-    file->table_ = toml::parse(*content, path.string());
+    file->table_ = toml::parse(text, path.string());
   } catch (const toml::parse_error& error) {
     return MakeError(Reason::kConfigInvalid, path.string() + ":" + std::to_string(error.source().begin.line) +
                                                  ": not valid TOML: " + std::string(error.description()) +
@@ -76,10 +80,13 @@ void ConfigFile::ReportUnknown(const toml::table& table, const std::string& pref
 
 Status ConfigFile::Finish() {
   ReportUnknown(table_, "");
+  return Mistakes();
+}
+
+Status ConfigFile::Mistakes() const {
   if (mistakes_.empty()) return Ok();
   std::string all;
   for (const auto& [line, text] : mistakes_) all += (all.empty() ? "" : "\n") + text;
-  mistakes_.clear();
   return MakeError(Reason::kConfigInvalid, all);
 }
 

@@ -76,12 +76,16 @@ class ConfigFile {
  public:
   // kNotFound/kIoFailed when it cannot be read, kConfigInvalid when it is not TOML.
   static Result<std::unique_ptr<ConfigFile>> Load(const std::filesystem::path& path);
+  // What `text` says, as if it were the file `path`.
+  static Result<std::unique_ptr<ConfigFile>> Parse(std::string_view text, const std::filesystem::path& path);
 
   ConfigTable root() { return {*this, &table_, ""}; }
   const std::filesystem::path& folder() const { return folder_; }
 
   // kConfigInvalid with a line for each mistake, in the order of the file.
   Status Finish();
+  // The same where others read the rest of the file: a key that no getter asked for is no mistake.
+  Status Mistakes() const;
 
  private:
   friend class ConfigTable;

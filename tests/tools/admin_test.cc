@@ -141,7 +141,7 @@ class FakeAdmin final : public AdminService::Service {
 
 class AdminTest : public testing::Test {
  protected:
-  hallmark::ctl::ProgramResult Run(std::vector<std::string> words) {
+  hallmark::ProgramResult Run(std::vector<std::string> words) {
     words.insert(words.end(), {"--dir", signerd_.directory()});
     return Dkimctl(words);
   }

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <sstream>
 
-using hallmark::ctl::ProgramResult;
+using hallmark::ProgramResult;
 
 namespace {
 
@@ -17,7 +17,7 @@ const std::map<std::string, std::string> kEnvironment = {{"HALLMARK_DIR", ""}};
 ProgramResult Run(const std::string& program, const std::vector<std::string>& arguments,
                   const std::map<std::string, std::string>& environment) {
   constexpr std::chrono::minutes kLimit{4};  // ThreadSanitizer takes its time
-  const auto result = hallmark::ctl::RunProgram(program, arguments, environment, kLimit);
+  const auto result = hallmark::RunProgram(program, arguments, environment, kLimit);
   EXPECT_TRUE(result) << result.error().message;
   return result ? *result : ProgramResult();
 }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "tools/dkimctl/subprocess.h"
+#include "firmware/runtime/subprocess.h"
 
 // A folder of the test's own, gone when it ends.
 class TemporaryFolder {
@@ -22,12 +22,12 @@ class TemporaryFolder {
 };
 
 // Runs dkimctl of this build; the test fails when it cannot be started. HALLMARK_DIR is not handed on.
-hallmark::ctl::ProgramResult Dkimctl(const std::vector<std::string>& arguments);
+hallmark::ProgramResult Dkimctl(const std::vector<std::string>& arguments);
 // As above, with `input` as standard input.
-hallmark::ctl::ProgramResult DkimctlReading(const std::string& input, const std::vector<std::string>& arguments);
+hallmark::ProgramResult DkimctlReading(const std::string& input, const std::vector<std::string>& arguments);
 // Any other program, found on the PATH.
-hallmark::ctl::ProgramResult Program(const std::string& name, const std::vector<std::string>& arguments,
-                                     const std::map<std::string, std::string>& environment = {});
+hallmark::ProgramResult Program(const std::string& name, const std::vector<std::string>& arguments,
+                                const std::map<std::string, std::string>& environment = {});
 
 void WriteText(const std::filesystem::path& path, const std::string& text);
 std::string ReadText(const std::filesystem::path& path);

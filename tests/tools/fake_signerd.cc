@@ -3,15 +3,15 @@
 #include <chrono>
 #include <thread>
 
+#include "firmware/runtime/issue_certificate.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
-#include "tools/dkimctl/certificates.h"
 
 namespace {
 
-using hallmark::ctl::Identity;
-using hallmark::ctl::Subject;
-using hallmark::ctl::Usage;
+using hallmark::Identity;
+using hallmark::Subject;
+using hallmark::Usage;
 
 // One CA stands for all three here.
 struct Pem {
@@ -19,9 +19,9 @@ struct Pem {
 };
 
 Pem Issue(const Identity& authority, const Subject& subject) {
-  const auto identity = hallmark::ctl::IssueCertificate(authority, subject);
-  return {*hallmark::ctl::CertificatePem(authority), *hallmark::ctl::CertificatePem(*identity),
-          *hallmark::ctl::PrivateKeyPem(*identity)};
+  const auto identity = hallmark::IssueCertificate(authority, subject);
+  return {*hallmark::CertificatePem(authority), *hallmark::CertificatePem(*identity),
+          *hallmark::PrivateKeyPem(*identity)};
 }
 
 std::string Section(const std::string& name, int port) {
@@ -118,7 +118,7 @@ grpc::Status FakeSigning::SignDigest(grpc::ServerContext*, const Digest* request
 
 FakeSignerd::FakeSignerd(hallmark::admin::v1::AdminService::Service* admin,
                          hallmark::signing::v1::SigningService::Service* signing) {
-  const auto authority = hallmark::ctl::MakeAuthority("test");
+  const auto authority = hallmark::MakeAuthority("test");
   const Pem server = Issue(*authority, {"server", {"localhost"}, {}, {}, Usage::kServer});
   const Pem client = Issue(*authority, {"client", {"client.test"}, {}, {}, Usage::kClient});
   grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);

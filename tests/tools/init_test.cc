@@ -33,10 +33,10 @@ class InitTest : public testing::Test {
   static std::string In(const std::string& name) { return *folder_ / ("hallmark/" + name); }
 
   static TemporaryFolder* folder_;
-  static hallmark::ctl::ProgramResult run_;
+  static hallmark::ProgramResult run_;
 };
 TemporaryFolder* InitTest::folder_ = nullptr;
-hallmark::ctl::ProgramResult InitTest::run_;
+hallmark::ProgramResult InitTest::run_;
 
 TEST_F(InitTest, SaysWhatItMadeAndWhatIsNext) {
   for (const char* text : {"hallmark.toml", "secrets/", "signerd --config ", "export HALLMARK_DIR=", "domain add"}) {

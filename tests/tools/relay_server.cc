@@ -6,7 +6,7 @@
 
 namespace {
 
-using namespace hallmark::ctl;
+using namespace hallmark;
 
 constexpr char kService[] = "hallmark.signing.v1.SigningService";
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "dkimctl_run.h"
+#include "firmware/runtime/issue_certificate.h"
 #include "hallmark/signing/v1/signing.grpc.pb.h"
-#include "tools/dkimctl/certificates.h"
 #include "tools/relay-client/relay_client.h"
 
 // Certificates of servers and relays, under one CA, as files.
@@ -26,7 +26,7 @@ class RelayPki {
 
  private:
   TemporaryFolder folder_;
-  hallmark::ctl::Identity authority_;
+  hallmark::Identity authority_;
   std::shared_ptr<grpc::ServerCredentials> server_;
 };
 

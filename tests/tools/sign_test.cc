@@ -13,7 +13,7 @@ const std::string kMessage = "From: a@example.com\r\nSubject: x\r\n\r\nHello\r\n
 
 class SignTest : public testing::Test {
  protected:
-  hallmark::ctl::ProgramResult Run(std::vector<std::string> words) {
+  hallmark::ProgramResult Run(std::vector<std::string> words) {
     words.insert(words.begin(), "sign");
     words.insert(words.end(), {"--dir", signerd_.directory()});
     return Dkimctl(words);

@@ -10,11 +10,11 @@
 #include <cstring>
 
 #include "firmware/runtime/file.h"
+#include "firmware/runtime/issue_certificate.h"
 #include "firmware/runtime/program.h"
 #include "firmware/runtime/secret.h"
-#include "tools/dkimctl/certificates.h"
+#include "firmware/runtime/subprocess.h"
 #include "tools/dkimctl/deployment_config.h"
-#include "tools/dkimctl/subprocess.h"
 
 namespace hallmark::ctl {
 namespace {
@@ -81,8 +81,8 @@ Answer<void> WritePin(const fs::path& path) {
 Answer<void> WriteAuthority(const fs::path& root, const std::string& name, const Identity& authority) {
   const auto certificate = CertificatePem(authority);
   const auto key = PrivateKeyPem(authority);
-  if (!certificate) return certificate.error();
-  if (!key) return key.error();
+  if (!certificate) return FromError(certificate.error());
+  if (!key) return FromError(key.error());
   if (auto written = WriteFile(root / "tls" / (name + ".pem"), *certificate, kPublicMode); !written) return written;
   return WriteFile(root / "secrets" / (name + ".key"), *key, kSecretMode);
 }
@@ -90,11 +90,11 @@ Answer<void> WriteAuthority(const fs::path& root, const std::string& name, const
 Answer<void> WriteIdentity(const fs::path& root, const Identity& authority, const std::string& name,
                            const Subject& subject) {
   const auto identity = IssueCertificate(authority, subject);
-  if (!identity) return identity.error();
+  if (!identity) return FromError(identity.error());
   const auto certificate = CertificatePem(*identity);
   const auto key = PrivateKeyPem(*identity);
-  if (!certificate) return certificate.error();
-  if (!key) return key.error();
+  if (!certificate) return FromError(certificate.error());
+  if (!key) return FromError(key.error());
   if (auto written = WriteFile(root / "tls" / (name + ".pem"), *certificate, kPublicMode); !written) return written;
   return WriteFile(root / "tls" / (name + ".key"), *key, kSecretMode);
 }
@@ -104,7 +104,7 @@ Answer<void> WriteIdentities(const fs::path& root, const std::string& authority_
                              const std::string& authority_title,
                              const std::vector<std::pair<std::string, Subject>>& subjects) {
   const auto authority = MakeAuthority(authority_title);
-  if (!authority) return authority.error();
+  if (!authority) return FromError(authority.error());
   if (auto written = WriteAuthority(root, authority_name, *authority); !written) return written;
   for (const auto& [name, subject] : subjects) {
     if (auto written = WriteIdentity(root, *authority, name, subject); !written) return written;
@@ -164,7 +164,7 @@ Answer<std::string> MakeToken(const DeploymentPlan& plan, const fs::path& root) 
                  {"init-token", "--module", plan.module.string(), "--token-label", plan.token_label, "--pin-source",
                   (root / "secrets" / "pin").string(), "--so-pin-source", (root / "secrets" / "so-pin").string()},
                  {{"SOFTHSM2_CONF", configuration.string()}});
-  if (!result) return result.error();
+  if (!result) return FromError(result.error());
   if (result->exit_code != 0) {
     const std::string why = LastLine(result->err);
     return Failed("cannot initialise the token: " + (why.empty() ? program.string() + " failed without a word" : why));

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "tools/dkimctl/failure.h"
+#include "firmware/runtime/result.h"
 
-namespace hallmark::ctl {
+namespace hallmark {
 
 struct FreeKey {
   void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
@@ -34,12 +34,18 @@ struct Subject {
 };
 
 // A self-signed CA that may sign end entities only, good for ten years.
-Answer<Identity> MakeAuthority(const std::string& common_name);
+Result<Identity> MakeAuthority(const std::string& common_name);
+
+// A server's certificate that is its own authority, good for ten years: whoever calls is given this very certificate.
+Result<Identity> MakeSelfSigned(const Subject& subject);
 
 // A certificate for `subject` under `authority`, good for two years.
-Answer<Identity> IssueCertificate(const Identity& authority, const Subject& subject);
+Result<Identity> IssueCertificate(const Identity& authority, const Subject& subject);
 
-Answer<std::string> CertificatePem(const Identity& identity);
-Answer<std::string> PrivateKeyPem(const Identity& identity);  // PKCS#8, not encrypted
+Result<std::string> CertificatePem(const Identity& identity);
+Result<std::string> PrivateKeyPem(const Identity& identity);  // PKCS#8, not encrypted
 
-}  // namespace hallmark::ctl
+// SHA-256 of the certificate as a person compares it: "AB:CD:...", as openssl x509 -fingerprint has it.
+std::string Fingerprint(const X509* certificate);
+
+}  // namespace hallmark

@@ -1,4 +1,4 @@
-#include "tools/dkimctl/subprocess.h"
+#include "firmware/runtime/subprocess.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -15,7 +15,7 @@
 
 extern char** environ;
 
-namespace hallmark::ctl {
+namespace hallmark {
 namespace {
 
 constexpr std::size_t kMostOutput = 1u << 20;
@@ -89,15 +89,16 @@ bool Collect(const Pipe& out, const Pipe& err, std::chrono::seconds limit, Progr
 
 }  // namespace
 
-Answer<ProgramResult> RunProgram(const std::filesystem::path& program, const std::vector<std::string>& arguments,
+Result<ProgramResult> RunProgram(const std::filesystem::path& program, const std::vector<std::string>& arguments,
                                  const std::map<std::string, std::string>& environment, std::chrono::seconds limit) {
   Pipe out, err;
-  if (!out.Open() || !err.Open()) return Failed(std::string("cannot make a pipe: ") + std::strerror(errno));
+  if (!out.Open() || !err.Open())
+    return MakeError(Reason::kIoFailed, std::string("cannot make a pipe: ") + std::strerror(errno));
   std::vector<std::string> line{program.string()};
   line.insert(line.end(), arguments.begin(), arguments.end());
   pid_t pid = -1;
   const int error = Spawn(std::move(line), Environment(environment), out, err, pid);
-  if (error != 0) return Failed(program.string() + ": cannot start: " + std::strerror(error));
+  if (error != 0) return MakeError(Reason::kIoFailed, program.string() + ": cannot start: " + std::strerror(error));
   out.write.Reset();
   err.write.Reset();
   ProgramResult result;
@@ -106,9 +107,11 @@ Answer<ProgramResult> RunProgram(const std::filesystem::path& program, const std
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  if (!ended) return Failed(program.string() + " did not end within " + std::to_string(limit.count()) + " s");
+  if (!ended)
+    return MakeError(Reason::kIoFailed,
+                     program.string() + " did not end within " + std::to_string(limit.count()) + " s");
   if (WIFEXITED(status)) result.exit_code = WEXITSTATUS(status);
   return result;
 }
 
-}  // namespace hallmark::ctl
+}  // namespace hallmark

@@ -1,11 +1,13 @@
-#include "tools/dkimctl/certificates.h"
+#include "firmware/runtime/issue_certificate.h"
 
 #include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-namespace hallmark::ctl {
+#include <cstdio>
+
+namespace hallmark {
 namespace {
 
 constexpr long kDay = 86400;
@@ -14,11 +16,12 @@ constexpr long kLeafDays = 730;
 constexpr long kClockSkew = 3600;  // seconds that a clock elsewhere may be behind
 constexpr int kSerialBits = 127;
 
-Failure OpensslFailure(const char* what) {
+Error OpensslError(const char* what) {
   const unsigned long code = ERR_get_error();
   ERR_clear_error();
   const char* reason = code != 0 ? ERR_reason_error_string(code) : nullptr;
-  return Failed(std::string("cannot ") + what + (reason != nullptr ? std::string(": ") + reason : ""));
+  return MakeError(Reason::kInternal,
+                   std::string("cannot ") + what + (reason != nullptr ? std::string(": ") + reason : ""));
 }
 
 bool AddExtension(X509* certificate, X509* issuer, int nid, const std::string& value) {
@@ -53,7 +56,7 @@ std::string AltName(const Subject& subject) {
 }
 
 // A new key, and a certificate for it that lacks its issuer, extensions and signature.
-Answer<Identity> Begin(const std::string& common_name, long days) {
+Result<Identity> Begin(const std::string& common_name, long days) {
   Identity identity;
   identity.key.reset(EVP_EC_gen("P-256"));
   identity.certificate.reset(X509_new());
@@ -62,15 +65,15 @@ Answer<Identity> Begin(const std::string& common_name, long days) {
       !SetSerial(certificate) || X509_gmtime_adj(X509_getm_notBefore(certificate), -kClockSkew) == nullptr ||
       X509_gmtime_adj(X509_getm_notAfter(certificate), days * kDay) == nullptr || !SetName(certificate, common_name) ||
       X509_set_pubkey(certificate, identity.key.get()) != 1) {
-    return OpensslFailure("make a certificate");
+    return OpensslError("make a certificate");
   }
   return identity;
 }
 
 template <class Write>
-Answer<std::string> ToPem(const Write& write) {
+Result<std::string> ToPem(const Write& write) {
   const std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new(BIO_s_secmem()), &BIO_free);
-  if (bio == nullptr || write(bio.get()) != 1) return OpensslFailure("write PEM");
+  if (bio == nullptr || write(bio.get()) != 1) return OpensslError("write PEM");
   const char* data = nullptr;
   const long size = BIO_get_mem_data(bio.get(), &data);
   return std::string(data, static_cast<std::size_t>(size));
@@ -78,7 +81,7 @@ Answer<std::string> ToPem(const Write& write) {
 
 }  // namespace
 
-Answer<Identity> MakeAuthority(const std::string& common_name) {
+Result<Identity> MakeAuthority(const std::string& common_name) {
   auto identity = Begin(common_name, kAuthorityDays);
   if (!identity) return identity;
   X509* certificate = identity->certificate.get();
@@ -87,12 +90,25 @@ Answer<Identity> MakeAuthority(const std::string& common_name) {
       !AddExtension(certificate, certificate, NID_key_usage, "critical,keyCertSign,cRLSign") ||
       !AddExtension(certificate, certificate, NID_subject_key_identifier, "hash") ||
       X509_sign(certificate, identity->key.get(), EVP_sha256()) == 0) {
-    return OpensslFailure("make a CA certificate");
+    return OpensslError("make a CA certificate");
   }
   return identity;
 }
 
-Answer<Identity> IssueCertificate(const Identity& authority, const Subject& subject) {
+Result<Identity> MakeSelfSigned(const Subject& subject) {
+  auto identity = Begin(subject.common_name, kAuthorityDays);
+  if (!identity) return identity;
+  X509* certificate = identity->certificate.get();
+  if (X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) != 1 ||
+      !AddExtension(certificate, certificate, NID_subject_key_identifier, "hash") ||
+      !AddExtension(certificate, certificate, NID_subject_alt_name, AltName(subject)) ||
+      X509_sign(certificate, identity->key.get(), EVP_sha256()) == 0) {
+    return OpensslError("make a certificate");
+  }
+  return identity;
+}
+
+Result<Identity> IssueCertificate(const Identity& authority, const Subject& subject) {
   auto identity = Begin(subject.common_name, kLeafDays);
   if (!identity) return identity;
   X509* certificate = identity->certificate.get();
@@ -106,19 +122,32 @@ Answer<Identity> IssueCertificate(const Identity& authority, const Subject& subj
       !AddExtension(certificate, issuer, NID_authority_key_identifier, "keyid:always") ||
       !AddExtension(certificate, issuer, NID_subject_alt_name, AltName(subject)) ||
       X509_sign(certificate, authority.key.get(), EVP_sha256()) == 0) {
-    return OpensslFailure("issue a certificate");
+    return OpensslError("issue a certificate");
   }
   return identity;
 }
 
-Answer<std::string> CertificatePem(const Identity& identity) {
+Result<std::string> CertificatePem(const Identity& identity) {
   return ToPem([&](BIO* bio) { return PEM_write_bio_X509(bio, identity.certificate.get()); });
 }
 
-Answer<std::string> PrivateKeyPem(const Identity& identity) {
+Result<std::string> PrivateKeyPem(const Identity& identity) {
   return ToPem([&](BIO* bio) {
     return PEM_write_bio_PKCS8PrivateKey(bio, identity.key.get(), nullptr, nullptr, 0, nullptr, nullptr);
   });
 }
 
-}  // namespace hallmark::ctl
+std::string Fingerprint(const X509* certificate) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  if (X509_digest(certificate, EVP_sha256(), digest, &size) != 1) return "";
+  std::string text;
+  char octet[4];
+  for (unsigned i = 0; i < size; ++i) {
+    std::snprintf(octet, sizeof octet, i == 0 ? "%02X" : ":%02X", digest[i]);
+    text += octet;
+  }
+  return text;
+}
+
+}  // namespace hallmark

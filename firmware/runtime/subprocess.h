@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "tools/dkimctl/failure.h"
+#include "firmware/runtime/result.h"
 
-namespace hallmark::ctl {
+namespace hallmark {
 
 // What a program left behind.
 struct ProgramResult {
@@ -18,8 +18,8 @@ struct ProgramResult {
 
 // Runs `program` to its end, with `environment` on top of this process's own, and standard input at /dev/null. One that
 // takes longer than `limit` is killed. Fails when it cannot be started or was killed.
-Answer<ProgramResult> RunProgram(const std::filesystem::path& program, const std::vector<std::string>& arguments,
+Result<ProgramResult> RunProgram(const std::filesystem::path& program, const std::vector<std::string>& arguments,
                                  const std::map<std::string, std::string>& environment,
                                  std::chrono::seconds limit = std::chrono::seconds(60));
 
-}  // namespace hallmark::ctl
+}  // namespace hallmark

@@ -1,0 +1,347 @@
+#include "firmware/provision/box.h"
+
+#include <fcntl.h>
+#include <openssl/rand.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <sstream>
+
+#include "firmware/provision/check.h"
+#include "firmware/runtime/config.h"
+#include "firmware/runtime/encoding.h"
+#include "firmware/runtime/file.h"
+#include "firmware/runtime/issue_certificate.h"
+#include "firmware/runtime/program.h"
+#include "firmware/runtime/subprocess.h"
+
+namespace hallmark::provision {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr mode_t kPublic = 0644, kSecret = 0600, kServerKey = 0640;
+constexpr const char* kText = "box/configuration.toml";
+constexpr const char* kOrigin = "box/origin.toml";
+constexpr const char* kRecovery = "box/recovery.cms";
+constexpr const char* kRecipients = "recipients.pem";
+constexpr const char* kUnfinished = "set-up-unfinished";
+constexpr std::chrono::minutes kLimit{5};  // of a program that is asked; a TPM takes its time
+
+Error IoError(const fs::path& path, const std::string& what) {
+  return MakeError(Reason::kIoFailed, path.string() + ": cannot " + what + ": " + std::strerror(errno));
+}
+
+Status MakeFolder(const fs::path& path, mode_t mode) {
+  std::error_code failed;
+  fs::create_directories(path, failed);
+  if (failed) return MakeError(Reason::kIoFailed, path.string() + ": cannot be made: " + failed.message());
+  return ::chmod(path.c_str(), mode) == 0 ? Ok() : Status(IoError(path, "set the mode"));
+}
+
+Status Put(const fs::path& path, std::string_view content, mode_t mode) {
+  if (const Status made = MakeFolder(path.parent_path(), 0755); !made) return made;
+  return WriteFileAtomically(path, content, mode);
+}
+
+Status Remove(const fs::path& path) {
+  std::error_code failed;
+  fs::remove_all(path, failed);
+  return failed ? Status(MakeError(Reason::kIoFailed, path.string() + ": cannot be removed: " + failed.message()))
+                : Ok();
+}
+
+// What a rename put there survives a power cut from here on.
+Status SyncFolder(const fs::path& path) {
+  const FileDescriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return folder && ::fsync(folder.get()) == 0 ? Ok() : Status(IoError(path, "sync"));
+}
+
+// Everything below is on the disk. One file system: a program that we ran wrote part of it, without a sync.
+Status SyncAll(const fs::path& path) {
+  const FileDescriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return folder && ::syncfs(folder.get()) == 0 ? Ok() : Status(IoError(path, "sync"));
+}
+
+struct User {
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+Result<User> FindUser(const std::string& name) {
+  const passwd* entry = ::getpwnam(name.c_str());
+  if (entry == nullptr) return MakeError(Reason::kNotFound, "there is no user " + name + " on this machine");
+  return User{entry->pw_uid, entry->pw_gid};
+}
+
+Status GiveTo(const User& user, const fs::path& path) {
+  if (::lchown(path.c_str(), user.uid, user.gid) != 0) return IoError(path, "change the owner");
+  std::error_code failed;
+  for (fs::recursive_directory_iterator entry(path, failed), end; !failed && entry != end; entry.increment(failed)) {
+    if (::lchown(entry->path().c_str(), user.uid, user.gid) != 0) return IoError(entry->path(), "change the owner");
+  }
+  return failed ? Status(MakeError(Reason::kIoFailed, path.string() + ": " + failed.message())) : Ok();
+}
+
+// Runs it to its end; the last line that it said is why it failed.
+Status RunOrSayWhy(const fs::path& program, const std::vector<std::string>& arguments,
+                   const std::map<std::string, std::string>& environment, const std::string& what) {
+  const auto ran = RunProgram(program, arguments, environment, kLimit);
+  if (!ran) return ran.error();
+  if (ran->exit_code == 0) return Ok();
+  std::string why = ran->err.empty() ? ran->out : ran->err;
+  while (why.ends_with('\n')) why.pop_back();
+  why = why.substr(why.rfind('\n') + 1);
+  return MakeError(Reason::kIoFailed, what + ": " + (why.empty() ? program.string() + " failed without a word" : why));
+}
+
+// 24 of 32 letters and digits: 120 bits. In a file in memory, gone at the end of Apply.
+Status MakePin(const fs::path& path) {
+  constexpr std::string_view kAlphabet = "abcdefghijklmnopqrstuvwxyz234567";
+  unsigned char octets[24];
+  if (RAND_bytes(octets, sizeof octets) != 1) return MakeError(Reason::kInternal, "no random octets for a PIN");
+  char pin[sizeof octets];
+  for (std::size_t i = 0; i < sizeof octets; ++i) pin[i] = kAlphabet[octets[i] % kAlphabet.size()];
+  const Status written = WriteFileAtomically(path, {pin, sizeof pin}, kSecret);
+  ::explicit_bzero(octets, sizeof octets);
+  ::explicit_bzero(pin, sizeof pin);
+  return written;
+}
+
+std::string SoftHsmConfig(const fs::path& tokens) {
+  return "directories.tokendir = " + tokens.string() +
+         "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n";
+}
+
+// A token in `state`, and its PINs, sealed, in `config`; a recovery key for whom the configuration names. SoftHSM keeps
+// no path in a token, so it can be moved.
+Status MakeToken(const fs::path& state, const fs::path& config, const Places& places) {
+  const fs::path secrets = places.run / "secrets";
+  struct Wipe {
+    const fs::path& path;
+    ~Wipe() {
+      std::error_code ignored;
+      fs::remove_all(path, ignored);
+    }
+  } wipe{secrets};
+  if (const Status made = MakeFolder(secrets, 0700); !made) return made;
+  if (const Status made = MakeFolder(state / "softhsm", 0700); !made) return made;
+  for (const char* pin : {"pin", "so-pin"}) {
+    if (const Status made = MakePin(secrets / pin); !made) return made;
+  }
+  if (const Status put = Put(secrets / "softhsm2.conf", SoftHsmConfig(state / "softhsm"), kSecret); !put) return put;
+  const Status token =
+      RunOrSayWhy(CompanionProgram("tokend"),
+                  {"init-token", "--module", places.module.string(), "--token-label", "hallmark", "--pin-source",
+                   (secrets / "pin").string(), "--so-pin-source", (secrets / "so-pin").string()},
+                  {{"SOFTHSM2_CONF", (secrets / "softhsm2.conf").string()}}, "no token was made");
+  if (!token) return token;
+  const Status sealed = RunOrSayWhy(places.libexec / "seal-pins", {secrets.string(), config.string()}, {},
+                                    "the TPM does not seal the PINs");
+  std::error_code ignored;
+  if (!sealed || !fs::exists(config / kRecipients, ignored)) return sealed;
+  return RunOrSayWhy(places.libexec / "make-recovery",
+                     {secrets.string(), (config / kRecovery).string(), (config / kRecipients).string()}, {},
+                     "no recovery key was made");
+}
+
+Result<SetUp> MakeCertificate(const Configuration& configuration, const User& user, const fs::path& config) {
+  const auto identity = MakeSelfSigned(
+      {configuration.host_name, configuration.dns_names, configuration.ip_addresses, {}, Usage::kServer});
+  if (!identity) return identity.error();
+  const auto certificate = CertificatePem(*identity);
+  const auto key = PrivateKeyPem(*identity);
+  if (!certificate) return certificate.error();
+  if (!key) return key.error();
+  if (const Status put = Put(config / "tls/server.pem", *certificate, kPublic); !put) return put.error();
+  if (const Status put = Put(config / "tls/server.key", *key, kServerKey); !put) return put.error();
+  if (::chown((config / "tls/server.key").c_str(), 0, user.gid) != 0)
+    return IoError(config / "tls/server.key", "give it");
+  return SetUp{*certificate, Fingerprint(identity->certificate.get()), ""};
+}
+
+Status PutFiles(const Configuration& configuration, const std::string& text, const Origin& origin,
+                const fs::path& config, const Places& places) {
+  if (const Status made = MakeFolder(config, 0755); !made) return made;
+  for (const auto& [name, content] : configuration.files) {
+    const std::string put = name == "hallmark.toml" ? DaemonConfig(configuration, places.module) : content;
+    if (const Status done = Put(config / name, put, kPublic); !done) return done;
+  }
+  const auto softhsm = ReadFile(places.share / "softhsm2.conf");
+  if (!softhsm) return softhsm.error();
+  if (const Status done = Put(config / "softhsm2.conf", *softhsm, kPublic); !done) return done;
+  if (const Status done = Put(config / kText, text, kPublic); !done) return done;
+  toml::table table;
+  for (const auto& [key, value] : {std::pair("signer", &origin.signer), std::pair("fingerprint", &origin.fingerprint),
+                                   std::pair("key", &origin.key)}) {
+    if (!value->empty()) table.insert(key, *value);
+  }
+  std::ostringstream written;
+  written << table << '\n';
+  return Put(config / kOrigin, written.str(), kPublic);
+}
+
+Status TakeRecovery(const fs::path& config, SetUp& made) {
+  auto recovery = ReadFile(config / kRecovery, kMostOctets);
+  if (!recovery && recovery.error().reason == Reason::kNotFound) return Ok();
+  if (recovery) made.recovery = std::move(*recovery);
+  return recovery ? Ok() : Status(recovery.error());
+}
+
+// A state that no configuration goes with: ours, where a power cut came between the two renames; otherwise nobody's to
+// touch.
+Status ClearState(const Places& places) {
+  std::error_code ignored;
+  if (fs::exists(places.state / kUnfinished, ignored)) return Remove(places.state);
+  if (!fs::exists(places.state, ignored) || fs::is_empty(places.state, ignored)) return Remove(places.state);
+  return MakeError(Reason::kStateConflict,
+                   places.state.string() +
+                       " holds the state of a box, but its configuration is not there; nothing was "
+                       "changed. Restore a backup on a fresh disk");
+}
+
+fs::path NewOf(const fs::path& path) { return path.string() + ".new"; }
+
+Status ClearNew(const Places& places) {
+  if (const Status removed = Remove(NewOf(places.config)); !removed) return removed;
+  return Remove(NewOf(places.state));
+}
+
+Status Rename(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) return IoError(from, "be put in place");
+  return SyncFolder(to.parent_path());
+}
+
+}  // namespace
+
+fs::path Places::owner_ca() const {
+  std::error_code ignored;
+  const fs::path file = share / "owner-ca.pem";
+  return fs::exists(file, ignored) ? file : fs::path();
+}
+
+bool IsSetUp(const Places& places) {
+  std::error_code ignored;
+  return fs::exists(places.config / kText, ignored);
+}
+
+Result<SetUp> Apply(const Configuration& configuration, const std::string& text, const Origin& origin,
+                    const Places& places) {
+  if (IsSetUp(places)) return MakeError(Reason::kStateConflict, "this box is set up already");
+  const auto user = FindUser(places.user);
+  if (!user) return user.error();
+  if (const Status fit = CheckForDaemon(configuration); !fit) return fit.error();
+  Status done = ClearNew(places);
+  if (done) done = ClearState(places);
+  const fs::path config = NewOf(places.config), state = NewOf(places.state);
+  if (done) done = MakeFolder(state, 0700);
+  if (done) done = Put(state / kUnfinished, "", kSecret);
+  if (done) done = PutFiles(configuration, text, origin, config, places);
+  if (!done) return done.error();
+  auto made = MakeCertificate(configuration, *user, config);
+  if (!made) return made;
+  done = MakeToken(state, config, places);
+  if (done) done = TakeRecovery(config, *made);
+  if (done) done = GiveTo(*user, state);
+  if (done) done = SyncAll(state.parent_path());
+  if (done) done = Rename(state, places.state);
+  if (done) done = Rename(config, places.config);
+  if (done) done = Remove(places.state / kUnfinished);
+  if (!done) return done.error();
+  return made;
+}
+
+Result<SetUp> Replace(const Configuration& configuration, const std::string& text, const Origin& origin,
+                      const Places& places) {
+  const auto present = Current(places);
+  if (!present) return present.error();
+  const auto first = CurrentOrigin(places);
+  if (!first) return first.error();
+  if (places.owner_ca().empty() && (first->key.empty() || origin.key != first->key)) {
+    return MakeError(Reason::kStateConflict,
+                     first->key.empty() ? "this box was set up at its console, and takes no other configuration"
+                                        : "this box takes configurations signed by " + first->signer +
+                                              " only (SHA-256 " + first->fingerprint + ")");
+  }
+  if (configuration.revision <= present->revision) {
+    return MakeError(Reason::kStateConflict, "its revision is " + std::to_string(configuration.revision) +
+                                                 ", and this box has " + std::to_string(present->revision) +
+                                                 " already");
+  }
+  const auto user = FindUser(places.user);
+  if (!user) return user.error();
+  if (const Status fit = CheckForDaemon(configuration); !fit) return fit.error();
+  Status done = ClearNew(places);
+  const fs::path config = NewOf(places.config);
+  if (done) done = PutFiles(configuration, text, origin, config, places);
+  if (!done) return done.error();
+  SetUp made;
+  if (configuration.dns_names != present->dns_names || configuration.ip_addresses != present->ip_addresses) {
+    auto certificate = MakeCertificate(configuration, *user, config);
+    if (!certificate) return certificate;
+    made = std::move(*certificate);
+  }
+  std::error_code failed, ignored;
+  for (const char* kept : {"tls/server.pem", "tls/server.key", "pin.cred", "so-pin.cred", kRecovery}) {
+    if (failed || fs::exists(config / kept, ignored) || !fs::exists(places.config / kept, ignored)) continue;
+    fs::create_directories((config / kept).parent_path(), failed);
+    // A hard link keeps owner and mode.
+    if (!failed) fs::create_hard_link(places.config / kept, config / kept, failed);
+  }
+  if (failed) return MakeError(Reason::kIoFailed, config.string() + ": " + failed.message());
+  done = SyncAll(config.parent_path());
+  if (!done) return done.error();
+  if (::renameat2(AT_FDCWD, config.c_str(), AT_FDCWD, places.config.c_str(), RENAME_EXCHANGE) != 0) {
+    return IoError(places.config, "be exchanged");
+  }
+  done = SyncFolder(places.config.parent_path());
+  if (done) done = Remove(config);
+  if (!done) return done.error();
+  return made;
+}
+
+Result<Configuration> Current(const Places& places) {
+  const auto text = ReadFile(places.config / kText, kMostOctets);
+  if (!text) return text.error();
+  return ParsePacked(*text, places.config / kText);
+}
+
+std::string CurrentText(const Places& places) {
+  const auto text = ReadFile(places.config / kText, kMostOctets);
+  return text ? *text : "";
+}
+
+Result<Origin> CurrentOrigin(const Places& places) {
+  auto file = ConfigFile::Load(places.config / kOrigin);
+  if (!file) return file.error();
+  ConfigTable root = (*file)->root();
+  Origin origin;
+  origin.signer = root.String("signer", "who signed", "");
+  origin.fingerprint = root.String("fingerprint", "a certificate's SHA-256", "");
+  origin.key = root.String("key", "a public key's SHA-256", "");
+  if (const Status finished = (*file)->Finish(); !finished) return finished.error();
+  return origin;
+}
+
+Status Settle(const Places& places, const std::function<Status(const std::string&)>& set_host_name) {
+  if (const Status cleared = ClearNew(places); !cleared) return cleared;
+  if (!IsSetUp(places)) return Ok();
+  if (const Status removed = Remove(places.state / kUnfinished); !removed) return removed;
+  const auto configuration = Current(places);
+  if (!configuration) return configuration.error();
+  if (const Status named = set_host_name(configuration->host_name); !named) return named;
+  const fs::path network = places.network / "70-hallmark.network";
+  const std::string text = NetworkFile(configuration->network);
+  if (const Status done = text.empty() ? Remove(network) : Put(network, text, kPublic); !done) return done;
+  const fs::path time = places.run / "time/hallmark.sources";
+  std::string servers;
+  for (const std::string& server : configuration->time_servers) servers += "server " + server + " iburst\n";
+  return servers.empty() ? Remove(time) : Put(time, servers, kPublic);
+}
+
+}  // namespace hallmark::provision

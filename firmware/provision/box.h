@@ -1,0 +1,76 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "firmware/provision/configuration.h"
+#include "firmware/runtime/result.h"
+
+// What a configuration becomes on the box. Everything is made beside and put in place by a rename, so that a power cut
+// leaves a box that is not set up, or one that is; and the same call again finishes it.
+namespace hallmark::provision {
+
+// Where things are on the box; all below one folder in tests.
+struct Places {
+  explicit Places(const std::filesystem::path& root = "/")
+      : config(root / "var/lib/hallmark-config"),
+        state(root / "var/lib/hallmark"),
+        run(root / "run/hallmark"),
+        network(root / "run/systemd/network"),
+        libexec(root / "usr/libexec/hallmark"),
+        share(root / "usr/share/hallmark"),
+        module("/usr/lib/softhsm/libsofthsm2.so") {}
+
+  std::filesystem::path config;   // /etc/hallmark is a link to it; that it is there says that the box is set up
+  std::filesystem::path state;    // signerd's
+  std::filesystem::path run;      // in memory
+  std::filesystem::path network;  // systemd-networkd's, in memory
+  std::filesystem::path libexec;  // the image's scripts
+  std::filesystem::path share;    // softhsm2.conf; owner-ca.pem where the image names an owner
+  std::filesystem::path module;   // PKCS#11
+  std::string user = "hallmark";  // whom signerd runs as; has to exist
+
+  std::filesystem::path owner_ca() const;  // empty where the image names no owner
+};
+
+// Where a configuration came from, for the pin and for people.
+struct Origin {
+  std::string signer;       // the subject; empty: typed at the console
+  std::string fingerprint;  // of the signer's certificate
+  std::string key;          // SHA-256 of the signer's public key; empty: typed at the console
+};
+
+struct SetUp {
+  std::string certificate;  // of the box, PEM
+  std::string fingerprint;  // its SHA-256
+  std::string recovery;     // CMS, PEM: a recovery key of the state, for those in recipients.pem; empty where nobody is
+};
+
+bool IsSetUp(const Places& places);
+
+// The first configuration: makes the box's TLS key and certificate, its token with random PINs, and seals the PINs;
+// where the configuration brings recipients.pem, a recovery key for these. Nothing when the box is set up already
+// (kStateConflict). kConfigInvalid where signerd would not take the configuration: nothing is changed then. `text` is
+// the packed text that `configuration` was read from.
+Result<SetUp> Apply(const Configuration& configuration, const std::string& text, const Origin& origin,
+                    const Places& places);
+
+// A later one: host name, network, signerd's files. The token, its PINs and the TLS key stay; the certificate is made
+// anew where its names change. kStateConflict where the revision is not higher, or it is signed by another than the
+// first.
+Result<SetUp> Replace(const Configuration& configuration, const std::string& text, const Origin& origin,
+                      const Places& places);
+
+// The configuration in force. kNotFound on a box that is not set up.
+Result<Configuration> Current(const Places& places);
+// Its text; empty on a box that is not set up.
+std::string CurrentText(const Places& places);
+Result<Origin> CurrentOrigin(const Places& places);
+
+// Each start: clears what a power cut left, and tells the running system its name, network and time servers. Harmless
+// to repeat; does nothing but the first on a box that is not set up. `set_host_name` is sethostname(2).
+Status Settle(const Places& places, const std::function<Status(const std::string&)>& set_host_name);
+
+}  // namespace hallmark::provision

@@ -1,0 +1,117 @@
+#include "firmware/provision/check.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <cstring>
+
+#include "firmware/runtime/config.h"
+#include "firmware/runtime/file.h"
+#include "firmware/runtime/issue_certificate.h"
+#include "firmware/runtime/program.h"
+#include "firmware/runtime/subprocess.h"
+
+namespace hallmark::provision {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Gone when it ends.
+class Staging {
+ public:
+  static Result<Staging> Make() {
+    std::error_code ignored;
+    std::string pattern = (fs::temp_directory_path(ignored) / "hallmark-check.XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) {
+      return MakeError(Reason::kIoFailed, pattern + ": cannot be made: " + std::strerror(errno));
+    }
+    return Staging(pattern);
+  }
+  Staging(Staging&& other) noexcept : path_(std::exchange(other.path_, fs::path())) {}
+  Staging& operator=(Staging&&) = delete;
+  ~Staging() {
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+  const fs::path& path() const { return path_; }
+  Status Put(const std::string& name, std::string_view content) const {
+    std::error_code failed;
+    fs::create_directories((path_ / name).parent_path(), failed);
+    if (failed) return MakeError(Reason::kIoFailed, (path_ / name).string() + ": " + failed.message());
+    return WriteFileAtomically(path_ / name, content, 0600);
+  }
+
+ private:
+  explicit Staging(fs::path path) : path_(std::move(path)) {}
+  fs::path path_;
+};
+
+// Where the box has what signerd would otherwise take from anywhere.
+Status CheckPlaces(const Configuration& configuration, const fs::path& folder) {
+  auto file = ConfigFile::Parse(configuration.files.at("hallmark.toml"), folder / "hallmark.toml");
+  if (!file) return file.error();
+  ConfigTable root = (*file)->root();
+  const auto wants = [](ConfigTable& table, const std::string& key, const std::string& value) {
+    const std::string expected = "\"" + value + "\", which the box makes";
+    const std::string found = table.String(key, expected);
+    if (!found.empty() && found != value) table.Reject(key, "found \"" + found + "\"", expected);
+  };
+  for (const char* listener : {"signing", "admin"}) {
+    ConfigTable table = root.Table(listener);
+    wants(table, "certificate", "tls/server.pem");
+    wants(table, "private_key", "tls/server.key");
+  }
+  ConfigTable state = root.Table("state");
+  wants(state, "directory", "/var/lib/hallmark");
+  wants(state, "initial_policy", "policy.toml");
+  for (const char* own : {"token", "initial_domain"}) {
+    if (root.Has(own)) root.Reject(own, "found in a box's configuration", "it in box.toml: the box adds these tables");
+  }
+  return (*file)->Mistakes();
+}
+
+std::string ReplaceAll(std::string text, const std::string& from, const std::string& to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+Status PutAll(const Configuration& configuration, const Staging& staging) {
+  for (const auto& [name, content] : configuration.files) {
+    if (const Status put = staging.Put(name, content); !put) return put;
+  }
+  // A certificate and a module that stand for those of the box.
+  const auto identity = MakeSelfSigned({configuration.host_name, {"localhost"}, {}, {}, Usage::kServer});
+  if (!identity) return identity.error();
+  const auto certificate = CertificatePem(*identity);
+  const auto key = PrivateKeyPem(*identity);
+  if (!certificate || !key) return MakeError(Reason::kInternal, "no certificate to check with");
+  Status put = staging.Put("tls/server.pem", *certificate);
+  if (put) put = staging.Put("tls/server.key", *key);
+  if (put) put = staging.Put("module", "");
+  if (put) put = staging.Put("hallmark.toml", DaemonConfig(configuration, staging.path() / "module"));
+  return put;
+}
+
+}  // namespace
+
+Status CheckForDaemon(const Configuration& configuration, const fs::path& folder) {
+  if (const Status fit = CheckPlaces(configuration, folder); !fit) return fit;
+  const auto staging = Staging::Make();
+  if (!staging) return staging.error();
+  if (const Status put = PutAll(configuration, *staging); !put) return put;
+  const fs::path signerd = CompanionProgram("signerd");
+  std::error_code ignored;
+  if (!fs::exists(signerd, ignored)) {
+    return MakeError(Reason::kNotFound, signerd.string() + " is not there to check with: install hallmark-signerd");
+  }
+  const auto ran = RunProgram(signerd, {"--check", "--config", (staging->path() / "hallmark.toml").string()}, {});
+  if (!ran) return ran.error();
+  if (ran->exit_code == 0) return Ok();
+  std::string why = ReplaceAll(ran->err, staging->path().string() + "/", folder.empty() ? "" : folder.string() + "/");
+  while (why.ends_with('\n')) why.pop_back();
+  return MakeError(Reason::kConfigInvalid, why.empty() ? "signerd does not take hallmark.toml" : why);
+}
+
+}  // namespace hallmark::provision

@@ -1,0 +1,47 @@
+#include "firmware/provision/console.h"
+
+#include <fcntl.h>
+#include <poll.h>
+
+#include <cstdio>
+#include <thread>
+
+namespace hallmark::provision {
+
+constexpr std::size_t kMostTyped = 4096;
+
+Console::Console(const std::filesystem::path& terminal) {
+  // Read and write: so that a serial line without anybody, or a FIFO, is not at its end.
+  if (!terminal.empty())
+    terminal_ = FileDescriptor(::open(terminal.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+}
+
+void Console::Say(const std::string& text) const {
+  std::printf("hallmark: %s\n", text.c_str());
+  std::fflush(stdout);
+}
+
+std::optional<std::string> Console::TakeLine() {
+  const std::size_t end = typed_.find_first_of("\r\n");
+  if (end == std::string::npos) return std::nullopt;
+  std::string line = typed_.substr(0, end);
+  typed_.erase(0, typed_.compare(end, 2, "\r\n") == 0 ? end + 2 : end + 1);
+  return line;
+}
+
+std::optional<std::string> Console::ReadLine(std::chrono::milliseconds wait) {
+  if (auto line = TakeLine()) return line;
+  if (!terminal_) {
+    std::this_thread::sleep_for(wait);
+    return std::nullopt;
+  }
+  pollfd typing{terminal_.get(), POLLIN, 0};
+  if (::poll(&typing, 1, static_cast<int>(wait.count())) <= 0) return std::nullopt;
+  char buffer[256];
+  const ssize_t count = ::read(terminal_.get(), buffer, sizeof buffer);
+  if (count > 0 && typed_.size() < kMostTyped) typed_.append(buffer, static_cast<std::size_t>(count));
+  if (count == 0 || (typing.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) terminal_.Reset();  // nobody types any more
+  return TakeLine();
+}
+
+}  // namespace hallmark::provision

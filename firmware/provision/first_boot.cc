@@ -1,0 +1,191 @@
+#include "firmware/provision/first_boot.h"
+
+#include <algorithm>
+
+#include "firmware/provision/wizard.h"
+
+namespace hallmark::provision {
+namespace {
+
+constexpr std::chrono::milliseconds kLook{500};
+constexpr std::size_t kConfirm = 8;  // digits of the fingerprint that a person types
+
+// The first digits of "AB:CD:...", lower case.
+std::string FirstDigits(const std::string& fingerprint) {
+  std::string digits;
+  for (const char c : fingerprint) {
+    if (c != ':' && digits.size() < kConfirm) digits += c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  return digits;
+}
+
+std::string Lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return text;
+}
+
+// What the world may have done to a configuration: wait for a better one. Everything else is the box's own trouble.
+bool IsOfConfiguration(const Error& error) {
+  return error.reason == Reason::kConfigInvalid || error.reason == Reason::kNotFound ||
+         error.reason == Reason::kInvalidArgument;
+}
+
+Origin OriginOf(const Signer& signer) { return {signer.subject, signer.fingerprint, signer.key}; }
+
+}  // namespace
+
+Status FirstBoot::Run() {
+  if (!push_listen_.empty()) {
+    auto push = PushServer::Start(push_listen_);
+    if (push) {
+      push_ = std::move(*push);
+    } else {
+      console_.Say("nothing can be pushed: " + push.error().message);
+    }
+  }
+  Invite();
+  while (!done_) {
+    Status looked = LookAtStick();
+    if (looked && !done_) looked = LookAtPush();
+    if (!looked) return looked;
+    if (done_) break;
+    if (const auto line = console_.ReadLine(kLook)) {
+      if (const Status heard = Hear(*line); !heard) return heard;
+    }
+  }
+  return Ok();
+}
+
+void FirstBoot::Invite() {
+  console_.Say("not set up yet: put in the stick with the label HALLMARK and the file " + std::string(kFileName) +
+               " on it");
+  if (push_) {
+    const auto code = push_->NewCode();
+    console_.Say("or push the file: hallmark-provision push " + std::string(kFileName) +
+                 " --box ADDRESS:" + std::to_string(push_->port()));
+    console_.Say("  one-time code " + code.value_or("as above"));
+    console_.Say("  fingerprint   " + push_->fingerprint());
+  }
+  if (places_.owner_ca().empty()) console_.Say("or type setup here and press Enter");
+}
+
+Status FirstBoot::LookAtStick() {
+  const bool in = stick_.Present();
+  if (!in) last_seen_.clear();
+  const bool news = in && !stick_was_in_;
+  stick_was_in_ = in;
+  if (!in) return Ok();
+  auto content = stick_.Read();
+  if (!content) {
+    if (news) console_.Say(content.error().message);
+    return Ok();
+  }
+  if (*content == last_seen_) return Ok();
+  last_seen_ = *content;
+  auto opened = Open(*content, kFileName, places_.owner_ca());
+  if (!opened) {
+    console_.Say(opened.error().message);
+    return Ok();
+  }
+  if (opened->by_owner) return Consider(std::move(*opened), "the stick");
+  console_.Say("the configuration on the stick is signed by " + opened->signer.subject);
+  console_.Say("  SHA-256 " + opened->signer.fingerprint);
+  console_.Say("if that is right, type its first " + std::to_string(kConfirm) +
+               " digits and press Enter: this box will take no other signer's from then on");
+  pending_ = Pending{std::move(*opened), "the stick"};
+  return Ok();
+}
+
+Status FirstBoot::LookAtPush() {
+  if (!push_) return Ok();
+  if (const auto code = push_->NewCode()) {
+    console_.Say("there were too many wrong codes; the one-time code is now " + *code);
+  }
+  const auto file = push_->Take();
+  if (!file) return Ok();
+  console_.Say("a configuration was pushed with the right code");
+  // The code was on this console, and whoever used it got it from here: that is the word on who signed.
+  auto opened = Open(*file, kFileName, places_.owner_ca());
+  if (!opened) {
+    console_.Say(opened.error().message);
+    push_->Answer(false, opened.error().message);
+    return Ok();
+  }
+  return Consider(std::move(*opened), "the network");
+}
+
+Status FirstBoot::Hear(const std::string& line) {
+  const std::string word = Lower(line);
+  if (pending_ && word == FirstDigits(pending_->opened.signer.fingerprint)) {
+    Pending accepted = std::move(*pending_);
+    pending_.reset();
+    return Consider(std::move(accepted.opened), accepted.source);
+  }
+  if (word == "setup" && places_.owner_ca().empty()) {
+    const auto text = AskAtConsole(console_);
+    if (text) return SetUpWith(*text, {}, "the console");
+    console_.Say(text.error().message);
+    return Ok();
+  }
+  if (pending_ && !word.empty()) console_.Say("these are not the first digits of the fingerprint above");
+  if (!pending_) Invite();
+  return Ok();
+}
+
+Status FirstBoot::Consider(Signed opened, const std::string& source) {
+  return SetUpWith(opened.content, OriginOf(opened.signer), source);
+}
+
+Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const std::string& source) {
+  const auto refuse = [&](const Error& error) -> Status {
+    console_.Say("not set up: " + error.message);
+    if (push_) push_->Answer(false, error.message);
+    return IsOfConfiguration(error) ? Ok() : Status(error);
+  };
+  const auto configuration = ParsePacked(text, "box.toml");
+  if (!configuration) return refuse(configuration.error());
+  console_.Say("setting up " + configuration->host_name + " with the configuration from " + source);
+  const auto made = Apply(*configuration, text, origin, places_);
+  if (!made) return refuse(made.error());
+  done_ = true;
+  Announce(*made);
+  return Ok();
+}
+
+void FirstBoot::Announce(const SetUp& made) {
+  std::map<std::string, std::string> files = {{"server.pem", made.certificate}};
+  if (!made.recovery.empty()) files["recovery.cms"] = made.recovery;
+  if (push_) push_->Answer(true, made.certificate + made.recovery);
+  if (stick_.Present()) {
+    const Status written = stick_.Write(files);
+    console_.Say(written ? "on the stick now: the box's certificate, server.pem" +
+                               std::string(made.recovery.empty() ? "" : "; and recovery.cms: keep it")
+                         : "nothing was written on the stick: " + written.error().message);
+  }
+  if (made.recovery.empty()) console_.Say("no recovery key: what is on this box is lost with its board");
+  console_.Say("set up. Its certificate has the SHA-256 fingerprint");
+  console_.Say(made.fingerprint);
+}
+
+void FirstBoot::TakeLater() {
+  if (!stick_.Present()) return;
+  const auto content = stick_.Read();
+  if (!content) return;  // a stick for something else
+  auto opened = Open(*content, kFileName, places_.owner_ca());
+  if (opened && opened->content == CurrentText(places_)) return;  // the one that it was set up with
+  Result<Configuration> configuration = opened ? ParsePacked(opened->content, "box.toml") : opened.error();
+  Result<SetUp> made = configuration ? Replace(*configuration, opened->content, OriginOf(opened->signer), places_)
+                                     : Result<SetUp>(configuration.error());
+  if (!made) {
+    console_.Say("the configuration on the stick is not taken: " + made.error().message);
+    return;
+  }
+  console_.Say("revision " + std::to_string(configuration->revision) +
+               " of the configuration was taken from the stick");
+  if (made->certificate.empty()) return;
+  if (!stick_.Write({{"server.pem", made->certificate}})) console_.Say("server.pem was not written on the stick");
+  console_.Say("its new certificate has the SHA-256 fingerprint " + made->fingerprint);
+}
+
+}  // namespace hallmark::provision

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "firmware/provision/box.h"
+#include "firmware/provision/console.h"
+#include "firmware/provision/push_server.h"
+#include "firmware/provision/signed_file.h"
+#include "firmware/provision/stick.h"
+
+namespace hallmark::provision {
+
+// Waits until the box is set up: by a stick, over the network, or at the console; says on the console what is going on.
+// Ends with an error only where waiting on is of no use (the TPM does not seal, the disk does not write).
+class FirstBoot {
+ public:
+  // `push_listen`: "ADDRESS:PORT" where configurations are pushed to; empty: not at all. All outlive it.
+  FirstBoot(const Places& places, Console& console, const Stick& stick, std::string push_listen)
+      : places_(places), console_(console), stick_(stick), push_listen_(std::move(push_listen)) {}
+
+  Status Run();
+  // A box that is set up: takes a later configuration if one is on the stick now. Its faults are said, and change
+  // nothing.
+  void TakeLater();
+
+ private:
+  struct Pending {
+    Signed opened;
+    std::string source;
+  };
+  // What a stick, a push or the console brought. Done when the box is set up.
+  Status Consider(Signed opened, const std::string& source);
+  Status SetUpWith(const std::string& text, const Origin& origin, const std::string& source);
+  Status LookAtStick();
+  Status LookAtPush();
+  Status Hear(const std::string& line);
+  void Invite();
+  void Announce(const SetUp& made);
+
+  const Places& places_;
+  Console& console_;
+  const Stick& stick_;
+  std::string push_listen_;
+  std::unique_ptr<PushServer> push_;
+  std::optional<Pending> pending_;  // waits for a person's word on who signed it
+  std::string last_seen_;           // on the stick: a file is judged once
+  bool stick_was_in_ = false;
+  bool done_ = false;
+};
+
+}  // namespace hallmark::provision

@@ -1,0 +1,208 @@
+#include "firmware/provision/push_server.h"
+
+#include <netinet/in.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <arpa/inet.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "firmware/provision/configuration.h"
+
+namespace hallmark::provision {
+namespace {
+
+constexpr std::chrono::seconds kFirstWords{20}, kTransfer{60};
+constexpr std::chrono::minutes kSettingUp{10};  // a slow TPM
+constexpr std::string_view kAlphabet = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+
+// 16 of 32 letters and digits: 80 bits.
+std::string MakeCode() {
+  unsigned char octets[16];
+  if (RAND_bytes(octets, sizeof octets) != 1) return "";
+  std::string code;
+  for (const unsigned char octet : octets) code += kAlphabet[octet % kAlphabet.size()];
+  return code;
+}
+
+Error IoError(const std::string& what) { return MakeError(Reason::kIoFailed, what + ": " + std::strerror(errno)); }
+
+// "ADDRESS:PORT" of this machine, IPv6 in brackets; "[::]" takes IPv4 too.
+Result<FileDescriptor> Listen(const std::string& where, int& port) {
+  const std::size_t colon = where.rfind(':');
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  std::string host = colon == std::string::npos ? "" : where.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  in_addr four{};
+  if (::inet_pton(AF_INET, host.c_str(), &four) == 1) host = "::ffff:" + host;
+  std::uint16_t number = 0;
+  const char* const end = where.data() + where.size();
+  if (colon == std::string::npos || ::inet_pton(AF_INET6, host.c_str(), &address.sin6_addr) != 1 ||
+      std::from_chars(where.data() + colon + 1, end, number).ptr != end) {
+    return MakeError(Reason::kInvalidArgument, where + ": expected ADDRESS:PORT");
+  }
+  address.sin6_port = htons(number);
+  FileDescriptor listener(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int off = 0, on = 1;
+  socklen_t size = sizeof address;
+  if (!listener || ::setsockopt(listener.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0 ||
+      ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      ::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listener.get(), 8) != 0 ||
+      ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    return IoError(where + ": cannot listen");
+  }
+  port = ntohs(address.sin6_port);
+  return listener;
+}
+
+// The words of "HALLMARK-PUSH 1 CODE SIZE"; false for anything else.
+bool ReadRequest(std::string_view line, std::string& code, std::size_t& size) {
+  constexpr std::string_view kPrefix = "HALLMARK-PUSH 1 ";
+  if (!line.starts_with(kPrefix)) return false;
+  line.remove_prefix(kPrefix.size());
+  const std::size_t blank = line.find(' ');
+  if (blank == std::string_view::npos) return false;
+  code = line.substr(0, blank);
+  const char* const end = line.data() + line.size();
+  const auto [at, error] = std::from_chars(line.data() + blank + 1, end, size);
+  return error == std::errc() && at == end && size > 0 && size <= 2 * kMostOctets;
+}
+
+std::string OneLine(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string PlainCode(std::string_view typed) {
+  std::string code;
+  for (const char c : typed) {
+    if (c == '-' || c == ' ') continue;
+    code += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  }
+  return code;
+}
+
+Result<std::unique_ptr<PushServer>> PushServer::Start(const std::string& listen, std::chrono::milliseconds delay) {
+  int port = 0;
+  auto listener = Listen(listen, port);
+  if (!listener) return listener.error();
+  FileDescriptor stop(::eventfd(0, EFD_CLOEXEC));
+  if (!stop) return IoError("no event");
+  auto identity = MakeSelfSigned({"Hallmark, not set up yet", {"hallmark.invalid"}, {}, {}, Usage::kServer});
+  if (!identity) return identity.error();
+  std::unique_ptr<PushServer> server(
+      new PushServer(std::move(*listener), std::move(stop), std::move(*identity), delay));
+  server->port_ = port;
+  if (server->code_.empty()) return MakeError(Reason::kInternal, "no random octets for a code");
+  server->thread_ = std::thread([raw = server.get()] { raw->Serve(); });
+  return server;
+}
+
+PushServer::PushServer(FileDescriptor listener, FileDescriptor stop, Identity identity, std::chrono::milliseconds delay)
+    : listener_(std::move(listener)),
+      stop_(std::move(stop)),
+      identity_(std::move(identity)),
+      delay_(delay),
+      fingerprint_(Fingerprint(identity_.certificate.get())),
+      code_(MakeCode()) {}
+
+PushServer::~PushServer() {
+  const std::uint64_t one = 1;
+  // An eventfd takes this whatever happens; the thread sees it at its next wait.
+  [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof one);
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    answered_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+std::optional<std::string> PushServer::NewCode() {
+  const std::lock_guard lock(mutex_);
+  if (!std::exchange(code_is_new_, false)) return std::nullopt;
+  std::string grouped;
+  for (std::size_t at = 0; at < code_.size(); at += 4) grouped += (at == 0 ? "" : "-") + code_.substr(at, 4);
+  return grouped;
+}
+
+std::optional<std::string> PushServer::Take() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(pushed_, std::nullopt);
+}
+
+void PushServer::Answer(bool taken, const std::string& text) {
+  const std::lock_guard lock(mutex_);
+  answer_ = taken ? "OK " + std::to_string(text.size()) + "\n" + text : "NO " + OneLine(text) + "\n";
+  closed_ = closed_ || taken;
+  answered_.notify_all();
+}
+
+bool PushServer::CodeIsRight(std::string_view typed) {
+  const std::string code = PlainCode(typed);
+  const std::lock_guard lock(mutex_);
+  if (code.size() == code_.size() && CRYPTO_memcmp(code.data(), code_.data(), code.size()) == 0) return true;
+  if (++wrong_ < kWrongCodes) return false;
+  // Without random octets the code is empty, which no request has: then nobody gets in.
+  wrong_ = 0;
+  code_ = MakeCode();
+  code_is_new_ = true;
+  return false;
+}
+
+void PushServer::Serve() {
+  while (true) {
+    pollfd fds[] = {{listener_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
+    if (::poll(fds, 2, -1) < 0 && errno != EINTR) return;
+    if (fds[1].revents != 0) return;
+    FileDescriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (socket) Converse(std::move(socket));
+    const std::lock_guard lock(mutex_);
+    if (!closed_) continue;
+    listener_.Reset();
+    return;
+  }
+}
+
+// An error ends the connection; nobody is there to hear of it.
+void PushServer::Converse(FileDescriptor socket) {
+  const auto in = [](auto time) { return std::chrono::steady_clock::now() + time; };
+  auto stream = TlsStream::Accept(std::move(socket), identity_, in(kFirstWords), stop_.get());
+  if (!stream) return;
+  const auto line = stream->ReadLine(kMostLine);
+  std::string code;
+  std::size_t size = 0;
+  if (!line || !ReadRequest(*line, code, size)) return;
+  if (code.empty() || !CodeIsRight(code)) {
+    pollfd stop{stop_.get(), POLLIN, 0};
+    ::poll(&stop, 1, static_cast<int>(delay_.count()));
+    (void)stream->Write("NO the code is not the one on the box's console\n");
+    return;
+  }
+  stream->SetDeadline(in(kTransfer));
+  if (!stream->Write("GO\n")) return;
+  auto file = stream->Read(size);
+  if (!file) return;
+  std::unique_lock lock(mutex_);
+  answer_.reset();
+  pushed_ = std::move(*file);
+  answered_.wait_for(lock, kSettingUp, [this] { return answer_.has_value() || closed_; });
+  pushed_.reset();
+  const std::string answer = answer_.value_or("NO the box was set up in another way\n");
+  lock.unlock();
+  stream->SetDeadline(in(kFirstWords));
+  (void)stream->Write(answer);
+}
+
+}  // namespace hallmark::provision

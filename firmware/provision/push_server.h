@@ -1,0 +1,67 @@
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "firmware/provision/tls_stream.h"
+
+// Pushing a configuration over the network, once. Over TLS 1.3 the pusher says "HALLMARK-PUSH 1 CODE SIZE\n"; the box
+// answers "GO\n" if the code is that on its console, takes SIZE octets, and then answers "OK SIZE\n" with what the box
+// has to say, or "NO SENTENCE\n".
+namespace hallmark::provision {
+
+inline constexpr int kWrongCodes = 5;          // then there is a new one
+inline constexpr std::size_t kMostLine = 256;  // of the protocol
+
+// One listener with a certificate of its own and a one-time code (80 bits). One connection at a time, each in at most
+// 20 s up to a right code; a wrong code is answered after a second.
+class PushServer {
+ public:
+  // "ADDRESS:PORT", port 0: a free one. `delay` after a wrong code.
+  static Result<std::unique_ptr<PushServer>> Start(const std::string& listen,
+                                                   std::chrono::milliseconds delay = std::chrono::seconds(1));
+  // Closes; whoever is connected is cut off.
+  ~PushServer();
+
+  int port() const { return port_; }
+  const std::string& fingerprint() const { return fingerprint_; }
+  // The code, if it is another than at the last call. "ABCD-EFGH-IJKL-MNOP".
+  std::optional<std::string> NewCode();
+  // What was pushed with the right code; its pusher waits for Answer. The first only: nothing is taken before that.
+  std::optional<std::string> Take();
+  // `taken`: the box is set up, and nothing more is let in.
+  void Answer(bool taken, const std::string& text);
+
+ private:
+  PushServer(FileDescriptor listener, FileDescriptor stop, Identity identity, std::chrono::milliseconds delay);
+  void Serve();
+  void Converse(FileDescriptor socket);
+  bool CodeIsRight(std::string_view code);
+
+  FileDescriptor listener_, stop_;
+  Identity identity_;
+  std::chrono::milliseconds delay_;
+  std::string fingerprint_;
+  int port_ = 0;
+  std::mutex mutex_;  // guards all below but thread_
+  std::condition_variable answered_;
+  std::string code_;
+  bool code_is_new_ = true, closed_ = false;
+  int wrong_ = 0;
+  std::optional<std::string> pushed_, answer_;
+  std::thread thread_;
+};
+
+// Letters and digits of a code, in one case: what a person may have typed.
+std::string PlainCode(std::string_view typed);
+
+// Pushes `file` to the box at "ADDRESS:PORT" and gives what it says. `fingerprint` is that on the console: all of it,
+// or the first 16 octets at least. kStateConflict where another answers, before the code is sent.
+Result<std::string> Push(const std::string& box, const std::string& fingerprint, const std::string& code,
+                         const std::string& file);
+
+}  // namespace hallmark::provision

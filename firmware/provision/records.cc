@@ -1,0 +1,44 @@
+#include "firmware/provision/records.h"
+
+#include <thread>
+
+#include "firmware/runtime/file.h"
+
+namespace hallmark::provision {
+namespace {
+
+constexpr const char* kShown = "box/records-shown";
+constexpr std::chrono::milliseconds kLook{500};
+
+}  // namespace
+
+Status ShowRecords(const Places& places, const Console& console, const Stick& stick, std::chrono::seconds wait) {
+  const auto configuration = Current(places);
+  if (!configuration) return configuration.error();
+  std::error_code ignored;
+  if (configuration->domains.empty() || std::filesystem::exists(places.config / kShown, ignored)) return Ok();
+  const auto end = std::chrono::steady_clock::now() + wait;
+  Result<std::string> records = ReadFile(places.state / "dns-records", kMostOctets);
+  while (!records) {
+    if (std::chrono::steady_clock::now() >= end) {
+      return MakeError(Reason::kDeadlineExceeded, "there are no keys yet; see dkimctl key list and dkimctl dns show");
+    }
+    std::this_thread::sleep_for(kLook);
+    records = ReadFile(places.state / "dns-records", kMostOctets);
+  }
+  console.Say("put these records into the DNS; a domain signs from when every name server has its own:");
+  for (std::size_t at = 0; at < records->size();) {
+    const std::size_t line_end = std::min(records->find('\n', at), records->size());
+    std::printf("%s\n", records->substr(at, line_end - at).c_str());
+    at = line_end + 1;
+  }
+  std::fflush(stdout);
+  if (stick.Present()) {
+    const Status written = stick.Write({{"dns-records.txt", *records}});
+    console.Say(written ? "they are on the stick too: dns-records.txt"
+                        : "they are not on the stick: " + written.error().message);
+  }
+  return WriteFileAtomically(places.config / kShown, "");
+}
+
+}  // namespace hallmark::provision

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "firmware/provision/box.h"
+#include "firmware/provision/console.h"
+#include "firmware/provision/stick.h"
+
+namespace hallmark::provision {
+
+// Once after the first start: waits until signerd has the keys of the configuration's domains, and shows their DNS
+// records on the console and on the stick. kDeadlineExceeded when there are none within `wait`.
+Status ShowRecords(const Places& places, const Console& console, const Stick& stick, std::chrono::seconds wait);
+
+}  // namespace hallmark::provision
