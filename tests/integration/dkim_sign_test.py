@@ -14,6 +14,7 @@ import messages
 import paths  # noqa: F401  (makes tests/verifiers importable)
 import verifiers
 import ways_test
+from waiting import wait_for
 
 OK, USAGE, DATA, TEMPORARY, REFUSED, CONFIG = 0, 64, 65, 75, 77, 78
 UNCONFIGURED = messages.MESSAGE.replace(b"example.com>", b"elsewhere.example>")
@@ -101,7 +102,9 @@ class DkimSignTest(unittest.TestCase):
 
     def test_the_envelope_and_the_partner_arrive(self):
         self.sign("--partner", "own", "--domain", "example.com", "--sender=alice@example.com", "--", "bob@example.org", "-odd@example.org")
-        found = self.hallmark.dkimctl_json("ledger", "search", "--recipient", "-odd@example.org")
+        # The search index is behind the ledger.
+        found = wait_for(lambda: self.hallmark.dkimctl_json("ledger", "search", "--recipient", "-odd@example.org")["records"],
+                         "the ledger's record")
         self.assertIn("alice@example.com", str(found))
         self.assert_ends(run(self.config, "--partner", "nobody"), REFUSED, "PARTNER_NOT_ALLOWED")
 

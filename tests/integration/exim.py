@@ -16,6 +16,7 @@ import time
 
 import deployment
 import postfix
+from waiting import wait_for
 
 PROGRAM = deployment.BUILD / "exim/usr/sbin/exim4"
 WAIT_SECONDS = 60
@@ -124,11 +125,7 @@ class Exim:
 
     def await_log(self, text):
         """Waits until the main log has this text."""
-        end = time.monotonic() + WAIT_SECONDS
-        while text not in self.log_text():
-            if time.monotonic() > end:
-                raise AssertionError(f"no {text!r} in Exim's log:\n{self.log_text()}")
-            time.sleep(0.05)
+        wait_for(lambda: text in self.log_text(), lambda: f"{text!r} in Exim's log:\n{self.log_text()}")
 
     def log_text(self):
         path = self.folder / "log/main"

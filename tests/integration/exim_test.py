@@ -12,6 +12,7 @@ import mail_way
 import messages
 import opendkim
 import postfix
+from waiting import wait_for
 
 RECIPE = pathlib.Path(__file__).resolve().parents[2] / "docs/relays.md"
 UNCONFIGURED = dkim_sign_test.UNCONFIGURED
@@ -49,7 +50,7 @@ class EximTest(unittest.TestCase):
     def signed(self, relay, receiver, keys):
         relay.send("alice@example.com", [mail_way.LOCAL, "second@local.example"], DOTS)
         relay.send("alice@example.com", [mail_way.LOCAL], UNCONFIGURED)
-        delivered = postfix.poll("delivery of three messages", lambda: receiver.maildir.count() == 3 and receiver.maildir.read())
+        delivered = wait_for(lambda: receiver.maildir.count() == 3 and receiver.maildir.read(), "delivery of three messages")
         for mail in delivered:
             message = opendkim.without_results(mail.message)
             if b"elsewhere.example" in message:
@@ -71,7 +72,7 @@ class EximTest(unittest.TestCase):
         dkim_sign_test.write_config(hallmark, timeout_ms=5000)
         (mail,) = receiver.maildir.wait(1)
         self.assertEqual(opendkim.results(mail.message), ["pass", "pass"])
-        postfix.poll("an empty queue", lambda: relay.queued() == 0)
+        wait_for(lambda: relay.queued() == 0, "an empty queue")
         relay.send("alice@example.com", [mail_way.LOCAL], b"From: b@example.com\r\n" + messages.MESSAGE)
         relay.await_log("transport filter process failed (65)")
         self.assertEqual((relay.queued(), receiver.maildir.count()), (1, 1))

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import re
-import time
 import unittest
 import urllib.request
 
@@ -12,8 +11,8 @@ import dkim_milter
 import mail_way
 from hallmark.admin.v1 import admin_pb2
 from milter_client import ACCEPT, CONTINUE, MAIL, Mail, MilterConnection
+from waiting import wait_for
 
-PATIENCE_SECONDS = 60
 AUTHENTICATED = {MAIL: {"{auth_authen}": "alice"}}
 
 
@@ -70,21 +69,13 @@ class MilterCase(unittest.TestCase):
 
     def assert_says(self, milter, text):
         """Its log has it; lines come a moment later."""
-        until(lambda: text in milter.log_text(), lambda: f"{text!r} is in the log:\n{milter.log_text()}")
+        wait_for(lambda: text in milter.log_text(), lambda: f"{text!r} is in the log:\n{milter.log_text()}")
 
     def assert_signs(self, address):
         """Signs on a connection of its own, closed afterwards."""
         with MilterConnection(address) as mta:
             mta.negotiate()
             self.assert_signed(mta.submit(Mail(message("again"), macros=AUTHENTICATED)))
-
-
-def until(holds, what):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"still not so: {what() if callable(what) else what}")
-        time.sleep(0.02)
 
 
 def scrape(milter):

@@ -8,9 +8,10 @@ import time
 import unittest
 
 import deployment
-from milter_case import AUTHENTICATED, MilterCase, descriptors, message, resident_kb, scrape, threads, until
+from milter_case import AUTHENTICATED, MilterCase, descriptors, message, resident_kb, scrape, threads
 from milter_client import (ABORT, ALL_ACTIONS, CONTINUE, MAIL, NEGOTIATE, RCPT, Mail, MilterConnection, packet,
                            strings)
+from waiting import wait_for
 
 MANY = 10_000
 OFFER = packet(NEGOTIATE, struct.pack("!III", 6, ALL_ACTIONS, 0))
@@ -39,14 +40,14 @@ class MilterConnectionsTest(MilterCase):
         def as_before():
             connected, open_now, running = after()
             return connected == 0 and open_now <= before[0] and running <= before[1] + GRPC_THREADS
-        until(as_before, lambda: f"connected, descriptors and threads are {after()}, and were 0, {before}")
+        wait_for(as_before, lambda: f"connected, descriptors and threads are {after()}, and were 0, {before}")
 
     def settled(self, milter):
         """Descriptors and threads of a milter that has signed and was scraped."""
         for address in milter.addresses:
             self.assert_signs(address)
         scrape(milter)
-        until(lambda: scrape(milter)["hallmark_milter_connections"] == 0, "nobody is connected")
+        wait_for(lambda: scrape(milter)["hallmark_milter_connections"] == 0, "nobody is connected")
         return descriptors(milter.process), threads(milter.process)
 
     def open_and_drop(self, milter, count):
@@ -63,7 +64,7 @@ class MilterConnectionsTest(MilterCase):
                 dropped_without_a_word(mta)
             else:
                 mta.close()
-        until(lambda: scrape(milter)["hallmark_milter_connections_total"] >= taken + count, "all of them were taken")
+        wait_for(lambda: scrape(milter)["hallmark_milter_connections_total"] >= taken + count, "all of them were taken")
 
     def test_ten_thousand_in_a_row(self):
         milter = self.start_milter()
@@ -113,7 +114,7 @@ class MilterConnectionsTest(MilterCase):
             with MilterConnection(address) as mta:
                 self.assertTrue(mta.closed())
         inside.pop().close()
-        until(lambda: scrape(milter)["hallmark_milter_connections"] == 2, "one has left")
+        wait_for(lambda: scrape(milter)["hallmark_milter_connections"] == 2, "one has left")
         self.assert_signs(milter.addresses[0])
         self.assertNotIn("error", milter.log_text())
 

@@ -5,8 +5,9 @@ import unittest
 
 import messages
 import milter_client
-from milter_case import AUTHENTICATED, MilterCase, descriptors, message, messages_counted, until
+from milter_case import AUTHENTICATED, MilterCase, descriptors, message, messages_counted
 from milter_client import ABORT, ACCEPT, CONTINUE, EOM, MACRO, MAIL, QUIT, QUIT_NC, Mail, packet, strings
+from waiting import wait_for
 
 # Another's message, of which nothing may be left.
 OTHER = Mail(message("other", b"secret\r\n" * 3), b"<mallory@example.com>", (b"<victim@example.net>",), AUTHENTICATED)
@@ -46,13 +47,9 @@ class MilterConversationTest(MilterCase):
 
     def recorded(self, name):
         """What the ledger says of a message. The search comes to know of it a moment later."""
-        found = []
-
-        def search():
-            found.extend(self.hallmark.dkimctl_json("ledger", "search", "--message-id", f"<{name}@example.com>")["records"])
-            return found
-        until(search, f"{name} is on the ledger")
-        return found[0]["record"]["signature"]
+        records = wait_for(lambda: self.hallmark.dkimctl_json("ledger", "search", "--message-id", f"<{name}@example.com>")["records"],
+                           f"{name} is on the ledger")
+        return records[0]["record"]["signature"]
 
     def test_abort_at_every_step(self):
         mta = self.connect(self.tcp)
@@ -101,7 +98,7 @@ class MilterConversationTest(MilterCase):
         mta = self.connect(self.tcp)
         mta.write(b"".join(packet(*command) for command in mta.commands(OTHER)))
         mta.close()
-        until(lambda: descriptors(self.milter.process) <= before, "the descriptors are what they were")
+        wait_for(lambda: descriptors(self.milter.process) <= before, "the descriptors are what they were")
         self.assert_signs(self.unix)
         # The whole ones, and those that were begun: from MAIL to the last command before the end.
         counted = self.counted()

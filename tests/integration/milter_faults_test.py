@@ -16,6 +16,7 @@ import dkim_milter
 import mail_way
 import postfix
 import tcp_proxy
+from waiting import wait_for
 
 SENDER, RECIPIENT = "alice@example.com", "box@remote.example"
 NOBODY = "127.0.0.1:1"  # Nothing listens there.
@@ -65,7 +66,7 @@ class MilterFaultsTest(unittest.TestCase):
 
     def await_deferred(self):
         """Waits until the relay has deferred a message."""
-        postfix.poll("a deferred message", lambda: " status=deferred " in self.upstream.log_text())
+        wait_for(lambda: " status=deferred " in self.upstream.log_text(), "a deferred message")
 
     def last_lines(self):
         logs = {"upstream": self.upstream, "relay": self.relay, "dkim-milter": self.milter, "signerd": self.hallmark}
@@ -74,8 +75,8 @@ class MilterFaultsTest(unittest.TestCase):
     def assert_all_delivered(self):
         """Each message that upstream took has arrived once, with one good signature of each algorithm."""
         try:
-            postfix.poll("delivery of all that was sent", lambda: self.relay.maildir.count() >= len(self.sent)
-                         and not self.upstream.queued() and not self.relay.queued(), 120)
+            wait_for(lambda: self.relay.maildir.count() >= len(self.sent)
+                     and not self.upstream.queued() and not self.relay.queued(), "delivery of all that was sent", 120)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.relay.maildir.count()} of {len(self.sent)}\n{self.last_lines()}") from None
         mails = [mail.message for mail in self.relay.maildir.read()]
@@ -111,7 +112,7 @@ class MilterFaultsTest(unittest.TestCase):
         self.build()
         for _ in range(3):
             self.queue(25)
-            for pid in postfix.poll("a tokend", self.hallmark.tokend_pids):
+            for pid in wait_for(self.hallmark.tokend_pids, "a tokend"):
                 os.kill(pid, signal.SIGKILL)
         self.queue(25)
         self.assert_all_delivered()
@@ -127,10 +128,10 @@ class MilterFaultsTest(unittest.TestCase):
         """Cuts each connection to signerd in the middle of a message, for a while."""
         self.build(**milter)
         self.queue(1)
-        postfix.poll("delivery of the first", lambda: self.relay.maildir.count() == 1)
+        wait_for(lambda: self.relay.maildir.count() == 1, "delivery of the first")
         self.to_signerd.cut_after = 200_000
         self.queue(3, lines=13_000)
-        postfix.poll("a cut", lambda: self.to_signerd.cut_count >= 3)
+        wait_for(lambda: self.to_signerd.cut_count >= 3, "a cut")
         self.assertEqual(self.relay.maildir.count(), 1)
         self.to_signerd.cut_after = None
         self.assert_all_delivered()

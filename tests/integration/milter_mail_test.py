@@ -16,6 +16,7 @@ import postfix
 import tcp_proxy
 from dkim_milter import OUTSIDE
 from mail_way import LOCAL, REMOTE
+from waiting import wait_for
 
 from hallmark.admin.v1 import admin_pb2, ledger_pb2
 
@@ -130,7 +131,7 @@ class MilterMailTest(unittest.TestCase):
         """Which partner the ledger has for the message of numbered(number)."""
         stub = self.hallmark.officer().ledger()
         search = ledger_pb2.SearchRecordsRequest(message_id=f"{number}@example.com")
-        records = postfix.poll("the ledger's record", lambda: stub.SearchRecords(search).records)
+        records = wait_for(lambda: stub.SearchRecords(search).records, "the ledger's record")
         self.assertEqual({record.record.signature.partner for record in records}, {partner})
 
     # What is signed.

@@ -15,6 +15,7 @@ import tempfile
 
 import deployment
 import postfix
+from waiting import wait_for
 
 AUTHSERV_ID = "verifier.example"
 _RESULTS = re.compile(rb"^Authentication-Results: " + re.escape(AUTHSERV_ID.encode()) + rb"((?:[^\r]|\r\n[ \t])*)\r\n", re.MULTILINE)
@@ -58,7 +59,7 @@ class OpenDkim:
             self.process = subprocess.Popen(["/usr/sbin/opendkim", "-f", "-x", self.folder / "opendkim.conf"],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                                             preexec_fn=deployment.die_with_parent)
-        postfix.poll("the start of OpenDKIM", self._listens)
+        wait_for(self._listens, "the start of OpenDKIM")
 
     def add_keys(self, key_lines):
         """OpenDKIM reads the file anew for each key that it looks for."""

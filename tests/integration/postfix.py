@@ -21,9 +21,8 @@ import smtplib
 import socket
 import subprocess
 import tempfile
-import time
 
-import deployment
+from waiting import wait_for
 
 DAEMONS = "/usr/lib/postfix/sbin"
 WAIT_SECONDS = 60  # How long mail may be on its way before a test gives up.
@@ -87,16 +86,6 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def poll(what, condition, seconds=WAIT_SECONDS):
-    """The first true value of condition(); fails with `what` when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not happen within {seconds} s")
-        time.sleep(0.02)
-    return found
-
-
 @dataclasses.dataclass
 class Delivered:
     sender: str      # MAIL FROM, "" for a bounce
@@ -118,7 +107,7 @@ class Maildir:
 
     def wait(self, count):
         """Waits until so many messages are there. Returns read()."""
-        poll(f"delivery of {count} messages", lambda: self.count() >= count)
+        wait_for(lambda: self.count() >= count, f"delivery of {count} messages")
         return self.read()
 
     def read(self):
@@ -226,7 +215,7 @@ class Postfix:
         # input is closed, which happens however this process ends.
         self._guard = subprocess.Popen(["/bin/sh", "-c", 'read -r _; kill -TERM "$0"', str(self.process.pid)], stdin=subprocess.PIPE,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        poll("the start of Postfix", self._serves)
+        wait_for(self._serves, "the start of Postfix")
 
     def _serves(self):
         if self.process.poll() is not None:
@@ -251,7 +240,7 @@ class Postfix:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        poll("the end of Postfix's services", lambda: not _group_lives(group))
+        wait_for(lambda: not _group_lives(group), "the end of Postfix's services")
 
     def close(self):
         try:

@@ -12,7 +12,8 @@ import card_reader
 import messages
 import piv_card
 from hallmark.admin.v1 import admin_pb2
-from token_box import PIN_REJECTED, Box, wait_for
+from token_box import PIN_REJECTED, Box
+from waiting import wait_for
 
 PIN = "471147"
 LABEL = "Signing%20card%2C%20slot%209A"  # OpenSC: the name in the card's certificate.

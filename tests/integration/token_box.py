@@ -1,24 +1,14 @@
 """A deployment that has another token beside the SoftHSM one of `dkimctl init`, for tests of real modules."""
 
-import time
-
 import dkim
 
 import deployment
 import messages
 from hallmark.admin.v1 import admin_pb2
+from waiting import wait_for
 
 READY, PIN_REJECTED = admin_pb2.TOKEN_STATE_READY, admin_pb2.TOKEN_STATE_PIN_REJECTED
 GONE = (admin_pb2.TOKEN_STATE_ABSENT, admin_pb2.TOKEN_STATE_DOWN)
-
-
-def wait_for(condition, what, seconds=30):
-    """`what` may be a function that says it."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds} s still not so: {what() if callable(what) else what}")
-        time.sleep(0.05)
 
 
 class Box:

@@ -14,20 +14,13 @@ import deployment
 import messages
 
 from hallmark.admin.v1 import admin_pb2
+from waiting import wait_for
 
 RECOVERY_SECONDS = 2.0 * (5 if deployment.sanitized() else 1)
 
 
 def token_state(hallmark):
     return hallmark.admin().GetStatus(admin_pb2.GetStatusRequest()).tokens[0]
-
-
-def wait_for(condition, what, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds} s still not so: {what}")
-        time.sleep(0.02)
 
 
 class KilledTest(unittest.TestCase):

@@ -10,7 +10,8 @@ import deployment
 import messages
 import soft_tpm
 from hallmark.admin.v1 import admin_pb2
-from token_box import GONE, PIN_REJECTED, READY, Box, wait_for
+from token_box import GONE, PIN_REJECTED, READY, Box
+from waiting import wait_for
 
 PIN = "tpm-1234"
 TOKEN = "hallmark-tpm"
