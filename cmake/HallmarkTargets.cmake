@@ -1,21 +1,43 @@
 # Hallmark's targets. A library's headers are reached through an include root of its own, which holds nothing but that
 # library's folder; so a file that includes a library its target does not link does not compile (docs/design.md, "Walls").
 
+include(CheckCXXCompilerFlag)
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES CXX)
+
+# What makes a defect in memory harder to use: docs/security.md, "Hardening". tests/integration/hardening_test.py looks for
+# it in what was built. The flags of other processors, or that a compiler does not have, are left out.
+add_library(hallmark_hardening INTERFACE)
+target_compile_options(hallmark_hardening INTERFACE -fstack-protector-strong)
+foreach(flag -fstack-clash-protection -fcf-protection=full -mbranch-protection=standard)
+  string(MAKE_C_IDENTIFIER "HALLMARK_HAS${flag}" has)
+  set(CMAKE_REQUIRED_FLAGS -Werror)  # clang only warns of what is for other processors
+  check_cxx_compiler_flag(${flag} ${has})
+  unset(CMAKE_REQUIRED_FLAGS)
+  if(${has})
+    target_compile_options(hallmark_hardening INTERFACE ${flag})
+  endif()
+endforeach()
+if(HALLMARK_SANITIZE)
+  # The library's own bounds, which no sanitizer sees inside of a buffer.
+  target_compile_options(hallmark_hardening INTERFACE -D_GLIBCXX_ASSERTIONS)
+elseif(CMAKE_BUILD_TYPE MATCHES "Rel")
+  target_compile_options(hallmark_hardening INTERFACE -D_FORTIFY_SOURCE=3)
+endif()
+target_link_options(hallmark_hardening INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code)
+
 add_library(hallmark_options INTERFACE)
 target_compile_options(hallmark_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor -Woverloaded-virtual
-  -Wimplicit-fallthrough -Wswitch -Werror -fstack-protector-strong -fno-omit-frame-pointer)
+  -Wimplicit-fallthrough -Wswitch -Werror -fno-omit-frame-pointer)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports these in its own standard library under optimisation and sanitizers.
   target_compile_options(hallmark_options INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow
     -Wno-stringop-overread -Wno-array-bounds -Wno-tsan)
 endif()
-if(CMAKE_BUILD_TYPE MATCHES "Rel" AND NOT HALLMARK_SANITIZE)
-  target_compile_options(hallmark_options INTERFACE -D_FORTIFY_SOURCE=2)
-endif()
-target_link_options(hallmark_options INTERFACE -Wl,-z,relro,-z,now)
 # What generated code takes part in too.
 add_library(hallmark_sanitizers INTERFACE)
+target_link_libraries(hallmark_sanitizers INTERFACE hallmark_hardening)
 target_link_libraries(hallmark_options INTERFACE hallmark_sanitizers)
 if(HALLMARK_SANITIZE)
   target_compile_options(hallmark_sanitizers INTERFACE -fsanitize=${HALLMARK_SANITIZE})

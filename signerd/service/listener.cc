@@ -4,6 +4,9 @@
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+
+#include <algorithm>
 
 #include "firmware/runtime/log.h"
 
@@ -13,6 +16,11 @@ namespace {
 constexpr std::int64_t kMessageOverhead = 1 << 20;  // envelope and options beside the message
 constexpr int kStreamsPerConnection = 2048;
 constexpr int kPingMs = 1000;             // more often is a nuisance
+constexpr int kHandshakeMs = 20'000;      // from a connection's first octet to its first SETTINGS
+// A peer that went without a word, or does not read what it is sent, is noticed after the sum of both.
+constexpr int kKeepaliveMs = 60'000, kKeepaliveTimeoutMs = 20'000;
+// What all connections of a listener may hold together, and how many of the largest messages have to fit into it.
+constexpr std::int64_t kMostOctets = 512 << 20, kMostLargest = 4;
 constexpr int kStreamWindow = 256 << 10;  // octets of one stream that may be on their way
 
 // gRPC's own log: a client that fails its handshake is no error of ours, and a storm of them must not fill a disk.
@@ -42,6 +50,15 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindow);
   // Relays ask every few seconds whether the connection still stands.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingMs);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // Over it gRPC ends streams of whoever is there: without it, one relay that begins many large messages and ends none
+  // would have all of the machine's memory.
+  grpc::ResourceQuota quota(service_name);
+  quota.Resize(static_cast<std::size_t>(std::max(kMostOctets, kMostLargest * message_octets)));
+  builder.SetResourceQuota(quota);
   // Two daemons on one port would share its connections without a word.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
