@@ -64,7 +64,7 @@ Bytes TestKey::Spki() const {
   return out;
 }
 
-PublicKey TestKey::Public() const { return std::move(PublicKey::FromSpki(Spki()).value()); }
+PublicKey TestKey::Public() const { return PublicKey::FromSpki(Spki()).value(); }
 
 const TestKey& Rsa2048() {
   static const TestKey key = TestKey::Rsa(2048);
