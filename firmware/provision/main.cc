@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -144,6 +145,7 @@ int DoPush(const Options& options) {
 }
 
 Places PlacesOf(const Options& options) {
+  ::umask(022);  // what is secret gets its mode where it is made
   Places places(options.root);
   places.user = options.user;
   return places;

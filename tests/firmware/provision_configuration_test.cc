@@ -1,0 +1,145 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "firmware/provision/configuration.h"
+#include "firmware/provision/names.h"
+
+namespace hallmark::provision {
+namespace {
+
+using testing::HasSubstr;
+
+const std::string kBox = R"(format = 1
+host_name = "signer1.example.com"
+certificate_names = ["DNS:signer1.example.com", "IP:192.0.2.10"]
+files = ["hallmark.toml", "policy.toml", "tls/ca.pem"]
+)";
+const std::map<std::string, std::string> kFiles = {
+    {"hallmark.toml", "[signing]\n"}, {"policy.toml", ""}, {"tls/ca.pem", "-----BEGIN CERTIFICATE-----\n"}};
+
+std::string Replaced(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+std::string WhyNot(const Result<Configuration>& result) { return result ? "it was taken" : result.error().message; }
+
+TEST(ProvisionConfiguration, ReadsWhatWasPacked) {
+  const auto packed = Pack(kBox, kFiles);
+  ASSERT_TRUE(packed) << packed.error().message;
+  const auto configuration = ParsePacked(*packed, "box.toml");
+  ASSERT_TRUE(configuration) << configuration.error().message;
+  EXPECT_EQ(configuration->files, kFiles);
+  EXPECT_EQ(configuration->host_name, "signer1.example.com");
+  EXPECT_EQ(configuration->ip_addresses, std::vector<std::string>{"192.0.2.10"});
+  EXPECT_EQ(configuration->revision, 1);
+  EXPECT_EQ(NetworkFile(configuration->network), "") << "DHCP, as the image does by itself";
+}
+
+TEST(ProvisionConfiguration, AnyTextComesBackTheSame) {
+  for (const char* text :
+       {"", "\n", "\"", "\"\"", "\"\"\"", "\"\"\"\"\"\"\"", "a\"\"\"b\"\"\"", "\\", "\\\"\\\"\\\"", "a\r\nb\r", "\ttab",
+        "'''", "\xc3\xa4\xe2\x82\xac", "# no comment\n[file]\n", "ends with \"", "ends with \\"}) {
+    std::map<std::string, std::string> files = kFiles;
+    files["policy.toml"] = text;
+    const auto packed = Pack(kBox, files);
+    ASSERT_TRUE(packed) << text;
+    const auto configuration = ParsePacked(*packed, "box.toml");
+    ASSERT_TRUE(configuration) << text << ": " << configuration.error().message;
+    EXPECT_EQ(configuration->files, files) << text;
+  }
+}
+
+TEST(ProvisionConfiguration, WhatIsNoTextIsNotPacked) {
+  for (const std::string& content :
+       {std::string("a\0b", 3), std::string("\xff"), std::string("\x1b[2J"), std::string("\x7f"),
+        std::string("-----BEGIN PRIVATE KEY-----\n"), std::string("-----BEGIN EC PRIVATE KEY-----\n")}) {
+    EXPECT_FALSE(Pack(kBox, {{"policy.toml", content}})) << content;
+  }
+  EXPECT_FALSE(Pack(kBox, {{"policy.toml", std::string(kMostOctets, 'a')}}));
+}
+
+struct Wrong {
+  const char* name;
+  const char* from;
+  const char* to;
+  const char* why;
+};
+
+class WrongSource : public testing::TestWithParam<Wrong> {};
+
+TEST_P(WrongSource, IsRefusedWithItsLine) {
+  const Wrong& row = GetParam();
+  const auto result = ParseSource(Replaced(kBox, row.from, row.to), "box.toml");
+  EXPECT_THAT(WhyNot(result), HasSubstr("box.toml:"));
+  EXPECT_THAT(WhyNot(result), HasSubstr(row.why));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, WrongSource,
+    testing::Values(
+        Wrong{"NoFormat", "format = 1", "", "format: missing"},
+        Wrong{"OtherFormat", "format = 1", "format = 2", "box.toml:1: format"},
+        Wrong{"NotToml", "format = 1", "format = = 1", "not valid TOML"},
+        Wrong{"Twice", "format = 1", "format = 1\nformat = 1", "not valid TOML"},
+        Wrong{"HostName", "\"signer1.example.com\"", "\"-a\"", "host_name: found"},
+        Wrong{"HostIsAddress", "\"signer1.example.com\"", "\"192.0.2.1\"", "host_name: found"},
+        Wrong{"CertificateName", "IP:192.0.2.10", "IP:192.0.2", "certificate_names: found \"IP:192.0.2\""},
+        Wrong{"InjectedName", "DNS:signer1.example.com", "DNS:a,URI:b", "certificate_names: found"},
+        Wrong{"Parent", "tls/ca.pem", "../ca.pem", "files: found"},
+        Wrong{"InnerParent", "tls/ca.pem", "tls/../../ca.pem", "files: found"},
+        Wrong{"Absolute", "tls/ca.pem", "/etc/shadow", "files: found"},
+        Wrong{"Hidden", "tls/ca.pem", ".ca", "files: found"}, Wrong{"Empty", "tls/ca.pem", "tls//ca", "files: found"},
+        Wrong{"TheBoxes", "tls/ca.pem", "tls/server.key", "files: found"},
+        Wrong{"Pin", "tls/ca.pem", "pin.cred", "files: found"},
+        Wrong{"Origin", "tls/ca.pem", "box/origin.toml", "files: found"},
+        Wrong{"FileTwice", "tls/ca.pem", "policy.toml", "is there twice"},
+        Wrong{"FileAndFolder", "\"tls/ca.pem\"", "\"tls/ca.pem\", \"tls\"", "is a file and a folder"},
+        Wrong{"NoPolicy", "\"policy.toml\", ", "", "\"policy.toml\" is missing"},
+        Wrong{"Prefix", "format = 1", "network.addresses = [\"192.0.2.1\"]\nformat = 1", "network.addresses: found"},
+        Wrong{"Injected", "format = 1", "network.interface = \"a\\nb\"\nformat = 1", "network.interface: found"},
+        Wrong{"OnlyGateway", "format = 1", "network.gateways = [\"192.0.2.1\"]\nformat = 1", "there are no addresses"},
+        Wrong{"Kind", "format = 1", "token.kind = \"abacus\"\nformat = 1", "token.kind: found"},
+        Wrong{"Time", "format = 1", "time_servers = [\"a b\"]\nformat = 1", "time_servers: found"},
+        Wrong{"Unknown", "format = 1", "hostname = \"a\"\nformat = 1", "hostname: unknown key"}),
+    [](const auto& row) { return row.param.name; });
+
+TEST(ProvisionConfiguration, PackedFilesAreThoseThatAreNamed) {
+  const std::string packed = *Pack(kBox, kFiles);
+  EXPECT_THAT(WhyNot(ParsePacked(kBox, "box.toml")), HasSubstr("file: missing"));
+  EXPECT_THAT(WhyNot(ParsePacked(packed + "\"../x\" = \"\"\n", "box.toml")), HasSubstr("is not among files"));
+  EXPECT_THAT(WhyNot(ParsePacked(packed + "\"policy.toml\" = \"\"\n", "box.toml")), HasSubstr("not valid TOML"));
+  EXPECT_THAT(WhyNot(ParsePacked(Replaced(packed, "\n\"policy.toml\" = \"\"\"\n\"\"\"\n", "\n"), "box.toml")),
+              HasSubstr("\"policy.toml\" is missing"));
+  EXPECT_THAT(WhyNot(ParsePacked(Replaced(packed, "-----BEGIN CERTIFICATE", "-----BEGIN RSA PRIVATE KEY"), "box.toml")),
+              HasSubstr("holds a private key"));
+  EXPECT_THAT(WhyNot(ParsePacked(std::string(kMostOctets + 1, '\n'), "box.toml")), HasSubstr("is larger than"));
+  std::string deep = "format = ";
+  deep.append(100'000, '[');
+  EXPECT_THAT(WhyNot(ParsePacked(deep, "box.toml")), HasSubstr("not valid TOML"));
+}
+
+TEST(ProvisionConfiguration, FixedAddresses) {
+  const auto configuration = ParseSource(kBox +
+                                             "[network]\ninterface = \"eno1\"\naddresses = [\"192.0.2.10/24\", "
+                                             "\"2001:db8::10/64\"]\ngateways = [\"192.0.2.1\"]\n"
+                                             "dns = [\"2001:db8::53\"]\n",
+                                         "box.toml");
+  ASSERT_TRUE(configuration) << configuration.error().message;
+  EXPECT_THAT(NetworkFile(configuration->network),
+              HasSubstr("[Match]\nName=eno1\n\n[Network]\nDHCP=no\nAddress=192.0.2.10/24\nAddress=2001:db8::10/64\n"
+                        "Gateway=192.0.2.1\nDNS=2001:db8::53\n"));
+}
+
+TEST(ProvisionConfiguration, TheBoxAddsItsTokenAndTheDomains) {
+  const auto configuration =
+      ParsePacked(*Pack(kBox + "[[domain]]\nname = \"example.com\"\nalgorithms = [\"ed25519\"]\n", kFiles), "box.toml");
+  ASSERT_TRUE(configuration) << configuration.error().message;
+  const std::string text = DaemonConfig(*configuration, "/usr/lib/token.so");
+  EXPECT_THAT(text, HasSubstr("[[token]]\nname = \"main\"\nmodule = \"/usr/lib/token.so\"\n"));
+  EXPECT_THAT(text, HasSubstr("[[initial_domain]]\nname = \"example.com\"\nalgorithms = [\"ed25519\"]\n"));
+}
+
+}  // namespace
+}  // namespace hallmark::provision
