@@ -11,14 +11,19 @@ scenario() {
   make_broken_overlay
   make_trial_version "$broken" --overlay "$here/broken"
   tamper "$here/made-$good/hallmark_$good.raucb" "$here/tampered.raucb"
+  sign_as_somebody "$here/made-$good/hallmark_$good.raucb" "$here/foreign.raucb"
 
   box_as_kept
   start_machine update
   signs_as_before update-before
 
+  offer foreign "$here/foreign.raucb"
+  wait_for "update: not taken: .*signature verification failed" "$boot_seconds"
+  said "update: not taken: "
+  take_back foreign
   offer tampered "$here/tampered.raucb"
-  wait_for "update: not taken, version $version goes on" "$boot_seconds"
-  said "update: refused: the .* is damaged"
+  wait_for "update: not taken: the bundle is damaged" "$boot_seconds"
+  printf 'a bundle with another bit in it is refused\n'
   take_back tampered
   offer "$good" "$here/made-$good/hallmark_$good.raucb"
   # The box starts again, with the stick in it.
@@ -26,17 +31,17 @@ scenario() {
   said "update: installed"
   printf 'version %s signs %d s after it was offered\n' "$good" $((SECONDS - offered))
   signs_as_before update-good
-  wait_for "update: refused: version $good is not newer than $good" "$boot_seconds"
+  wait_for "update: not taken: version $good runs already" "$boot_seconds"
   take_back "$good"
 
   offer older "$images/hallmark_$version.raucb"
-  wait_for "update: refused: version $version is not newer than $good, which runs" "$boot_seconds"
+  wait_for "update: not taken: version $version is not newer than $good, which runs" "$boot_seconds"
   printf 'the version before is refused\n'
   take_back older
 
   offer "$broken" "$here/made-$broken/hallmark_$broken.raucb"
   # Three starts in vain, and then the one before, which sees the stick once more.
-  wait_for "update: refused: version $broken was tried, and did not sign" $((5 * boot_seconds))
+  wait_for "update: not taken: version $broken was tried, and did not sign" $((5 * boot_seconds))
   (($(grep -ac "update: version $broken does not sign" "$console") == 3)) || fail "version $broken was not tried three times" "see $console"
   printf 'version %s: three tries, and back after %d s\n' "$broken" $((SECONDS - offered))
   signs_as_before update-after
@@ -68,6 +73,16 @@ tamper() {
   at=$(($(stat -c %s "$1") / 2))
   byte=$(od -An -tu1 -j $at -N 1 "$1")
   printf '%b' "\\x$(printf %x $((byte ^ 1)))" | dd of="$2" bs=1 seek=$at conv=notrunc status=none
+}
+
+# sign_as_somebody FROM TO: the same, under a signature that is right, but not the maker's.
+sign_as_somebody() {
+  openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 60 -subj "/CN=Somebody" -addext keyUsage=critical,digitalSignature \
+    -addext extendedKeyUsage=critical,codeSigning -keyout "$here/somebody.key" -out "$here/somebody.crt" 2>/dev/null
+  printf '[system]\ncompatible=hallmark\nbootloader=noop\n[keyring]\npath=%s\ncheck-purpose=codesign\n' "$here/somebody.crt" >"$here/rauc.conf"
+  rm -f "$2"
+  rauc --conf="$here/rauc.conf" --keyring="$images/keys/update.crt" --signing-keyring="$here/somebody.crt" --no-verify \
+    --cert="$here/somebody.crt" --key="$here/somebody.key" resign "$1" "$2" >"$here/rauc.log" 2>&1 || fail "rauc failed" "see $here/rauc.log"
 }
 
 # offer NAME BUNDLE: on a stick that is put in.

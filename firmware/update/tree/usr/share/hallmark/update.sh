@@ -3,13 +3,16 @@
 
 kernels=/efi/EFI/Linux
 
+reason=/run/hallmark/update.reason
+
 # RAUC keeps its handlers' output to itself.
 say() {
   echo "hallmark: update: $*" >/dev/console
 }
 
+# For RAUC's handlers: ends the installation. Who asked for it says why.
 refuse() {
-  say "refused: $1"
+  echo "$1" >$reason
   exit 1
 }
 
