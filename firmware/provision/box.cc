@@ -44,8 +44,12 @@ Status MakeFolder(const fs::path& path, mode_t mode) {
   return ::chmod(path.c_str(), mode) == 0 ? Ok() : Status(IoError(path, "set the mode"));
 }
 
+// A folder that is missing is made, for everybody to read.
 Status Put(const fs::path& path, std::string_view content, mode_t mode) {
-  if (const Status made = MakeFolder(path.parent_path(), 0755); !made) return made;
+  std::error_code failed;
+  fs::create_directories(path.parent_path(), failed);
+  if (failed)
+    return MakeError(Reason::kIoFailed, path.parent_path().string() + ": cannot be made: " + failed.message());
   return WriteFileAtomically(path, content, mode);
 }
 

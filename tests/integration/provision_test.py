@@ -10,6 +10,7 @@ import time
 import unittest
 
 import box
+from deployment import Deployment
 from waiting import wait_for
 
 
@@ -24,6 +25,7 @@ class ProvisionCase(unittest.TestCase):
         self.assertIn('module = "/usr/lib/softhsm/libsofthsm2.so"', text)
         self.assertIn("[[initial_domain]]", text)
         self.assertEqual(stat.S_IMODE((config / "tls/server.key").stat().st_mode), 0o640)
+        self.assertEqual(stat.S_IMODE(state.stat().st_mode), 0o700)
         self.assertEqual((config / "pin.cred").read_text(), "sealed pin\n")
         self.assertTrue(list((state / "softhsm").iterdir()), "there is a token")
         self.assertFalse((self.box.root / "run/hallmark/secrets").exists(), "no PIN is left")
@@ -311,6 +313,34 @@ class PackTest(ProvisionCase):
             with self.subTest(what):
                 bad.write_bytes(changed)
                 self.assertTrue(box.run("show", bad, status=1).stderr.startswith("hallmark-provision: "))
+
+
+class FirstKeysTest(unittest.TestCase):
+    """What signerd makes of the domains that the box adds to hallmark.toml."""
+
+    def test_first_keys(self):
+        with Deployment(start=False) as hallmark:
+            hallmark.edit_config(lambda text: text + '\n[dns]\nresolver = "127.0.0.1:9"\n\n[[initial_domain]]\nname = "example.com"\n'
+                                 '\n[[initial_domain]]\nname = "example.net"\nalgorithms = ["ed25519"]\n')
+            hallmark.start()
+            file = hallmark.folder / "state/dns-records"
+            wait_for(file.exists, "the DNS records of the first keys")
+            records = file.read_text().splitlines()
+            self.assertEqual(len(records), 3, records)
+            for record in records:
+                self.assertRegex(record, r'^\S+\._domainkey\.example\.(com|net)\. 3600 IN TXT "v=DKIM1; k=(rsa|ed25519); p=')
+            self.assertEqual([record for record in records if "example.net" in record and "k=ed25519" not in record], [])
+            selectors = {record.split(".")[0] for record in records}
+            self.assertEqual(self.selectors(hallmark), selectors)
+            hallmark.stop()
+            hallmark.start()
+            # Waits its turn behind what the start asked for.
+            hallmark.dkimctl("key", "pause", "example.com", "--reason", "a while")
+            self.assertEqual(self.selectors(hallmark), selectors, "a second start makes no more")
+
+    @staticmethod
+    def selectors(hallmark):
+        return {line.split()[1] for line in hallmark.dkimctl("key", "list").stdout.splitlines()[1:]}
 
 
 if __name__ == "__main__":
