@@ -18,6 +18,9 @@ std::string Unpad(const unsigned char (&padded)[N]) {
   return text;
 }
 
+// No module has nearly as many slots: a larger number is not believed, let alone allocated.
+constexpr CK_ULONG kMostSlots = 4096;
+
 std::string PinRefusal(CK_FLAGS flags) {
   if ((flags & CKF_USER_PIN_LOCKED) != 0) return "the token's PIN is locked: unlock it as security officer";
   if ((flags & CKF_USER_PIN_FINAL_TRY) != 0) return "one more wrong PIN would lock the token: log in once by hand";
@@ -83,10 +86,12 @@ void Module::CloseAllSessions(CK_SLOT_ID slot) {
 Result<std::vector<CK_SLOT_ID>> Module::SlotsWithToken() const {
   CK_ULONG count = 0;
   CK_RV value = functions_->C_GetSlotList(CK_TRUE, nullptr, &count);
+  if (IsOk(value) && count > kMostSlots) value = CKR_FUNCTION_FAILED;
   if (!IsOk(value)) return MakeTokenError(value, "C_GetSlotList");
   std::vector<CK_SLOT_ID> slots(count + 8);  // some may have come since
   count = slots.size();
   value = functions_->C_GetSlotList(CK_TRUE, slots.data(), &count);
+  if (IsOk(value) && count > slots.size()) value = CKR_FUNCTION_FAILED;
   if (!IsOk(value)) return MakeTokenError(value, "C_GetSlotList");
   slots.resize(count);
   return slots;

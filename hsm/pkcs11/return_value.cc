@@ -57,6 +57,7 @@ constexpr Row kRows[] = {
     {CKR_USER_NOT_LOGGED_IN, "CKR_USER_NOT_LOGGED_IN", Recovery::kLogin},
     {CKR_USER_PIN_NOT_INITIALIZED, "CKR_USER_PIN_NOT_INITIALIZED", Recovery::kNone},
     {CKR_USER_TYPE_INVALID, "CKR_USER_TYPE_INVALID", Recovery::kNone},
+    {CKR_BUFFER_TOO_SMALL, "CKR_BUFFER_TOO_SMALL", Recovery::kSession},
     {CKR_DOMAIN_PARAMS_INVALID, "CKR_DOMAIN_PARAMS_INVALID", Recovery::kNone},
     {CKR_CURVE_NOT_SUPPORTED, "CKR_CURVE_NOT_SUPPORTED", Recovery::kNone},
     {CKR_CRYPTOKI_NOT_INITIALIZED, "CKR_CRYPTOKI_NOT_INITIALIZED", Recovery::kModule},
@@ -98,6 +99,7 @@ std::string NameOf(CK_RV value) {
 
 bool IsOk(CK_RV value) { return value == CKR_OK; }
 bool IsAlreadyLoggedIn(CK_RV value) { return value == CKR_USER_ALREADY_LOGGED_IN; }
+bool IsSessionCount(const Error& error) { return error.token_code == CKR_SESSION_COUNT; }
 bool IsMechanismInvalid(CK_RV value) { return value == CKR_MECHANISM_INVALID; }
 
 }  // namespace hallmark::pkcs11

@@ -13,6 +13,8 @@ namespace {
 
 // Large enough for RSA-16384: asking for the length first would be a second round trip to the token.
 constexpr std::size_t kLargestSignature = 2048;
+// No attribute of a key is nearly as long. What a module says beyond these is not believed, let alone allocated.
+constexpr CK_ULONG kLargestAttribute = 64 * 1024;
 
 // DigestInfo of SHA-256 (RFC 8017 section 9.2, note 1), to be followed by the digest.
 constexpr std::array<std::uint8_t, 19> kSha256Prefix = {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
@@ -89,6 +91,7 @@ Result<Bytes> Session::Sign(const KeyPair& key, CK_MECHANISM mechanism, ByteView
   Bytes signature(kLargestSignature);
   CK_ULONG size = signature.size();
   value = (*module_)->C_Sign(handle_, Octets(input), input.size(), signature.data(), &size);
+  if (IsOk(value) && size > signature.size()) value = CKR_BUFFER_TOO_SMALL;
   if (!IsOk(value)) {
     usable_ = false;  // whatever was said: the operation may still be active
     return MakeTokenError(value, "C_Sign");
@@ -105,6 +108,7 @@ Result<std::vector<CK_OBJECT_HANDLE>> Session::FindObjects(CK_OBJECT_CLASS objec
   CK_ULONG count = 0;
   value = (*module_)->C_FindObjects(handle_, found.data(), found.size(), &count);
   const CK_RV ended = (*module_)->C_FindObjectsFinal(handle_);
+  if (IsOk(value) && count > found.size()) value = CKR_FUNCTION_FAILED;
   if (!IsOk(value)) return Fail(value, "C_FindObjects");
   if (!IsOk(ended)) return Fail(ended, "C_FindObjectsFinal");
   found.resize(count);
@@ -117,9 +121,11 @@ Result<Bytes> Session::Attribute(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type
   if (!IsOk(value)) return Fail(value, "C_GetAttributeValue");
   if (attribute.ulValueLen == CK_UNAVAILABLE_INFORMATION)
     return MakeTokenError(CKR_ATTRIBUTE_TYPE_INVALID, "C_GetAttributeValue");
+  if (attribute.ulValueLen > kLargestAttribute) return Fail(CKR_FUNCTION_FAILED, "C_GetAttributeValue");
   Bytes octets(attribute.ulValueLen);
   attribute.pValue = octets.data();
   value = (*module_)->C_GetAttributeValue(handle_, object, &attribute, 1);
+  if (IsOk(value) && attribute.ulValueLen > octets.size()) value = CKR_FUNCTION_FAILED;
   if (!IsOk(value)) return Fail(value, "C_GetAttributeValue");
   octets.resize(attribute.ulValueLen);
   return octets;

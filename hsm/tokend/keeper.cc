@@ -92,11 +92,13 @@ void Keeper::Run() {
       if (stopping_) break;
       trouble.swap(trouble_);
     }
+    step_begun_ = steady_clock::now().time_since_epoch().count();
     if (trouble) {
       pause = Recover(*trouble);
     } else {
       pause = login() == nullptr ? BringUp() : LookAfter();
     }
+    step_begun_ = 0;
   }
   Finalize();
 }
@@ -139,6 +141,11 @@ milliseconds Keeper::FailToBringUp(const Error& error) {
   if (recovery == pkcs11::Recovery::kModule || recovery == pkcs11::Recovery::kRoom) needs_restart_ = true;
   Tell(error.reason == Reason::kPinRejected ? TokenState::kPinRejected : TokenState::kDown, error);
   return kLook;
+}
+
+bool Keeper::Hangs() const {
+  const auto begun = step_begun_.load();
+  return begun != 0 && steady_clock::now().time_since_epoch() - steady_clock::duration(begun) > config_.longest_step;
 }
 
 bool Keeper::MayRestart() const {

@@ -33,6 +33,7 @@ struct Login {
   // The token (a smartcard) has no sessions to spare: the one worker uses `session`, and whoever else does so is alone
   // in the module (gate()).
   const bool only;
+  std::atomic<unsigned> seats{0};  // workers that have a session under it
   const std::uint64_t generation;
   std::mutex keys_mutex;                                         // guards keys
   std::map<Bytes, std::shared_ptr<const pkcs11::KeyPair>> keys;  // by CKA_ID, compared with the recorded public part
@@ -51,6 +52,7 @@ class Keeper {
     std::string uri;
     unsigned sessions = 1;
     std::chrono::seconds between_restarts{30};
+    std::chrono::seconds longest_step{30};  // what bringing the token up, or a look at it, may take
   };
   struct Callbacks {
     std::function<void(const link::TokenStatus&)> on_status;  // whenever it changes; on the keeper's thread
@@ -83,6 +85,9 @@ class Keeper {
   }
   // Where the token is files: what was written since then is on the disk. Any thread.
   Status Sync(std::filesystem::file_time_type since) const { return files_.Sync(since); }
+  // Whether the keeper is in a call of the module that has not come back for too long. A call cannot be cancelled, so
+  // that only a new process helps. Any thread.
+  bool Hangs() const;
   // How many it made since the start. Any thread.
   std::uint64_t signatures() const { return signatures_.load(std::memory_order_relaxed); }
 
@@ -129,6 +134,7 @@ class Keeper {
   std::atomic<unsigned> sessions_{0};
   std::atomic<unsigned> troubles_{0};  // since the last signature
   std::atomic<std::uint64_t> signatures_{0};
+  std::atomic<std::chrono::steady_clock::rep> step_begun_{0};  // 0 while the keeper waits
   mutable std::mutex mutex_;  // guards everything below
   std::condition_variable wake_;
   std::shared_ptr<Login> login_;

@@ -46,6 +46,10 @@ int Main(int argc, char** argv) {
   unsigned between_restarts = 30;
   serve->add_option("--between-restarts", between_restarts,
                     "Seconds between initializations of a module in trouble, at least");
+  unsigned longest_step = 30;
+  serve->add_option("--longest-step", longest_step,
+                    "Seconds after which a module that does not come back from a login or a look at the token is given "
+                    "up with this process");
 
   InitTokenConfig init;
   CLI::App* init_token =
@@ -64,6 +68,7 @@ int Main(int argc, char** argv) {
   log::Init("tokend", "info");
   if (serve->parsed()) {
     keeper.between_restarts = std::chrono::seconds(between_restarts);
+    keeper.longest_step = std::chrono::seconds(longest_step);
     const Status done = Serve(keeper, FileDescriptor(fd));
     if (!done) return Fail(done.error());
     ::_exit(0);  // without the destructors of the vendor's library, which may hang or crash

@@ -78,6 +78,30 @@ class ExpiryTimer {
   bool armed_ = false;
 };
 
+// Ends the process when the keeper hangs in a call of the module. On the I/O thread.
+class Watchdog {
+ public:
+  Watchdog(boost::asio::io_context& io, const Keeper& keeper) : timer_(io), keeper_(keeper) {}
+
+  void Watch() {
+    timer_.expires_after(kLook);
+    timer_.async_wait([this](boost::system::error_code stopped) {
+      if (stopped) return;
+      if (keeper_.Hangs()) {
+        log::error("a call of the module does not come back: this process ends, and signerd starts another");
+        ::_exit(1);
+      }
+      Watch();
+    });
+  }
+  void Stop() { timer_.cancel(); }
+
+ private:
+  static constexpr std::chrono::seconds kLook{1};
+  boost::asio::steady_timer timer_;
+  const Keeper& keeper_;
+};
+
 void Dispatch(link::Frame& frame, Signer& signer, KeyCalls& key_calls, ExpiryTimer& expiry, link::Channel& channel) {
   if (auto* key = std::get_if<link::DefineKey>(&frame)) {
     signer.Define(*key);
@@ -126,6 +150,7 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
                 [&](std::vector<link::SignOutcome> outcomes) { sink.Add(std::move(outcomes)); });
   KeyCalls key_calls(keeper, [&](link::KeyReply reply) { channel->Send(std::move(reply)); });
   ExpiryTimer expiry(io, signer);
+  Watchdog watchdog(io, keeper);
 
   auto work = boost::asio::make_work_guard(io);
   boost::asio::steady_timer grace(io);
@@ -134,6 +159,7 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
                  [&](const Error& error) {
                    log::info("ending: {}", error.message);
                    expiry.Stop();
+                   watchdog.Stop();
                    grace.expires_after(kGrace);
                    grace.async_wait([](boost::system::error_code stopped) {
                      if (!stopped) ::_exit(0);  // a call of the module hangs, and cannot be cancelled
@@ -158,6 +184,7 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
                 [] { ::_exit(1); }});  // signerd starts the next; the module is not to be trusted with an orderly end
   signer.Start();
   key_calls.Start();
+  watchdog.Watch();
   io.run();
   stopper.join();
   return Ok();

@@ -15,6 +15,8 @@ using std::chrono::steady_clock;
 // With a new session, then under a new login, and no more.
 constexpr int kMaxAttempts = 3;
 constexpr unsigned kMostWaking = 2;
+// After which a worker looks whether the token has room for its session by now.
+constexpr std::chrono::seconds kStands{10};
 constexpr std::size_t kMaxKeys = 1'000'000;
 
 link::SignOutcome OutcomeFor(std::uint64_t id, const Error& error) {
@@ -73,6 +75,8 @@ void Signer::Wake() {
 
 bool Signer::MayWork(unsigned index) const {
   const TokenState state = keeper_.state();
+  const TimePoint stands_until = workers_[index].stands_until;
+  if (stands_until != TimePoint() && stands_until > steady_clock::now()) return false;
   return state != TokenState::kStarting && (state != TokenState::kReady || index < keeper_.sessions());
 }
 
@@ -132,11 +136,12 @@ void Signer::Work(unsigned index) {
       continue;
     }
     const std::lock_guard lock(mutex_);
+    if (std::exchange(seat.without_room, false)) workers_[index].stands_until = steady_clock::now() + kStands;
     tasks_.push_front(std::move(*task));
     WakeSome();
   }
   const std::shared_lock shared(keeper_.gate());
-  seat.session.reset();
+  seat.Rise();
 }
 
 std::optional<link::SignOutcome> Signer::SignOne(Seat& seat, Task& task) {
@@ -149,10 +154,13 @@ std::optional<link::SignOutcome> Signer::SignOne(Seat& seat, Task& task) {
     return OutcomeFor(task.item.id, NoLogin(state));
   }
   if (seat.login != login) {
-    seat.session.reset();
+    seat.Rise();
     seat.login = login;
   }
-  if (const Status seated = Sit(seat); !seated) return Fail(seat, task, seated.error());
+  if (const Status seated = Sit(seat); !seated) {
+    seat.without_room = pkcs11::IsSessionCount(seated.error()) && login->seats > 0;
+    return seat.without_room ? std::nullopt : Fail(seat, task, seated.error());
+  }
   auto signature = Attempt(seat, task);
   if (!signature) return Fail(seat, task, signature.error());
   keeper_.Prove();
@@ -162,12 +170,12 @@ std::optional<link::SignOutcome> Signer::SignOne(Seat& seat, Task& task) {
 // Decides what a failure means for the task, the session and the login.
 std::optional<link::SignOutcome> Signer::Fail(Seat& seat, Task& task, const Error& error) {
   pkcs11::Recovery recovery = pkcs11::RecoveryFor(error);
-  if (seat.session && !seat.session->usable()) seat.session.reset();
+  if (seat.session && !seat.session->usable()) seat.Rise();
   if (recovery == pkcs11::Recovery::kNone || recovery == pkcs11::Recovery::kPin) return OutcomeFor(task.item.id, error);
   ++task.attempts;
   if (recovery == pkcs11::Recovery::kSession && (task.attempts > 1 || seat.login->only))
     recovery = pkcs11::Recovery::kLogin;
-  seat.session.reset();
+  seat.Rise();
   if (recovery != pkcs11::Recovery::kSession) keeper_.Report(seat.login->generation, recovery, error);
   if (task.attempts < kMaxAttempts) return std::nullopt;
   return OutcomeFor(task.item.id, error);
@@ -180,10 +188,11 @@ Status Signer::Sit(Seat& seat) {
                : Status(pkcs11::MakeTokenError(CKR_SESSION_HANDLE_INVALID, "the token's only session"));
   }
   if (seat.session && seat.session->usable()) return Ok();
-  seat.session.reset();
+  seat.Rise();
   auto session = pkcs11::Session::Open(seat.login->module, seat.login->token.slot, pkcs11::Access::kRead);
   if (!session) return session.error();
   seat.session.emplace(std::move(*session));
+  ++seat.login->seats;
   return Ok();
 }
 

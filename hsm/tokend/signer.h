@@ -48,13 +48,23 @@ class Signer {
   struct Seat {
     std::shared_ptr<Login> login;
     std::optional<pkcs11::Session> session;  // none where the login's is the only one
+    bool without_room = false;               // the token had no room for a session, and others work
 
+    Seat() = default;
+    Seat(const Seat&) = delete;
+    Seat& operator=(const Seat&) = delete;
+    // Closes the session.
+    void Rise() {
+      if (session) --login->seats;
+      session.reset();
+    }
     pkcs11::Session& current() { return session ? *session : login->session; }
   };
   struct Worker {
     std::thread thread;
     std::condition_variable wake;
     bool woken = false;
+    TimePoint stands_until{};  // it found no room for a session, and leaves the work to those that have one
   };
 
   void Work(unsigned index);

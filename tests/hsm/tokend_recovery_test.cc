@@ -67,6 +67,9 @@ const Fault kFaults[] = {
     {"OperationActive", "C_SignInit 1 return 0x90", 1, 1},
     {"FunctionFailed", "C_Sign 1 return 0x6", 1, 1},
     {"VendorCode", "C_Sign 1 return 0x80000123", 1, 1},
+    {"SignatureOfAbsurdLength", "C_Sign 1 length 0x10000000000", 1, 1},
+    {"AbsurdlyManyKeys", "C_FindObjects @1 length 0x10000000000", 1, 1},
+    {"AttributeOfAbsurdLength", "C_GetAttributeValue @1 length 0x10000000000", 1, 1},
     // Level 2: the login.
     {"NotLoggedIn", "C_SignInit 1 return 0x101", 2, 1},
     {"SessionGone", "C_Sign 1 return 0xb3", 2, 1},
@@ -105,6 +108,26 @@ TEST_F(Recovery, ManySessionsInTroubleLogInOnce) {
   // Sessions that failed under the login that was given up already do not count; at most one more may have begun anew.
   EXPECT_LE(environment_.CountCalls("C_Login"), 3u);
   EXPECT_EQ(environment_.CountCalls("C_Initialize"), 1u);
+}
+
+TEST_F(Recovery, TokenWithFewerSessionsThanItSaysSignsOnThose) {
+  auto& tokend = Start(4);
+  environment_.WriteFaults("C_OpenSession @3+ return CKR_SESSION_COUNT");
+  link::SignBatch batch{30000, {}};
+  for (std::uint64_t i = 0; i < 200; ++i) batch.items.push_back({i, 1, InputKind::kDigest, Sha256(std::to_string(i))});
+  for (const auto& [id, outcome] : tokend.Sign(batch)) {
+    ASSERT_EQ(outcome.outcome, Outcome::kOk);
+    EXPECT_TRUE(Verifies(key_.spki, batch.items[id].input, outcome.signature));
+  }
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 1u);
+}
+
+TEST_F(Recovery, LookAtTheTokenThatHangsEndsTheProcess) {
+  auto& tokend = Start(1, {"--longest-step", "1"});
+  environment_.WriteFaults("C_GetTokenInfo * hang");
+  while (tokend.Receive()) {
+  }
+  EXPECT_EQ(tokend.Wait(), 1);
 }
 
 // Level 4.

@@ -2,15 +2,20 @@
 #include <p11-kit/pkcs11.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string_view>
 #include <thread>
 
+#include "answers.h"
+#include "names.h"
 #include "rules.h"
 #include "simulation.h"
+#include "token_place.h"
 
 namespace faulty {
 namespace {
@@ -18,73 +23,115 @@ namespace {
 CK_FUNCTION_LIST real;   // the other module's, or those of the token simulated with it
 CK_FUNCTION_LIST shown;  // ours: the same, but for the functions that have rules
 
+// Never destroyed: a thread may still be in a call when the process ends.
+TokenPlace& Place() {
+  static TokenPlace& place = *new TokenPlace;
+  return place;
+}
+
+// What becomes of a call while the token is where the rules say. The slots' numbers are those that are shown.
+CK_RV ListSlots(const TokenPlace::Now& now, CK_BBOOL, CK_SLOT_ID* slots, CK_ULONG* count) {
+  if (now.absent) {
+    *count = 0;
+    return CKR_OK;
+  }
+  const CK_RV value = real.C_GetSlotList(CK_TRUE, slots, count);
+  if (value == CKR_OK && slots != nullptr) {
+    std::for_each(slots, slots + *count, [&](CK_SLOT_ID& slot) { slot += now.offset; });
+  }
+  return value;
+}
+
+template <auto Member, class... Args>
+CK_RV CallSlot(const TokenPlace::Now& now, CK_SLOT_ID slot, Args... args) {
+  return now.absent ? CKR_TOKEN_NOT_PRESENT : (real.*Member)(slot - now.offset, args...);
+}
+
 // One function of the list, counted and with its rules obeyed.
 template <auto Member, const char* kName>
 struct Wrapped;
 
 template <class... Args, CK_RV (*CK_FUNCTION_LIST::*Member)(Args...), const char* kName>
 struct Wrapped<Member, kName> {
+  static constexpr std::string_view kFunction = kName;
+  static constexpr bool kOfModule =
+      kFunction == "C_Initialize" || kFunction == "C_Finalize" || kFunction == "C_GetInfo";
+  static constexpr bool kOfSlot = kFunction == "C_GetTokenInfo" || kFunction == "C_GetMechanismInfo" ||
+                                  kFunction == "C_OpenSession" || kFunction == "C_CloseAllSessions";
+
   static CK_RV Call(Args... args) {
     static std::atomic<unsigned long> calls{0};
-    const std::string_view name(kName);
-    if (name == "C_Login" || name == "C_Initialize") Log(kName);
+    if (kFunction == "C_Login" || kFunction == "C_Initialize") Log(kName);
+    if constexpr (kFunction == "C_Login") ForgetKeyHandles();
     const auto action = ActionFor(kName, ++calls);
-    if (!action) return (real.*Member)(args...);
+    if (!action) return Pass(args...);
     switch (action->kind) {
       case Action::Kind::kReturn: return action->number;
       case Action::Kind::kCrash: std::abort();
+      case Action::Kind::kExit: std::exit(3);
       case Action::Kind::kHang:
         Log("hang");
         while (true) ::pause();
       case Action::Kind::kDelay: std::this_thread::sleep_for(std::chrono::milliseconds(action->number)); break;
-      case Action::Kind::kFlags: {
-        const CK_RV rv = (real.*Member)(args...);
-        SetFlags(action->number, args...);
-        return rv;
-      }
-      case Action::Kind::kCorrupt: {
-        const CK_RV rv = (real.*Member)(args...);
-        Corrupt(args...);
-        return rv;
-      }
+      case Action::Kind::kDrop: Place().CloseEverySession(real); break;
+      case Action::Kind::kLogout: LogOut(args...); break;
+      case Action::Kind::kOtherKey: return PassWithOtherKey(args...);
+      default: return Change(*action, Pass(args...), args...);
     }
-    return (real.*Member)(args...);
+    return Pass(args...);
   }
 
  private:
-  static void SetFlags(CK_FLAGS flags, CK_SLOT_ID, CK_TOKEN_INFO* info) { info->flags |= flags; }
-  template <class... Others>
-  static void SetFlags(CK_FLAGS, Others...) {}
-  static void Corrupt(CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* signature, CK_ULONG* size) {
-    if (signature != nullptr && *size > 0) signature[*size / 2] ^= 0x01;
+  static CK_RV Pass(Args... args) {
+    if constexpr (kOfModule) {
+      return (real.*Member)(args...);
+    } else {
+      const auto now = Place().Look(real);
+      if constexpr (kFunction == "C_GetSlotList") {
+        return ListSlots(now, args...);
+      } else if constexpr (kOfSlot) {
+        return CallSlot<Member>(now, args...);
+      } else {
+        if (now.absent) return CKR_DEVICE_REMOVED;
+        return Note((real.*Member)(args...), args...);
+      }
+    }
   }
-  template <class... Others>
-  static void Corrupt(Others...) {}
+
+  static CK_RV Note(CK_RV value, Args... args) {
+    if constexpr (kFunction == "C_SignInit") NoteKeyHandle(args...);
+    if constexpr (kFunction == "C_Sign") NoteSignature(value, args...);
+    return value;
+  }
+
+  static CK_RV Change(const Action& action, CK_RV value, Args... args) {
+    if constexpr (kFunction == "C_Sign") ChangeSignature(action, args...);
+    if constexpr (kFunction == "C_GetTokenInfo") ChangeTokenInfo(action, args...);
+    if constexpr (kFunction == "C_FindObjects" || kFunction == "C_GetSlotList" || kFunction == "C_GetAttributeValue") {
+      ChangeLength(action, args...);
+    }
+    return value;
+  }
+
+  static CK_RV PassWithOtherKey(Args... args) {
+    if constexpr (kFunction == "C_SignInit") {
+      return [](CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) {
+        return Pass(session, mechanism, OtherKeyHandle(mechanism->mechanism, key));
+      }(args...);
+    } else {
+      return Pass(args...);
+    }
+  }
+
+  static void LogOut(CK_SESSION_HANDLE session, ...) { real.C_Logout(session); }
+  static void LogOut(...) {}
 };
 
-#define FAULTY_FUNCTION(name)       \
+#define FAULTY_WRAP(name)           \
   constexpr char k##name[] = #name; \
   void Wrap##name() { shown.name = &Wrapped<&CK_FUNCTION_LIST::name, k##name>::Call; }
-FAULTY_FUNCTION(C_Initialize)
-FAULTY_FUNCTION(C_Finalize)
-FAULTY_FUNCTION(C_GetSlotList)
-FAULTY_FUNCTION(C_GetTokenInfo)
-FAULTY_FUNCTION(C_GetMechanismInfo)
-FAULTY_FUNCTION(C_OpenSession)
-FAULTY_FUNCTION(C_CloseSession)
-FAULTY_FUNCTION(C_GetSessionInfo)
-FAULTY_FUNCTION(C_Login)
-FAULTY_FUNCTION(C_FindObjectsInit)
-FAULTY_FUNCTION(C_FindObjects)
-FAULTY_FUNCTION(C_FindObjectsFinal)
-FAULTY_FUNCTION(C_GetAttributeValue)
-FAULTY_FUNCTION(C_GenerateKeyPair)
-FAULTY_FUNCTION(C_CreateObject)
-FAULTY_FUNCTION(C_DestroyObject)
-FAULTY_FUNCTION(C_UnwrapKey)
-FAULTY_FUNCTION(C_SignInit)
-FAULTY_FUNCTION(C_Sign)
-#undef FAULTY_FUNCTION
+FAULTY_FUNCTIONS(FAULTY_WRAP)
+#undef FAULTY_WRAP
 
 bool SimulateIfAsked() {
   const char* wanted = std::getenv("FAULTY_PKCS11_SIMULATE");
@@ -111,14 +158,21 @@ bool LoadReal() {
   real = *list;
   if (!SimulateIfAsked()) return false;
   shown = real;
-  for (auto* wrap :
-       {&WrapC_Initialize, &WrapC_Finalize, &WrapC_GetSlotList, &WrapC_GetTokenInfo, &WrapC_GetMechanismInfo,
-        &WrapC_OpenSession, &WrapC_CloseSession, &WrapC_GetSessionInfo, &WrapC_Login, &WrapC_FindObjectsInit,
-        &WrapC_FindObjects, &WrapC_FindObjectsFinal, &WrapC_GetAttributeValue, &WrapC_GenerateKeyPair,
-        &WrapC_CreateObject, &WrapC_DestroyObject, &WrapC_UnwrapKey, &WrapC_SignInit, &WrapC_Sign}) {
-    wrap();
-  }
+#define FAULTY_CALL_WRAP(name) Wrap##name();
+  FAULTY_FUNCTIONS(FAULTY_CALL_WRAP)
+#undef FAULTY_CALL_WRAP
   return true;
+}
+
+// Rules of C_GetFunctionList are about loading: they may refuse it, end the process or make it take long.
+CK_RV ObeyAtLoad() {
+  const auto action = ActionFor("C_GetFunctionList", 1);
+  if (!action) return CKR_OK;
+  if (action->kind == Action::Kind::kReturn) return action->number;
+  if (action->kind == Action::Kind::kCrash) std::abort();
+  if (action->kind == Action::Kind::kExit) std::exit(3);
+  if (action->kind == Action::Kind::kDelay) std::this_thread::sleep_for(std::chrono::milliseconds(action->number));
+  return CKR_OK;
 }
 
 }  // namespace
@@ -127,6 +181,7 @@ bool LoadReal() {
 extern "C" __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST** list) {
   static const bool loaded = faulty::LoadReal();
   if (!loaded) return CKR_GENERAL_ERROR;
+  const CK_RV value = faulty::ObeyAtLoad();
   *list = &faulty::shown;
-  return CKR_OK;
+  return value;
 }

@@ -1,18 +1,41 @@
 #pragma once
 
-#include <atomic>
 #include <optional>
 #include <string>
 
 namespace faulty {
 
 struct Action {
-  enum class Kind { kReturn, kHang, kCrash, kDelay, kFlags, kCorrupt } kind = Kind::kReturn;
-  unsigned long number = 0;  // the CK_RV of kReturn, the milliseconds of kDelay, the bits of kFlags
+  enum class Kind {
+    kReturn,
+    kHang,
+    kCrash,
+    kExit,
+    kDelay,
+    kFlags,
+    kSerial,
+    kCorrupt,
+    kTruncate,
+    kPrevious,
+    kOtherKey,
+    kLength,
+    kDrop,
+    kLogout,
+    kAbsent,
+    kSlot
+  } kind = Kind::kReturn;
+  unsigned long number = 0;  // the verb's argument: a CK_RV, milliseconds, bits, octets, ...
 };
 
-// What the control file says about this call of `function`. Any thread.
+// Counts this call of `function`, the `call`th of the process, and gives what the control file says about it. Any
+// thread.
 std::optional<Action> ActionFor(const std::string& function, unsigned long call);
+
+// What the control file says about the token as a whole, the function "token". Any thread.
+std::optional<Action> ActionForToken();
+
+// A signature was given: rules with `after` count them. Any thread.
+void CountSignature();
 
 // Adds a line to the log beside the control file. Any thread.
 void Log(const std::string& function);

@@ -1,0 +1,271 @@
+"""A signerd with tokend, the faulty module over SoftHSM, and relays that sign without pause; one scenario after the other."""
+
+import collections
+import contextlib
+import dataclasses
+import email.parser
+import os
+import re
+import signal
+import struct
+import threading
+import time
+
+import dkim
+import grpc
+
+import deployment
+import ledger_files
+import messages
+from hallmark.admin.v1 import admin_pb2
+from hallmark.signing.v1 import signing_pb2
+from waiting import wait_for
+
+DOMAINS = ("one.example", "two.example")
+RELAYS = 3
+PAUSE = 0.08            # seconds between two messages of a relay
+DEADLINE = 10           # seconds that a relay gives a call
+SIGN_TIMEOUT_MS = 1000  # a C_Sign that takes longer counts as hung
+SLOW = 1.0              # a call that takes so long belongs to the trouble
+SLOWER = 5 if deployment.sanitized() else 1
+PATIENCE = 90           # seconds until the runner gives up: only a broken box gets there
+SIMULATED = {"sessions": None, "card": "sessions=1"}
+
+
+@dataclasses.dataclass
+class Call:
+    """One message of a relay and what became of it."""
+    message: bytes
+    begun: float
+    ended: float = 0.0
+    answer: object = None  # the SignResponse, where it was signed
+    error: str = ""        # "UNAVAILABLE TOKEN_DOWN" where it was not
+
+    @property
+    def bad(self):
+        return bool(self.error) or self.ended - self.begun > SLOW
+
+
+class Relays:
+    """Connections that each sign one message after the other, and remember every call in `calls`."""
+
+    def __init__(self, hallmark, calls):
+        self._hallmark = hallmark
+        self._calls = calls
+        self._lock = threading.Lock()  # guards _calls
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(RELAYS)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def since(self, instant):
+        """The calls that ended after it."""
+        with self._lock:
+            return [call for call in self._calls if call.ended >= instant]
+
+    def well_since(self, instant):
+        """Whether what each relay asked for lately, and since then, was signed, two messages of each at least."""
+        lately = [call for call in self.since(instant) if call.begun >= instant][-3 * RELAYS:]
+        return len(lately) == 3 * RELAYS and not any(call.bad for call in lately)
+
+    def _run(self, number):
+        stub = self._hallmark.signing()
+        count = 0
+        while not self._stop.wait(PAUSE):
+            count += 1
+            domain = DOMAINS[count % len(DOMAINS)]
+            identity = f"<{time.monotonic_ns()}.{number}@{domain}>"
+            message = re.sub(rb"<lunch@.*>", identity.encode(), messages.MESSAGE).replace(b"@example.com", b"@" + domain.encode())
+            call = Call(message, time.monotonic())
+            try:
+                call.answer = stub.Sign(signing_pb2.SignRequest(message=message), timeout=DEADLINE)
+            except grpc.RpcError as error:
+                call.error = f"{error.code().name} {deployment.error_reason(error)}".strip()
+            call.ended = time.monotonic()
+            with self._lock:
+                self._calls.append(call)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a scenario did."""
+    name: str
+    problems: list = dataclasses.field(default_factory=list)  # sentences; none when all was as it should be
+    refused: dict = dataclasses.field(default_factory=dict)   # what relays saw -> how often
+    signed: int = 0
+    longest: float = 0.0     # seconds, of a call
+    recovery: float = 0.0    # seconds, from the first call in trouble, or from the mending, until all was signed again
+    state: str = ""          # that dkimctl status showed
+
+
+class Box:
+    """One deployment. `kind`: "sessions", four of them; "card", one."""
+
+    def __init__(self, kind):
+        self.hallmark = deployment.Deployment(start=False)
+        try:
+            self._start(kind)
+        except BaseException:
+            self.hallmark.close()
+            raise
+
+    def _start(self, kind):
+        self.hallmark.edit_config(lambda text: re.sub(
+            r"^(sessions = .*)$", rf"\1\nsign_timeout_ms = {SIGN_TIMEOUT_MS}", text, flags=re.MULTILINE))
+        options = {"simulate": SIMULATED[kind]} if SIMULATED[kind] else {}
+        self._faults = self.hallmark.use_faulty_module("", **options)
+        self.hallmark.start()
+        for domain in DOMAINS:
+            self.hallmark.add_domain(domain)
+        self._records = dict(line.strip().split(" TXT ", 1) for line in self.hallmark.key_lines(DOMAINS))
+        self._calls = []
+        self._given = []  # (Message-ID, selector) of every signature that a relay was given
+        self._relays = Relays(self.hallmark, self._calls)
+
+    def close(self):
+        """Ends it. Gives sentences about the ledger, where what it holds is not what relays were given."""
+        try:
+            self._relays.stop()
+            self.hallmark.stop()
+            return self._check_ledger()
+        finally:
+            self.hallmark.close()
+
+    def abandon(self):
+        """Ends it, whatever state it is in."""
+        self._relays.stop()
+        self.hallmark.close()
+
+    def run(self, scenario):
+        """Plays it, and leaves the box well. An exception means that the box is of no more use."""
+        outcome = Outcome(scenario.name)
+        self._new_tokend("")
+        wait_for(self._signs_since(time.monotonic()), "all is signed before the scenario", PATIENCE)
+        self._calls.clear()
+        begun, mended = time.monotonic(), None
+        if scenario.at == "work":
+            self._write_faults(scenario.fault)
+        else:
+            self._new_tokend(scenario.fault)
+        if scenario.shows:
+            self._wait_until_shown(scenario, outcome)
+            met, mended = self._faults_met(), time.monotonic()
+            self._mend(scenario)
+        else:
+            time.sleep(scenario.lasts)
+            met = False
+        wait_for(self._signs_since(time.monotonic()), f"{scenario.name}: all is signed again", PATIENCE)
+        if not (met or self._faults_met()):
+            outcome.problems.append("the fault never happened")
+        self._write_faults("")
+        self._judge(scenario, outcome, begun, mended)
+        return outcome
+
+    def _signs_since(self, instant):
+        return lambda: self._relays.well_since(instant)
+
+    # Faults.
+
+    def _write_faults(self, rules):
+        following = self._faults.with_suffix(".next")
+        following.write_text(rules)
+        following.rename(self._faults)  # a reader sees the old rules or the new ones
+
+    def _faults_met(self):
+        """Whether one of the present rules was obeyed: the first number of the file that the module keeps with them."""
+        facts = self._faults.stat()
+        name = f"{self._faults.name}.since-{facts.st_ino}-{facts.st_mtime_ns // 10**9}.{facts.st_mtime_ns % 10**9}"
+        path = self._faults.with_name(name)
+        return path.exists() and struct.unpack_from("=Q", path.read_bytes())[0] > 0
+
+    def _new_tokend(self, rules):
+        """Ends tokend: the next one starts under these rules."""
+        before = self.hallmark.tokend_pids()
+        self._write_faults(rules)
+        for pid in before:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not set(before) & set(self.hallmark.tokend_pids()), "tokend ends", PATIENCE)
+
+    def _wait_until_shown(self, scenario, outcome):
+        shown = {}
+
+        def is_shown():
+            [token] = self.hallmark.dkimctl_json("status", status=None)["tokens"]
+            shown.update({"message": ""} | token)
+            return shown["state"].endswith(scenario.shows) and scenario.says in shown["message"]
+
+        try:
+            wait_for(is_shown, "", 40 * SLOWER)
+        except AssertionError:
+            outcome.problems.append(f"dkimctl status shows {shown['state']}: {shown['message']}")
+        outcome.state = shown["state"].removeprefix("TOKEN_STATE_")
+
+    def _mend(self, scenario):
+        if scenario.mend == "kill":
+            self._new_tokend("")
+            return
+        self._write_faults("")
+        if scenario.mend == "restart":
+            self._relays.stop()
+            self.hallmark.stop()
+            self.hallmark.start()
+            self._relays = Relays(self.hallmark, self._calls)
+
+    # What came of it.
+
+    def _judge(self, scenario, outcome, begun, mended):
+        calls = self._relays.since(begun)
+        outcome.refused = dict(collections.Counter(call.error for call in calls if call.error))
+        outcome.signed = sum(1 for call in calls if call.answer)
+        outcome.longest = max(call.ended - call.begun for call in calls)
+        outcome.recovery = _recovery(calls, mended)
+        for seen in sorted(set(outcome.refused) - set(scenario.seen)):
+            outcome.problems.append(f"relays saw {seen}, {outcome.refused[seen]} times")
+        if outcome.recovery > scenario.well * SLOWER:
+            outcome.problems.append(f"well again after {outcome.recovery:.1f} s, not {scenario.well}")
+        wrong = sum(1 for call in calls if call.answer and not self._is_right(call))
+        if wrong:
+            outcome.problems.append(f"{wrong} messages were given signatures that do not verify, or not all of them")
+
+    def _is_right(self, call):
+        """Whether an independent verifier accepts every signature; and remembers them for the ledger."""
+        identity = email.parser.BytesHeaderParser().parsebytes(call.message)["Message-ID"]
+        self._given += [(identity, signature.selector) for signature in call.answer.signatures]
+        verifier = dkim.DKIM(messages.signed(call.message, call.answer))
+        return len(call.answer.signatures) == len(deployment.KEY_ALGORITHMS) and all(
+            verifier.verify(index, dnsfunc=self._record) for index in range(len(call.answer.signatures)))
+
+    def _record(self, name, timeout=5):
+        del timeout
+        return self._records.get(name.decode().rstrip("."), "").encode()
+
+    def _check_ledger(self):
+        records = ledger_files.records(self.hallmark.folder / "state/ledger")
+        kept = collections.Counter((record.signature.message_id, record.signature.selector)
+                                   for record in records if record.HasField("signature"))
+        problems = []
+        if lost := [given for given in self._given if not kept[given]]:
+            problems.append(f"{len(lost)} of {len(self._given)} signatures that relays were given have no record")
+        if twice := [given for given, times in kept.items() if times > 1]:
+            problems.append(f"{len(twice)} signatures have two records")
+        return problems
+
+
+def _recovery(calls, mended):
+    """Seconds from the first call in trouble, or from the mending, until a message was signed and no trouble came after."""
+    calls = sorted(calls, key=lambda call: call.ended)
+    bad = [call for call in calls if call.bad and (mended is None or call.ended > mended)]
+    if not bad and mended is None:
+        return 0.0
+    begun = min(call.begun for call in bad) if mended is None else mended
+    last = bad[-1].ended if bad else begun
+    # A slow call that was signed is itself the end of the trouble.
+    if bad and not bad[-1].error:
+        return last - begun
+    return next(call.ended for call in calls if call.ended > last and not call.error) - begun
