@@ -1,6 +1,9 @@
 #pragma once
 
+#include <filesystem>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "signerd/keys/key_manager.h"
@@ -10,6 +13,17 @@
 
 namespace hallmark {
 
+// When a new key may take the place of one that its token has no longer.
+struct TakeOver {
+  // A file that says that it may: a restore puts it there, for the keys of the old token are lost. It goes when a key
+  // was found or made.
+  std::filesystem::path permission;
+  std::filesystem::path ledger_directory;
+  std::string origin;  // of checkpoints from now on
+  // Puts on the ledger that a key is replaced; it is not when this fails.
+  std::function<Status(const hallmark::ledger::v1::Record&)> journal;
+};
+
 // The Ed25519 key in the token `token` that signs the ledger's checkpoints. Made once, recorded in the store, and found
 // again by its CKA_ID. Calls wait; from one thread at a time.
 class CheckpointKey final : public ledger::CheckpointSigner {
@@ -17,21 +31,32 @@ class CheckpointKey final : public ledger::CheckpointSigner {
   CheckpointKey(store::Store& store, tokens::TokenSet& tokens, keys::Signer& signer, std::string token)
       : store_(store), tokens_(tokens), signer_(signer), token_(std::move(token)) {}
 
+  // Before the first call of the others.
+  void Allow(TakeOver take_over) { take_over_ = std::move(take_over); }
+
   Result<std::array<std::uint8_t, 32>> PublicKey() override;
+  Result<ledger::VerifierKeys> PastKeys() override;
   Result<Bytes> Sign(const std::string& text) override;
 
  private:
   Status Find();
-  Result<store::Store::LedgerKey> Make();
+  Result<store::Store::LedgerKey> Generate();
+  // The recorded key, or the one that was made in its place.
+  Result<store::Store::LedgerKey> Replace(const store::Store::LedgerKey& recorded);
+  std::string OriginOf(const store::Store::LedgerKey& recorded) const;
   store::Store& store_;
   tokens::TokenSet& tokens_;
   keys::Signer& signer_;
   const std::string token_;
+  std::optional<TakeOver> take_over_;
   std::shared_ptr<const snapshot::Key> key_;  // null until it was found or made
 };
 
-// Who signs the checkpoints of the log `origin`, as recorded. kNotFound: the key is made with the first checkpoint. Any
-// thread.
-Result<ledger::VerifierKey> RecordedVerifierKey(store::Store& store, const std::string& origin);
+// That key as recorded; null where there is none yet. Any thread.
+Result<std::shared_ptr<const snapshot::Key>> RecordedCheckpointKey(store::Store& store);
+
+// Who signs the checkpoints of the log `origin` and who did before, as recorded. kNotFound: the key is made with the
+// first checkpoint. Any thread.
+Result<ledger::VerifierKeys> RecordedVerifierKeys(store::Store& store, const std::string& origin);
 
 }  // namespace hallmark

@@ -10,6 +10,8 @@
 #include "firmware/runtime/config.h"
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/metrics.h"
+#include "signerd/backup/envelope.h"
+#include "signerd/dkim/author.h"
 #include "signerd/dns/observer.h"
 #include "signerd/dns/tsig_key.h"
 #include "signerd/ledger/retention.h"
@@ -136,11 +138,15 @@ tokens::TokenConfig ReadToken(ConfigTable& table, const std::filesystem::path& f
   return token;
 }
 
+std::string HostName() {
+  char host[256] = "";
+  return ::gethostname(host, sizeof host - 1) == 0 ? host : "";
+}
+
 // "hallmark/" and the host's name.
 std::string DefaultOrigin() {
-  char host[256] = "";
-  if (::gethostname(host, sizeof host - 1) != 0 || !ledger::IsOrigin(host)) return "hallmark";
-  return "hallmark/" + std::string(host);
+  const std::string host = HostName();
+  return ledger::IsOrigin(host) ? "hallmark/" + host : "hallmark";
 }
 
 ledger::SinkConfig ReadSink(ConfigTable& table) {
@@ -270,6 +276,62 @@ void ReadDns(ConfigTable& table, dns::Settings& settings) {
                  [](const auto& publisher) -> const std::string& { return publisher.name; });
 }
 
+void ReadHealth(ConfigTable& table, health::Settings& settings) {
+  settings.test_interval = std::chrono::seconds(table.Integer("test_signature_seconds", 60, 0, 3600));
+  settings.report_expected = table.Has("report");
+  if (settings.report_expected) settings.report = table.Path("report", "the file that hallmark-health writes");
+  settings.alert_after = std::chrono::seconds(table.Integer("alert_after_seconds", 300, 0, 86'400));
+  settings.drain = std::chrono::seconds(table.Integer("drain_seconds", 2, 0, 10));
+}
+
+InitialDomain ReadInitialDomain(ConfigTable& table) {
+  constexpr std::string_view kDomain = "a domain, for example \"example.com\"";
+  constexpr std::string_view kAlgorithms = "a list of rsa2048, rsa3072, rsa4096 and ed25519";
+  const std::map<std::string, store::KeyKind> kinds = {{"rsa2048", {dkim::Algorithm::kRsaSha256, 2048}},
+                                                       {"rsa3072", {dkim::Algorithm::kRsaSha256, 3072}},
+                                                       {"rsa4096", {dkim::Algorithm::kRsaSha256, 4096}},
+                                                       {"ed25519", {dkim::Algorithm::kEd25519Sha256, 0}}};
+  InitialDomain domain;
+  const std::string name = table.String("name", kDomain);
+  const auto normal = dkim::NormalizeDomain(name);
+  if (normal) domain.name = *normal;
+  if (!normal && !name.empty()) table.Reject("name", "found \"" + name + "\"", kDomain);
+  for (const std::string& algorithm : table.OptionalStrings("algorithms", kAlgorithms)) {
+    const auto kind = kinds.find(algorithm);
+    if (kind == kinds.end()) {
+      table.Reject("algorithms", "found \"" + algorithm + "\"", kAlgorithms);
+    } else if (std::count(domain.algorithms.begin(), domain.algorithms.end(), kind->second) != 0) {
+      table.Reject("algorithms", "\"" + algorithm + "\" is there twice", kAlgorithms);
+    } else {
+      domain.algorithms.push_back(kind->second);
+    }
+  }
+  if (domain.algorithms.empty()) domain.algorithms = store::RotationPolicy().algorithms;
+  return domain;
+}
+
+void ReadBackup(ConfigTable& table, const std::filesystem::path& folder, backup::BackupSettings& settings) {
+  constexpr std::string_view kRecipients = "a list of PEM certificates to encrypt backups for";
+  for (const std::string& name : table.Strings("recipients", kRecipients)) {
+    const std::filesystem::path path = folder / name;
+    table.Check("recipients", backup::CheckRecipient(path), kRecipients);
+    settings.recipients.push_back(path);
+  }
+}
+
+// What a backup has of the configuration. Secrets are not among them: whoever sets up another box has them, or makes
+// new ones.
+std::vector<std::filesystem::path> PublicFiles(const std::filesystem::path& path, const SignerdConfig& config) {
+  std::vector<std::filesystem::path> files = {path};
+  for (const auto* listener : {&config.signing, &config.admin}) {
+    files.insert(files.end(), {listener->certificate, listener->client_ca, listener->client_crl});
+  }
+  files.insert(files.end(), {config.initial_policy, config.webhook.ca, config.dns.trust_anchor});
+  files.insert(files.end(), config.backup.recipients.begin(), config.backup.recipients.end());
+  std::erase_if(files, [](const auto& file) { return file.empty(); });
+  return files;
+}
+
 }  // namespace
 
 Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
@@ -297,6 +359,11 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
   if (state.Has("initial_policy"))
     config.initial_policy = state.Path("initial_policy", "the policy for the first start");
 
+  std::vector<ConfigTable> domains = root.OptionalTables("initial_domain");
+  for (ConfigTable& table : domains) config.initial_domains.push_back(ReadInitialDomain(table));
+  RejectRepeated(domains, config.initial_domains, "name",
+                 [](const auto& domain) -> const std::string& { return domain.name; });
+
   if (auto log = root.OptionalTable("log")) {
     constexpr std::string_view kLevels = "debug, info, warn or error";
     config.log_level = log->String("level", kLevels, config.log_level);
@@ -321,6 +388,7 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
 
   if (auto watch = root.OptionalTable("watch")) ReadWatch(*watch, config);
   if (auto dns = root.OptionalTable("dns")) ReadDns(*dns, config.dns);
+  if (auto health = root.OptionalTable("health")) ReadHealth(*health, config.health);
 
   std::vector<ConfigTable> tokens = root.Tables("token");
   for (ConfigTable& table : tokens) config.tokens.push_back(ReadToken(table, (*file)->folder()));
@@ -330,6 +398,11 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
   config.ledger.origin = DefaultOrigin();
   if (!config.tokens.empty()) config.checkpoint_token = config.tokens.front().name;
   if (auto ledger = root.OptionalTable("ledger")) ReadLedger(*ledger, config);
+
+  if (auto backup = root.OptionalTable("backup")) ReadBackup(*backup, (*file)->folder(), config.backup);
+  config.backup.files = PublicFiles((*file)->folder() / path.filename(), config);
+  config.backup.state_directory = config.state_directory;
+  config.backup.box = HostName();
 
   if (root.Has("relay")) {
     root.Reject("relay", "relays are part of the policy now",

@@ -7,7 +7,10 @@
 #include <vector>
 
 #include "firmware/runtime/result.h"
+#include "signerd/backup/state_backup.h"
 #include "signerd/dns/settings.h"
+#include "signerd/health/settings.h"
+#include "signerd/initial_domains.h"
 #include "signerd/ledger/ledger.h"
 #include "signerd/ledger/recipients.h"
 #include "signerd/operators/operators.h"
@@ -26,6 +29,7 @@ struct SignerdConfig {
   std::chrono::hours approval_length{24};
   std::filesystem::path state_directory;
   std::filesystem::path initial_policy;  // for the first start; may be empty, and need not exist later
+  std::vector<InitialDomain> initial_domains;
   std::string log_level = "info";
   pipeline::PipelineConfig pipeline;
   std::string metrics_listen;  // loopback; empty: no metrics are served
@@ -36,6 +40,8 @@ struct SignerdConfig {
   std::int64_t keep_days = 0;    // of the ledger's records, where no operator has set it; 0: for ever
   ledger::Recipients::Mode recipients = ledger::Recipients::Mode::kHashed;
   dns::Settings dns;
+  backup::BackupSettings backup;
+  health::Settings health;
   std::vector<tokens::TokenConfig> tokens;  // at least one; the first is the default
 };
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <mutex>
+#include <thread>
 
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/log.h"
@@ -16,9 +17,13 @@
 #include "signerd/admission/quota.h"
 #include "signerd/checkpoint_key.h"
 #include "signerd/config.h"
+#include "signerd/health/health.h"
+#include "signerd/health/liveness.h"
+#include "signerd/initial_domains.h"
 #include "signerd/initial_policy.h"
 #include "signerd/key_records.h"
 #include "signerd/keys/key_manager.h"
+#include "signerd/keys/presence.h"
 #include "signerd/keys/schedule.h"
 #include "signerd/ledger/indexer.h"
 #include "signerd/ledger/ledger.h"
@@ -28,6 +33,7 @@
 #include "signerd/service/admin_gate.h"
 #include "signerd/service/admin_service.h"
 #include "signerd/service/alert_service.h"
+#include "signerd/service/appliance_service.h"
 #include "signerd/service/certificate_service.h"
 #include "signerd/service/ledger_service.h"
 #include "signerd/service/listener.h"
@@ -49,9 +55,14 @@ namespace hallmark {
 namespace {
 
 constexpr std::chrono::seconds kDrain{10};
-constexpr std::chrono::milliseconds kHealthInterval{250};
+// Then only those are left who watch the daemon's health, and who never end by themselves; and answers on their way.
+constexpr std::chrono::seconds kLastAnswers{1};
+constexpr std::chrono::milliseconds kHealthInterval{250}, kDrainInterval{10};
+constexpr std::chrono::seconds kWatchdogInterval{10};   // well within WatchdogSec= of the unit
 constexpr std::chrono::seconds kIndexWait{45};          // within what systemd gives a start
 constexpr std::chrono::hours kStuck{1};                 // a rotation that waits longer for what should be there
+constexpr char kResetMark[] = "factory-reset";          // in the state: its keys are destroyed
+constexpr char kRestoring[] = "restoring";              // in the state: dkimctl is filling it
 constexpr std::int64_t kAdminMessageOctets = 64 << 20;  // a policy of 100,000 domains, and room
 
 // The signals that end the daemon. Blocked in every thread; WaitForEnd takes them.
@@ -63,19 +74,67 @@ sigset_t EndSignals() {
   return set;
 }
 
-// Keeps the health service true until a signal asks the daemon to end.
-void ServeUntilSignal(const sigset_t& signals, tokens::TokenSet& tokens, const ledger::Ledger& ledger,
-                      service::Listener& signing, service::Listener& admin) {
+// True when one of the signals came.
+bool WaitFor(const sigset_t& signals, std::chrono::nanoseconds most) {
+  const auto whole = std::chrono::floor<std::chrono::seconds>(most);
+  const timespec wait{whole.count(), (most - whole).count()};
+  return ::sigtimedwait(&signals, nullptr, &wait) > 0;
+}
+
+// What tells whether the daemon can sign, and whether it still works.
+struct Vitals {
+  tokens::TokenSet& tokens;
+  const ledger::Ledger& ledger;
+  const pipeline::Pipeline& pipeline;
+  const health::Health& health;
+};
+
+bool CanSign(const Vitals& vitals) {
+  if (!vitals.ledger.available()) return false;
+  const auto facts = vitals.tokens.Facts();
+  return std::any_of(facts.begin(), facts.end(), [&](const tokens::TokenFacts& token) {
+    return token.status.state == link::TokenState::kReady && !vitals.health.SignsNot(token.name);
+  });
+}
+
+// Keeps the health service and systemd informed until a signal asks the daemon to end. Where this loop hangs, on the
+// tokens' thread say, or what it watches does, systemd's watchdog starts the daemon anew.
+void ServeUntilSignal(const sigset_t& signals, const Vitals& vitals, service::Listener& signing,
+                      service::Listener& admin) {
   admin.SetServing(true);
-  const timespec interval{0, std::chrono::nanoseconds(kHealthInterval).count()};
   bool serving = false;
-  while (::sigtimedwait(&signals, nullptr, &interval) < 0) {
-    bool ready = false;
-    for (const auto& facts : tokens.Facts()) ready = ready || facts.status.state == link::TokenState::kReady;
-    ready = ready && ledger.available();
+  std::string line;
+  health::Liveness liveness;
+  std::chrono::steady_clock::time_point watchdog_due{};
+  while (!WaitFor(signals, kHealthInterval)) {
+    const bool ready = CanSign(vitals);
     if (ready != serving) signing.SetServing(ready);
     serving = ready;
+    if (const std::string now = vitals.health.Line(); now != line) NotifySystemd("STATUS=" + (line = now));
+    const auto now = std::chrono::steady_clock::now();
+    const auto counters = vitals.pipeline.counters();
+    const bool alive = liveness.Look(now, vitals.health.last_look(),
+                                     counters.signed_messages + counters.refused_messages, counters.in_flight);
+    if (!alive || now < watchdog_due) continue;
+    NotifySystemd("WATCHDOG=1");
+    watchdog_due = now + kWatchdogInterval;
   }
+}
+
+// Nothing where there is no record.
+std::chrono::sys_seconds LastRecordTime(const ledger::Ledger& ledger, const ledger::Indexer& indexer) {
+  const std::uint64_t size = ledger.durable().size;
+  const auto octets = size == 0 ? Result<std::string>(std::string()) : indexer.Record(size - 1);
+  hallmark::ledger::v1::Record record;
+  if (!octets || !record.ParseFromString(*octets)) return {};
+  return std::chrono::floor<std::chrono::seconds>(
+      std::chrono::sys_time<std::chrono::microseconds>(std::chrono::microseconds(record.time_us())));
+}
+
+// Where systemd has the daemon put what others may read: the unit's RuntimeDirectory=. Empty elsewhere.
+std::filesystem::path PublishedHealth() {
+  const char* folder = std::getenv("RUNTIME_DIRECTORY");
+  return folder == nullptr ? std::filesystem::path() : std::filesystem::path(folder) / "health.json";
 }
 
 // What partners have sent today, from the ledger: a restart gives nobody a new day. An index that is made anew may take
@@ -123,7 +182,31 @@ Result<std::unique_ptr<MetricsServer>> StartMetrics(const std::string& listen, c
   return server;
 }
 
-Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
+// A state that is being erased, or that a restore did not finish, is none to sign with.
+Status CheckState(const std::filesystem::path& directory) {
+  std::error_code failed;
+  if (std::filesystem::exists(directory / kResetMark, failed)) {
+    return MakeError(Reason::kStateConflict, (directory / kResetMark).string() +
+                                                 ": a factory reset destroyed the keys; the box is to erase the state");
+  }
+  if (std::filesystem::exists(directory / kRestoring, failed)) {
+    return MakeError(Reason::kStateConflict, (directory / kRestoring).string() +
+                                                 ": a restore was cut short: empty the folder, and restore again");
+  }
+  return Ok();
+}
+
+// The keys of a snapshot that sign.
+keys::Presence::Keys ActiveKeys(const snapshot::Snapshot& snapshot) {
+  keys::Presence::Keys keys;
+  for (const auto& [name, domain] : snapshot.domains) {
+    keys.insert(keys.end(), domain.active_keys.begin(), domain.active_keys.end());
+  }
+  return keys;
+}
+
+// `appliance`: on the box's own image, which can start as new.
+Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, bool appliance) {
   const sigset_t signals = EndSignals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
@@ -131,9 +214,13 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
 
   std::error_code failed;
   std::filesystem::create_directories(config.state_directory, failed);
+  Status done = CheckState(config.state_directory);
+  if (!done) return done;
   auto store = store::Store::Open(config.state_directory / "hallmark.db");
   if (!store) return store.error();
-  Status done = PutInitialPolicy(**store, config.initial_policy);
+  const SystemClock clock;
+  done = PutInitialPolicy(**store, config.initial_policy);
+  if (done) done = PutInitialDomains(**store, config.initial_domains, clock);
   if (!done) return done;
   auto first = (*store)->BuildSnapshot(nullptr);
   if (!first) return first.error();
@@ -147,7 +234,6 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
     return Ok();
   };
 
-  const SystemClock clock;
   tokens::TokenSet tokens(tokend, config.tokens);
   admission::Quotas quotas;
   TokenSigner signer(tokens);
@@ -160,6 +246,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   auto retention = ledger::Retention::Start(**ledger, *indexer, clock, config.keep_days);
   if (!retention) return retention.error();
   watch::Tap tap;
+  service::Drain drain;
   pipeline::PipelineConfig watched = config.pipeline;
   watched.observer = &tap;
   pipeline::Pipeline pipeline(watched, tokens, clock, current, quotas, **ledger, *recipients,
@@ -173,67 +260,100 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
                            return journal(service::ToLedgerRecord(step, outcome));
                          }},
                         keys.locks());
-  keys::Schedule schedule([&](const std::string& domain) { return rotator.Tick(domain); }, clock);
+  InitialRecords initial_records(**store, config.initial_domains, config.state_directory / "dns-records");
+  keys::Schedule schedule(
+      [&](const std::string& domain) {
+        const auto next = rotator.Tick(domain);
+        initial_records.Look();
+        return next;
+      },
+      clock);
   const auto poke = [&](const std::string& domain) { schedule.Poke(domain); };
   auto signing_transport = service::Transport::Open("signing", config.signing, current, clock);
   if (!signing_transport) return signing_transport.error();
   auto admin_transport = service::Transport::Open("admin", config.admin, current, clock);
   if (!admin_transport) return admin_transport.error();
   const service::TransportWatch transport_watch({signing_transport->get(), admin_transport->get()}, clock);
-  service::SigningService signing_service(
-      {current, **signing_transport, pipeline, static_cast<std::size_t>(config.message_octets)});
+  health::SelfTest self_test({tokens, current,
+                              [&] {
+                                const auto key = RecordedCheckpointKey(**store);
+                                return key ? *key : nullptr;
+                              },
+                              clock});
+  health::Health health({config.health, self_test, [&] { return tokens.Facts(); }, clock,
+                         LastRecordTime(**ledger, *indexer), PublishedHealth()});
+  service::SigningService signing_service({current, **signing_transport, pipeline, health.clock_not_set(), drain,
+                                           static_cast<std::size_t>(config.message_octets)});
   auto operators = operators::Operators::Open(**store, clock, config.operators);
   if (!operators) return operators.error();
   auto approvals = operators::Approvals::Open(**store, clock, config.approval_length);
   if (!approvals) return approvals.error();
+  keys::Presence presence([&] { return ActiveKeys(*current.Get()); }, signer);
+  backup::BackupSettings backup_settings = config.backup;
+  backup_settings.version = HALLMARK_VERSION;
   service::AdminGate gate({**admin_transport, **operators, **approvals, journal});
   service::OperatorService operator_service({gate, **operators, **approvals});
-  service::AdminService admin_service(
-      {gate, **store, keys, rotator, current, pipeline, tokens, clock, publish, poke, HALLMARK_VERSION});
+  service::AdminService admin_service({gate, **store, keys, rotator, current, pipeline, tokens, health, clock, publish,
+                                       poke, HALLMARK_VERSION, backup_settings.box, presence});
   service::RotationService rotation_service({gate, **store, rotator, **records, signer, clock, poke});
   service::MigrationService migration_service({gate, keys});
   service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
   service::CertificateService certificate_service({gate, **store, current, transport_watch, clock, publish});
-  service::LedgerService ledger_service({gate, **ledger, *indexer, **retention, *recipients, [&] {
-                                           const auto key = (*ledger)->verifier_key();
-                                           return key ? Result<ledger::VerifierKey>(*key)
-                                                      : RecordedVerifierKey(**store, config.ledger.origin);
-                                         }});
+  const std::filesystem::path reset_mark = appliance ? config.state_directory / kResetMark : std::filesystem::path();
+  const auto verifier_keys = [&] { return RecordedVerifierKeys(**store, config.ledger.origin); };
+  service::LedgerService ledger_service({gate, **ledger, *indexer, **retention, *recipients, verifier_keys});
   service::AlertService alert_service({gate, **store, clock});
+  service::ApplianceService appliance_service({gate, **ledger, **store, signer, clock, backup_settings, verifier_keys,
+                                               reset_mark, [&] { schedule.Stop(); },
+                                               [] { ::kill(::getpid(), SIGTERM); }});
   auto webhook = StartWebhook(config.webhook, **store, clock);
   if (!webhook) return webhook.error();
   const auto suspend = [&](const std::string& partner) { return policy_service.SuspendPartner(partner); };
   watch::Watcher watcher({config.watch, tap.traffic, **store, current, clock, journal, suspend,
                           [&] { return (*ledger)->available(); }, [&] { return rotator.Troubles(kStuck); },
-                          webhook->get()});
+                          [&] { return health.Troubles(); }, webhook->get()});
   done = RestoreQuotas(**ledger, *indexer, clock, *current.Get(), quotas);
   if (!done) log::warn("partners' volume of today begins at nothing: {}", done.error().message);
   done = pipeline.Recall();
   if (!done) log::warn("answers given before this start are not known again: {}", done.error().message);
 
   tokens.Start();
+  checkpoint_key.Allow(
+      {config.state_directory / "new-ledger-key", config.ledger.directory, config.ledger.origin, journal});
   (*ledger)->Start(checkpoint_key);
+  health.Start();
+  presence.Start();
   auto signing = service::Listener::Start(**signing_transport, {&signing_service}, "hallmark.signing.v1.SigningService",
                                           config.message_octets);
   if (!signing) return signing.error();
-  auto admin = service::Listener::Start(**admin_transport,
-                                        {&admin_service, &policy_service, &certificate_service, &operator_service,
-                                         &ledger_service, &alert_service, &rotation_service, &migration_service},
-                                        "hallmark.admin.v1.AdminService", kAdminMessageOctets);
+  auto admin = service::Listener::Start(
+      **admin_transport,
+      {&admin_service, &policy_service, &certificate_service, &operator_service, &ledger_service, &alert_service,
+       &rotation_service, &migration_service, &appliance_service},
+      "hallmark.admin.v1.AdminService", kAdminMessageOctets);
   if (!admin) return admin.error();
   auto metrics = StartMetrics(config.metrics_listen, tap, watcher,
-                              {pipeline, tokens, **ledger, quotas, current, transport_watch, rotator, clock});
+                              {pipeline, tokens, **ledger, quotas, current, transport_watch, rotator, health, clock});
   if (!metrics) return metrics.error();
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");
+  RequestInitialKeys(**store, rotator, config.initial_domains);
   for (const auto& [name, domain] : current.Get()->domains) schedule.Poke(name);
 
-  ServeUntilSignal(signals, tokens, **ledger, **signing, **admin);
+  ServeUntilSignal(signals, {tokens, **ledger, pipeline, health}, **signing, **admin);
 
-  log::info("stopping: waiting up to {} s for calls under way", kDrain.count());
-  NotifySystemd("STOPPING=1");
+  NotifySystemd("STOPPING=1\nSTATUS=stopping");
+  (*signing)->SetServing(false);
+  log::info("stopping: relays have {} s to go elsewhere, calls under way up to {} s to end",
+            config.health.drain.count(), kDrain.count());
+  WaitFor(signals, config.health.drain);  // a second signal cuts it short
+  health.Stop();
   const auto deadline = std::chrono::system_clock::now() + kDrain;
-  (*signing)->Stop(deadline);
+  drain.closed = true;
+  while ((pipeline.counters().in_flight > 0 || drain.uploads > 0) && std::chrono::system_clock::now() < deadline) {
+    std::this_thread::sleep_for(kDrainInterval);
+  }
+  (*signing)->Stop(std::min(deadline, std::chrono::system_clock::now() + kLastAnswers));
   metrics->reset();
   watcher.Stop();
   (*admin)->Stop(deadline);
@@ -241,6 +361,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend) {
   (*ledger)->StopCheckpoints();  // the last one is signed while there is a token
   tokens.Stop();
   schedule.Stop();  // a step that waits for a token no longer does
+  presence.Stop();  // the same
   log::info("stopped");
   return Ok();
 }
@@ -251,6 +372,8 @@ int Main(int argc, char** argv) {
   app.footer("Examples:\n  signerd --config /etc/hallmark/hallmark.toml\n  signerd --config hallmark.toml --check");
   std::filesystem::path path = "/etc/hallmark/hallmark.toml";
   app.add_option("--config", path, "The configuration file")->capture_default_str();
+  bool appliance = false;
+  app.add_flag("--appliance", appliance, "On the appliance's own image: allow a factory reset");
   bool check = false;
   app.add_flag("--check", check, "Only read and check the configuration file");
   try {
@@ -281,7 +404,7 @@ int Main(int argc, char** argv) {
     return 0;
   }
   log::Init("signerd", config->log_level);
-  done = Run(*config, CompanionProgram("tokend"));
+  done = Run(*config, CompanionProgram("tokend"), appliance);
   if (!done) log::error("cannot start: {}", done.error().message);
   return done ? 0 : 1;
 }

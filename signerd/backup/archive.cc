@@ -56,6 +56,15 @@ std::uint64_t SumOf(std::string_view header) {
 
 std::uint64_t PaddingOf(std::uint64_t octets) { return (kBlock - octets % kBlock) % kBlock; }
 
+// A long name is cut at a slash, which stands in neither part; 0: it need not be, npos: it cannot be.
+std::size_t CutOf(const std::string& name) {
+  if (name.size() <= kName.size) return 0;
+  const std::size_t cut = name.rfind('/', kPrefix.size);
+  const bool fits =
+      cut != std::string::npos && cut != 0 && name.size() - cut - 1 <= kName.size && cut + 1 < name.size();
+  return fits ? cut : std::string::npos;
+}
+
 Error NoArchive(const std::string& what) { return MakeError(Reason::kInvalidArgument, "the archive " + what); }
 
 }  // namespace
@@ -63,11 +72,13 @@ Error NoArchive(const std::string& what) { return MakeError(Reason::kInvalidArgu
 Status ArchiveWriter::Begin(const std::string& name, std::uint64_t octets, std::int64_t modified) {
   const Status ended = EndFile();
   if (!ended) return ended;
-  if (name.empty() || name.size() > kName.size || octets > kMostOctets) {
+  const std::size_t cut = CutOf(name);
+  if (name.empty() || cut == std::string::npos || octets > kMostOctets) {
     return MakeError(Reason::kInvalidArgument, name + ": its name is too long for an archive, or the file too large");
   }
   std::string header(kBlock, '\0');
-  Put(header, kName, name);
+  Put(header, kName, std::string_view(name).substr(cut == 0 ? 0 : cut + 1));
+  Put(header, kPrefix, std::string_view(name).substr(0, cut));
   PutNumber(header, kMode, 0600);
   PutNumber(header, kOwner, 0);
   PutNumber(header, kGroup, 0);
@@ -137,14 +148,14 @@ Status ArchiveReader::TakeHeader(std::string_view block) {
   const auto sum = NumberOf(block, kSum);
   if (!sum) return sum.error();
   if (*sum != SumOf(block)) return NoArchive("has a damaged header");
-  if (block[kType.at] != '0' || !TextOf(block, kPrefix).empty()) {
-    return NoArchive("has what no backup has: only regular files with short names are in one");
-  }
+  if (block[kType.at] != '0') return NoArchive("has what no backup has: only regular files are in one");
   const auto octets = NumberOf(block, kSize);
   if (!octets) return octets.error();
   left_ = *octets;
   padding_ = PaddingOf(*octets);
-  const Status begun = handler_.begin(std::string(TextOf(block, kName)), *octets);
+  std::string name(TextOf(block, kPrefix));
+  if (!name.empty()) name += "/";
+  const Status begun = handler_.begin(name.append(TextOf(block, kName)), *octets);
   return begun && left_ == 0 ? handler_.end() : begun;
 }
 

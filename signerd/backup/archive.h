@@ -19,8 +19,8 @@ class ArchiveWriter {
  public:
   explicit ArchiveWriter(OctetSink sink) : sink_(std::move(sink)) {}
 
-  // Begins a file; the one before must have got its octets. kInvalidArgument: the name has over 100 octets, or the file
-  // over 8 GiB.
+  // Begins a file; the one before must have got its octets. kInvalidArgument: the name has over 100 octets and cannot
+  // be cut (over 255, or a last part that is too long), or the file has over 8 GiB.
   Status Begin(const std::string& name, std::uint64_t octets, std::int64_t modified);
   // The next octets of the file; never more than it was begun with.
   Status Write(std::string_view octets);

@@ -74,6 +74,25 @@ Result<VerifierKey> VerifierKey::Parse(std::string_view text) {
   return parsed;
 }
 
+Result<VerifierKeys> ParseVerifierKeys(std::string_view text) {
+  VerifierKeys keys;
+  while (!text.empty()) {
+    const std::string_view line = TakeLine(text);
+    if (line.empty()) continue;
+    auto key = VerifierKey::Parse(line);
+    if (!key) return key.error();
+    keys.push_back(std::move(*key));
+  }
+  if (keys.empty()) return MakeError(Reason::kInvalidArgument, "verifier key: there is none");
+  return keys;
+}
+
+std::string TextOf(const VerifierKeys& keys) {
+  std::string text;
+  for (const VerifierKey& key : keys) text += key.Text() + "\n";
+  return text;
+}
+
 bool VerifierKey::Verify(std::string_view text, ByteView signature) const {
   const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> handle(
       EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, key.data(), key.size()), &EVP_PKEY_free);
@@ -124,6 +143,17 @@ Result<TreeHead> OpenCheckpoint(std::string_view note, const VerifierKey& key) {
   if (signature.empty()) return Wrong("it is not signed by " + key.name);
   if (!key.Verify(body, signature)) return Wrong("its signature does not verify");
   return ParseCheckpoint(note);
+}
+
+Result<TreeHead> OpenCheckpoint(std::string_view note, const VerifierKeys& keys, std::size_t& number) {
+  Result<TreeHead> head = Wrong("there is no key that could have signed it");
+  // The newest first: its error is the one to tell.
+  for (number = keys.size(); number-- > 0;) {
+    auto opened = OpenCheckpoint(note, keys[number]);
+    if (opened) return opened;
+    if (number + 1 == keys.size()) head = std::move(opened);
+  }
+  return head;
 }
 
 std::vector<std::string> SplitCheckpoints(std::string_view content) {

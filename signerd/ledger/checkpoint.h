@@ -33,6 +33,13 @@ struct VerifierKey {
   friend bool operator==(const VerifierKey&, const VerifierKey&) = default;
 };
 
+// Those that signed one after the other, the oldest first: the last one signs. There is a further one where the token
+// of the one before was lost.
+using VerifierKeys = std::vector<VerifierKey>;
+// A line for each. At least one; kInvalidArgument says what is wrong.
+Result<VerifierKeys> ParseVerifierKeys(std::string_view text);
+std::string TextOf(const VerifierKeys& keys);
+
 // Whether it can be the name of a key and the origin of a log: not empty, no white space, no plus sign.
 bool IsOrigin(std::string_view name);
 
@@ -44,6 +51,8 @@ std::string SignedNote(std::string_view body, const VerifierKey& key, ByteView s
 Result<TreeHead> ParseCheckpoint(std::string_view note);
 // The same, if `key` signed it.
 Result<TreeHead> OpenCheckpoint(std::string_view note, const VerifierKey& key);
+// The same, if one of `keys` signed it; `number` becomes the number of that one.
+Result<TreeHead> OpenCheckpoint(std::string_view note, const VerifierKeys& keys, std::size_t& number);
 
 // The notes in `content`, each followed by an empty line; octets after the last whole one are left out.
 std::vector<std::string> SplitCheckpoints(std::string_view content);

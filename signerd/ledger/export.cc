@@ -16,6 +16,16 @@ constexpr std::size_t kPiece = 256 << 10;
 
 Error Cancelled() { return MakeError(Reason::kCancelled, "the call was cancelled"); }
 
+Status Begin(const ExportInput& input, const std::string& path, std::uint64_t octets) {
+  return input.begin ? input.begin(path, octets) : Ok();
+}
+
+Status Give(const ExportInput& input, const std::string& path, std::string_view octets, std::uint64_t records) {
+  const Status begun = Begin(input, path, octets.size());
+  if (!begun) return begun;
+  return input.take(path, octets, records) ? Ok() : Status(Cancelled());
+}
+
 // The first `octets` of a file, as `name`.
 Status CopyOctets(const ExportInput& input, const std::filesystem::path& path, const std::string& name,
                   std::uint64_t octets, std::uint64_t records) {
@@ -24,6 +34,8 @@ Status CopyOctets(const ExportInput& input, const std::filesystem::path& path, c
     return MakeError(errno == ENOENT ? Reason::kNotFound : Reason::kIoFailed,
                      path.string() + ": cannot open: " + std::strerror(errno));
   }
+  const Status begun = Begin(input, name, octets);
+  if (!begun) return begun;
   std::string piece(kPiece, '\0');
   for (std::uint64_t at = 0; at < octets;) {
     const ssize_t count =
@@ -41,7 +53,7 @@ Status CopyPruned(const ExportInput& input, std::uint64_t first, std::uint64_t r
   const auto path = SegmentPath(input.directory, first, true);
   const auto content = ReadFile(path);
   if (!content) return content.error();
-  return input.take("segments/" + path.filename().string(), *content, records) ? Ok() : Status(Cancelled());
+  return Give(input, "segments/" + path.filename().string(), *content, records);
 }
 
 // Of the segment whose last wanted record is number `end` - 1.
@@ -61,8 +73,9 @@ Result<std::uint64_t> Export(const ExportInput& input) {
   if (!notes) return notes.error();
   for (const std::string& note : *notes) checkpoints += note + "\n";
   const std::uint64_t size = input.durable().size;
-  if (!input.take("verifier-key", input.key.Text() + "\n", 0)) return Cancelled();
-  if (!checkpoints.empty() && !input.take("checkpoints", checkpoints, 0)) return Cancelled();
+  Status given = Give(input, "verifier-key", TextOf(input.keys), 0);
+  if (given && !checkpoints.empty()) given = Give(input, "checkpoints", checkpoints, 0);
+  if (!given) return given.error();
   const auto segments = ListSegments(input.directory);
   if (!segments) return segments.error();
   for (std::size_t i = 0; i < segments->size(); ++i) {

@@ -13,9 +13,11 @@ namespace hallmark::ledger {
 
 struct ExportInput {
   std::filesystem::path directory;
-  VerifierKey key;
+  VerifierKeys keys;
   // What is durable now: asked after the checkpoints were read, so that each of them is of no more.
   std::function<TreeHead()> durable;
+  // Told of each file and its length before its octets; may be null. An error ends the work.
+  std::function<Status(const std::string& path, std::uint64_t octets)> begin;
   // Takes octets of the file `path` (below the folder); those of one file follow each other. False ends the work.
   std::function<bool(const std::string& path, std::string_view octets, std::uint64_t records)> take;
 };

@@ -227,8 +227,11 @@ Status Ledger::SignCheckpoint(CheckpointSigner& signer, const TreeHead& head) {
   if (!public_key) return public_key.error();
   const VerifierKey key{config_.origin, *public_key};
   if (verifier_key() != key) {
+    auto keys = signer.PastKeys();
+    if (!keys) return keys.error();
+    keys->push_back(key);
     // For whoever verifies a copy of the folder.
-    const Status kept = WriteFileAtomically(config_.directory / "verifier-key", key.Text() + "\n");
+    const Status kept = WriteFileAtomically(config_.directory / "verifier-key", TextOf(*keys));
     if (!kept) return kept;
   }
   {

@@ -27,6 +27,8 @@ class CheckpointSigner {
   virtual ~CheckpointSigner() = default;
   // The key's public part, raw. The key is made when there is none yet. kTokenDown and the like while it can't be had.
   virtual Result<std::array<std::uint8_t, 32>> PublicKey() = 0;
+  // Those that signed before it.
+  virtual Result<VerifierKeys> PastKeys() { return VerifierKeys(); }
   // Ed25519 over `text` as it is.
   virtual Result<Bytes> Sign(const std::string& text) = 0;
 };
@@ -76,6 +78,7 @@ class Ledger {
   // Why it can't be written now; nothing when it can. Any thread, without waiting.
   bool available() const { return available_.load(); }
   const std::filesystem::path& directory() const { return config_.directory; }
+  std::chrono::seconds checkpoint_interval() const { return config_.checkpoint_interval; }
   std::int64_t now_us() const;
 
  private:

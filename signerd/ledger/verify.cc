@@ -43,10 +43,14 @@ class Verifier {
     const auto notes = ReadCheckpoints(file);
     if (!notes) return notes.error();
     std::uint64_t before = 0;
+    std::size_t signer = 0;
     for (std::size_t i = 0; i < notes->size(); ++i) {
       const std::string where = "checkpoints, checkpoint " + Number(i + 1);
-      const auto head = OpenCheckpoint((*notes)[i], input_.key);
+      std::size_t number = 0;
+      const auto head = OpenCheckpoint((*notes)[i], input_.keys, number);
       if (!head) return Wrong(where + ": " + head.error().message);
+      if (number < signer) return Wrong(where + ": is signed with a key that was replaced before");
+      signer = number;
       if (i != 0 && head->size <= before) {
         return Wrong(where + ": one of " + Number(head->size) + " records comes after one of " + Number(before));
       }
@@ -65,7 +69,8 @@ class Verifier {
     for (const std::string& note : notes) octets += note.size() + 1;
     if (octets != text.size()) return Wrong("the checkpoint that was kept is not a signed note");
     for (const std::string& note : notes) {
-      const auto head = OpenCheckpoint(note, input_.key);
+      std::size_t number = 0;
+      const auto head = OpenCheckpoint(note, input_.keys, number);
       if (!head) return Wrong("the checkpoint that was kept: " + head.error().message);
       Want(*head);
     }
@@ -146,7 +151,8 @@ class Verifier {
     if (!pruned) return pruned.error();
     Status done = CheckHeader(path, pruned->header);
     if (!done) return done;
-    const auto head = OpenCheckpoint(pruned->checkpoint, input_.key);
+    std::size_t number = 0;
+    const auto head = OpenCheckpoint(pruned->checkpoint, input_.keys, number);
     if (!head) return Wrong(name + ": its checkpoint: " + head.error().message);
     if (head->size < pruned->header.first + pruned->count) {
       return Wrong(name + ": was deleted before a checkpoint was of its records");

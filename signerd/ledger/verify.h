@@ -12,8 +12,8 @@ namespace hallmark::ledger {
 
 struct VerifyInput {
   std::filesystem::path directory;
-  VerifierKey key;
-  std::string kept;  // checkpoints that an auditor kept, one or more notes; may be empty
+  VerifierKeys keys;  // the checkpoints of each come before those of the next
+  std::string kept;   // checkpoints that an auditor kept, one or more notes; may be empty
   // Records [first, end) are read; end 0: to the end. first must be of a record that is durable.
   std::uint64_t first = 0, end = 0;
   // What is durable now: asked after the checkpoints were read, so that each of them is of no more.

@@ -28,6 +28,45 @@ std::string FillPage(std::vector<Row>& rows, std::int64_t most, Add add, Name na
   return more ? name(rows.back()) : "";
 }
 
+constexpr std::size_t kMostMissing = 10'000;  // an answer must stay one
+
+void AddReading(const std::string& name, admin::HealthLevel level, const std::string& message,
+                std::chrono::sys_seconds time, admin::GetStatusResponse& response) {
+  admin::HealthReading& reading = *response.add_health();
+  reading.set_name(name);
+  reading.set_level(level);
+  reading.set_message(message);
+  reading.mutable_observe_time()->set_seconds(time.time_since_epoch().count());
+}
+
+// "keys", and "key/DOMAIN/SELECTOR" for each that is not in its token.
+void AddKeyReadings(const keys::Presence::View& view, admin::GetStatusResponse& response) {
+  admin::HealthLevel level = admin::HEALTH_LEVEL_OK;
+  std::string message = "no key signs yet";
+  const std::string of = std::to_string(view.keys) + " keys that sign";
+  if (view.time == std::chrono::sys_seconds{}) {
+    level = admin::HEALTH_LEVEL_UNKNOWN;
+    message = "not looked for in the tokens yet";
+  } else if (!view.missing.empty()) {
+    level = admin::HEALTH_LEVEL_FAILED;
+    message = std::to_string(view.missing.size()) + " of " + of +
+              " are not in their tokens; dkimctl key replace-missing makes new ones";
+  } else if (view.looked < view.keys) {
+    level = admin::HEALTH_LEVEL_UNKNOWN;
+    message = "of " + of + " only " + std::to_string(view.looked) + " could be looked for: a token does not answer";
+  } else if (view.keys != 0) {
+    message = "all " + of + " are in their tokens";
+  }
+  AddReading("keys", level, message, view.time, response);
+  for (std::size_t i = 0; i < std::min(view.missing.size(), kMostMissing); ++i) {
+    const auto& missing = view.missing[i];
+    AddReading("key/" + missing.domain + "/" + missing.selector, admin::HEALTH_LEVEL_FAILED, missing.why, view.time,
+               response);
+  }
+  std::sort(response.mutable_health()->begin(), response.mutable_health()->end(),
+            [](const auto& a, const auto& b) { return a.name() < b.name(); });
+}
+
 }  // namespace
 
 AdminService::AdminService(const Parts& parts) : parts_(parts), started_(parts.clock.Now()) {
@@ -281,8 +320,12 @@ AdminService::Reactor* AdminService::GetStatus(Context* context, const admin::Ge
   return parts_.gate.Run(context, {"GetStatus", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
     const auto view = parts_.snapshot.Get();
     response->set_version(parts_.version);
+    response->set_box(parts_.box);
     response->mutable_start_time()->set_seconds(started_.time_since_epoch().count());
     for (const auto& facts : parts_.tokens.Facts()) *response->add_tokens() = ToApi(facts);
+    const health::Report health = parts_.health.Current();
+    *response->mutable_health() = health.readings();
+    AddKeyReadings(parts_.presence.view(), *response);
     for (const auto& [identity, relay] : view->relays) *response->add_relays() = policy::ToApi(relay);
     std::sort(response->mutable_relays()->begin(), response->mutable_relays()->end(),
               [](const auto& a, const auto& b) { return a.name() < b.name(); });

@@ -9,6 +9,8 @@
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/result.h"
 #include "hallmark/admin/v1/admin.grpc.pb.h"
+#include "signerd/health/health.h"
+#include "signerd/keys/presence.h"
 #include "signerd/keys/rotator.h"
 #include "signerd/pipeline/pipeline.h"
 #include "signerd/service/admin_gate.h"
@@ -31,10 +33,13 @@ class AdminService final : public admin::AdminService::CallbackService {
     const snapshot::Current& snapshot;
     const pipeline::Pipeline& pipeline;
     tokens::TokenSet& tokens;
+    const health::Health& health;
     const Clock& clock;
     std::function<Status()> publish;                      // makes the store's state the current snapshot
     std::function<void(const std::string& domain)> poke;  // has its rotation looked at soon
     std::string version;
+    std::string box;  // its host name
+    const keys::Presence& presence;
   };
   // Says to the gate how approved requests are carried out.
   explicit AdminService(const Parts& parts);

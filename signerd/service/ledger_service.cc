@@ -109,12 +109,13 @@ Status LedgerService::Search(const api::SearchRecordsRequest& request, api::Sear
 Status LedgerService::FillCheckpoint(api::Checkpoint& response) const {
   const auto note = parts_.ledger.latest_checkpoint();
   if (!note) return MakeError(Reason::kNotFound, "no checkpoint has been signed yet; try again in some seconds");
-  const auto head = ledger::ParseCheckpoint(*note);
+  const auto keys = parts_.verifier_keys();
+  if (!keys) return keys.error();
+  std::size_t signer = 0;  // a new key has not signed yet where its token was just put in
+  const auto head = ledger::OpenCheckpoint(*note, *keys, signer);
   if (!head) return head.error();
-  const auto key = parts_.verifier_key();
-  if (!key) return key.error();
   response.set_note(*note);
-  response.set_verifier_key(key->Text());
+  response.set_verifier_key((*keys)[signer].Text());
   response.set_tree_size(head->size);
   response.set_root(std::string(ledger::AsText(head->root)));
   return Ok();
@@ -153,10 +154,10 @@ Status LedgerService::Verify(const api::VerifyLedgerRequest& request,
     return MakeError(Reason::kInvalidArgument, "first_record, end_record: expected a part of the ledger's " +
                                                    std::to_string(durable) + " records");
   }
-  const auto key = parts_.verifier_key();
-  if (!key) return key.error();
+  const auto keys = parts_.verifier_keys();
+  if (!keys) return keys.error();
   auto told = std::chrono::steady_clock::now();
-  const auto verified = ledger::Verify({parts_.ledger.directory(), *key, request.checkpoints(), first, end,
+  const auto verified = ledger::Verify({parts_.ledger.directory(), *keys, request.checkpoints(), first, end,
                                         [this] { return parts_.ledger.durable(); },
                                         [&](std::uint64_t done, std::uint64_t size) {
                                           const auto now = std::chrono::steady_clock::now();
@@ -289,9 +290,12 @@ LedgerService::Stream<api::ExportLedgerResponse>* LedgerService::ExportLedger(Co
   return RunStream<api::ExportLedgerResponse>(
       context, {"ExportLedger", Role::kAuditor}, *request,
       [this](StreamWriter<api::ExportLedgerResponse>& out) -> Status {
-        const auto key = parts_.verifier_key();
-        if (!key) return key.error();
-        const auto done = ledger::Export({parts_.ledger.directory(), *key, [this] { return parts_.ledger.durable(); },
+        const auto keys = parts_.verifier_keys();
+        if (!keys) return keys.error();
+        const auto done = ledger::Export({parts_.ledger.directory(),
+                                          *keys,
+                                          [this] { return parts_.ledger.durable(); },
+                                          {},
                                           [&](const std::string& path, std::string_view octets, std::uint64_t records) {
                                             api::ExportLedgerResponse response;
                                             response.set_path(path);

@@ -23,8 +23,8 @@ class LedgerService final : public hallmark::admin::v1::LedgerService::CallbackS
     ledger::Indexer& indexer;
     ledger::Retention& retention;
     const ledger::Recipients& recipients;
-    // Who signs the checkpoints. kNotFound while there is no such key yet. Any thread.
-    std::function<Result<ledger::VerifierKey>()> verifier_key;
+    // Who signs the checkpoints, and who did before. kNotFound while there is no such key yet. Any thread.
+    std::function<Result<ledger::VerifierKeys>()> verifier_keys;
   };
   // Says to the gate how what was approved is carried out.
   explicit LedgerService(Parts parts);

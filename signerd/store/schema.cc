@@ -217,9 +217,8 @@ CREATE TABLE key_event (
 CREATE INDEX key_event_domain ON key_event (domain, id);
 CREATE UNIQUE INDEX key_event_planned ON key_event (domain, selector, axis, to_state) WHERE done = 0;
 )"},
-    // From here on there is a way back: schema_step has the SQL that takes back the step to `version`. And the keys
-    // that
-    // signed the ledger's checkpoints before the present one, the oldest first.
+    // From here on there is a way back: schema_step has the SQL that takes back the step to `version`. The other table
+    // has the keys that signed the ledger's checkpoints before the present one, and as whom; the oldest first.
     {R"(
 CREATE TABLE schema_step (
   version INTEGER PRIMARY KEY,
@@ -227,6 +226,7 @@ CREATE TABLE schema_step (
 ) STRICT;
 CREATE TABLE past_ledger_key (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
+  origin TEXT NOT NULL,
   public_key BLOB NOT NULL
 ) STRICT;
 )"},

@@ -191,21 +191,26 @@ Status Store::InsertLedgerKey(const LedgerKey& key) {
   return PutLedgerKey(database_, key);
 }
 
-Status Store::ReplaceLedgerKey(const LedgerKey& key) {
+Status Store::ReplaceLedgerKey(const LedgerKey& key, const std::string& origin) {
   const std::lock_guard lock(mutex_);
   auto transaction = Transaction::Begin(database_);
   if (!transaction) return transaction.error();
-  Status done = database_.Execute(
-      "INSERT INTO past_ledger_key (public_key) SELECT public_key FROM ledger_key; DELETE FROM ledger_key");
+  auto past =
+      database_.Prepare("INSERT INTO past_ledger_key (origin, public_key) SELECT ?, public_key FROM ledger_key");
+  if (!past) return past.error();
+  Status done = past->Bind(1, origin).Run();
+  if (done) done = database_.Execute("DELETE FROM ledger_key");
   if (done) done = PutLedgerKey(database_, key);
   return done ? transaction->Commit() : done;
 }
 
-Result<std::vector<Bytes>> Store::ListPastLedgerKeys() {
+Result<std::vector<Store::PastLedgerKey>> Store::ListPastLedgerKeys() {
   const std::lock_guard lock(mutex_);
-  auto statement = database_.Prepare("SELECT public_key FROM past_ledger_key ORDER BY number");
+  auto statement = database_.Prepare("SELECT origin, public_key FROM past_ledger_key ORDER BY number");
   if (!statement) return statement.error();
-  return Collect<Bytes>(*statement, [](const Statement& row) -> Result<Bytes> { return row.Blob(0); });
+  return Collect<PastLedgerKey>(*statement, [](const Statement& row) -> Result<PastLedgerKey> {
+    return PastLedgerKey{row.Text(0), row.Blob(1)};
+  });
 }
 
 Status Store::Copy(const std::filesystem::path& database, const std::filesystem::path& copy) {

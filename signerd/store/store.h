@@ -116,10 +116,15 @@ class Store {
   };
   Result<std::optional<LedgerKey>> GetLedgerKey();
   Status InsertLedgerKey(const LedgerKey& key);
-  // `key` signs from now on; the one before becomes a past one.
-  Status ReplaceLedgerKey(const LedgerKey& key);
-  // The public parts (SubjectPublicKeyInfo) of those that signed before, the oldest first.
-  Result<std::vector<Bytes>> ListPastLedgerKeys();
+  // `key` signs from now on; the one before becomes a past one, that signed checkpoints of the log `origin`.
+  Status ReplaceLedgerKey(const LedgerKey& key, const std::string& origin);
+  struct PastLedgerKey {
+    std::string origin;
+    Bytes spki;
+    friend bool operator==(const PastLedgerKey&, const PastLedgerKey&) = default;
+  };
+  // Those that signed before, the oldest first.
+  Result<std::vector<PastLedgerKey>> ListPastLedgerKeys();
 
   // Operators, those who were removed too, in order of name.
   Result<std::vector<OperatorRow>> ListOperators();

@@ -77,6 +77,7 @@ BROKEN = {
     "no pin-source": (token_uri(lambda uri: uri.split("?")[0]), "token[0].uri", "uri", "pin-source"),
     "URI of another kind": (token_uri(lambda uri: "https://example.com/"), "token[0].uri", "uri", "pkcs11:"),
     "URI with a broken escape": (token_uri(lambda uri: "pkcs11:token=%zz?pin-source=file:/dev/null"), "token[0].uri", "uri", ""),
+    "backup for nobody": (add("[backup]\nrecipients = []"), "backup.recipients", "recipients", "empty"),
     "missing module": (section("token", "module", '"/usr/lib/none.so"'), "token[0].module", "module", "none.so"),
     "no sessions": (section("token", "sessions", "0"), "token[0].sessions", "sessions", "found 0"),
     "checkpoints in no token": (add('[ledger]\ntoken = "none"'), "ledger.token", 'token = "none"', "none"),

@@ -97,6 +97,7 @@ class Deployment:
         self.config = self.folder / "hallmark.toml"
         self.log = self.folder / "signerd.log"
         self.signing_address = self.admin_address = ""
+        self.arguments = []  # of signerd, beside its configuration
         self.process = None
         self._channels = []
         self._officers = {}
@@ -104,7 +105,9 @@ class Deployment:
         try:
             if initialize:
                 self.dkimctl("init")
-                self.edit_config(lambda text: re.sub(r'^listen = ".*"$', 'listen = "127.0.0.1:0"', text, flags=re.MULTILINE))
+                # Nobody has to be told that it ends.
+                self.edit_config(lambda text: re.sub(r'^listen = ".*"$', 'listen = "127.0.0.1:0"', text, flags=re.MULTILINE) +
+                                 "\n[health]\ndrain_seconds = 0\n")
             if start:
                 self.start()
         except BaseException:
@@ -128,7 +131,9 @@ class Deployment:
         self.config.write_text(changed)
 
     def use_faulty_module(self, rules, **variables):
-        """Before the start: the token's module is reached through the faulty one. Gives the file with its rules."""
+        """Before the start: the token's module is reached through the faulty one. Gives the file with its rules. Rules count calls, so the
+        daemon makes none of its own."""
+        self.edit_config(lambda text: text.replace("[health]\n", "[health]\ntest_signature_seconds = 0\n"))
         faults = self.folder / "faults"
         faults.write_text(rules)
         module = BUILD / "tests/libfaulty_pkcs11.so"
@@ -170,7 +175,7 @@ class Deployment:
 
     def start(self, environment=None, enroll=True):
         """Starts signerd and waits until it serves; the first time the operator of the set-up then enrols."""
-        self.process = subprocess.Popen([BIN / "signerd", "--config", self.config], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([BIN / "signerd", "--config", self.config, *self.arguments], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/",
                                         env={**os.environ, **(environment or {})}, preexec_fn=die_with_parent)
         ready = threading.Event()

@@ -14,7 +14,7 @@ import urllib.parse
 import grpc
 
 import deployment
-from hallmark.admin.v1 import (admin_pb2_grpc, alerts_pb2_grpc, certificates_pb2_grpc, ledger_pb2_grpc, operators_pb2,
+from hallmark.admin.v1 import (admin_pb2_grpc, alerts_pb2_grpc, appliance_pb2_grpc, certificates_pb2_grpc, ledger_pb2_grpc, operators_pb2,
                                operators_pb2_grpc, policy_pb2_grpc, rotation_pb2_grpc)
 
 STEP_SECONDS = 30
@@ -79,6 +79,9 @@ class Officer:
 
     def ledger(self):
         return ledger_pb2_grpc.LedgerServiceStub(self.channel())
+
+    def appliance(self):
+        return appliance_pb2_grpc.ApplianceServiceStub(self.channel())
 
     def alerts(self):
         return alerts_pb2_grpc.AlertServiceStub(self.channel())

@@ -22,7 +22,7 @@ import officers
 import pki
 
 from google.protobuf import message_factory
-from hallmark.admin.v1 import (admin_pb2, alerts_pb2, certificates_pb2, ledger_pb2, migration_pb2, operators_pb2, operators_pb2_grpc,
+from hallmark.admin.v1 import (admin_pb2, alerts_pb2, appliance_pb2, certificates_pb2, ledger_pb2, migration_pb2, operators_pb2, operators_pb2_grpc,
                                policy_pb2, rotation_pb2)
 
 AUDITOR, OPERATOR, OFFICER = operators_pb2.ROLE_AUDITOR, operators_pb2.ROLE_OPERATOR, operators_pb2.ROLE_OFFICER
@@ -38,10 +38,10 @@ LEAST = {
                  UpdateSigningProfile RevokeCertificate ApplyPolicy SetPartnerState RevokeRelay ResetOperator Reject
                  RebuildIndex AcknowledgeAlert SetRotationPolicy RotateKeys RollBackKeys PauseRotation ResumeRotation
                  BeginImport ImportKey""",
-    OFFICER: "UnrevokeCertificate CreateOperator RemoveOperator Approve SetRetention",
+    OFFICER: "UnrevokeCertificate CreateOperator RemoveOperator Approve SetRetention CreateBackup FactoryReset",
 }
 WITHOUT_SESSION = {"BeginEnrollment", "FinishEnrollment", "Login"}
-SERVICES = [service for file in (admin_pb2, certificates_pb2, policy_pb2, operators_pb2, ledger_pb2, alerts_pb2,
+SERVICES = [service for file in (admin_pb2, appliance_pb2, certificates_pb2, policy_pb2, operators_pb2, ledger_pb2, alerts_pb2,
                                  migration_pb2, rotation_pb2)
             for service in file.DESCRIPTOR.services_by_name.values()]
 

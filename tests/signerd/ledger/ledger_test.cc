@@ -421,8 +421,13 @@ TEST_F(LedgerTest, RetentionDeletesWhatIsOldWhileTheLedgerGoesOn) {
   EXPECT_TRUE(indexer->Record(first));
   EXPECT_EQ(indexer->Search({}, {true, 1000, std::nullopt})->hits.front().sequence, first);
   const auto check = [&] {
-    const auto verified = Verify({config_.directory, *ledger->verifier_key(), "", 0, 0,
-                                  [&] { return ledger->durable(); }, [](auto, auto) { return true; }});
+    const auto verified = Verify({config_.directory,
+                                  {*ledger->verifier_key()},
+                                  "",
+                                  0,
+                                  0,
+                                  [&] { return ledger->durable(); },
+                                  [](auto, auto) { return true; }});
     ASSERT_TRUE(verified) << verified.error().message;
     EXPECT_EQ(verified->deleted, first);
     const auto tree = indexer->tree();

@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 
 #include <fstream>
+#include <map>
 
 #include "random_records.h"
 #include "sample.h"
@@ -17,12 +18,34 @@ namespace {
 
 constexpr std::int64_t kBegun = 1'700'000'000'000'000;  // what SegmentWriter says of each segment
 
+// A key that signs checkpoints.
+class NoteSigner {
+ public:
+  explicit NoteSigner(const std::string& origin) : key_{origin, {}} {
+    std::size_t size = key_.key.size();
+    EVP_PKEY_get_raw_public_key(private_key_.get(), key_.key.data(), &size);
+  }
+  const VerifierKey& key() const { return key_; }
+  std::string Sign(const TreeHead& head) const {
+    const std::string body = CheckpointBody(key_.name, head);
+    Bytes signature(64);
+    std::size_t size = signature.size();
+    const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
+    EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, private_key_.get());
+    EVP_DigestSign(context.get(), signature.data(), &size, AsBytes(body).data(), body.size());
+    return SignedNote(body, key_, signature);
+  }
+
+ private:
+  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> private_key_{EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"),
+                                                                         &EVP_PKEY_free};
+  VerifierKey key_;
+};
+
 // A ledger of three segments with a checkpoint at the end of each and within the last.
 class VerifyTest : public testing::Test {
  protected:
   VerifyTest() {
-    std::size_t size = key_.key.size();
-    EVP_PKEY_get_raw_public_key(private_key_.get(), key_.key.data(), &size);
     for (const std::size_t count : {37, 90, 21}) {
       Append(count);
       Keep();
@@ -35,21 +58,19 @@ class VerifyTest : public testing::Test {
     for (; count > 0; --count) writer_.Append(random_.Next());
   }
   TreeHead Head(std::uint64_t size) const { return {size, naive::Root(std::span(writer_.leaves()).first(size))}; }
-  std::string Note(const TreeHead& head) const {
-    const std::string body = CheckpointBody(key_.name, head);
-    Bytes signature(64);
-    std::size_t size = signature.size();
-    const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-    EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, private_key_.get());
-    EVP_DigestSign(context.get(), signature.data(), &size, AsBytes(body).data(), body.size());
-    return SignedNote(body, key_, signature);
-  }
-  void Keep() {
+  std::string Note(const TreeHead& head) const { return signer_.Sign(head); }
+  void Keep(const NoteSigner& signer) {
     std::ofstream(folder_.path() / "checkpoints", std::ios::binary | std::ios::app)
-        << Note(Head(writer_.size())) << "\n";
+        << signer.Sign(Head(writer_.size())) << "\n";
   }
+  void Keep() { Keep(signer_); }
   Result<Verified> Run(const std::string& kept = "", std::uint64_t first = 0, std::uint64_t end = 0) {
-    return Verify({folder_.path(), key_, kept, first, end, [this] { return Head(writer_.size()); },
+    return Verify({folder_.path(),
+                   {key_},
+                   kept,
+                   first,
+                   end,
+                   [this] { return Head(writer_.size()); },
                    [](std::uint64_t, std::uint64_t) { return true; }});
   }
   // What is wrong; "" when the ledger is whole.
@@ -68,9 +89,8 @@ class VerifyTest : public testing::Test {
     return Prune({folder_.path(), before_us, indexed, Note(Head(148)), **tree});
   }
 
-  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> private_key_{EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"),
-                                                                         &EVP_PKEY_free};
-  VerifierKey key_{"hallmark/test", {}};
+  const NoteSigner signer_{"hallmark/test"};
+  const VerifierKey& key_ = signer_.key();
   test::TemporaryFolder folder_;
   test::SegmentWriter writer_{folder_.path()};
   test::RandomRecords random_{11};
@@ -223,17 +243,58 @@ TEST_F(VerifyTest, AnExportIsTheLedger) {
   ASSERT_TRUE(PruneAll(kBegun + 1, 100));
   const std::uint64_t end = writer_.size();
   Append(3);  // after the moment of the export
-  const auto done = Export({folder_.path(), key_, [&] { return Head(end); },
+  std::map<std::string, std::uint64_t> lengths;
+  const auto done = Export({folder_.path(),
+                            {key_},
+                            [&] { return Head(end); },
+                            [&](const std::string& path, std::uint64_t octets) {
+                              EXPECT_TRUE(lengths.emplace(path, octets).second) << path;
+                              return Ok();
+                            },
                             [&](const std::string& path, std::string_view octets, std::uint64_t) {
                               std::ofstream(copy / path, std::ios::binary | std::ios::app) << octets;
                               return true;
                             }});
   ASSERT_TRUE(done) << done.error().message;
   EXPECT_EQ(*done, end);
-  const auto verified = Verify({copy, key_, "", 0, 0, [&] { return Head(end); }, [](auto, auto) { return true; }});
+  const auto verified = Verify({copy, {key_}, "", 0, 0, [&] { return Head(end); }, [](auto, auto) { return true; }});
   ASSERT_TRUE(verified) << verified.error().message;
   EXPECT_EQ(verified->head.size, end);
   EXPECT_EQ(*ReadFile(copy / "verifier-key"), key_.Text() + "\n");
+  for (const auto& [path, octets] : lengths) EXPECT_EQ(std::filesystem::file_size(copy / path), octets) << path;
+  EXPECT_TRUE(lengths.contains("checkpoints") && lengths.contains("segments/00000000000000000127.seg"));
+}
+
+// The token with the first key was lost; another one signs from then on, on a box with another name.
+TEST_F(VerifyTest, AnotherKeyTakesOver) {
+  const NoteSigner next("hallmark/new");
+  const auto run = [&](VerifierKeys keys) {
+    return Verify({folder_.path(), std::move(keys), "", 0, 0, [this] { return Head(writer_.size()); },
+                   [](auto, auto) { return true; }});
+  };
+  Keep(next);
+  Append(7);
+  Keep(next);
+  const auto verified = run({key_, next.key()});
+  ASSERT_TRUE(verified) << verified.error().message;
+  EXPECT_EQ(verified->checkpoints, 5u);
+  EXPECT_FALSE(run({next.key(), key_})) << "the keys are in the wrong order";
+  EXPECT_FALSE(run({next.key()})) << "the first key is not known";
+  EXPECT_FALSE(run({key_})) << "the second key is not known";
+
+  Append(1);
+  Keep(signer_);  // whoever has the lost token
+  const auto late = run({key_, next.key()});
+  ASSERT_FALSE(late);
+  EXPECT_NE(late.error().message.find("replaced before"), std::string::npos) << late.error().message;
+}
+
+TEST_F(VerifyTest, VerifierKeysAreLines) {
+  const VerifierKeys keys = {key_, NoteSigner("hallmark/new").key()};
+  EXPECT_EQ(*ParseVerifierKeys(TextOf(keys)), keys);
+  EXPECT_EQ(*ParseVerifierKeys(key_.Text()), VerifierKeys{key_});
+  EXPECT_FALSE(ParseVerifierKeys(""));
+  EXPECT_FALSE(ParseVerifierKeys(TextOf(keys) + "nonsense\n"));
 }
 
 }  // namespace

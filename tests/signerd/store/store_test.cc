@@ -258,11 +258,11 @@ TEST_F(StoreTest, ALedgerKeyThatIsReplacedIsRemembered) {
   const auto first = key("one"), second = key("two"), third = key("three");
   ASSERT_TRUE(store_->InsertLedgerKey(first));
   EXPECT_TRUE(store_->ListPastLedgerKeys()->empty());
-  ASSERT_TRUE(store_->ReplaceLedgerKey(second));
-  ASSERT_TRUE(store_->ReplaceLedgerKey(third));
+  ASSERT_TRUE(store_->ReplaceLedgerKey(second, "log/one"));
+  ASSERT_TRUE(store_->ReplaceLedgerKey(third, "log/two"));
   Reopen();
   EXPECT_EQ((*store_->GetLedgerKey())->spki, third.spki);
-  EXPECT_EQ(*store_->ListPastLedgerKeys(), (std::vector{first.spki, second.spki}));
+  EXPECT_EQ(*store_->ListPastLedgerKeys(), (std::vector<Store::PastLedgerKey>{{"log/one", first.spki}, {"log/two", second.spki}}));
 }
 
 snapshot::Partner FullPartner() {

@@ -1,0 +1,84 @@
+#include "signerd/service/appliance_service.h"
+
+#include <boost/asio/post.hpp>
+
+#include "firmware/runtime/file.h"
+#include "firmware/runtime/log.h"
+#include "signerd/keys/erase.h"
+#include "signerd/service/errors.h"
+#include "signerd/service/replay.h"
+
+namespace hallmark::service {
+namespace {
+
+namespace api = hallmark::admin::v1;
+
+constexpr std::size_t kMostOctets = 256 << 10;  // of an answer, as the API says
+
+}  // namespace
+
+ApplianceService::ApplianceService(Parts parts) : parts_(std::move(parts)) {
+  SetReplayOf<api::FactoryResetRequest, api::FactoryResetResponse>(
+      parts_.gate, "FactoryReset",
+      [this](const Caller& caller, const auto& request, auto*) { return Reset(caller, request); });
+}
+
+Status ApplianceService::Backup(StreamWriter<api::CreateBackupResponse>& out) const {
+  const auto keys = parts_.verifier_keys();
+  if (!keys) return keys.error();
+  const auto send = [&](std::string_view octets) -> Status {
+    for (; !octets.empty(); octets.remove_prefix(std::min(octets.size(), kMostOctets))) {
+      api::CreateBackupResponse response;
+      response.set_data(std::string(octets.substr(0, kMostOctets)));
+      if (!out.Write(response)) return MakeError(Reason::kCancelled, "the call was cancelled");
+    }
+    return Ok();
+  };
+  return backup::WriteBackup({parts_.backup, parts_.ledger, *keys, parts_.clock, [&] { return out.broken(); }}, send);
+}
+
+grpc::ServerWriteReactor<api::CreateBackupResponse>* ApplianceService::CreateBackup(
+    Context* context, const api::CreateBackupRequest* request) {
+  auto* out = StreamWriter<api::CreateBackupResponse>::Make();
+  boost::asio::post(backups_, [this, context, request, out] {
+    const auto caller = parts_.gate.Admit(*context, {"CreateBackup", Role::kOfficer}, *request);
+    const Status done = caller ? Backup(*out) : Status(caller.error());
+    if (caller) parts_.gate.Done(*caller, done);
+    out->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
+  });
+  return out;
+}
+
+// The mark is last: it has the box erase the state, which is what says where the keys are.
+Status ApplianceService::Reset(const Caller& caller, const api::FactoryResetRequest& request) const {
+  if (parts_.reset_mark.empty()) {
+    return MakeError(Reason::kStateConflict,
+                     "this signerd does not run on a box that can start as new: stop it, and delete its state");
+  }
+  if (request.box() != parts_.backup.box) {
+    return MakeError(Reason::kInvalidArgument, "box: this one is " + parts_.backup.box);
+  }
+  const Status may =
+      parts_.gate.RequireApproval(caller, "destroys every key in the tokens and the whole state of the box " +
+                                              parts_.backup.box + ", its ledger too, for good; it then starts as new");
+  if (!may) return may;
+  parts_.stop_rotation();
+  const auto erased = keys::EraseKeys(parts_.store, parts_.signer);
+  if (!erased) {
+    return MakeError(erased.error().reason, erased.error().message +
+                                                "; the state is there still. Keys may be gone already: ask again, or "
+                                                "restart signerd, which lets keys rotate again");
+  }
+  log::warn("factory reset: {} keys are destroyed; the box is to erase the state", *erased);
+  const Status marked = WriteFileAtomically(parts_.reset_mark, "by " + caller.name + "\n");
+  if (marked) parts_.end();
+  return marked;
+}
+
+grpc::ServerUnaryReactor* ApplianceService::FactoryReset(Context* context, const api::FactoryResetRequest* request,
+                                                         api::FactoryResetResponse*) {
+  return parts_.gate.Run(context, {"FactoryReset", Role::kOfficer}, *request,
+                         [this, request](const Caller& caller) { return Reset(caller, *request); });
+}
+
+}  // namespace hallmark::service

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+#include <filesystem>
+#include <functional>
+
+#include "hallmark/admin/v1/appliance.grpc.pb.h"
+#include "signerd/backup/state_backup.h"
+#include "signerd/keys/key_manager.h"
+#include "signerd/ledger/ledger.h"
+#include "signerd/service/admin_gate.h"
+#include "signerd/service/stream_writer.h"
+
+namespace hallmark::service {
+
+// hallmark.admin.v1.ApplianceService. Calls come in by the AdminGate; a backup runs on a thread of its own.
+class ApplianceService final : public hallmark::admin::v1::ApplianceService::CallbackService {
+ public:
+  struct Parts {
+    AdminGate& gate;
+    ledger::Ledger& ledger;
+    store::Store& store;
+    keys::Signer& signer;
+    const Clock& clock;
+    const backup::BackupSettings& backup;
+    // Who signs the checkpoints, and who did before. Any thread.
+    std::function<Result<ledger::VerifierKeys>()> verifier_keys;
+    // Where a factory reset leaves its mark for the box; empty where there is no such box.
+    std::filesystem::path reset_mark;
+    std::function<void()> stop_rotation;  // no step is made any more, and none is under way
+    std::function<void()> end;            // has the daemon end soon; does not wait
+  };
+  // Says to the gate how what was approved is carried out.
+  explicit ApplianceService(Parts parts);
+  ~ApplianceService() override { backups_.join(); }
+
+  using Context = grpc::CallbackServerContext;
+  grpc::ServerWriteReactor<hallmark::admin::v1::CreateBackupResponse>* CreateBackup(
+      Context*, const hallmark::admin::v1::CreateBackupRequest*) override;
+  grpc::ServerUnaryReactor* FactoryReset(Context*, const hallmark::admin::v1::FactoryResetRequest*,
+                                         hallmark::admin::v1::FactoryResetResponse*) override;
+
+ private:
+  Status Backup(StreamWriter<hallmark::admin::v1::CreateBackupResponse>& out) const;
+  Status Reset(const Caller& caller, const hallmark::admin::v1::FactoryResetRequest& request) const;
+
+  const Parts parts_;
+  boost::asio::thread_pool backups_{1};  // one at a time; more wait
+};
+
+}  // namespace hallmark::service

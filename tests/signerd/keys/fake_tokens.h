@@ -1,0 +1,68 @@
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "signerd/keys/key_manager.h"
+
+namespace hallmark::test {
+
+// Tokens that have the pairs that a test puts in, and may be silent. Any thread.
+class FakeTokens final : public keys::Signer {
+ public:
+  void Put(const std::string& token, const Bytes& cka_id, const Bytes& spki) {
+    const std::lock_guard lock(mutex_);
+    pairs_[{token, cka_id}] = spki;
+  }
+  void Lose(const std::string& token, const Bytes& cka_id) {
+    const std::lock_guard lock(mutex_);
+    pairs_.erase({token, cka_id});
+  }
+  void SetSilent(const std::string& token, bool silent) {
+    const std::lock_guard lock(mutex_);
+    silent ? static_cast<void>(silent_.insert(token)) : static_cast<void>(silent_.erase(token));
+  }
+  std::size_t size() const {
+    const std::lock_guard lock(mutex_);
+    return pairs_.size();
+  }
+
+  bool HasToken(const std::string& token) const override { return token != "removed"; }
+  std::string DefaultToken() const override { return "softhsm"; }
+  Status CanMake(const std::string&, dkim::Algorithm) const override { return Ok(); }
+  Result<keys::TokenKey> Find(const std::string& token, const Bytes& cka_id) override {
+    const std::lock_guard lock(mutex_);
+    if (silent_.contains(token)) return MakeError(Reason::kTokenDown, "token " + token + " is down");
+    const auto found = pairs_.find({token, cka_id});
+    if (found == pairs_.end()) return MakeError(Reason::kKeyMissing, "no such key");
+    return keys::TokenKey{found->second, true, false};
+  }
+  Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) override {
+    const std::lock_guard lock(mutex_);
+    const auto found = pairs_.find({token, cka_id});
+    if (found == pairs_.end()) return Ok();
+    if (found->second != spki) return MakeError(Reason::kKeyMismatch, "another key");
+    pairs_.erase(found);
+    return Ok();
+  }
+  Result<keys::TokenKey> Generate(const std::string&, const keys::KeySpec&, const Bytes&, const std::string&) override {
+    return Unused();
+  }
+  Result<Bytes> BeginImport(const std::string&) override { return Unused(); }
+  Result<keys::TokenKey> Import(const std::string&, const keys::WrappedKey&, const Bytes&,
+                                const std::string&) override {
+    return Unused();
+  }
+  Result<Bytes> Sign(std::shared_ptr<const snapshot::Key>, const dkim::Digest&) override { return Unused(); }
+
+ private:
+  static Error Unused() { return MakeError(Reason::kInternal, "not part of this test"); }
+  mutable std::mutex mutex_;  // guards what follows
+  std::map<std::pair<std::string, Bytes>, Bytes> pairs_;
+  std::set<std::string> silent_;
+};
+
+}  // namespace hallmark::test

@@ -1,0 +1,119 @@
+#include "signerd/keys/presence.h"
+
+#include <gtest/gtest.h>
+
+#include "fake_tokens.h"
+#include "sample.h"
+#include "signerd/keys/erase.h"
+
+namespace hallmark::keys {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::chrono::sys_seconds kNow{std::chrono::seconds(1'800'000'000)};
+
+class PresenceTest : public testing::Test {
+ protected:
+  std::shared_ptr<const snapshot::Key> Add(const std::string& domain, const std::string& selector,
+                                           const std::string& token = "softhsm") {
+    snapshot::Key key = test::SampleKey(domain, selector);
+    key.token = token;
+    tokens_.Put(token, key.cka_id, key.public_key->Spki());
+    keys_.push_back(std::make_shared<const snapshot::Key>(std::move(key)));
+    return keys_.back();
+  }
+  // What it has found when it has looked at all keys at least once, and `good` holds of it.
+  template <class Good>
+  Presence::View WaitUntil(const Presence& presence, Good good) {
+    Presence::View view = presence.view();
+    for (int i = 0; i < 1000 && !good(view); ++i) {
+      std::this_thread::sleep_for(milliseconds(10));
+      view = presence.view();
+    }
+    EXPECT_TRUE(good(view));
+    return view;
+  }
+
+  test::FakeTokens tokens_;
+  Presence::Keys keys_;
+  Presence presence_{[this] { return keys_; }, tokens_, std::chrono::hours(24), milliseconds(20)};
+};
+
+TEST_F(PresenceTest, SaysWhichKeysAreMissingAndWhenTheyAreBack) {
+  const auto there = Add("a.example", "there"), lost = Add("b.example", "lost"), other = Add("a.example", "other");
+  tokens_.Lose("softhsm", lost->cka_id);
+  tokens_.Put("softhsm", other->cka_id, test::FreshPublicKey()->Spki());
+  Add("c.example", "gone", "removed");
+  EXPECT_EQ(presence_.view().time, std::chrono::sys_seconds{});
+  presence_.Start();
+  const auto view = WaitUntil(presence_, [](const auto& now) { return now.looked == 4; });
+  ASSERT_EQ(view.missing.size(), 3u);
+  EXPECT_EQ(view.missing[0].selector, "other");
+  EXPECT_NE(view.missing[0].why.find("another key"), std::string::npos);
+  EXPECT_EQ(view.missing[1].domain, "b.example");
+  EXPECT_NE(view.missing[1].why.find("not in the token softhsm"), std::string::npos);
+  EXPECT_NE(view.missing[2].why.find("not in the configuration"), std::string::npos);
+  tokens_.Put("softhsm", lost->cka_id, lost->public_key->Spki());
+  WaitUntil(presence_, [](const auto& now) { return now.missing.size() == 2; });
+}
+
+TEST_F(PresenceTest, ASilentTokenSaysNothingOfItsKeys) {
+  const auto key = Add("a.example", "one");
+  tokens_.Lose("softhsm", key->cka_id);
+  tokens_.SetSilent("softhsm", true);
+  presence_.Start();
+  auto view = WaitUntil(presence_, [](const auto& now) { return now.keys == 1; });
+  EXPECT_EQ(view.looked, 0u);
+  EXPECT_TRUE(view.missing.empty());
+  tokens_.SetSilent("softhsm", false);
+  WaitUntil(presence_, [](const auto& now) { return now.missing.size() == 1; });
+  tokens_.SetSilent("softhsm", true);  // what was missing is missing still, as far as anyone knows
+  view = WaitUntil(presence_, [](const auto& now) { return now.looked == 0; });
+  EXPECT_EQ(view.missing.size(), 1u);
+}
+
+class EraseTest : public testing::Test {
+ protected:
+  EraseTest() {
+    for (const char* domain : {"a.example", "b.example"}) {
+      EXPECT_TRUE(store_->InsertDomain({domain, "default", kNow}));
+      snapshot::Key key = test::SampleKey(domain, std::string("s-") + domain);
+      key.token = domain == std::string("a.example") ? "softhsm" : "second";
+      tokens_.Put(key.token, key.cka_id, key.public_key->Spki());
+      EXPECT_TRUE(store_->InsertKey(key));
+    }
+    const Bytes id = {1}, spki = test::FreshPublicKey()->Spki();
+    tokens_.Put("softhsm", id, spki);
+    EXPECT_TRUE(store_->InsertLedgerKey({"softhsm", id, spki}));
+    // A pair that was made, and whose record was lost in a crash.
+    store::RotationCommit commit;
+    commit.domain = "a.example";
+    commit.plan.push_back({"planned", "second", Bytes{2}, {}, 1});
+    EXPECT_TRUE(store_->CommitRotation(commit));
+    tokens_.Put("second", Bytes{2}, test::FreshPublicKey()->Spki());
+  }
+  test::TemporaryFolder folder_;
+  std::unique_ptr<store::Store> store_ = std::move(*store::Store::Open(folder_.path() / "hallmark.db"));
+  test::FakeTokens tokens_;
+};
+
+TEST_F(EraseTest, DestroysEveryPairThatIsKnown) {
+  tokens_.Put("softhsm", Bytes{9}, test::FreshPublicKey()->Spki());  // somebody else's
+  const auto erased = EraseKeys(*store_, tokens_);
+  ASSERT_TRUE(erased) << erased.error().message;
+  EXPECT_EQ(*erased, 4u);
+  EXPECT_EQ(tokens_.size(), 1u);
+  EXPECT_TRUE(EraseKeys(*store_, tokens_)) << "it can be repeated";
+}
+
+TEST_F(EraseTest, DestroysNothingWhereATokenIsSilent) {
+  tokens_.SetSilent("second", true);
+  const auto erased = EraseKeys(*store_, tokens_);
+  ASSERT_FALSE(erased);
+  EXPECT_EQ(erased.error().reason, Reason::kTokenDown);
+  EXPECT_EQ(tokens_.size(), 4u);
+}
+
+}  // namespace
+}  // namespace hallmark::keys
