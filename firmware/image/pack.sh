@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # $image is firmware/build's
+# shellcheck shell=bash disable=SC2154 # $image and $owner_ca are firmware/build's
 # From the root file system to the disk: overlay, squashfs, dm-verity, initrd, unified kernel image, partitions. Part of
 # firmware/build. What is made is the same for the same input, but for the signatures: those are as the keys are.
 
@@ -20,17 +20,22 @@ add_overlay() {
   for unit in getty@.service serial-getty@.service console-getty.service autovt@.service debug-shell.service emergency.service \
     rescue.service systemd-firstboot.service ldconfig.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-pcrphase.service systemd-pcrphase-sysinit.service systemd-repart.service \
-    systemd-boot-system-token.service systemd-boot-update.service; do
+    systemd-boot-system-token.service systemd-boot-update.service smartmontools.service \
+    sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount sys-fs-fuse-connections.mount dev-hugepages.mount dev-mqueue.mount \
+    proc-sys-fs-binfmt_misc.automount systemd-binfmt.service systemd-update-utmp.service systemd-update-utmp-runlevel.service \
+    systemd-ask-password-console.path systemd-ask-password-wall.path systemd-initctl.socket systemd-fsckd.socket; do
     ln -sf /dev/null "$rootfs/etc/systemd/system/$unit"
   done
-  for unit in hallmark-provision hallmark-signerd hallmark-console; do
+  for unit in hallmark-provision hallmark-signerd hallmark-health hallmark-console; do
     mkdir -p "$rootfs/etc/systemd/system/multi-user.target.wants"
     folder=/lib/systemd/system
     [[ ! -e $rootfs/etc/systemd/system/$unit.service ]] || folder=/etc/systemd/system
     ln -sf "$folder/$unit.service" "$rootfs/etc/systemd/system/multi-user.target.wants/"
   done
-  systemctl --root="$rootfs" enable systemd-networkd.service systemd-resolved.service hallmark-boot-check.service >/dev/null 2>&1
+  systemctl --root="$rootfs" enable chrony.service hallmark-time-sources.{path,service} hallmark-reset.path systemd-networkd.service systemd-resolved.service hallmark-boot-check.service >/dev/null 2>&1
   mkdir -p "$rootfs/usr/share/hallmark"
+  rm -f "$rootfs/usr/share/hallmark/owner-ca.pem"
+  [[ -z $owner_ca ]] || install -m 644 "$owner_ca" "$rootfs/usr/share/hallmark/owner-ca.pem"
   [[ -L $rootfs/etc/hallmark ]] || {
     mv "$rootfs"/etc/hallmark/softhsm2.conf "$rootfs/usr/share/hallmark/"
     rm -rf "$rootfs/etc/hallmark"
