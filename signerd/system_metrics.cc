@@ -96,6 +96,7 @@ void WriteSystemMetrics(const SystemParts& parts, MetricWriter& out) {
   WriteQuotas(parts, out);
   WriteCertificates(parts, out);
   WriteRotations(parts.rotator, out);
+  parts.health.Write(out);
 }
 
 }  // namespace hallmark

@@ -3,6 +3,7 @@
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/metrics.h"
 #include "signerd/admission/quota.h"
+#include "signerd/health/health.h"
 #include "signerd/keys/rotator.h"
 #include "signerd/ledger/ledger.h"
 #include "signerd/pipeline/pipeline.h"
@@ -21,6 +22,7 @@ struct SystemParts {
   const snapshot::Current& snapshot;
   const service::TransportWatch& certificates;
   keys::Rotator& rotator;
+  const health::Health& health;
   const Clock& clock;
 };
 

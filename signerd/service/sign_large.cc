@@ -11,7 +11,10 @@ using LargeReactor = grpc::ServerReadReactor<api::MessageChunk>;
 class LargeCall final : public SigningCall<LargeReactor> {
  public:
   LargeCall(const SigningService::Parts& parts, grpc::CallbackServerContext* context, api::SignResponse* response)
-      : SigningCall(response), parts_(parts), context_(context) {}
+      : SigningCall(response), parts_(parts), drain_(parts.drain), context_(context) {
+    ++drain_.uploads;
+  }
+  ~LargeCall() override { --drain_.uploads; }
 
   void Begin() { StartRead(&chunk_); }
 
@@ -31,7 +34,7 @@ class LargeCall final : public SigningCall<LargeReactor> {
  private:
   Status Take() {
     if (!hasher_) {
-      auto origin = AdmitCall(parts_.snapshot, parts_.transport, *context_, chunk_.options());
+      auto origin = AdmitCall(parts_, *context_, chunk_.options());
       if (!origin) return origin.error();
       origin_ = std::move(*origin);
       request_id_ = chunk_.options().request_id();
@@ -56,7 +59,7 @@ class LargeCall final : public SigningCall<LargeReactor> {
       Fail(hashed.error());
       return;
     }
-    Submit(parts_.pipeline, origin_, std::move(*hashed), DeadlineOf(*context_), request_id_);
+    Submit(parts_, origin_, std::move(*hashed), DeadlineOf(*context_), request_id_);
   }
 
   // Refused before it came to the pipeline.
@@ -66,6 +69,7 @@ class LargeCall final : public SigningCall<LargeReactor> {
   }
 
   const SigningService::Parts& parts_;
+  Drain& drain_;  // lives longer than the service
   grpc::CallbackServerContext* const context_;
   api::MessageChunk chunk_;
   pipeline::Origin origin_;

@@ -67,7 +67,7 @@ class StreamCall final : public StreamReactor {
   void Submit(const std::shared_ptr<api::SignRequest>& request) {
     const std::string id = request->options().request_id();
     const Status size = CheckSize(request->message().size(), parts_.message_octets);
-    auto origin = AdmitCall(parts_.snapshot, parts_.transport, *context_, request->options());
+    auto origin = AdmitCall(parts_, *context_, request->options());
     if (!origin || !size) {
       parts_.pipeline.NoteRefusal(origin ? &*origin : nullptr, origin ? size.error().reason : origin.error().reason);
       Answer(id, origin ? size.error() : origin.error(), true);
@@ -82,7 +82,7 @@ class StreamCall final : public StreamReactor {
     api::SignStreamResponse response;
     response.set_request_id(id);
     if (result) {
-      FillResponse(*result, id, *response.mutable_response());
+      FillResponse(*result, id, parts_.clock_not_set, *response.mutable_response());
     } else {
       *response.mutable_error() = ToRpcStatus(result.error(), Audience::kRelay);
     }

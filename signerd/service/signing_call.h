@@ -14,8 +14,9 @@
 namespace hallmark::service {
 
 // Who calls, for what. Checks the options and the caller: kInvalidArgument, kCallerUnknown.
-Result<pipeline::Origin> AdmitCall(const snapshot::Current& snapshot, Transport& transport,
-                                   const grpc::CallbackServerContext& context, const api::SignOptions& options);
+// kShuttingDown at the end.
+Result<pipeline::Origin> AdmitCall(const SigningService::Parts& parts, const grpc::CallbackServerContext& context,
+                                   const api::SignOptions& options);
 
 // The call's own deadline, or 30 s from now where it has none or a later one.
 tokens::Deadline DeadlineOf(const grpc::CallbackServerContext& context);
@@ -23,7 +24,9 @@ tokens::Deadline DeadlineOf(const grpc::CallbackServerContext& context);
 // kMessageTooLarge, with the way out.
 Status CheckSize(std::size_t octets, std::size_t most);
 
-void FillResponse(const pipeline::SignedMessage& made, const std::string& request_id, api::SignResponse& response);
+// `clock_not_set`: t= and x= may be wrong, so the answer says so.
+void FillResponse(const pipeline::SignedMessage& made, const std::string& request_id, bool clock_not_set,
+                  api::SignResponse& response);
 
 // A call with one answer. It owns itself from creation until gRPC says that it is done with it.
 template <class Reactor>
@@ -37,13 +40,14 @@ class SigningCall : public Reactor {
   bool InternalInlineable() override { return true; }
   void OnCancel() override { cancelled_->store(true); }
 
-  // Hands the message to the pipeline; its answer ends the call.
-  void Submit(pipeline::Pipeline& pipeline, pipeline::Origin origin,
+  // Hands the message to the pipeline; its answer ends the call. `parts` live longer.
+  void Submit(const SigningService::Parts& parts, pipeline::Origin origin,
               std::variant<std::string_view, pipeline::HashedMessage> message, tokens::Deadline deadline,
               const std::string& request_id) {
-    pipeline.Submit(
-        {std::move(origin), std::move(message), deadline, cancelled_,
-         [call = self_, this, request_id](Result<pipeline::SignedMessage> result) { End(result, request_id); }});
+    parts.pipeline.Submit({std::move(origin), std::move(message), deadline, cancelled_,
+                           [call = self_, this, request_id, &parts](Result<pipeline::SignedMessage> result) {
+                             End(result, request_id, parts.clock_not_set);
+                           }});
   }
   void Refuse(const Error& error) { this->Finish(ToGrpcStatus(error, Audience::kRelay)); }
 
@@ -58,9 +62,9 @@ class SigningCall : public Reactor {
   api::SignResponse* const response_;
 
  private:
-  void End(const Result<pipeline::SignedMessage>& result, const std::string& request_id) {
+  void End(const Result<pipeline::SignedMessage>& result, const std::string& request_id, bool clock_not_set) {
     if (result) {
-      FillResponse(*result, request_id, *response_);
+      FillResponse(*result, request_id, clock_not_set, *response_);
       this->Finish(grpc::Status::OK);
     } else {
       Refuse(result.error());

@@ -65,18 +65,19 @@ Result<pipeline::HashedMessage> HashedFrom(const api::SignDigestRequest& request
 
 }  // namespace
 
-Result<pipeline::Origin> AdmitCall(const snapshot::Current& snapshot, Transport& transport,
-                                   const grpc::CallbackServerContext& context, const api::SignOptions& options) {
+Result<pipeline::Origin> AdmitCall(const SigningService::Parts& parts, const grpc::CallbackServerContext& context,
+                                   const api::SignOptions& options) {
+  if (parts.drain.closed) return MakeError(Reason::kShuttingDown, "the daemon is stopping");
   const Status valid = CheckOptions(options);
   if (!valid) return valid.error();
-  pipeline::Origin origin{snapshot.Get(),
+  pipeline::Origin origin{parts.snapshot.Get(),
                           nullptr,
                           options.signing_domain(),
                           options.partner(),
                           {options.request_id(),
                            options.envelope_sender(),
                            {options.envelope_recipients().begin(), options.envelope_recipients().end()}}};
-  const auto peer = transport.Admit(*context.auth_context());
+  const auto peer = parts.transport.Admit(*context.auth_context());
   if (!peer) return peer.error();
   const auto relay = admission::AdmitCaller(*origin.snapshot, (*peer)->identities);
   if (!relay) return relay.error();
@@ -96,7 +97,8 @@ Status CheckSize(std::size_t octets, std::size_t most) {
                                                  std::to_string(most) + ": use SignLarge or SignDigest");
 }
 
-void FillResponse(const pipeline::SignedMessage& made, const std::string& request_id, api::SignResponse& response) {
+void FillResponse(const pipeline::SignedMessage& made, const std::string& request_id, bool clock_not_set,
+                  api::SignResponse& response) {
   response.set_signing_domain(made.signing_domain);
   response.set_request_id(request_id);
   for (const pipeline::MadeSignature& signature : made.signatures) {
@@ -111,18 +113,23 @@ void FillResponse(const pipeline::SignedMessage& made, const std::string& reques
     entry.set_code(std::string(WarningName(warning.code)));
     entry.set_message(warning.message);
   }
+  if (clock_not_set) {
+    api::Warning& entry = *response.add_warnings();
+    entry.set_code("CLOCK_NOT_SET");
+    entry.set_message("the signer's clock is not synchronised, so the time in the signature may be wrong");
+  }
 }
 
 grpc::ServerUnaryReactor* SigningService::Sign(grpc::CallbackServerContext* context, const api::SignRequest* request,
                                                api::SignResponse* response) {
   auto* call = UnaryCall::Make<UnaryCall>(response);
   const Status size = CheckSize(request->message().size(), parts_.message_octets);
-  auto origin = AdmitCall(parts_.snapshot, parts_.transport, *context, request->options());
+  auto origin = AdmitCall(parts_, *context, request->options());
   if (!origin || !size) {
     parts_.pipeline.NoteRefusal(origin ? &*origin : nullptr, origin ? size.error().reason : origin.error().reason);
     call->Refuse(origin ? size.error() : origin.error());
   } else {
-    call->Submit(parts_.pipeline, std::move(*origin), std::string_view(request->message()), DeadlineOf(*context),
+    call->Submit(parts_, std::move(*origin), std::string_view(request->message()), DeadlineOf(*context),
                  request->options().request_id());
   }
   return call;
@@ -132,7 +139,7 @@ grpc::ServerUnaryReactor* SigningService::SignDigest(grpc::CallbackServerContext
                                                      const api::SignDigestRequest* request,
                                                      api::SignResponse* response) {
   auto* call = UnaryCall::Make<UnaryCall>(response);
-  auto origin = AdmitCall(parts_.snapshot, parts_.transport, *context, request->options());
+  auto origin = AdmitCall(parts_, *context, request->options());
   if (!origin) {
     parts_.pipeline.NoteRefusal(nullptr, origin.error().reason);
     call->Refuse(origin.error());
@@ -143,8 +150,7 @@ grpc::ServerUnaryReactor* SigningService::SignDigest(grpc::CallbackServerContext
     parts_.pipeline.NoteRefusal(&*origin, hashed.error().reason);
     call->Refuse(hashed.error());
   } else {
-    call->Submit(parts_.pipeline, std::move(*origin), std::move(*hashed), DeadlineOf(*context),
-                 request->options().request_id());
+    call->Submit(parts_, std::move(*origin), std::move(*hashed), DeadlineOf(*context), request->options().request_id());
   }
   return call;
 }

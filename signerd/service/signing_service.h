@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 
@@ -15,6 +16,12 @@ namespace hallmark::service {
 
 namespace api = hallmark::signing::v1;
 
+// How the service comes to its end. Any thread.
+struct Drain {
+  std::atomic<bool> closed{false};  // new messages are refused with kShuttingDown; those under way go on
+  std::atomic<int> uploads{0};      // calls of SignLarge, whose messages are not in the pipeline until they are whole
+};
+
 // hallmark.signing.v1.SigningService. Handlers run on gRPC's threads and never wait: a message is handed to the
 // pipeline, whose answer ends the call. Only SignLarge works on these threads, hashing each chunk as it comes.
 class SigningService final : public api::SigningService::CallbackService {
@@ -23,7 +30,9 @@ class SigningService final : public api::SigningService::CallbackService {
     const snapshot::Current& snapshot;
     Transport& transport;
     pipeline::Pipeline& pipeline;
-    std::size_t message_octets;  // most for Sign and SignStream
+    const std::atomic<bool>& clock_not_set;  // answers warn while it is so
+    Drain& drain;                            // lives longer than the pipeline
+    std::size_t message_octets;              // most for Sign and SignStream
   };
   explicit SigningService(const Parts& parts) : parts_(parts) {}
 

@@ -19,7 +19,7 @@ namespace hallmark::watch {
 
 struct Alarm {
   std::string kind;  // SURGE, DORMANT_DOMAIN, REFUSAL_BURST, AUTHOR_CHANGE, HARD_LIMIT, OFF_HOURS; the watcher's own:
-                     // LEDGER_UNAVAILABLE, ROTATION_STUCK
+                     // LEDGER_UNAVAILABLE, ROTATION_STUCK, CLOCK_NOT_SET, HEALTH
   std::string partner, signing_domain;
   std::string message;  // a sentence for a person
 };

@@ -15,8 +15,11 @@ constexpr std::chrono::seconds kInterval{1};
 constexpr std::chrono::seconds kSaveInterval{60};
 constexpr char kLedgerUnavailable[] = "LEDGER_UNAVAILABLE";
 constexpr char kRotationStuck[] = "ROTATION_STUCK";
-constexpr std::array<const char*, 8> kKinds = {"SURGE",      "DORMANT_DOMAIN", "REFUSAL_BURST",    "AUTHOR_CHANGE",
-                                               "HARD_LIMIT", "OFF_HOURS",      kLedgerUnavailable, kRotationStuck};
+constexpr char kClockNotSet[] = "CLOCK_NOT_SET";
+constexpr char kHealth[] = "HEALTH";
+constexpr std::array<const char*, 10> kKinds = {"SURGE",      "DORMANT_DOMAIN", "REFUSAL_BURST",    "AUTHOR_CHANGE",
+                                                "HARD_LIMIT", "OFF_HOURS",      kLedgerUnavailable, kRotationStuck,
+                                                kClockNotSet, kHealth};
 
 }  // namespace
 
@@ -56,6 +59,7 @@ void Watcher::Look() {
   for (const Alarm& alarm : detector_.Step(parts_.traffic.Take(), *view, parts_.clock.Now())) See(alarm, *view);
   LookAtLedger(*view);
   LookAtRotations(*view);
+  LookAtHealth(*view);
   if (to_journal_) JournalWaiting();
 }
 
@@ -72,6 +76,14 @@ void Watcher::LookAtRotations(const snapshot::Snapshot& view) {
   std::erase_if(stuck_, [&](const std::string& domain) { return !stuck.contains(domain); });
   for (const auto& [domain, why] : stuck) {
     if (stuck_.insert(domain).second) See({kRotationStuck, "", domain, domain + ": keys do not rotate: " + why}, view);
+  }
+}
+
+void Watcher::LookAtHealth(const snapshot::Snapshot& view) {
+  const auto troubles = parts_.health_troubles();
+  std::erase_if(unwell_, [&](const std::string& name) { return !troubles.contains(name); });
+  for (const auto& [name, why] : troubles) {
+    if (unwell_.insert(name).second) See({name == "clock" ? kClockNotSet : kHealth, "", "", why}, view);
   }
 }
 

@@ -38,6 +38,8 @@ class Watcher {
     std::function<bool()> ledger_available;
     // Domains whose keys cannot rotate, and why, in one sentence each. Does not wait.
     std::function<std::map<std::string, std::string>()> stuck_rotations;
+    // What of the box is wrong for long enough, by its reading's name: a sentence each. Does not wait.
+    std::function<std::map<std::string, std::string>()> health_troubles;
     Webhook* webhook;  // null: none
   };
   // Takes up what was learnt before.
@@ -53,6 +55,7 @@ class Watcher {
   void Look();
   void LookAtLedger(const snapshot::Snapshot& view);
   void LookAtRotations(const snapshot::Snapshot& view);
+  void LookAtHealth(const snapshot::Snapshot& view);
   void See(const Alarm& alarm, const snapshot::Snapshot& view);
   std::string Act(const Alarm& alarm, const snapshot::Snapshot& view);
   void JournalWaiting();
@@ -62,8 +65,9 @@ class Watcher {
   Detector detector_;       // of the thread
   bool to_journal_ = true;  // alerts may stand in the store that are not on the ledger yet
   bool ledger_available_ = true;
-  std::set<std::string> stuck_;  // domains that an alert was raised for, and that are not better since
-  std::array<std::atomic<std::uint64_t>, 8> raised_{};
+  // Domains, and readings of the box, that an alert was raised for and that are not better since.
+  std::set<std::string> stuck_, unwell_;
+  std::array<std::atomic<std::uint64_t>, 10> raised_{};
   std::atomic<std::uint64_t> suspended_{0};
   std::jthread thread_;
 };
