@@ -28,6 +28,10 @@ std::string NameOf(admin::v1::KeyState state) { return ShortName(admin::v1::KeyS
 std::string NameOf(admin::v1::RecordState state) {
   return ShortName(admin::v1::RecordState_Name(state), "RECORD_STATE_");
 }
+std::string NameOf(admin::v1::HealthLevel level) {
+  return ShortName(admin::v1::HealthLevel_Name(level), "HEALTH_LEVEL_");
+}
+
 std::string NameOf(admin::v1::TokenState state) { return ShortName(admin::v1::TokenState_Name(state), "TOKEN_STATE_"); }
 
 std::string NameOf(admin::v1::LineEndings endings) {

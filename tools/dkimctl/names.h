@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "hallmark/admin/v1/admin.pb.h"
+#include "hallmark/admin/v1/appliance.pb.h"
 #include "hallmark/admin/v1/operators.pb.h"
 #include "hallmark/admin/v1/policy.pb.h"
 
@@ -17,6 +18,7 @@ std::string NameOf(admin::v1::KeyAlgorithm algorithm);  // "rsa2048", "ed25519"
 std::string NameOf(admin::v1::KeyState state);          // "active"
 std::string NameOf(admin::v1::RecordState state);       // "visible"
 std::string NameOf(admin::v1::TokenState state);        // "pin rejected"
+std::string NameOf(admin::v1::HealthLevel level);       // "warning"
 std::string NameOf(admin::v1::LineEndings endings);     // "refuse"
 
 std::string NameOf(admin::v1::PartnerState state);   // "suspended"

@@ -9,6 +9,7 @@ namespace {
 
 std::string Facts(const admin::v1::GetStatusResponse& status) {
   Table table;
+  table.Add({"box:", status.box()});
   table.Add({"version:", status.version()});
   table.Add({"running since:", TimeText(status.start_time())});
   table.Add({"domains:", std::to_string(status.domain_count())});
@@ -40,6 +41,14 @@ std::string Tokens(const admin::v1::GetStatusResponse& status) {
   return table.Render() + problems;
 }
 
+// An earlier version of signerd says nothing of it.
+std::string Health(const admin::v1::GetStatusResponse& status) {
+  Table table({"HEALTH", "LEVEL", "WHAT"});
+  for (const auto& reading : status.health()) table.Add({reading.name(), NameOf(reading.level()), reading.message()});
+  const std::string text = table.Render();
+  return text.empty() ? text : text + "\n";
+}
+
 std::string Relays(const admin::v1::GetStatusResponse& status) {
   Table table({"RELAY", "STATE", "IDENTITY", "PARTNERS"});
   for (const auto& relay : status.relays()) {
@@ -60,7 +69,8 @@ Outcome Show(const Context& context) {
       client->Call(&admin::v1::CertificateService::Stub::ListCertificates, admin::v1::ListCertificatesRequest());
   const std::string expiring = certificates ? CertificateTable(*certificates, false) : "";
   Print(context,
-        Facts(*status) + "\n" + Tokens(*status) + "\n" + Relays(*status) + (expiring.empty() ? "" : "\n" + expiring),
+        Facts(*status) + "\n" + Tokens(*status) + "\n" + Health(*status) + Relays(*status) +
+            (expiring.empty() ? "" : "\n" + expiring),
         Json::Message(*status));
   return ExitCode::kDone;
 }
