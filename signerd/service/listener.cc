@@ -15,11 +15,12 @@ namespace {
 
 constexpr std::int64_t kMessageOverhead = 1 << 20;  // envelope and options beside the message
 constexpr int kStreamsPerConnection = 2048;
-constexpr int kPingMs = 1000;             // more often is a nuisance
-constexpr int kHandshakeMs = 20'000;      // from a connection's first octet to its first SETTINGS
+constexpr int kPingMs = 1000;         // more often is a nuisance
+constexpr int kHandshakeMs = 20'000;  // from a connection's first octet to its first SETTINGS
 // A peer that went without a word, or does not read what it is sent, is noticed after the sum of both.
 constexpr int kKeepaliveMs = 60'000, kKeepaliveTimeoutMs = 20'000;
-// What all connections of a listener may hold together, and how many of the largest messages have to fit into it.
+// What all connections of a listener may hold together, and how many of the largest messages have to fit into it. The
+// guard ends the busiest connection at three quarters of it.
 constexpr std::int64_t kMostOctets = 512 << 20, kMostLargest = 4;
 constexpr int kStreamWindow = 256 << 10;  // octets of one stream that may be on their way
 
@@ -54,10 +55,11 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  // Over it gRPC ends streams of whoever is there: without it, one relay that begins many large messages and ends none
-  // would have all of the machine's memory.
+  // Over it gRPC ends streams of whoever is there: without it, relays that begin many large messages and end none would
+  // have all of the machine's memory. MemoryGuard comes before it, and knows which relay.
+  const auto most_octets = static_cast<std::size_t>(std::max(kMostOctets, kMostLargest * message_octets));
   grpc::ResourceQuota quota(service_name);
-  quota.Resize(static_cast<std::size_t>(std::max(kMostOctets, kMostLargest * message_octets)));
+  quota.Resize(most_octets);
   builder.SetResourceQuota(quota);
   // Two daemons on one port would share its connections without a word.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -67,7 +69,8 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
                      "cannot listen on " + config.listen + ": is it in use, or not an address of this machine?");
   }
   const std::string address = config.listen.substr(0, config.listen.rfind(':') + 1) + std::to_string(port);
-  std::unique_ptr<Listener> listener(new Listener(credentials, std::move(server), address, service_name));
+  std::unique_ptr<Listener> listener(new Listener(credentials, std::move(server), address, service_name,
+                                                  static_cast<std::uint16_t>(port), most_octets / 4 * 3));
   listener->SetServing(false);
   return listener;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "firmware/runtime/result.h"
+#include "signerd/service/memory_guard.h"
 #include "signerd/service/transport.h"
 
 namespace hallmark::service {
@@ -31,15 +32,17 @@ class Listener {
 
  private:
   Listener(std::shared_ptr<grpc::ServerCredentials> credentials, std::unique_ptr<grpc::Server> server,
-           std::string address, std::string service_name)
+           std::string address, std::string service_name, std::uint16_t port, std::size_t most_octets)
       : credentials_(std::move(credentials)),
         server_(std::move(server)),
         address_(std::move(address)),
-        service_name_(std::move(service_name)) {}
+        service_name_(std::move(service_name)),
+        guard_(port, most_octets) {}
   // gRPC lets go of them with its builder, and asks their fetcher at each handshake.
   const std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<grpc::Server> server_;
   const std::string address_, service_name_;
+  const MemoryGuard guard_;
 };
 
 }  // namespace hallmark::service

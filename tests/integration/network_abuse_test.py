@@ -33,7 +33,8 @@ FULL = "--full" in sys.argv
 SERVICE = "/hallmark.signing.v1.SigningService/"
 SIGN, SIGN_LARGE, SIGN_STREAM = (SERVICE + name for name in ("Sign", "SignLarge", "SignStream"))
 MIB = 1 << 20
-# What listener.cc promises: handshakes end in time, silent peers are found, and connections hold no more than this together.
+# What listener.cc promises: handshakes end in time, silent peers are found, and connections hold no more than this together: the
+# guard ends the busiest at three quarters of it.
 HANDSHAKE_SECONDS, SILENT_SECONDS, QUOTA = 20, 80, 512 * MIB
 GRACE = 40  # seconds beside it, for a busy machine
 SMALL = 192 * MIB  # what a flood may take that is no more than its octets on their way
@@ -86,9 +87,8 @@ class NetworkAbuseTest(unittest.TestCase):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     @contextlib.contextmanager
-    def beside_a_neighbour(self, most, forgiven=()):
-        """What is done within costs no message of a neighbour, and the daemon no more memory than `most` octets. Only where codes
-        are `forgiven`, which a relay answers with a temporary failure, one in ten messages may fail with them."""
+    def beside_a_neighbour(self, most):
+        """What is done within costs no message of a neighbour, and the daemon no more memory than `most` octets."""
         with Neighbour(self.hallmark) as neighbour:
             pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # VmHWM counts anew
             before, begin = self.status("VmRSS"), time.monotonic()
@@ -98,9 +98,8 @@ class NetworkAbuseTest(unittest.TestCase):
         print(f"\n{self.id().rpartition('.')[2]}: {seconds:.0f} s, memory {before / MIB:.0f} to {peak / MIB:.0f} MiB; the neighbour: "
               f"{report}", file=sys.stderr)
         self.assertTrue(self.hallmark.running(), self.hallmark.log_text()[-2000:])
-        self.assertEqual([error for error in report["errors"] if not error.startswith(forgiven or "-")], [])
-        self.assertLess(report["failed"], max(1, report["signed"] / 10))
-        self.assertTrue(report["last_signed"])
+        self.assertEqual((report["failed"], report["errors"]), (0, []))
+        self.assertGreater(report["signed"], 0)
         if not SANITIZED:  # they keep what is freed
             self.assertLess((peak - before) / MIB, most / MIB)
 
@@ -160,9 +159,9 @@ class NetworkAbuseTest(unittest.TestCase):
                 peer.close()
 
     def test_messages_that_are_never_ended(self):
-        """Each announces 60 MiB and sends as much as it may, on many streams: far more than the quota altogether."""
-        # Over its quota gRPC ends calls and connections of whoever is there, so this one the neighbour feels.
-        with self.beside_a_neighbour(QUOTA + SMALL, forgiven=("UNAVAILABLE", "RESOURCE_EXHAUSTED")):
+        """Each announces 60 MiB and sends as much as it may, on many streams: far more than the quota altogether. The guard
+        ends its connection before gRPC ends calls of whoever is there."""
+        with self.beside_a_neighbour(QUOTA + SMALL):
             peer, streams = self.connect(), range(1, 2 * scaled(40, 200), 2)
             peer.wait_for(lambda one: one.kind == raw_http2.SETTINGS)
             peer.send(raw_http2.settings())
@@ -194,7 +193,8 @@ class NetworkAbuseTest(unittest.TestCase):
                     time.sleep(0.01)
             print(f"\n{sent / MIB:.0f} MiB of {len(streams)} messages sent, {len(ended)} of them refused, connection "
                   f"{'ended' if peer.ended else 'held'}", file=sys.stderr)
-            self.assertTrue(ended or peer.ended, f"nothing was refused of {sent / MIB:.0f} MiB")
+            if not SANITIZED:  # the guard sleeps there, and the quota has it
+                self.assertTrue(peer.ended, f"{sent / MIB:.0f} MiB were taken")
             peer.close()
         self.assert_nothing_is_left()
 
@@ -242,7 +242,7 @@ class NetworkAbuseTest(unittest.TestCase):
         with self.beside_a_neighbour(QUOTA + SMALL):
             for body in (b"", SIGN_REQUEST):
                 peer, stream = self.connect(), 1
-                while stream < 2 * scaled(20_000, 500_000):
+                while stream < 2 * scaled(20_000, 100_000):
                     calls = []
                     for _ in range(200):
                         calls += (peer.call_headers(stream, SIGN), frame(raw_http2.DATA, 0, stream, body) if body else b"",
@@ -251,7 +251,7 @@ class NetworkAbuseTest(unittest.TestCase):
                     if not peer.send(b"".join(calls)):
                         break
                     peer.take()
-                peer.settle()
+                peer.settle(scaled(60, 600))
                 peer.close()
         self.assert_nothing_is_left()
 

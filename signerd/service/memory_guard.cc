@@ -1,0 +1,143 @@
+#include "signerd/service/memory_guard.h"
+
+#include <arpa/inet.h>
+#include <linux/tcp.h>
+#include <malloc.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <charconv>
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+
+#include <unistd.h>
+
+#include "firmware/runtime/log.h"
+
+namespace hallmark::service {
+namespace {
+
+constexpr std::chrono::milliseconds kInterval{200};
+constexpr int kLooksBetween = 10;                     // from one connection's end to the next one's, at least
+constexpr std::uint64_t kMuch = 128 << 10;            // octets of one interval
+constexpr std::size_t kConnectionOctets = 128 << 10;  // gRPC's and OpenSSL's share of one
+constexpr std::size_t kWorthTrimming = 64 << 20;
+
+std::size_t Resident() {
+  std::size_t pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::size_t Allocated() {
+  const struct mallinfo2 info = ::mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+// "192.0.2.1:50222"; empty when it is no TCP socket that was accepted on the port.
+std::string PeerOn(int descriptor, std::uint16_t port) {
+  sockaddr_storage own{}, peer{};
+  socklen_t own_size = sizeof own, peer_size = sizeof peer;
+  if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&own), &own_size) != 0 ||
+      ::getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) {
+    return "";
+  }
+  const auto port_of = [](const sockaddr_storage& address) -> std::uint16_t {
+    if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
+    if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
+    return 0;
+  };
+  if (port_of(own) != port) return "";
+  char text[INET6_ADDRSTRLEN] = "";
+  const void* where = peer.ss_family == AF_INET
+                          ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in&>(peer).sin_addr)
+                          : &reinterpret_cast<const sockaddr_in6&>(peer).sin6_addr;
+  ::inet_ntop(peer.ss_family, where, text, sizeof text);
+  return std::string(text) + ":" + std::to_string(port_of(peer));
+}
+
+}  // namespace
+
+MemoryGuard::MemoryGuard(std::uint16_t port, std::size_t most_octets)
+    : port_(port),
+      most_octets_(most_octets),
+      at_start_(Allocated()),
+      thread_([this](const std::stop_token& stop) { Watch(stop); }) {}
+
+void MemoryGuard::Watch(const std::stop_token& stop) {
+  std::mutex mutex;  // only for the wait
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  do {
+    Look();
+  } while (!wake.wait_for(lock, stop, kInterval, [] { return false; }) && !stop.stop_requested());
+}
+
+void MemoryGuard::Look() {
+  ++looks_since_;
+  const std::size_t resident = Resident();
+  if (resident < at_start_ + most_octets_) {  // the usual way: nothing else is asked for
+    last_.reset();
+    return;
+  }
+  const std::size_t allocated = Allocated();
+  Connections now = Accepted();
+  if (allocated < at_start_ + most_octets_ + now.size() * kConnectionOctets) {
+    last_.reset();
+    ended_at_.reset();
+    // What was freed stays with the allocator, in pieces, until it is told otherwise.
+    if (resident > allocated + kWorthTrimming && looks_since_ >= kLooksBetween) {
+      ::malloc_trim(0);
+      looks_since_ = 0;
+    }
+    return;
+  }
+  if (last_ && looks_since_ >= (ended_at_ ? kLooksBetween : 0) && allocated > ended_at_.value_or(0)) {
+    EndBusiest(now, allocated);
+  }
+  last_ = std::move(now);
+}
+
+void MemoryGuard::EndBusiest(const Connections& now, std::size_t allocated) {
+  const std::pair<const std::string, Connection>* busiest = nullptr;
+  std::uint64_t most = kMuch;
+  for (const auto& entry : now) {
+    const auto before = last_->find(entry.first);
+    const std::uint64_t sent = entry.second.received - (before == last_->end() ? 0 : before->second.received);
+    if (sent > most) {
+      most = sent;
+      busiest = &entry;
+    }
+  }
+  // It may have been closed meanwhile, and its descriptor be another's.
+  if (busiest == nullptr || PeerOn(busiest->second.descriptor, port_) != busiest->first) return;
+  ::shutdown(busiest->second.descriptor, SHUT_RDWR);
+  log::warn("the connection from {} is ended: {} MiB are allocated, and it sent most of late: {} KiB in {} ms",
+            busiest->first, allocated >> 20, most >> 10, kInterval.count());
+  ended_at_ = allocated;
+  looks_since_ = 0;
+}
+
+MemoryGuard::Connections MemoryGuard::Accepted() const {
+  Connections accepted;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry("/proc/self/fd", error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    Connection connection;
+    std::from_chars(name.data(), name.data() + name.size(), connection.descriptor);
+    const std::string peer = PeerOn(connection.descriptor, port_);
+    if (peer.empty()) continue;
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(connection.descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) continue;
+    connection.received = info.tcpi_bytes_received;
+    accepted.emplace(peer, connection);
+  }
+  return accepted;
+}
+
+}  // namespace hallmark::service
