@@ -59,7 +59,7 @@ TEST_P(Smart, IsJudged) {
   EXPECT_EQ(reading.message(), GetParam().message);
 }
 INSTANTIATE_TEST_SUITE_P(Disks, Smart, testing::ValuesIn(kSmart),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& row) { return std::string(row.param.name); });
 
 TEST(Emmc, IsJudged) {
   EXPECT_EQ(JudgeEmmc("disk/mmcblk0", "0x01 0x02", "0x01", kNow).message(), "up to 20 % of its life time used");
