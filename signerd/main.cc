@@ -303,9 +303,14 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   const auto verifier_keys = [&] { return RecordedVerifierKeys(**store, config.ledger.origin); };
   service::LedgerService ledger_service({gate, **ledger, *indexer, **retention, *recipients, verifier_keys});
   service::AlertService alert_service({gate, **store, clock});
+  std::mutex stopping;  // held by who joins the threads that make keys: a factory reset, or the end
+  const auto stop_making_keys = [&] {
+    const std::lock_guard lock(stopping);
+    schedule.Stop();
+    (*ledger)->StopCheckpoints();  // the first one makes a key
+  };
   service::ApplianceService appliance_service({gate, **ledger, **store, signer, clock, backup_settings, verifier_keys,
-                                               reset_mark, [&] { schedule.Stop(); },
-                                               [] { ::kill(::getpid(), SIGTERM); }});
+                                               reset_mark, stop_making_keys, [] { ::kill(::getpid(), SIGTERM); }});
   auto webhook = StartWebhook(config.webhook, **store, clock);
   if (!webhook) return webhook.error();
   const auto suspend = [&](const std::string& partner) { return policy_service.SuspendPartner(partner); };
@@ -358,10 +363,13 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   watcher.Stop();
   (*admin)->Stop(deadline);
   schedule.Halt();
-  (*ledger)->StopCheckpoints();  // the last one is signed while there is a token
+  {
+    const std::lock_guard lock(stopping);
+    (*ledger)->StopCheckpoints();  // the last one is signed while there is a token
+  }
   tokens.Stop();
-  schedule.Stop();  // a step that waits for a token no longer does
-  presence.Stop();  // the same
+  stop_making_keys();  // a step that waits for a token no longer does
+  presence.Stop();     // the same
   log::info("stopped");
   return Ok();
 }

@@ -181,11 +181,6 @@ Status WriteLedger(ArchiveWriter& archive, const StateSource& source, std::int64
 }  // namespace
 
 Status WriteBackup(const StateSource& source, const OctetSink& sink) {
-  if (source.settings.recipients.empty()) {
-    return MakeError(Reason::kStateConflict,
-                     "there is nobody to encrypt a backup for: name certificates as backup.recipients in "
-                     "hallmark.toml, and restart");
-  }
   auto sealer = Sealer::Begin(source.settings.recipients, sink);
   if (!sealer) return sealer.error();
   const auto entries = OpenEntries(source);

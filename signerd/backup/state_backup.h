@@ -35,7 +35,7 @@ struct StateSource {
 // Gives the whole state as one archive, encrypted for the recipients, while signing goes on: the database as it is at
 // one moment, and the ledger up to a later one, so that of every change the ledger has the record. Its contents are put
 // on the ledger first, under a signed checkpoint where the token can sign one. Holds a piece of a file at a time.
-// kStateConflict where there are no recipients; kCancelled; the parts' errors. Any thread, for long; one at a time.
+// There must be recipients. kCancelled; the parts' errors. Any thread, for long; one at a time.
 Status WriteBackup(const StateSource& source, const OctetSink& sink);
 
 }  // namespace hallmark::backup

@@ -24,6 +24,11 @@ ApplianceService::ApplianceService(Parts parts) : parts_(std::move(parts)) {
 }
 
 Status ApplianceService::Backup(StreamWriter<api::CreateBackupResponse>& out) const {
+  if (parts_.backup.recipients.empty()) {
+    return MakeError(Reason::kStateConflict,
+                     "there is nobody to encrypt a backup for: name certificates as backup.recipients in "
+                     "hallmark.toml, and restart");
+  }
   const auto keys = parts_.verifier_keys();
   if (!keys) return keys.error();
   const auto send = [&](std::string_view octets) -> Status {
@@ -62,12 +67,13 @@ Status ApplianceService::Reset(const Caller& caller, const api::FactoryResetRequ
       parts_.gate.RequireApproval(caller, "destroys every key in the tokens and the whole state of the box " +
                                               parts_.backup.box + ", its ledger too, for good; it then starts as new");
   if (!may) return may;
-  parts_.stop_rotation();
+  parts_.stop_making_keys();
   const auto erased = keys::EraseKeys(parts_.store, parts_.signer);
   if (!erased) {
     return MakeError(erased.error().reason, erased.error().message +
                                                 "; the state is there still. Keys may be gone already: ask again, or "
-                                                "restart signerd, which lets keys rotate again");
+                                                "restart signerd, which lets keys rotate and checkpoints be signed "
+                                                "again");
   }
   log::warn("factory reset: {} keys are destroyed; the box is to erase the state", *erased);
   const Status marked = WriteFileAtomically(parts_.reset_mark, "by " + caller.name + "\n");

@@ -27,8 +27,8 @@ class ApplianceService final : public hallmark::admin::v1::ApplianceService::Cal
     std::function<Result<ledger::VerifierKeys>()> verifier_keys;
     // Where a factory reset leaves its mark for the box; empty where there is no such box.
     std::filesystem::path reset_mark;
-    std::function<void()> stop_rotation;  // no step is made any more, and none is under way
-    std::function<void()> end;            // has the daemon end soon; does not wait
+    std::function<void()> stop_making_keys;  // nothing makes or uses one by itself any more
+    std::function<void()> end;               // has the daemon end soon; does not wait
   };
   // Says to the gate how what was approved is carried out.
   explicit ApplianceService(Parts parts);

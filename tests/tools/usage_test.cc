@@ -60,6 +60,12 @@ const Words kCommands[] = {{"init"},
                            {"key", "resume"},
                            {"key", "status"},
                            {"key", "history"},
+                           {"key", "replace-missing"},
+                           {"backup", "create"},
+                           {"backup", "check"},
+                           {"backup", "unpack"},
+                           {"backup", "restore"},
+                           {"factory-reset"},
                            {"key", "policy", "show"},
                            {"key", "policy", "set"},
                            {"login"},
@@ -99,8 +105,9 @@ TEST_P(Help, HasExamplesAndCommonOptions) {
 INSTANTIATE_TEST_SUITE_P(OfEvery, Help, testing::ValuesIn(kCommands));
 
 TEST(Help, OfGroupsHasExamples) {
-  for (const Words& words : {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}, Words{"partner"},
-                             Words{"relay"}, Words{"ledger"}, Words{"operator"}, Words{"approvals"}, Words{"alerts"}}) {
+  for (const Words& words :
+       {Words{}, Words{"domain"}, Words{"profile"}, Words{"key"}, Words{"dns"}, Words{"partner"}, Words{"relay"},
+        Words{"ledger"}, Words{"operator"}, Words{"approvals"}, Words{"alerts"}, Words{"backup"}}) {
     Words line = words;
     line.push_back("--help");
     const auto run = Dkimctl(line);
@@ -129,6 +136,9 @@ const WrongCase kWrong[] = {
     {"MissingSelector", {"key", "show", "example.com"}, "SELECTOR is required"},
     {"MissingFile", {"sign"}, "FILE is required"},
     {"MissingPolicy", {"apply"}, "--file is required"},
+    {"MissingKey", {"backup", "check", "signer1.backup"}, "--key is required"},
+    {"MissingState", {"backup", "restore", "signer1.backup", "--key", "k"}, "--state is required"},
+    {"NoBox", {"factory-reset", "--yes"}, "say with --box which box it is"},
     {"MissingRelay", {"explain", "m.eml"}, "--relay is required"},
     {"MissingValue", {"sign", "m.eml", "--out"}, "--out"},
     {"UnknownOption", {"status", "--frobnicate"}, "--frobnicate"},

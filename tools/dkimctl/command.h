@@ -49,6 +49,7 @@ void AddProfileCommands(CLI::App& app, Context& context);
 void AddKeyCommands(CLI::App& app, Context& context);
 // Within the group "key".
 void AddRotationCommands(CLI::App& group, Context& context);
+void AddReplaceMissingCommand(CLI::App& group, Context& context);
 void AddDnsCommands(CLI::App& app, Context& context);
 void AddPostureCommand(CLI::App& app, Context& context);
 void AddSignCommand(CLI::App& app, Context& context);
@@ -61,6 +62,8 @@ void AddExplainCommand(CLI::App& app, Context& context);
 void AddCertificateCommands(CLI::App& app, Context& context);
 void AddLedgerCommands(CLI::App& app, Context& context);
 void AddAlertCommands(CLI::App& app, Context& context);
+void AddBackupCommands(CLI::App& app, Context& context);
+void AddFactoryResetCommand(CLI::App& app, Context& context);
 void AddStatusCommand(CLI::App& app, Context& context);
 void AddSessionCommands(CLI::App& app, Context& context);
 void AddOperatorCommands(CLI::App& app, Context& context);

@@ -294,6 +294,7 @@ void AddKeyCommands(CLI::App& app, Context& context) {
   AddNames(*show, context, *options);
   AddStateCommands(*group, context, options);
   AddRotationCommands(*group, context);
+  AddReplaceMissingCommand(*group, context);
 }
 
 }  // namespace hallmark::ctl

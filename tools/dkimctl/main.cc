@@ -19,9 +19,9 @@ constexpr char kFooter[] =
     "\n"
     "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 signerd cannot be\n"
     "reached, 4 (verify) a signature did not verify or there is none, (explain) the\n"
-    "message would be refused, (ledger verify) the ledger is not whole, 5 the\n"
-    "request waits for the approval of a second person, 6 (posture) something is\n"
-    "wrong with what is published.";
+    "message would be refused, (ledger verify) the ledger is not whole, (backup) the\n"
+    "backup is not, 5 the request waits for the approval of a second person, 6\n"
+    "(posture) something is wrong with what is published.";
 
 // What is wrong with the command line, and where to read more.
 std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
@@ -73,6 +73,8 @@ int Run(int argc, char** argv) {
   hallmark::ctl::AddCertificateCommands(app, context);
   hallmark::ctl::AddLedgerCommands(app, context);
   hallmark::ctl::AddAlertCommands(app, context);
+  hallmark::ctl::AddBackupCommands(app, context);
+  hallmark::ctl::AddFactoryResetCommand(app, context);
   hallmark::ctl::AddStatusCommand(app, context);
   hallmark::ctl::AddSessionCommands(app, context);
   hallmark::ctl::AddOperatorCommands(app, context);
