@@ -32,6 +32,12 @@ make_keys() {
   mv "$folder.new" "$folder"
 }
 
+# make_owner KEY CERTIFICATE: whose signature a trial box takes on its configuration. A real box's owner has a CA.
+make_owner() {
+  (umask 077 && openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 7300 -subj "/CN=Hallmark trial owner" -keyout "$1" -out "$2" 2>/dev/null) ||
+    fail "no trial owner was made" "look at $(dirname "$1")"
+}
+
 has_keys() {
   local file
   for file in $key_files; do

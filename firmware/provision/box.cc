@@ -31,7 +31,7 @@ constexpr const char* kOrigin = "box/origin.toml";
 constexpr const char* kRecovery = "box/recovery.cms";
 constexpr const char* kRecipients = "recipients.pem";
 constexpr const char* kUnfinished = "set-up-unfinished";
-constexpr std::chrono::minutes kLimit{5};  // of a program that is asked; a TPM takes its time
+constexpr std::chrono::minutes kLimit{10};  // of a program that is asked; a TPM takes its time
 
 Error IoError(const fs::path& path, const std::string& what) {
   return MakeError(Reason::kIoFailed, path.string() + ": cannot " + what + ": " + std::strerror(errno));
@@ -235,7 +235,7 @@ bool IsSetUp(const Places& places) {
 }
 
 Result<SetUp> Apply(const Configuration& configuration, const std::string& text, const Origin& origin,
-                    const Places& places) {
+                    const Places& places, const Restore& restore) {
   if (IsSetUp(places)) return MakeError(Reason::kStateConflict, "this box is set up already");
   const auto user = FindUser(places.user);
   if (!user) return user.error();
@@ -244,6 +244,7 @@ Result<SetUp> Apply(const Configuration& configuration, const std::string& text,
   if (done) done = ClearState(places);
   const fs::path config = NewOf(places.config), state = NewOf(places.state);
   if (done) done = MakeFolder(state, 0700);
+  if (done && !configuration.restore_sha256.empty()) done = restore(state);
   if (done) done = Put(state / kUnfinished, "", kSecret);
   if (done) done = PutFiles(configuration, text, origin, config, places);
   if (!done) return done.error();

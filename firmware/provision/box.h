@@ -48,14 +48,17 @@ struct SetUp {
   std::string recovery;     // CMS, PEM: a recovery key of the state, for those in recipients.pem; empty where nobody is
 };
 
+// Fills the empty folder of a state that is to be restored.
+using Restore = std::function<Status(const std::filesystem::path& state)>;
+
 bool IsSetUp(const Places& places);
 
 // The first configuration: makes the box's TLS key and certificate, its token with random PINs, and seals the PINs;
 // where the configuration brings recipients.pem, a recovery key for these. Nothing when the box is set up already
-// (kStateConflict). kConfigInvalid where signerd would not take the configuration: nothing is changed then. `text` is
-// the packed text that `configuration` was read from.
+// (kStateConflict). kConfigInvalid where signerd would not take the configuration: nothing is changed then. `restore`
+// is called where the configuration names a backup. `text` is the packed text that `configuration` was read from.
 Result<SetUp> Apply(const Configuration& configuration, const std::string& text, const Origin& origin,
-                    const Places& places);
+                    const Places& places, const Restore& restore);
 
 // A later one: host name, network, signerd's files. The token, its PINs and the TLS key stay; the certificate is made
 // anew where its names change. kStateConflict where the revision is not higher, or it is signed by another than the

@@ -16,6 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::chrono::minutes kLimit{5};  // a box may be busy, and slow
+
 // Gone when it ends.
 class Staging {
  public:
@@ -106,7 +108,8 @@ Status CheckForDaemon(const Configuration& configuration, const fs::path& folder
   if (!fs::exists(signerd, ignored)) {
     return MakeError(Reason::kNotFound, signerd.string() + " is not there to check with: install hallmark-signerd");
   }
-  const auto ran = RunProgram(signerd, {"--check", "--config", (staging->path() / "hallmark.toml").string()}, {});
+  const auto ran =
+      RunProgram(signerd, {"--check", "--config", (staging->path() / "hallmark.toml").string()}, {}, kLimit);
   if (!ran) return ran.error();
   if (ran->exit_code == 0) return Ok();
   std::string why = ReplaceAll(ran->err, staging->path().string() + "/", folder.empty() ? "" : folder.string() + "/");

@@ -120,6 +120,14 @@ void ReadBox(ConfigTable& root, Configuration& configuration) {
     if (kind != "softhsm") token->Reject("kind", "found \"" + kind + "\"", kKind);
     configuration.token_sessions = token->Integer("sessions", 4, 1, 256);
   }
+  if (auto restore = root.OptionalTable("restore")) {
+    constexpr std::string_view kSha256 = "the backup's SHA-256, 64 hexadecimal digits, as sha256sum prints it";
+    const std::string sha256 = restore->String("sha256", kSha256);
+    const auto octets = HexDecode(sha256);
+    if (octets && octets->size() == 32) configuration.restore_sha256 = HexEncode(*octets);
+    if (configuration.restore_sha256.empty() && !sha256.empty())
+      restore->Reject("sha256", "found \"" + sha256 + "\"", kSha256);
+  }
   std::set<std::string> seen;
   for (ConfigTable& table : root.OptionalTables("domain")) {
     configuration.domains.push_back(ReadDomain(table));

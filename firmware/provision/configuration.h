@@ -40,6 +40,7 @@ struct Configuration {
   Network network;
   std::int64_t token_sessions = 4;
   std::vector<Domain> domains;
+  std::string restore_sha256;  // of the backup that the box begins with, lower-case hexadecimal; empty: with nothing
   std::vector<std::string> file_names;       // what is named, in the order of the text
   std::map<std::string, std::string> files;  // what they hold; empty where the text is not packed
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "firmware/provision/restore.h"
 #include "firmware/provision/wizard.h"
 
 namespace hallmark::provision {
@@ -128,6 +129,7 @@ Status FirstBoot::Hear(const std::string& line) {
     console_.Say(text.error().message);
     return Ok();
   }
+  if (word.empty()) last_seen_.clear();  // look at the stick again
   if (pending_ && !word.empty()) console_.Say("these are not the first digits of the fingerprint above");
   if (!pending_) Invite();
   return Ok();
@@ -146,14 +148,20 @@ Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const
   const auto configuration = ParsePacked(text, "box.toml");
   if (!configuration) return refuse(configuration.error());
   console_.Say("setting up " + configuration->host_name + " with the configuration from " + source);
-  const auto made = Apply(*configuration, text, origin, places_);
+  const auto restore = [&](const std::filesystem::path& state) {
+    console_.Say("restoring the state from the stick's backup");
+    return stick_.Use([&](const std::filesystem::path& folder) {
+      return RestoreState(folder, configuration->restore_sha256, state);
+    });
+  };
+  const auto made = Apply(*configuration, text, origin, places_, restore);
   if (!made) return refuse(made.error());
   done_ = true;
-  Announce(*made);
+  Announce(*made, !configuration->restore_sha256.empty());
   return Ok();
 }
 
-void FirstBoot::Announce(const SetUp& made) {
+void FirstBoot::Announce(const SetUp& made, bool restored) {
   std::map<std::string, std::string> files = {{"server.pem", made.certificate}};
   if (!made.recovery.empty()) files["recovery.cms"] = made.recovery;
   if (push_) push_->Answer(true, made.certificate + made.recovery);
@@ -162,6 +170,10 @@ void FirstBoot::Announce(const SetUp& made) {
     console_.Say(written ? "on the stick now: the box's certificate, server.pem" +
                                std::string(made.recovery.empty() ? "" : "; and recovery.cms: keep it")
                          : "nothing was written on the stick: " + written.error().message);
+  }
+  if (restored) {
+    console_.Say("the state was restored: destroy restore.key on the stick; for keys that are missing:");
+    console_.Say("  dkimctl key replace-missing");
   }
   if (made.recovery.empty()) console_.Say("no recovery key: what is on this box is lost with its board");
   console_.Say("set up. Its certificate has the SHA-256 fingerprint");

@@ -37,7 +37,7 @@ class FirstBoot {
   Status LookAtPush();
   Status Hear(const std::string& line);
   void Invite();
-  void Announce(const SetUp& made);
+  void Announce(const SetUp& made, bool restored);
 
   const Places& places_;
   Console& console_;

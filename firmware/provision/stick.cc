@@ -62,6 +62,12 @@ Result<std::string> Stick::Read() const {
   return content;
 }
 
+Status Stick::Use(const std::function<Status(const fs::path& folder)>& use) const {
+  if (!Present()) return MakeError(Reason::kNotFound, "there is no stick with the label HALLMARK");
+  const auto mounted = Mounted::Open(folder_, mount_point_, true);
+  return mounted ? use(mounted->path()) : Status(mounted.error());
+}
+
 Status Stick::Write(const std::map<std::string, std::string>& files) const {
   const auto mounted = Mounted::Open(folder_, mount_point_, false);
   if (!mounted) return mounted.error();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -22,6 +23,8 @@ class Stick {
   bool Present() const;
   // Its box.hallmark; kNotFound where it has none.
   Result<std::string> Read() const;
+  // While it is mounted, to be read only.
+  Status Use(const std::function<Status(const std::filesystem::path& folder)>& use) const;
   // Files by their names.
   Status Write(const std::map<std::string, std::string>& files) const;
 

@@ -127,7 +127,7 @@ class Box:
         return self.log.read_text(encoding="utf-8")
 
     def wait_says(self, text):
-        wait_for(lambda: text in self.says(), f"the console says {text!r}; it says {self.says()}")
+        wait_for(lambda: text in self.says(), lambda: f"the console says {text!r}; it says {self.says()}")
 
     def type(self, text):
         with open(self.keyboard, "w", encoding="utf-8") as keyboard:

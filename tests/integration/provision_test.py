@@ -1,6 +1,7 @@
 """A box's configuration: packed and signed by an operator, taken from a stick, over the network, or typed at the console; and what is
 not taken."""
 
+import hashlib
 import json
 import re
 import signal
@@ -88,6 +89,33 @@ class StickTest(ProvisionCase):
         self.box.start()
         self.box.wait_set_up()
         self.assertEqual((self.box.stick / "recovery.cms").read_text(), "recovery key\n")
+
+    def test_restore(self):
+        """A backup of another box is where this one begins; only the one that the signed configuration names."""
+        key = self.operator.folder / "backup"
+        self.operator.make_certificate(key, f"{key}.pem")
+        with Deployment(start=False) as old:
+            old.edit_config(lambda text: text + f'\n[backup]\nrecipients = ["{key}.pem"]\n')
+            old.start()
+            old.add_domain("example.org")
+            wait_for(lambda: old.dkimctl("ledger", "checkpoint", status=None).returncode == 0, "there is a checkpoint")
+            old.dkimctl("backup", "create", str(self.operator.folder / "old.backup"))
+            backup = (self.operator.folder / "old.backup").read_bytes()
+        sha256 = hashlib.sha256(backup).hexdigest()
+        self.operator.write(1, lambda text: text + f'\n[restore]\nsha256 = "{sha256}"\n')
+        self.box.owned_by(self.operator.signer)
+        self.box.put_in(self.operator.pack())
+        (self.box.stick / "restore.backup").write_bytes(backup + b"x")
+        (self.box.stick / "restore.key").write_bytes(key.with_suffix(".key").read_bytes())
+        self.box.start()
+        self.box.wait_says("is not the one of the configuration")
+        self.check_not_set_up()
+        (self.box.stick / "restore.backup").write_bytes(backup)
+        self.box.type("")  # look again
+        self.box.wait_set_up()
+        self.check_set_up()
+        self.assertTrue((self.box.state / "hallmark.db").exists())
+        self.assertTrue((self.box.state / "new-ledger-key").exists(), "the checkpoints get a key of the new token")
 
     def test_power_cuts(self):
         """Killed at any instant, it is not set up, or it is; the next start makes it so."""
