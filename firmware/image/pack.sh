@@ -26,7 +26,7 @@ add_overlay() {
     systemd-ask-password-console.path systemd-ask-password-wall.path systemd-initctl.socket systemd-fsckd.socket; do
     ln -sf /dev/null "$rootfs/etc/systemd/system/$unit"
   done
-  for unit in hallmark-provision hallmark-signerd hallmark-health hallmark-console; do
+  for unit in hallmark-settle hallmark-provision hallmark-records hallmark-signerd hallmark-health hallmark-console; do
     mkdir -p "$rootfs/etc/systemd/system/multi-user.target.wants"
     folder=/lib/systemd/system
     [[ ! -e $rootfs/etc/systemd/system/$unit.service ]] || folder=/etc/systemd/system

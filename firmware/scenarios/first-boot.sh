@@ -11,6 +11,8 @@ scenario() {
   wait_for "hallmark: signing" "$boot_seconds"
   printf 'signerd serves after %d s\n' $((SECONDS - started))
   take_certificate
+  wait_for "_domainkey.example.net. 3600 IN TXT" "$boot_seconds"
+  printf 'DNS records on the console after %d s\n' $((SECONDS - started))
   make_keys_of_box
   signs_as_before first
   signatures_on_ledger >"$here/signatures"
