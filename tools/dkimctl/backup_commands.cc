@@ -206,7 +206,7 @@ void AddKey(CLI::App& command, const std::shared_ptr<Options>& options) {
 }
 
 void AddVerifierKey(CLI::App& command, const std::shared_ptr<Options>& options) {
-  command.add_option("--verifier-key", options->verifier_key, "The ledger's key that you were given [the backup's]")
+  command.add_option("--verifier-key", options->verifier_key, "The ledger's key that you keep [its own]")
       ->type_name("FILE");
 }
 
@@ -218,13 +218,13 @@ void AddBackupCommands(CLI::App& app, Context& context) {
                              "dkimctl backup check signer1.backup --key officer.key");
   const auto options = std::make_shared<Options>();
 
-  CLI::App* create = AddCommand(*group, context, "create", "Fetch a backup, encrypted for backup.recipients",
+  CLI::App* create = AddCommand(*group, context, "create", "Fetch a backup, encrypted for its recipients",
                                 "dkimctl backup create signer1-2026-01-31.backup",
                                 [&context, options] { return Create(context, *options); });
   create->add_option("FILE", options->file, "Made anew")->required()->type_name("");
   AddTimeout(*create, context);
 
-  CLI::App* check = AddCommand(*group, context, "check", "Open a backup and verify it; exit code 4: not whole",
+  CLI::App* check = AddCommand(*group, context, "check", "Verify a backup; exit code 4: it is not whole",
                                "dkimctl backup check signer1.backup --key officer.key\n"
                                "dkimctl backup check signer1.backup --key officer.key --verifier-key kept",
                                [&context, options] { return Check(context, *options); });
@@ -238,7 +238,7 @@ void AddBackupCommands(CLI::App& app, Context& context) {
   unpack->add_option("FOLDER", options->folder, "Empty, or made anew")->required()->type_name("");
 
   CLI::App* restore = AddCommand(*group, context, "restore", "Fill the empty state of a stopped signerd",
-                                 "dkimctl backup restore signer1.backup --key officer.key --state /var/lib/hallmark",
+                                 "dkimctl backup restore signer1.backup --key KEY --state /var/lib/hallmark",
                                  [&context, options] { return Restore(context, *options); });
   AddKey(*restore, options);
   restore->add_option("--state", options->folder, "state.directory of hallmark.toml: empty")

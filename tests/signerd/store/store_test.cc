@@ -262,7 +262,8 @@ TEST_F(StoreTest, ALedgerKeyThatIsReplacedIsRemembered) {
   ASSERT_TRUE(store_->ReplaceLedgerKey(third, "log/two"));
   Reopen();
   EXPECT_EQ((*store_->GetLedgerKey())->spki, third.spki);
-  EXPECT_EQ(*store_->ListPastLedgerKeys(), (std::vector<Store::PastLedgerKey>{{"log/one", first.spki}, {"log/two", second.spki}}));
+  EXPECT_EQ(*store_->ListPastLedgerKeys(),
+            (std::vector<Store::PastLedgerKey>{{"log/one", first.spki}, {"log/two", second.spki}}));
 }
 
 snapshot::Partner FullPartner() {
