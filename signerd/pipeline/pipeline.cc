@@ -58,6 +58,8 @@ struct Pipeline::Work {
   std::vector<Slot> slots;
   Stamps stamps;
   std::atomic<std::size_t> remaining{0};
+  const snapshot::Key* wrong = nullptr;  // whose signature did not verify
+  bool signed_again = false;
 };
 
 Pipeline::Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock,
@@ -319,6 +321,10 @@ void Pipeline::Finish(std::vector<WorkPointer> batch) {
   std::vector<std::string> records;
   for (const WorkPointer& work : batch) {
     auto message = FinishOne(*work, *now);
+    if (!message && message.error().reason == Reason::kSignatureInvalid && !work->signed_again) {
+      SignAgain(work);
+      continue;
+    }
     if (!message) {
       Answer(*work, message.error());
       continue;
@@ -339,6 +345,18 @@ void Pipeline::Finish(std::vector<WorkPointer> batch) {
       boost::asio::post(pool_, [this, recorded, sequence] { AnswerRecorded(std::move(*recorded), sequence); });
     }
   });
+}
+
+// Once: what a stale handle or a passing fault spoilt comes right. The signatures are deterministic, so that a second
+// attempt cannot give a second one.
+void Pipeline::SignAgain(const WorkPointer& work) {
+  log::warn("token {}: a signature with {}._domainkey.{} does not verify; the message is signed again",
+            work->wrong->token, work->wrong->selector, work->wrong->domain);
+  work->signed_again = true;
+  tokens_.Distrust(work->wrong->token);
+  std::vector<tokens::Signing> signings;
+  CollectSignings(work, signings);
+  tokens_.Sign(std::move(signings));
 }
 
 void Pipeline::AnswerRecorded(std::vector<Recorded> batch, const Result<std::uint64_t>& sequence) {
@@ -380,6 +398,7 @@ Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& 
     if (!slot.signature) return slot.signature.error();
     // A stale handle, a faulty token or a wrong mechanism must never reach the world.
     if (!slot.key->public_key->Verify(slot.prepared.digest, *slot.signature)) {
+      work.wrong = slot.key.get();
       return MakeError(Reason::kSignatureInvalid, "token " + slot.key->token + " made a signature with " +
                                                       slot.key->selector + "._domainkey." + slot.key->domain +
                                                       " that does not verify");

@@ -95,6 +95,7 @@ class Pipeline {
   Status LayOut(Work& work);
   std::unique_ptr<dkim::BodyBatch> TakeBodies();
   void GiveBack(std::unique_ptr<dkim::BodyBatch> bodies);
+  void SignAgain(const WorkPointer& work);
   void CollectSignings(const WorkPointer& work, std::vector<tokens::Signing>& signings);
   void PushFinish(const WorkPointer& work);
   void Finish(std::vector<WorkPointer> batch);

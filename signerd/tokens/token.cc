@@ -23,6 +23,10 @@ constexpr int kMaxAttempts = 2;
 constexpr milliseconds kFrameTime{2};
 constexpr std::size_t kMostAhead = 64;
 constexpr int kDeathsUntilDown = 4;
+constexpr std::chrono::seconds kLongLife{10};
+// How long signatures wait for a token that is starting. It may hang.
+constexpr std::chrono::seconds kStartPatience{5};
+constexpr std::chrono::seconds kBetweenDistrusts{5};
 
 Error ErrorOf(link::Outcome outcome, const std::string& token, std::uint64_t code, std::string detail = "") {
   const auto error = [&](Reason reason, const std::string& text) {
@@ -103,6 +107,9 @@ void Token::Stop() {
 void Token::Spawn() {
   status_ = {};
   status_.state = link::TokenState::kStarting;
+  NoteState();
+  has_signed_ = false;
+  spawned_ = steady_clock::now();
   key_refs_.clear();
   ++starts_;
   auto process = TokendProcess::Spawn(program_, config_);
@@ -132,13 +139,15 @@ void Token::Spawn() {
 
 void Token::Replace(const std::string& why) {
   if (stopped_) return;
+  distrusted_ = false;
   ++connection_;
   if (channel_ != nullptr) channel_->Close();
   channel_.reset();
   process_.reset();
   const bool pin_rejected = status_.state == link::TokenState::kPinRejected;
-  const bool was_ready = status_.state == link::TokenState::kReady;
-  early_deaths_ = was_ready ? 0 : early_deaths_ + 1;
+  const bool was_well =
+      status_.state == link::TokenState::kReady && (has_signed_ || steady_clock::now() - spawned_ > kLongLife);
+  early_deaths_ = was_well ? 0 : early_deaths_ + 1;
   if (early_deaths_ <= kDeathsUntilDown) log::warn("token {}: {}", config_.name, why);
   if (early_deaths_ == kDeathsUntilDown) {
     log::error("token {}: tokend keeps ending; trying every {} s", config_.name, kLongestPause.count() / 1000);
@@ -172,6 +181,7 @@ void Token::Replace(const std::string& why) {
     status_.state = link::TokenState::kPinRejected;
     status_.message = "the PIN was refused; tokend starts again when its file changes";
   }
+  NoteState();
   respawn_.expires_after(pause);
   const auto age = AgeOf(config_.pin_file);
   const std::uint64_t connection = connection_;
@@ -186,6 +196,26 @@ void Token::Replace(const std::string& why) {
   };
   respawn_.async_wait(std::move(retry));
   if (const auto refusal = Refusal()) FailWaiting(*refusal);
+}
+
+void Token::NoteState() {
+  if (status_.state != link::TokenState::kStarting) {
+    starting_since_.reset();
+  } else if (!starting_since_) {
+    starting_since_ = steady_clock::now();
+  }
+}
+
+std::optional<Error> Token::StartsForLong() const {
+  if (!starting_since_ || steady_clock::now() - *starting_since_ < kStartPatience) return std::nullopt;
+  return MakeError(Reason::kTokenDown, "token " + config_.name + ": it has been starting for too long");
+}
+
+void Token::Distrust() {
+  const bool did_not_help = distrusted_ && steady_clock::now() - spawned_ < kBetweenDistrusts;
+  if (stopped_ || !process_ || did_not_help) return;
+  Replace("a signature does not verify: tokend is replaced");
+  distrusted_ = true;
 }
 
 std::optional<Error> Token::Refusal() const {
@@ -239,8 +269,8 @@ void Token::OnStatus(const link::TokenStatus& status) {
     }
   }
   status_ = status;
+  NoteState();
   if (status_.state == link::TokenState::kReady) {
-    early_deaths_ = 0;
     for (auto& [id, call] : key_calls_) call.expires = steady_clock::now() + kKeyCallTimeout;
   }
   if (const auto refusal = Refusal()) {
@@ -257,6 +287,7 @@ void Token::OnResults(const link::SignResults& results) {
     if (found == in_flight_.end()) continue;  // answered before: its deadline had passed
     Attempt attempt = std::move(found->second);
     in_flight_.erase(found);
+    has_signed_ = has_signed_ || outcome.outcome == link::Outcome::kOk;
     if (attempt.signing.done == nullptr) continue;
     if (outcome.outcome == link::Outcome::kOk) {
       attempt.signing.done(outcome.signature);
@@ -280,7 +311,8 @@ void Token::OnKeyReply(const link::KeyReply& reply) {
 }
 
 void Token::Sign(std::vector<Signing> batch) {
-  const auto refusal = stopped_ ? MakeError(Reason::kShuttingDown, "the daemon is stopping") : Refusal();
+  auto refusal = stopped_ ? MakeError(Reason::kShuttingDown, "the daemon is stopping") : Refusal();
+  if (!refusal) refusal = StartsForLong();
   const auto now = steady_clock::now();
   for (Signing& signing : batch) {
     if (refusal) {
@@ -360,6 +392,7 @@ void Token::OnTick() {
        waiting_.Remove([&](const Attempt& waiting) { return Gone(waiting.signing, now).has_value(); })) {
     attempt.signing.done(*Gone(attempt.signing, now));
   }
+  if (const auto refusal = StartsForLong()) FailWaiting(*refusal);
 
   bool hung = false;
   const bool making = MakesAKeyMeanwhile();

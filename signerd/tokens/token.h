@@ -66,6 +66,9 @@ class Token {
   // Ends tokend and fails what is waiting with kShuttingDown.
   void Stop();
   void Sign(std::vector<Signing> batch);
+  // A signature of it did not verify: its handles may be stale. Replaces tokend, which finds every key anew; but not
+  // again and again, where that does not help.
+  void Distrust();
   void Generate(link::KeyType type, unsigned bits, const Bytes& cka_id, const std::string& label, KeyDone done);
   void Find(const Bytes& cka_id, KeyDone done);
   // Where the public part matches, or nothing is there.
@@ -102,6 +105,10 @@ class Token {
   std::uint32_t RefOf(const snapshot::Key& key);
   void SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done);
   bool MakesAKeyMeanwhile() const;
+  // What follows from a new status_.
+  void NoteState();
+  // Too long for anybody to wait for it.
+  std::optional<Error> StartsForLong() const;
   // Why nothing can be signed now; nothing when waiting makes sense.
   std::optional<Error> Refusal() const;
   std::optional<Error> Gone(const Signing& signing, std::chrono::steady_clock::time_point now) const;
@@ -115,7 +122,11 @@ class Token {
   std::shared_ptr<link::Channel> channel_;
   link::TokenStatus status_;
   int starts_ = 0;
-  int early_deaths_ = 0;  // in a row
+  int early_deaths_ = 0;  // in a row: of processes that had not signed anything, nor lived long
+  bool has_signed_ = false;
+  std::chrono::steady_clock::time_point spawned_;
+  bool distrusted_ = false;  // the last one was replaced for a wrong signature
+  std::optional<std::chrono::steady_clock::time_point> starting_since_;
   bool stopped_ = false;
   std::uint64_t connection_ = 0;  // tells a late event of an old channel from one of the present
   // Set while a refused PIN keeps tokend from being started: the age of the PIN file then.

@@ -45,8 +45,7 @@ void TokenSet::Sign(std::vector<Signing> batch) {
   {
     const std::lock_guard lock(mutex_);
     if (!stopped_) {
-      // Posted under the lock, so that it comes before what Stop() posts.
-      if (inbox_.empty()) boost::asio::post(io_, [this] { Spread(); });
+      PostSpread();
       inbox_.insert(inbox_.end(), std::make_move_iterator(batch.begin()), std::make_move_iterator(batch.end()));
       return;
     }
@@ -54,11 +53,28 @@ void TokenSet::Sign(std::vector<Signing> batch) {
   for (Signing& signing : batch) signing.done(MakeError(Reason::kShuttingDown, "the daemon is stopping"));
 }
 
+void TokenSet::Distrust(const std::string& token) {
+  const std::lock_guard lock(mutex_);
+  if (stopped_) return;
+  PostSpread();
+  distrusted_.insert(token);
+}
+
+// Under the lock, so that it comes before what Stop() posts.
+void TokenSet::PostSpread() {
+  if (inbox_.empty() && distrusted_.empty()) boost::asio::post(io_, [this] { Spread(); });
+}
+
 void TokenSet::Spread() {
   std::vector<Signing> batch;
+  std::set<std::string> distrusted;
   {
     const std::lock_guard lock(mutex_);
     batch.swap(inbox_);
+    distrusted.swap(distrusted_);
+  }
+  for (const std::string& name : distrusted) {
+    if (const auto found = by_name_.find(name); found != by_name_.end()) found->second->Distrust();
   }
   std::map<Token*, std::vector<Signing>> by_token;
   for (Signing& signing : batch) {

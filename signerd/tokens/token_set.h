@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -29,6 +30,8 @@ class TokenSet {
   // Each goes to the token that its key names. A key of a token that is not configured fails with kTokenDown; after
   // Stop() all fail with kShuttingDown, on this thread.
   void Sign(std::vector<Signing> batch);
+  // A signature of this token did not verify; see Token. What is given to Sign() afterwards is signed afterwards.
+  void Distrust(const std::string& token);
 
   // These wait for the answer. Never call them on the I/O thread.
   Result<link::KeyReply> Generate(const std::string& token, link::KeyType type, unsigned bits, const Bytes& cka_id,
@@ -44,7 +47,9 @@ class TokenSet {
 
  private:
   Result<link::KeyReply> Call(const std::string& token, std::function<void(Token&, KeyDone)> call);
-  // On the I/O thread: takes what is in inbox_.
+  // Under mutex_, before something is put into inbox_ or distrusted_.
+  void PostSpread();
+  // On the I/O thread: takes what is in inbox_ and distrusted_.
   void Spread();
   // Has the I/O thread make the call. False after Stop(): then it is not made.
   bool Post(const std::function<void()>& call);
@@ -55,8 +60,10 @@ class TokenSet {
   // Fixed after construction; the tokens themselves are touched on the I/O thread only.
   std::map<std::string, std::unique_ptr<Token>> by_name_;
   std::thread thread_;
-  std::mutex mutex_;            // guards inbox_ and stopped_
-  std::vector<Signing> inbox_;  // on its way to the I/O thread, which is told of the first only
+  std::mutex mutex_;  // guards everything below
+  // On their way to the I/O thread, which is told of the first only.
+  std::vector<Signing> inbox_;
+  std::set<std::string> distrusted_;
   bool stopped_ = false;
 };
 

@@ -1,3 +1,4 @@
+#!/usr/bin/env -S /usr/bin/python3 -B
 """Plays the scenarios of tests/faults against real daemons and prints a table: what relays saw, how long recovery took.
 
     tools/check --faults                       all of them
@@ -7,6 +8,7 @@
 import argparse
 import dataclasses
 import json
+import selectors
 import subprocess
 import sys
 import time
@@ -14,8 +16,8 @@ import traceback
 
 import scenarios
 
-ROW = "{:<30}{:<28}{:>7}{:>7}{:>8}"
-HEADINGS = ("SCENARIO", "RELAYS SAW, TIMES", "SIGNED", "LONGEST", "WELL IN")
+ROW = "{:<40}{:<22}{:>8}{:>9}"
+HEADINGS = ("SCENARIO", "RELAYS SAW, TIMES", "LONGEST", "WELL IN")
 
 
 def parse():
@@ -24,12 +26,16 @@ def parse():
     parser.add_argument("--list", action="store_true", help="say what there is, and play nothing")
     parser.add_argument("--jobs", type=int, default=3, metavar="N", help="boxes side by side (default: 3)")
     parser.add_argument("--output", choices=("table", "json", "markdown"), default="table")
+    parser.add_argument("--folder", default=scenarios.HERE, metavar="FOLDER", help="where the scenarios are (default: here)")
     parser.add_argument("--share", metavar="K/N", help=argparse.SUPPRESS)  # what one process plays of all
     return parser.parse_args()
 
 
-def chosen(names):
-    every = scenarios.load()
+def chosen(folder, names):
+    try:
+        every = scenarios.load(folder)
+    except ValueError as error:
+        sys.exit(f"run.py: {error}")
     known = {scenario.name for scenario in every}
     if unknown := [name for name in names if name not in known]:
         sys.exit(f"run.py: there is no scenario {', '.join(unknown)}; run.py --list shows what there is")
@@ -70,8 +76,8 @@ def play(arguments, plays):
     """Gives the outcomes as they come."""
     jobs = max(1, min(arguments.jobs, len(plays)))
     names = [scenario.name for scenario in plays]
-    children = [subprocess.Popen([sys.executable, "-B", __file__, "--share", f"{number}/{jobs}", *names],
-                                 stdout=subprocess.PIPE, text=True) for number in range(jobs)]
+    children = [subprocess.Popen([sys.executable, "-B", __file__, "--folder", arguments.folder, "--share",
+                                  f"{number}/{jobs}", *names], stdout=subprocess.PIPE, text=True) for number in range(jobs)]
     try:
         yield from merge(children)
         if any(child.wait() for child in children):
@@ -84,7 +90,6 @@ def play(arguments, plays):
 
 def merge(children):
     """The lines of all, as they come."""
-    import selectors  # pylint: disable=import-outside-toplevel
     with selectors.DefaultSelector() as selector:
         for child in children:
             selector.register(child.stdout, selectors.EVENT_READ)
@@ -101,8 +106,7 @@ def saw(outcome):
 
 
 def show(outcome):
-    print(ROW.format(outcome["name"][:29], saw(outcome)[:27], outcome["signed"], f"{outcome['longest']:.1f} s",
-                     f"{outcome['recovery']:.1f} s"))
+    print(ROW.format(outcome["name"], saw(outcome), f"{outcome['longest']:.1f} s", f"{outcome['recovery']:.1f} s"))
     for problem in outcome["problems"]:
         print("    " + problem.replace("\n", "\n    "))
     sys.stdout.flush()
@@ -118,7 +122,7 @@ def show_markdown(plays, outcomes):
 
 def main():
     arguments = parse()
-    plays = chosen(arguments.names)
+    plays = chosen(arguments.folder, arguments.names)
     if arguments.list:
         for scenario in plays:
             print(f"{scenario.name:<30}{scenario.what}")

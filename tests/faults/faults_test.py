@@ -1,0 +1,84 @@
+"""The runner of scenarios: it can fail, and says why. (The scenarios themselves: tools/check --faults.)"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import scenarios
+
+RUN = pathlib.Path(__file__).with_name("run.py")
+GOOD = """
+[good]
+what = "the login is lost once"
+fault = "C_SignInit @5 logout"
+well = 20
+
+[wrong-until-login]
+what = "every signature is wrong until the application logs in again: no message is refused for it"
+fault = "C_Sign * corrupt until C_Login"
+well = 20
+"""
+WRONG = """
+[relays-see-more]
+what = "the token cannot use the key, and relays are promised to see nothing of it"
+fault = "C_SignInit * return CKR_KEY_FUNCTION_NOT_PERMITTED until 1"
+well = 20
+
+[never-happens]
+what = "a call that nobody makes"
+fault = "C_CopyObject * return CKR_GENERAL_ERROR"
+well = 20
+"""
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def write(self, text):
+        (self.folder / "a.toml").write_text(text)
+
+
+class ReadTest(Folder):
+    def test_every_scenario_is_understood(self):
+        names = [scenario.name for scenario in scenarios.load()]
+        self.assertGreaterEqual(len(names), 80)
+
+    def test_mistakes_are_named(self):
+        for right, wrong in (("well = 20", ""), ("what = ", 'wot = "x"\nwhat = '), ("fault = ", 'at = "noon"\nfault = '),
+                             ("[good]", '["Not Good"]')):
+            with self.subTest(wrong):
+                self.write(GOOD.replace(right, wrong))
+                with self.assertRaisesRegex(ValueError, "a.toml"):
+                    scenarios.load(self.folder)
+
+
+class RunTest(Folder):
+    def play(self, text):
+        self.write(text)
+        run = subprocess.run([sys.executable, "-B", RUN, "--folder", self.folder, "--jobs", "1", "--output", "json"],
+                             capture_output=True, text=True, timeout=280, check=False)
+        return run, {outcome["name"]: outcome for outcome in json.loads(run.stdout)}
+
+    def test_what_is_as_it_should_be_passes(self):
+        run, outcomes = self.play(GOOD)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertEqual(len(outcomes), 2)
+        for outcome in outcomes.values():
+            self.assertEqual((outcome["problems"], outcome["refused"]), ([], {}))
+            self.assertGreater(outcome["signed"], 0)
+
+    def test_what_is_not_is_said(self):
+        run, outcomes = self.play(WRONG)
+        self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
+        self.assertIn("relays saw FAILED_PRECONDITION TOKEN_REFUSED", outcomes["relays-see-more"]["problems"][0])
+        self.assertEqual(outcomes["never-happens"]["problems"], ["the fault never happened"])
+
+
+if __name__ == "__main__":
+    unittest.main()
