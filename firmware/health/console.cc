@@ -3,6 +3,9 @@
 namespace hallmark::health {
 namespace {
 
+// So often it is looked before signing began until it is said why it does not: a start of signerd and its tokens.
+constexpr int kPatience = 30;
+
 // What is worst, the first by name of several; empty where all is well.
 std::string Trouble(const Result<Report>& report, std::chrono::sys_seconds now) {
   if (!report) return "failed: signerd does not run";
@@ -44,7 +47,8 @@ std::vector<std::string> Console::Look(const Result<Report>& report, std::chrono
                     (signing.level == kUnknown ? "; no key to test with yet" : ""));
   }
   const std::string trouble = Trouble(report, now);
-  if (trouble == said_ || (!signs_ && !report)) return lines;
+  const bool starting = !signs_ && ++looks_ <= kPatience;
+  if (trouble == said_ || starting) return lines;
   lines.push_back(trouble.empty() ? "hallmark: all is well" : "hallmark: " + trouble);
   said_ = trouble;
   return lines;

@@ -17,7 +17,8 @@ struct Verdict {
 };
 Verdict JudgeSigning(const Result<Report>& report, std::chrono::sys_seconds now);
 
-// What is said on the console: a line when signing begins, and one whenever the worst of the box changes. One thread.
+// What is said on the console: a line when signing begins, and one whenever the worst of the box changes; nothing of
+// what is wrong while the box still starts. One thread.
 class Console {
  public:
   // `report`: what signerd wrote. `uptime`: of the box. Lines without their ends, mostly none.
@@ -25,6 +26,7 @@ class Console {
                                 std::chrono::seconds uptime);
 
  private:
+  int looks_ = 0;
   bool signs_ = false;  // it was said
   std::string said_;    // last, of what is wrong
 };

@@ -109,5 +109,15 @@ TEST(ConsoleLines, AtTheFirstBootThereIsNoKey) {
               ElementsAre("hallmark: signing; up for 7 s; no key to test with yet"));
 }
 
+TEST(ConsoleLines, ABoxThatDoesNotComeUpSaysWhy) {
+  Console console;
+  const Report starting = ReportOf({Make("signing/main", kFailed, "it is being started")});
+  for (int i = 0; i < 30; ++i) EXPECT_THAT(console.Look(starting, kNow, std::chrono::seconds(7)), IsEmpty());
+  EXPECT_THAT(console.Look(starting, kNow, std::chrono::seconds(7)),
+              ElementsAre("hallmark: failed: signing/main: it is being started"));
+  EXPECT_THAT(console.Look(ReportOf({Make("signing/main", kOk)}), kNow, std::chrono::seconds(9)),
+              ElementsAre("hallmark: signing; up for 9 s", "hallmark: all is well"));
+}
+
 }  // namespace
 }  // namespace hallmark::health
