@@ -2,13 +2,17 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <string_view>
 #include <thread>
 
 namespace hallmark::provision {
 
 constexpr std::size_t kMostTyped = 4096;
+constexpr int kWriting = 10'000;  // ms
 
 Console::Console(const std::filesystem::path& terminal) {
   // Read and write: so that a serial line without anybody, or a FIFO, is not at its end.
@@ -19,6 +23,19 @@ Console::Console(const std::filesystem::path& terminal) {
 void Console::Say(const std::string& text) const {
   std::printf("hallmark: %s\n", text.c_str());
   std::fflush(stdout);
+}
+
+void Console::Show(const std::string& text) const {
+  if (!terminal_ || ::isatty(terminal_.get()) == 0) return Say(text);
+  const std::string line = "hallmark: " + text + "\n";  // the terminal makes a line end of it
+  std::string_view left = line;
+  while (!left.empty()) {
+    pollfd writable{terminal_.get(), POLLOUT, 0};
+    if (::poll(&writable, 1, kWriting) <= 0) return;  // nobody can see anything there
+    const ssize_t count = ::write(terminal_.get(), left.data(), left.size());
+    if (count > 0) left.remove_prefix(static_cast<std::size_t>(count));
+    if (count < 0 && errno != EAGAIN && errno != EINTR) return;
+  }
 }
 
 std::optional<std::string> Console::TakeLine() {

@@ -18,6 +18,8 @@ class Console {
 
   // A line for whoever looks: "hallmark: TEXT".
   void Say(const std::string& text) const;
+  // The same for the eyes of whoever is there, and for no log: on the terminal itself, where it is one.
+  void Show(const std::string& text) const;
   // What was typed up to a line end, without it; nothing when `wait` is over first. What is longer than any line of
   // ours is cut off.
   std::optional<std::string> ReadLine(std::chrono::milliseconds wait);

@@ -65,7 +65,7 @@ void FirstBoot::Invite() {
     const auto code = push_->NewCode();
     console_.Say("or push the file: hallmark-provision push " + std::string(kFileName) +
                  " --box ADDRESS:" + std::to_string(push_->port()));
-    console_.Say("  one-time code " + code.value_or("as above"));
+    console_.Show("  one-time code " + code.value_or("as above"));
     console_.Say("  fingerprint   " + push_->fingerprint());
   }
   if (places_.owner_ca().empty()) console_.Say("or type setup here and press Enter");
@@ -101,7 +101,8 @@ Status FirstBoot::LookAtStick() {
 Status FirstBoot::LookAtPush() {
   if (!push_) return Ok();
   if (const auto code = push_->NewCode()) {
-    console_.Say("there were too many wrong codes; the one-time code is now " + *code);
+    console_.Say("there were too many wrong codes");
+    console_.Show("the one-time code is now " + *code);
   }
   const auto file = push_->Take();
   if (!file) return Ok();

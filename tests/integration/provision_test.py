@@ -3,7 +3,9 @@ not taken."""
 
 import hashlib
 import json
+import os
 import re
+import select
 import signal
 import stat
 import subprocess
@@ -221,6 +223,21 @@ class PushTest(ProvisionCase):
         self.check_set_up()
         self.assertEqual((self.box.folder / "pushed.pem").read_bytes(), (self.box.config / "tls/server.pem").read_bytes())
         self.assertIn("cannot be reached", self.push(self.code(), status=1).stderr, "it is closed for good")
+
+    def test_the_code_is_for_eyes_only(self):
+        """On a terminal it does not go where the rest goes, which a log keeps."""
+        self.box.stop()
+        person, terminal = os.openpty()
+        self.addCleanup(os.close, person)
+        self.addCleanup(os.close, terminal)
+        self.box.keyboard = os.ttyname(terminal)
+        self.box.start("127.0.0.1:0")
+        seen = b""
+        while not re.search(rb"one-time code ([A-Z2-9]{4}-){3}[A-Z2-9]{4}\r", seen):
+            self.assertTrue(select.select([person], [], [], 60)[0], "the terminal shows the code")
+            seen += os.read(person, 4096)
+        self.box.wait_says("fingerprint   ")
+        self.assertNotIn("one-time code", self.box.says())
 
     def test_five_wrong_codes(self):
         self.operator.pack()
