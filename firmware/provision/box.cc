@@ -221,6 +221,34 @@ Status Rename(const fs::path& from, const fs::path& to) {
   return SyncFolder(to.parent_path());
 }
 
+// Whether a box with `present` takes this one: from the owner, or from who signed the first, and newer.
+Status MayReplace(const Configuration& configuration, const Origin& origin, const Configuration& present,
+                  const Places& places) {
+  const auto first = CurrentOrigin(places);
+  if (!first) return first.error();
+  if (places.owner_ca().empty() && first->key.empty()) {
+    return MakeError(Reason::kStateConflict, "this box was set up at its console, and takes no other configuration");
+  }
+  if (places.owner_ca().empty() && origin.key != first->key) {
+    return MakeError(Reason::kStateConflict, "this box takes configurations signed by " + first->signer +
+                                                 " only (SHA-256 " + first->fingerprint + ")");
+  }
+  if (configuration.revision > present.revision) return Ok();
+  return MakeError(Reason::kStateConflict, "its revision is " + std::to_string(configuration.revision) +
+                                               ", and this box has " + std::to_string(present.revision) + " already");
+}
+
+// What the box made stays, but for what was made anew. Hard links keep owner and mode.
+Status CarryOver(const fs::path& from, const fs::path& to) {
+  std::error_code failed, ignored;
+  for (const char* kept : {"tls/server.pem", "tls/server.key", "pin.cred", "so-pin.cred", kRecovery}) {
+    if (failed || fs::exists(to / kept, ignored) || !fs::exists(from / kept, ignored)) continue;
+    fs::create_directories((to / kept).parent_path(), failed);
+    if (!failed) fs::create_hard_link(from / kept, to / kept, failed);
+  }
+  return failed ? Status(MakeError(Reason::kIoFailed, to.string() + ": " + failed.message())) : Ok();
+}
+
 }  // namespace
 
 fs::path Places::owner_ca() const {
@@ -265,19 +293,7 @@ Result<SetUp> Replace(const Configuration& configuration, const std::string& tex
                       const Places& places) {
   const auto present = Current(places);
   if (!present) return present.error();
-  const auto first = CurrentOrigin(places);
-  if (!first) return first.error();
-  if (places.owner_ca().empty() && (first->key.empty() || origin.key != first->key)) {
-    return MakeError(Reason::kStateConflict,
-                     first->key.empty() ? "this box was set up at its console, and takes no other configuration"
-                                        : "this box takes configurations signed by " + first->signer +
-                                              " only (SHA-256 " + first->fingerprint + ")");
-  }
-  if (configuration.revision <= present->revision) {
-    return MakeError(Reason::kStateConflict, "its revision is " + std::to_string(configuration.revision) +
-                                                 ", and this box has " + std::to_string(present->revision) +
-                                                 " already");
-  }
+  if (const Status may = MayReplace(configuration, origin, *present, places); !may) return may.error();
   const auto user = FindUser(places.user);
   if (!user) return user.error();
   if (const Status fit = CheckForDaemon(configuration); !fit) return fit.error();
@@ -291,15 +307,8 @@ Result<SetUp> Replace(const Configuration& configuration, const std::string& tex
     if (!certificate) return certificate;
     made = std::move(*certificate);
   }
-  std::error_code failed, ignored;
-  for (const char* kept : {"tls/server.pem", "tls/server.key", "pin.cred", "so-pin.cred", kRecovery}) {
-    if (failed || fs::exists(config / kept, ignored) || !fs::exists(places.config / kept, ignored)) continue;
-    fs::create_directories((config / kept).parent_path(), failed);
-    // A hard link keeps owner and mode.
-    if (!failed) fs::create_hard_link(places.config / kept, config / kept, failed);
-  }
-  if (failed) return MakeError(Reason::kIoFailed, config.string() + ": " + failed.message());
-  done = SyncAll(config.parent_path());
+  done = CarryOver(places.config, config);
+  if (done) done = SyncAll(config.parent_path());
   if (!done) return done.error();
   if (::renameat2(AT_FDCWD, config.c_str(), AT_FDCWD, places.config.c_str(), RENAME_EXCHANGE) != 0) {
     return IoError(places.config, "be exchanged");
