@@ -34,7 +34,7 @@ scenario() {
 # Some time in what a start takes here.
 cut_while_starting() {
   local at
-  at=$(random_seconds "${boot_takes:-60}")
+  random_seconds "${boot_takes:-60}"
   sleep "$at"
   cut_power
   printf 'cut %d: %s s after the start\n' "$cut" "$at"
@@ -47,7 +47,7 @@ cut_under_load() {
   boot_takes=$((SECONDS - started))
   load &
   load=$!
-  at=$(random_seconds 5)
+  random_seconds 5
   sleep "$at"
   cut_power
   touch "$here/cuts/stop"
@@ -57,10 +57,10 @@ cut_under_load() {
   printf 'cut %d: signed after %d s, cut %s s later, %d messages acknowledged in them\n' "$cut" "$boot_takes" "$at" $((after - before))
 }
 
-# random_seconds MOST: to the millisecond.
+# random_seconds MOST: into at, to the millisecond. Not printed: bash seeds RANDOM anew for what is in $().
 random_seconds() {
   local thousandths=$(((RANDOM * 32768 + RANDOM) % ($1 * 1000)))
-  printf '%d.%03d' $((thousandths / 1000)) $((thousandths % 1000))
+  printf -v at '%d.%03d' $((thousandths / 1000)) $((thousandths % 1000))
 }
 
 # Relays that send, each message once, until told to stop; dkimctl writes what was acknowledged into cuts/signed.
