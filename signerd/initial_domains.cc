@@ -42,7 +42,8 @@ void RequestInitialKeys(store::Store& store, keys::Rotator& rotator, const std::
   }
 }
 
-InitialRecords::InitialRecords(store::Store& store, const std::vector<InitialDomain>& domains, std::filesystem::path file)
+InitialRecords::InitialRecords(store::Store& store, const std::vector<InitialDomain>& domains,
+                               std::filesystem::path file)
     : store_(store), domains_(domains), file_(std::move(file)) {
   std::error_code ignored;
   done_ = domains_.empty() || std::filesystem::exists(file_, ignored);

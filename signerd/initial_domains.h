@@ -21,16 +21,16 @@ struct InitialDomain {
   std::vector<store::KeyKind> algorithms;
 };
 
-// Puts domains into the store that it does not have, with a rotation policy of their own where they want other keys than is
-// usual. What is there is left as it is. Before the first snapshot.
+// Puts domains into the store that it does not have, with a rotation policy of their own where they want other keys
+// than is usual. What is there is left as it is. Before the first snapshot.
 Status PutInitialDomains(store::Store& store, const std::vector<InitialDomain>& domains, const Clock& clock);
 
 // Asks for the first keys of those that never had any. They need not wait for caches: nobody can have asked for their
 // selectors yet; so they sign as soon as every name server has their records. A domain's trouble is logged.
 void RequestInitialKeys(store::Store& store, keys::Rotator& rotator, const std::vector<InitialDomain>& domains);
 
-// The DNS records of the first keys, for whoever sets the box up: a file that is written once, when all domains have their
-// keys. Any thread.
+// The DNS records of the first keys, for whoever sets the box up: a file that is written once, when all domains have
+// their keys. Any thread.
 class InitialRecords {
  public:
   InitialRecords(store::Store& store, const std::vector<InitialDomain>& domains, std::filesystem::path file);

@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 constexpr mode_t kPublic = 0644, kSecret = 0600, kServerKey = 0640;
 constexpr const char* kText = "box/configuration.toml";
 constexpr const char* kOrigin = "box/origin.toml";
+constexpr const char* kNews = "box/not-told-yet";
 constexpr const char* kRecovery = "box/recovery.cms";
 constexpr const char* kRecipients = "recipients.pem";
 constexpr const char* kUnfinished = "set-up-unfinished";
@@ -278,7 +279,8 @@ Result<SetUp> Apply(const Configuration& configuration, const std::string& text,
   if (!done) return done.error();
   auto made = MakeCertificate(configuration, *user, config);
   if (!made) return made;
-  done = MakeToken(state, config, places);
+  done = Put(config / kNews, made->fingerprint, kPublic);
+  if (done) done = MakeToken(state, config, places);
   if (done) done = TakeRecovery(config, *made);
   if (done) done = GiveTo(*user, state);
   if (done) done = SyncAll(state.parent_path());
@@ -288,6 +290,18 @@ Result<SetUp> Apply(const Configuration& configuration, const std::string& text,
   if (!done) return done.error();
   return made;
 }
+
+Result<SetUp> News(const Places& places) {
+  auto fingerprint = ReadFile(places.config / kNews, kMostOctets);
+  if (!fingerprint) return fingerprint.error();
+  auto certificate = ReadFile(places.config / "tls/server.pem", kMostOctets);
+  if (!certificate) return certificate.error();
+  SetUp made{std::move(*certificate), std::move(*fingerprint), ""};
+  if (const Status taken = TakeRecovery(places.config, made); !taken) return taken.error();
+  return made;
+}
+
+Status ForgetNews(const Places& places) { return Remove(places.config / kNews); }
 
 Result<SetUp> Replace(const Configuration& configuration, const std::string& text, const Origin& origin,
                       const Places& places) {

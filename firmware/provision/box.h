@@ -60,6 +60,11 @@ bool IsSetUp(const Places& places);
 Result<SetUp> Apply(const Configuration& configuration, const std::string& text, const Origin& origin,
                     const Places& places, const Restore& restore);
 
+// What Apply made, until ForgetNews: a power cut must not keep it from whoever waits for the certificate. kNotFound
+// after that.
+Result<SetUp> News(const Places& places);
+Status ForgetNews(const Places& places);
+
 // A later one: host name, network, signerd's files. The token, its PINs and the TLS key stay; the certificate is made
 // anew where its names change. kStateConflict where the revision is not higher, or it is signed by another than the
 // first.

@@ -158,30 +158,34 @@ Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const
   const auto made = Apply(*configuration, text, origin, places_, restore);
   if (!made) return refuse(made.error());
   done_ = true;
-  Announce(*made, !configuration->restore_sha256.empty());
+  if (push_) push_->Answer(true, made->certificate + made->recovery);
+  Announce(*made);
+  if (configuration->restore_sha256.empty()) return Ok();
+  console_.Say("the state was restored: destroy restore.key on the stick; for keys that are missing:");
+  console_.Say("  dkimctl key replace-missing");
   return Ok();
 }
 
-void FirstBoot::Announce(const SetUp& made, bool restored) {
+void FirstBoot::Announce(const SetUp& made) {
   std::map<std::string, std::string> files = {{"server.pem", made.certificate}};
   if (!made.recovery.empty()) files["recovery.cms"] = made.recovery;
-  if (push_) push_->Answer(true, made.certificate + made.recovery);
+  Status told = Ok();
   if (stick_.Present()) {
-    const Status written = stick_.Write(files);
-    console_.Say(written ? "on the stick now: the box's certificate, server.pem" +
-                               std::string(made.recovery.empty() ? "" : "; and recovery.cms: keep it")
-                         : "nothing was written on the stick: " + written.error().message);
-  }
-  if (restored) {
-    console_.Say("the state was restored: destroy restore.key on the stick; for keys that are missing:");
-    console_.Say("  dkimctl key replace-missing");
+    told = stick_.Write(files);
+    console_.Say(told ? "on the stick now: the box's certificate, server.pem" +
+                            std::string(made.recovery.empty() ? "" : "; and recovery.cms: keep it")
+                      : "nothing was written on the stick: " + told.error().message);
   }
   if (made.recovery.empty()) console_.Say("no recovery key: what is on this box is lost with its board");
   console_.Say("set up. Its certificate has the SHA-256 fingerprint");
   console_.Say(made.fingerprint);
+  if (told) told = ForgetNews(places_);
+  if (!told) console_.Say("all this is said again at the next start");
 }
 
 void FirstBoot::TakeLater() {
+  // The power went before all was said.
+  if (const auto news = News(places_)) Announce(*news);
   if (!stick_.Present()) return;
   const auto content = stick_.Read();
   if (!content) return;  // a stick for something else

@@ -37,7 +37,7 @@ class FirstBoot {
   Status LookAtPush();
   Status Hear(const std::string& line);
   void Invite();
-  void Announce(const SetUp& made, bool restored);
+  void Announce(const SetUp& made);
 
   const Places& places_;
   Console& console_;

@@ -60,6 +60,19 @@ class StickTest(ProvisionCase):
         self.assertNotIn("hallmark:", self.box.boot(), "a second start says and does nothing")
         self.assertEqual(sorted((self.box.state / "softhsm").rglob("*")), token)
 
+    def test_power_cut_before_the_certificate_was_on_the_stick(self):
+        self.box.owned_by(self.operator.signer)
+        self.box.put_in(self.operator.pack())
+        (self.box.stick / "server.pem").mkdir()  # cannot be written
+        self.box.start()
+        self.box.wait_set_up()
+        self.assertIn("nothing was written on the stick", self.box.says())
+        (self.box.stick / "server.pem").rmdir()
+        said = self.box.boot()
+        self.assertIn("hallmark: set up. Its certificate has the SHA-256 fingerprint", said)
+        self.assertEqual((self.box.stick / "server.pem").read_bytes(), (self.box.config / "tls/server.pem").read_bytes())
+        self.assertNotIn("hallmark:", self.box.boot())
+
     def test_another_signer_is_refused_by_an_owned_box(self):
         self.box.owned_by(self.operator.signer)
         self.box.start()
