@@ -4,6 +4,7 @@
 #include <linux/tcp.h>
 #include <malloc.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <charconv>
@@ -22,7 +23,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kInterval{200};
 constexpr int kLooksBetween = 10;                     // from one connection's end to the next one's, at least
-constexpr std::uint64_t kMuch = 128 << 10;            // octets of one interval
+constexpr std::uint64_t kMuch = 16 << 10;             // octets of one interval
 constexpr std::size_t kConnectionOctets = 128 << 10;  // gRPC's and OpenSSL's share of one
 constexpr std::size_t kWorthTrimming = 64 << 20;
 
@@ -106,7 +107,7 @@ void MemoryGuard::EndBusiest(const Connections& now, std::size_t allocated) {
   std::uint64_t most = kMuch;
   for (const auto& entry : now) {
     const auto before = last_->find(entry.first);
-    const std::uint64_t sent = entry.second.received - (before == last_->end() ? 0 : before->second.received);
+    const std::uint64_t sent = entry.second.read - (before == last_->end() ? 0 : before->second.read);
     if (sent > most) {
       most = sent;
       busiest = &entry;
@@ -115,7 +116,7 @@ void MemoryGuard::EndBusiest(const Connections& now, std::size_t allocated) {
   // It may have been closed meanwhile, and its descriptor be another's.
   if (busiest == nullptr || PeerOn(busiest->second.descriptor, port_) != busiest->first) return;
   ::shutdown(busiest->second.descriptor, SHUT_RDWR);
-  log::warn("the connection from {} is ended: {} MiB are allocated, and it sent most of late: {} KiB in {} ms",
+  log::warn("the connection from {} is ended: {} MiB are allocated, and most was read from it of late: {} KiB in {} ms",
             busiest->first, allocated >> 20, most >> 10, kInterval.count());
   ended_at_ = allocated;
   looks_since_ = 0;
@@ -134,7 +135,10 @@ MemoryGuard::Connections MemoryGuard::Accepted() const {
     tcp_info info{};
     socklen_t size = sizeof info;
     if (::getsockopt(connection.descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) continue;
-    connection.received = info.tcpi_bytes_received;
+    // What still lies in the kernel has cost nothing yet.
+    int unread = 0;
+    if (::ioctl(connection.descriptor, FIONREAD, &unread) != 0) continue;
+    connection.read = info.tcpi_bytes_received - static_cast<std::uint64_t>(unread);
     accepted.emplace(peer, connection);
   }
   return accepted;

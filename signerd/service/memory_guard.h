@@ -13,9 +13,9 @@ namespace hallmark::service {
 // holds of a stream, but neither calls that were given up and are not dismissed yet (rapid reset, CVE-2023-44487), nor
 // how much of the whole one connection has; over its own quota it ends calls of whoever is there.
 //
-// Five times a second it looks how much memory the process has. While it is too much, the connection that sent most
-// since the last look is ended, if that is much, and then no other for as long as memory does not grow any further.
-// Any build whose allocator is not glibc's (sanitizers) has a guard that does nothing.
+// Five times a second it looks how much memory the process has. While it is too much, the connection from which
+// most was read since the last look is ended, if that is much, and then no other for as long as memory does not grow
+// any further. Any build whose allocator is not glibc's (sanitizers) has a guard that does nothing.
 class MemoryGuard {
  public:
   // `port`: of the listener, on whatever address. `most_octets`: allocated since now, beside what connections need.
@@ -24,7 +24,7 @@ class MemoryGuard {
  private:
   struct Connection {
     int descriptor = -1;
-    std::uint64_t received = 0;  // octets, since it was made
+    std::uint64_t read = 0;  // octets, since it was made
   };
   using Connections = std::map<std::string, Connection>;  // by the peer's address and port
 
