@@ -146,6 +146,7 @@ Status PutOnLedger(const StateSource& source, const std::string& manifest) {
   act.set_count(1);
   const Status kept = source.ledger.AppendAndWait(record);
   if (!kept) return kept;
+  if (source.keys.empty()) return Ok();
   const std::uint64_t size = source.ledger.durable().size;
   const auto deadline = std::chrono::steady_clock::now() + source.ledger.checkpoint_interval() + kCheckpointRoom;
   while (std::chrono::steady_clock::now() < deadline) {

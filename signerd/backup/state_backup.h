@@ -27,7 +27,7 @@ struct BackupSettings {
 struct StateSource {
   const BackupSettings& settings;
   ledger::Ledger& ledger;
-  ledger::VerifierKeys keys;  // of the ledger
+  ledger::VerifierKeys keys;  // of the ledger; none while no checkpoint was signed
   const Clock& clock;
   std::function<bool()> cancelled;  // nobody waits for it any more
 };

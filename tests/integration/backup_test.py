@@ -58,6 +58,9 @@ class Case(unittest.TestCase):
     def backup(self):
         self.hallmark.dkimctl("backup", "create", self.file)
 
+    def wait_for_checkpoint(self):
+        wait_for((self.hallmark.folder / "state/ledger/verifier-key").exists, "a checkpoint")
+
     def check(self, *more, key=None, status=0):
         return self.hallmark.dkimctl("backup", "check", self.file, "--key", key or self.key, *more, "--output", "json",
                                      status=status)
@@ -75,6 +78,7 @@ class Case(unittest.TestCase):
 class BackupTest(Case):
     def test_has_the_state_and_no_secret_that_opens_a_token_or_serves_tls(self):
         self.start()
+        self.wait_for_checkpoint()
         made = self.hallmark.dkimctl_json("backup", "create", self.file)
         self.assertEqual(made["octets"], self.file.stat().st_size)
         self.assertEqual(self.file.stat().st_mode & 0o777, 0o600)
@@ -97,6 +101,7 @@ class BackupTest(Case):
 
     def test_is_made_while_signing_goes_on_and_holds_every_act_of_its_database(self):
         self.start()
+        self.wait_for_checkpoint()
         stop = threading.Event()
         count = [0]
 
@@ -143,6 +148,15 @@ class BackupTest(Case):
             self.assertRegex(checked.stderr, rf"hallmark.toml:\d+: backup.recipients: .*{says}")
             self.hallmark.config.write_text(original)
 
+    def test_a_token_that_signs_no_checkpoint_keeps_nobody_from_a_backup(self):
+        self.hallmark.edit_config(lambda text: text.replace("checkpoint_seconds = 1", "checkpoint_seconds = 60"))
+        self.start()
+        self.backup()
+        facts = json.loads(self.check().stdout)
+        self.assertTrue(facts["whole"], facts)
+        self.assertFalse(facts["proved"])
+        self.assertEqual(facts["verifier_key"], "")
+
     def test_another_key_and_damage_are_refused_and_leave_nothing(self):
         self.start()
         self.backup()
@@ -181,6 +195,7 @@ class BackupTest(Case):
 
     def test_whoever_has_a_certificate_cannot_put_something_else_into_one(self):
         self.start()
+        self.wait_for_checkpoint()
         self.backup()
         whole = self.file.read_bytes()
 
@@ -342,6 +357,7 @@ class RestoreTest(Case):
 
     def test_the_same_token_keeps_its_keys(self):
         self.start()
+        self.wait_for_checkpoint()
         self.backup()
         self.hallmark.stop()
         verifier = (self.hallmark.folder / "state/ledger/verifier-key").read_text()
