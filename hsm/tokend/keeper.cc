@@ -152,9 +152,17 @@ bool Keeper::MayRestart() const {
   return !last_restart_ || steady_clock::now() - *last_restart_ >= config_.between_restarts;
 }
 
+template <class Lock>
+void Keeper::Enter(Lock& lock) {
+  step_begun_ = 0;
+  lock.lock();
+  step_begun_ = steady_clock::now().time_since_epoch().count();
+}
+
 // Takes the login from the workers, waits until none of them is within the module, and closes all their sessions.
 void Keeper::DropLogin() {
-  const std::unique_lock alone(gate_);
+  std::unique_lock alone(gate_, std::defer_lock);
+  Enter(alone);
   {
     const std::lock_guard lock(mutex_);
     if (login_ != nullptr) state_ = TokenState::kStarting;
@@ -166,7 +174,8 @@ void Keeper::DropLogin() {
 
 void Keeper::Finalize() {
   DropLogin();
-  const std::unique_lock alone(gate_);
+  std::unique_lock alone(gate_, std::defer_lock);
+  Enter(alone);
   if (!initialized_) return;
   module_->Finalize();
   initialized_ = false;
@@ -219,9 +228,9 @@ Status Keeper::CheckLogin(Login& present) {
   std::shared_lock shared(gate_, std::defer_lock);
   std::unique_lock alone(gate_, std::defer_lock);
   if (present.only) {
-    alone.lock();
+    Enter(alone);
   } else {
-    shared.lock();
+    Enter(shared);
   }
   const auto token = module_->Describe(present.token.slot);
   if (!token) return token.error();

@@ -108,6 +108,9 @@ class Keeper {
   Status LogIn(const pkcs11::TokenInfo& token);
   Status CheckLogin(Login& present);
   bool MayRestart() const;
+  // Waits for the module: a key that is made may take minutes, and the keeper does not hang for that.
+  template <class Lock>
+  void Enter(Lock& lock);
   void DropLogin();
   void Finalize();
   void Tell(link::TokenState state, const Error& error);
@@ -134,8 +137,8 @@ class Keeper {
   std::atomic<unsigned> sessions_{0};
   std::atomic<unsigned> troubles_{0};  // since the last signature
   std::atomic<std::uint64_t> signatures_{0};
-  std::atomic<std::chrono::steady_clock::rep> step_begun_{0};  // 0 while the keeper waits
-  mutable std::mutex mutex_;  // guards everything below
+  std::atomic<std::chrono::steady_clock::rep> step_begun_{0};  // 0 while the keeper waits, for a worker too
+  mutable std::mutex mutex_;                                   // guards everything below
   std::condition_variable wake_;
   std::shared_ptr<Login> login_;
   std::optional<Trouble> trouble_;
