@@ -301,7 +301,7 @@ class RestoreTest(Case):
         # The keys are not in this token: said, and nothing is signed with half of them.
         selectors = {key.selector for key in self.keys}
         wait_for(lambda: {name for name in self.readings(other) if name.startswith("key/")} ==
-                 {f"key/example.com/{selector}" for selector in selectors}, "the keys are found missing")
+                 {f"key/example.com/{selector}" for selector in selectors}, "the keys are found missing", 150)
         self.assertIn("replace-missing", other.dkimctl("status").stdout)
         self.assertEqual(deployment.error_reason(other.call_error(other.sign, message(1))), "KEY_MISSING")
         would = other.dkimctl("key", "replace-missing", "--dry-run").stdout
@@ -314,13 +314,13 @@ class RestoreTest(Case):
         # So that the test need not wait for caches.
         hurry = ("key", "rotate", "example.com", "--compromised")
         wait_for(lambda: other.dkimctl(*hurry, status=None).returncode == 5, "no step is under way")
-        answer = wait_for(lambda: self.try_sign(other), lambda: other.dkimctl("key", "status", "example.com").stdout)
+        answer = wait_for(lambda: self.try_sign(other), lambda: other.dkimctl("key", "status", "example.com").stdout, 150)
         self.assertEqual(len(answer.signatures), 2)
         self.assertFalse(selectors & {signature.selector for signature in answer.signatures})
         signed = other.folder / "signed.eml"
         signed.write_bytes(b"".join(signature.header_field for signature in answer.signatures) + message(1))
         other.dkimctl("verify", signed, "--nameserver", f"127.0.0.1:{self.dns.port}")
-        wait_for(lambda: self.readings(other)["keys"].level == appliance_pb2.HEALTH_LEVEL_OK, "the new keys were found")
+        wait_for(lambda: self.readings(other)["keys"].level == appliance_pb2.HEALTH_LEVEL_OK, "the new keys were found", 150)
         self.assertIn("nothing is to be replaced", other.dkimctl("key", "replace-missing").stdout)
 
         # A new key signs the ledger, which says so, and both of them are believed, each for its part.
