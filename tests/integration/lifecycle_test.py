@@ -104,11 +104,11 @@ class LifecycleTest(unittest.TestCase):
     def test_tokend_is_killed_while_it_logs_in(self):
         with deployment.Deployment() as hallmark:
             hallmark.add_domain("example.com")
-            for step in range(30):
+            for step in range(12):
                 for pid in wait_for(hallmark.tokend_pids, "a tokend"):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-                time.sleep(step * 0.002)
+                time.sleep(step * 0.005)
 
             def signed():
                 with contextlib.suppress(grpc.RpcError):
