@@ -42,7 +42,7 @@ void AddReading(const std::string& name, admin::HealthLevel level, const std::st
 // "keys", and "key/DOMAIN/SELECTOR" for each that is not in its token.
 void AddKeyReadings(const keys::Presence::View& view, admin::GetStatusResponse& response) {
   admin::HealthLevel level = admin::HEALTH_LEVEL_OK;
-  std::string message = "no key signs yet";
+  std::string message = "no key signed when they were last looked for";
   const std::string of = std::to_string(view.keys) + " keys that sign";
   if (view.time == std::chrono::sys_seconds{}) {
     level = admin::HEALTH_LEVEL_UNKNOWN;
