@@ -65,15 +65,6 @@ constexpr char kResetMark[] = "factory-reset";          // in the state: its key
 constexpr char kRestoring[] = "restoring";              // in the state: dkimctl is filling it
 constexpr std::int64_t kAdminMessageOctets = 64 << 20;  // a policy of 100,000 domains, and room
 
-// The signals that end the daemon. Blocked in every thread; WaitForEnd takes them.
-sigset_t EndSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  return set;
-}
-
 // True when one of the signals came.
 bool WaitFor(const sigset_t& signals, std::chrono::nanoseconds most) {
   const auto whole = std::chrono::floor<std::chrono::seconds>(most);
@@ -207,9 +198,7 @@ keys::Presence::Keys ActiveKeys(const snapshot::Snapshot& snapshot) {
 
 // `appliance`: on the box's own image, which can start as new.
 Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, bool appliance) {
-  const sigset_t signals = EndSignals();
-  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
+  const sigset_t signals = BlockEndSignals();
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
 
   std::error_code failed;

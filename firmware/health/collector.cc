@@ -1,11 +1,10 @@
 #include "firmware/health/collector.h"
 
-#include <condition_variable>
-
 #include "firmware/health/clock_state.h"
 #include "firmware/health/disks.h"
 #include "firmware/health/sensors.h"
 #include "firmware/runtime/clock.h"
+#include "firmware/runtime/pause.h"
 #include "firmware/runtime/subprocess.h"
 
 namespace hallmark::health {
@@ -22,14 +21,11 @@ void Collector::WatchDisks() {
 
 void Collector::RunDisks(const std::stop_token& stop) {
   const SystemClock clock;
-  std::mutex mutex;  // only for the wait
-  std::condition_variable_any wake;
-  std::unique_lock waiting(mutex);
   do {
     auto disks = ReadDisks(sources_.sysfs, sources_.smartctl, clock.Now());
     const std::lock_guard lock(mutex_);
     disks_ = std::move(disks);
-  } while (!wake.wait_for(waiting, stop, kDiskInterval, [] { return false; }) && !stop.stop_requested());
+  } while (Pause(stop, kDiskInterval));
 }
 
 Reading Collector::ReadClock(std::chrono::sys_seconds now) const {

@@ -11,6 +11,7 @@
 #include "firmware/health/report.h"
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/log.h"
+#include "firmware/runtime/program.h"
 #include "firmware/runtime/sd_notify.h"
 
 namespace hallmark::health {
@@ -30,17 +31,8 @@ struct Options {
   std::string output = "table";
 };
 
-sigset_t EndSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  return set;
-}
-
 // Calls `act` at once and each interval, until it says that it is done or a signal ends the program: false then.
-bool Repeat(std::chrono::seconds interval, const std::function<bool()>& act) {
-  const sigset_t signals = EndSignals();
+bool Repeat(const sigset_t& signals, std::chrono::seconds interval, const std::function<bool()>& act) {
   const timespec pause{interval.count(), 0};
   while (!act()) {
     if (::sigtimedwait(&signals, nullptr, &pause) > 0) return false;
@@ -63,10 +55,10 @@ int ShowOnce(const Options& options) {
   return ExitOf(Worst(report));
 }
 
-int Check(const Options& options) {
+int Check(const Options& options, const sigset_t& signals) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(options.wait);
   Verdict verdict{kFailed, "it was ended before it knew"};
-  Repeat(std::chrono::seconds(1), [&] {
+  Repeat(signals, std::chrono::seconds(1), [&] {
     verdict = JudgeSigning(ReadReport(options.signing), SystemClock().Now());
     return verdict.level == kOk || std::chrono::steady_clock::now() >= deadline;
   });
@@ -80,10 +72,10 @@ std::chrono::seconds Uptime() {
   return std::chrono::seconds(static_cast<long>(seconds));
 }
 
-int RunConsole(const Options& options) {
+int RunConsole(const Options& options, const sigset_t& signals) {
   Console console;
   NotifySystemd("READY=1");
-  Repeat(kConsoleInterval, [&] {
+  Repeat(signals, kConsoleInterval, [&] {
     for (const std::string& line : console.Look(ReadReport(options.signing), SystemClock().Now(), Uptime())) {
       std::printf("%s\n", line.c_str());
     }
@@ -93,13 +85,13 @@ int RunConsole(const Options& options) {
   return kDone;
 }
 
-int Serve(const Options& options) {
+int Serve(const Options& options, const sigset_t& signals) {
   log::Init("hallmark-health", "info");
   Collector collector(options.sources);
   collector.WatchDisks();
   std::string said;  // an error is logged when it begins
   bool ready = false;
-  Repeat(std::chrono::seconds(options.interval), [&] {
+  Repeat(signals, std::chrono::seconds(options.interval), [&] {
     const Status written = WriteReport(options.report, collector.Collect(SystemClock().Now()));
     const std::string trouble = written ? "" : written.error().message;
     if (trouble != said && !trouble.empty()) log::error("{}", trouble);
@@ -159,12 +151,11 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kUsage;
   }
-  const sigset_t signals = EndSignals();
-  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   if (options.once) return ShowOnce(options);
-  if (options.check) return Check(options);
-  if (options.console) return RunConsole(options);
-  return Serve(options);
+  const sigset_t signals = BlockEndSignals();
+  if (options.check) return Check(options, signals);
+  if (options.console) return RunConsole(options, signals);
+  return Serve(options, signals);
 }
 
 }  // namespace

@@ -61,12 +61,6 @@ Status Remove(const fs::path& path) {
                 : Ok();
 }
 
-// What a rename put there survives a power cut from here on.
-Status SyncFolder(const fs::path& path) {
-  const FileDescriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  return folder && ::fsync(folder.get()) == 0 ? Ok() : Status(IoError(path, "sync"));
-}
-
 // Everything below is on the disk. One file system: a program that we ran wrote part of it, without a sync.
 Status SyncAll(const fs::path& path) {
   const FileDescriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -10,6 +10,7 @@
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/file.h"
 #include "firmware/runtime/issue_certificate.h"
+#include "firmware/runtime/openssl_reason.h"
 
 namespace hallmark::provision {
 namespace {
@@ -22,13 +23,7 @@ using Store = std::unique_ptr<X509_STORE, decltype(&X509_STORE_free)>;
 
 constexpr std::size_t kMostCa = 1u << 20;
 
-// With what OpenSSL says, which is taken out of its queue.
-Error Invalid(const std::string& message) {
-  const unsigned long code = ERR_peek_last_error();
-  ERR_clear_error();
-  const char* why = code != 0 ? ERR_reason_error_string(code) : nullptr;
-  return MakeError(Reason::kConfigInvalid, message + (why != nullptr ? std::string(" (") + why + ")" : ""));
-}
+Error Invalid(const std::string& message) { return MakeError(Reason::kConfigInvalid, message + OpenSslReason()); }
 
 Bio Reading(std::string_view octets) {
   return {BIO_new_mem_buf(octets.data(), static_cast<int>(octets.size())), &BIO_free_all};

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "firmware/runtime/openssl_reason.h"
+
 namespace hallmark::provision {
 namespace {
 
@@ -16,13 +18,7 @@ using Context = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
 
 Error Failed(const std::string& what) { return MakeError(Reason::kIoFailed, what); }
 
-// With what OpenSSL says, which is taken out of its queue.
-Error TlsError(const std::string& what) {
-  const unsigned long code = ERR_peek_error();
-  ERR_clear_error();
-  const char* why = code != 0 ? ERR_reason_error_string(code) : nullptr;
-  return Failed(what + (why != nullptr ? std::string(": ") + why : ""));
-}
+Error TlsError(const std::string& what) { return Failed(what + OpenSslReason()); }
 
 Context MakeContext(const SSL_METHOD* method) {
   Context context(SSL_CTX_new(method), &SSL_CTX_free);

@@ -62,9 +62,12 @@ Status WriteFileAtomically(const std::filesystem::path& path, std::string_view c
     ::unlink(temporary.c_str());
     return written;
   }
-  const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
-  const FileDescriptor directory(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory || ::fsync(directory.get()) != 0) return IoError(parent, "sync");
+  return SyncFolder(path.has_parent_path() ? path.parent_path() : std::filesystem::path("."));
+}
+
+Status SyncFolder(const std::filesystem::path& folder) {
+  const FileDescriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory || ::fsync(directory.get()) != 0) return IoError(folder, "sync");
   return Ok();
 }
 

@@ -44,4 +44,7 @@ Result<std::string> ReadFile(const std::filesystem::path& path, std::size_t most
 // Replaces `path` so that a reader or a crash sees the old content or the new one, never a part. `mode` as for open(2).
 Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content, mode_t mode = 0644);
 
+// The names in `folder` survive a power cut from here on: what a rename or a new file put there.
+Status SyncFolder(const std::filesystem::path& folder);
+
 }  // namespace hallmark

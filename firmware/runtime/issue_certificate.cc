@@ -7,6 +7,7 @@
 
 #include <cstdio>
 
+#include "firmware/runtime/openssl_reason.h"
 namespace hallmark {
 namespace {
 
@@ -17,11 +18,7 @@ constexpr long kClockSkew = 3600;  // seconds that a clock elsewhere may be behi
 constexpr int kSerialBits = 127;
 
 Error OpensslError(const char* what) {
-  const unsigned long code = ERR_get_error();
-  ERR_clear_error();
-  const char* reason = code != 0 ? ERR_reason_error_string(code) : nullptr;
-  return MakeError(Reason::kInternal,
-                   std::string("cannot ") + what + (reason != nullptr ? std::string(": ") + reason : ""));
+  return MakeError(Reason::kInternal, std::string("cannot ") + what + OpenSslReason());
 }
 
 bool AddExtension(X509* certificate, X509* issuer, int nid, const std::string& value) {

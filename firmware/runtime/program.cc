@@ -20,4 +20,14 @@ void LeaveNoCore() {
   ::setrlimit(RLIMIT_CORE, &none);
 }
 
+sigset_t BlockEndSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
 }  // namespace hallmark

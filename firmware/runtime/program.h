@@ -1,5 +1,7 @@
 #pragma once
 
+#include <signal.h>
+
 #include <filesystem>
 #include <string_view>
 
@@ -12,5 +14,9 @@ std::filesystem::path CompanionProgram(std::string_view name);
 // This process leaves no core and cannot be traced: mail, TLS keys or a PIN are in its memory. Call before
 // anything of it is read.
 void LeaveNoCore();
+
+// The signals that end a program, SIGTERM and SIGINT: blocked in this thread and in those that it starts from here on,
+// so that only who waits for them gets them. SIGPIPE is ignored: a peer that is gone is an error of write(2).
+sigset_t BlockEndSignals();
 
 }  // namespace hallmark

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdio>
 
+#include "firmware/runtime/openssl_reason.h"
 #include "signerd/backup/sealed_file.h"
 
 namespace hallmark::backup {
@@ -29,14 +30,6 @@ constexpr int kSmallestRsa = 2048;
 constexpr std::size_t kPiece = 64 << 10;
 constexpr char kKinds[] = "RSA of at least 2048 bits, or an elliptic curve (P-256, P-384, P-521)";
 
-// Why OpenSSL could not; its queue is empty afterwards.
-std::string Why() {
-  const unsigned long code = ERR_peek_last_error();
-  ERR_clear_error();
-  const char* const reason = code == 0 ? nullptr : ERR_reason_error_string(code);
-  return reason == nullptr ? "OpenSSL does not say why" : reason;
-}
-
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
@@ -49,7 +42,7 @@ Result<Certificate> ReadRecipient(const std::filesystem::path& path) {
   const File file(std::fopen(path.c_str(), "re"));
   if (file == nullptr) return wrong("cannot be read");
   Certificate certificate(PEM_read_X509(file.get(), nullptr, nullptr, nullptr));
-  if (certificate == nullptr) return wrong("is no certificate in PEM: " + Why());
+  if (certificate == nullptr) return wrong("is no certificate in PEM" + OpenSslReason());
   EVP_PKEY* const key = X509_get0_pubkey(certificate.get());
   const int kind = key == nullptr ? EVP_PKEY_NONE : EVP_PKEY_get_base_id(key);
   if (kind == EVP_PKEY_EC || (kind == EVP_PKEY_RSA && EVP_PKEY_get_bits(key) >= kSmallestRsa)) return certificate;
@@ -72,7 +65,7 @@ Status AddRecipient(CMS_ContentInfo* message, const std::filesystem::path& path)
   CMS_RecipientInfo* const recipient = CMS_add1_recipient_cert(message, certificate->get(), CMS_KEY_PARAM);
   const bool rsa = EVP_PKEY_get_base_id(X509_get0_pubkey(certificate->get())) == EVP_PKEY_RSA;
   if (recipient == nullptr || !SetParameters(CMS_RecipientInfo_get0_pkey_ctx(recipient), rsa)) {
-    return MakeError(Reason::kConfigInvalid, path.string() + ": a backup cannot be encrypted for it: " + Why());
+    return MakeError(Reason::kConfigInvalid, path.string() + ": a backup cannot be encrypted for it" + OpenSslReason());
   }
   return Ok();
 }
@@ -99,7 +92,7 @@ Result<PrivateKey> ReadKey(const std::filesystem::path& path) {
   if (file == nullptr) return MakeError(Reason::kNotFound, path.string() + ": cannot be read");
   PrivateKey key(PEM_read_PrivateKey(file.get(), nullptr, nullptr, nullptr));
   if (key == nullptr)
-    return MakeError(Reason::kInvalidArgument, path.string() + ": is no private key in PEM: " + Why());
+    return MakeError(Reason::kInvalidArgument, path.string() + ": is no private key in PEM" + OpenSslReason());
   return key;
 }
 
@@ -113,7 +106,7 @@ Status CheckRecipient(const std::filesystem::path& certificate) {
 Result<Sealer> Sealer::Begin(const std::vector<std::filesystem::path>& recipients, OctetSink sink) {
   constexpr unsigned kFlags = CMS_BINARY | CMS_STREAM | CMS_PARTIAL;
   Message message(CMS_encrypt(nullptr, nullptr, EVP_aes_256_gcm(), kFlags));
-  if (message == nullptr) return MakeError(Reason::kInternal, "no CMS message can be made: " + Why());
+  if (message == nullptr) return MakeError(Reason::kInternal, "no CMS message can be made" + OpenSslReason());
   for (const auto& path : recipients) {
     const Status added = AddRecipient(message.get(), path);
     if (!added) return added.error();
@@ -122,7 +115,7 @@ Result<Sealer> Sealer::Begin(const std::vector<std::filesystem::path>& recipient
   Chain chain(out == nullptr ? nullptr : BIO_new_CMS(out, message.get()));
   if (chain == nullptr) {
     BIO_free(out);
-    return MakeError(Reason::kInternal, "no CMS message can be begun: " + Why());
+    return MakeError(Reason::kInternal, "no CMS message can be begun" + OpenSslReason());
   }
   return Sealer(std::move(message), std::move(chain), out, std::move(sink));
 }
@@ -131,7 +124,8 @@ Status Sealer::Write(std::string_view octets) {
   while (!octets.empty()) {
     const std::string_view piece = octets.substr(0, kPiece);
     if (BIO_write(chain_.get(), piece.data(), static_cast<int>(piece.size())) != static_cast<int>(piece.size())) {
-      return MakeError(Reason::kIoFailed, "the backup cannot be encrypted further (it may have 64 GiB): " + Why());
+      return MakeError(Reason::kIoFailed,
+                       "the backup cannot be encrypted further (it may have 64 GiB)" + OpenSslReason());
     }
     octets.remove_prefix(piece.size());
     const Status drained = Drain();
@@ -149,7 +143,7 @@ Status Sealer::Drain() {
 }
 
 Status Sealer::Finish() {
-  if (BIO_flush(chain_.get()) != 1) return MakeError(Reason::kInternal, "the backup cannot be ended: " + Why());
+  if (BIO_flush(chain_.get()) != 1) return MakeError(Reason::kInternal, "the backup cannot be ended" + OpenSslReason());
   return Drain();
 }
 
@@ -163,7 +157,7 @@ Status Unseal(const std::filesystem::path& backup, const std::filesystem::path& 
   };
   const OneBio envelope(BIO_new_mem_buf(file->envelope().data(), static_cast<int>(file->envelope().size())));
   const std::unique_ptr<CMS_ContentInfo, Freed<&CMS_ContentInfo_free>> message(d2i_CMS_bio(envelope.get(), nullptr));
-  if (message == nullptr) return refused("is not a backup: " + Why());
+  if (message == nullptr) return refused("is not a backup" + OpenSslReason());
   if (CMS_decrypt_set1_pkey(message.get(), key->get(), nullptr) != 1) {
     ERR_clear_error();
     return refused("is not encrypted for the key in " + private_key.string());
@@ -179,7 +173,7 @@ Status Unseal(const std::filesystem::path& backup, const std::filesystem::path& 
   BIO_set_init(source.get(), 1);
   // The cipher in front of `source`, which is not freed with it.
   BIO* const plain = CMS_dataInit(message.get(), source.get());
-  if (plain == nullptr) return refused("cannot be decrypted: " + Why());
+  if (plain == nullptr) return refused("cannot be decrypted" + OpenSslReason());
   const OneBio cipher(plain);
   std::array<char, kPiece> piece{};
   Status taken = Ok();

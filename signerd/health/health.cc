@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "firmware/runtime/log.h"
+#include "firmware/runtime/pause.h"
 
 namespace hallmark::health {
 namespace {
@@ -49,12 +50,9 @@ void Health::Stop() {
 }
 
 void Health::Run(const std::stop_token& stop) {
-  std::mutex mutex;  // only for the wait
-  std::condition_variable_any wake;
-  std::unique_lock lock(mutex);
   do {
     Look(std::chrono::steady_clock::now());
-  } while (!wake.wait_for(lock, stop, kInterval, [] { return false; }) && !stop.stop_requested());
+  } while (Pause(stop, kInterval));
 }
 
 void Health::Look(Time now) {

@@ -58,10 +58,4 @@ Result<std::unique_ptr<LedgerFile>> OpenOnDisk(const std::filesystem::path& path
   return std::make_unique<FileOnDisk>(path, std::move(file));
 }
 
-Status SyncFolder(const std::filesystem::path& folder) {
-  const FileDescriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory || ::fsync(directory.get()) != 0) return Failed(folder, "sync");
-  return Ok();
-}
-
 }  // namespace hallmark::ledger

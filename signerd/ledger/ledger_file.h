@@ -29,7 +29,4 @@ class LedgerFile {
 using OpenLedgerFile = std::function<Result<std::unique_ptr<LedgerFile>>(const std::filesystem::path& path)>;
 Result<std::unique_ptr<LedgerFile>> OpenOnDisk(const std::filesystem::path& path);
 
-// The names in `folder` survive a power cut.
-Status SyncFolder(const std::filesystem::path& folder);
-
 }  // namespace hallmark::ledger

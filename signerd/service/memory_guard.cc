@@ -9,14 +9,13 @@
 
 #include <charconv>
 #include <chrono>
-#include <condition_variable>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 
 #include <unistd.h>
 
 #include "firmware/runtime/log.h"
+#include "firmware/runtime/pause.h"
 
 namespace hallmark::service {
 namespace {
@@ -69,12 +68,9 @@ MemoryGuard::MemoryGuard(std::uint16_t port, std::size_t most_octets)
       thread_([this](const std::stop_token& stop) { Watch(stop); }) {}
 
 void MemoryGuard::Watch(const std::stop_token& stop) {
-  std::mutex mutex;  // only for the wait
-  std::condition_variable_any wake;
-  std::unique_lock lock(mutex);
   do {
     Look();
-  } while (!wake.wait_for(lock, stop, kInterval, [] { return false; }) && !stop.stop_requested());
+  } while (Pause(stop, kInterval));
 }
 
 void MemoryGuard::Look() {

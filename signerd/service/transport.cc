@@ -1,11 +1,11 @@
 #include "signerd/service/transport.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <mutex>
 #include <tuple>
 
 #include "firmware/runtime/log.h"
+#include "firmware/runtime/pause.h"
 
 namespace hallmark::service {
 namespace {
@@ -91,17 +91,14 @@ std::vector<Expiry> TransportWatch::Expiries() const {
 }
 
 void TransportWatch::Watch(const std::stop_token& stop) {
-  std::mutex mutex;  // only for the wait
-  std::condition_variable_any wake;
   std::chrono::sys_days warned{};
-  std::unique_lock lock(mutex);
   do {
     for (Transport* transport : transports_) transport->Refresh();
     const auto today = std::chrono::floor<std::chrono::days>(clock_.Now());
     if (today == warned) continue;
     warned = today;
     for (const std::string& warning : ExpiryWarnings(Expiries(), clock_.Now())) log::warn("{}", warning);
-  } while (!wake.wait_for(lock, stop, kRefresh, [] { return false; }) && !stop.stop_requested());
+  } while (Pause(stop, kRefresh));
 }
 
 }  // namespace hallmark::service

@@ -1,11 +1,11 @@
 #include "signerd/watch/watcher.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <mutex>
 #include <utility>
 
 #include "firmware/runtime/log.h"
+#include "firmware/runtime/pause.h"
 #include "signerd/watch/alert_convert.h"
 
 namespace hallmark::watch {
@@ -42,11 +42,8 @@ void Watcher::Stop() {
 }
 
 void Watcher::Run(const std::stop_token& stop) {
-  std::mutex mutex;  // only for the wait
-  std::condition_variable_any wake;
   auto saved = std::chrono::steady_clock::now();
-  std::unique_lock lock(mutex);
-  while (!wake.wait_for(lock, stop, kInterval, [] { return false; }) && !stop.stop_requested()) {
+  while (Pause(stop, kInterval)) {
     Look();
     if (std::chrono::steady_clock::now() - saved < kSaveInterval) continue;
     saved = std::chrono::steady_clock::now();

@@ -163,8 +163,7 @@ class CertificatesTest(unittest.TestCase):
 
         # Two lists in one file; and what a newer list does not name is let in again.
         other = pki.Authority("Other")
-        with open(self.hallmark.folder / "tls/relay-ca.pem", "ab") as bundle:
-            bundle.write(other.pem)
+        self.hallmark.trust(other.pem)
         crl.write_bytes(self.authority.crl([second[0]]) + other.crl([]))
         self.wait(lambda: self.is_revoked(second_call), "the newer list")
         first_call()

@@ -54,8 +54,7 @@ class NetworkAbuseTest(unittest.TestCase):
         cls.hallmark = hallmark = deployment.Deployment(start=False)
         cls.addClassCleanup(hallmark.close)
         cls.authority = pki.Authority()
-        with open(hallmark.folder / "tls/relay-ca.pem", "ab") as bundle:
-            bundle.write(cls.authority.pem)
+        hallmark.trust(cls.authority.pem)
         hallmark.edit_policy(lambda text: text + '\n[[relay]]\nname = "rude"\nidentity = "dns:rude.localdomain"\n'
                                                  'partners = ["own"]\n')
         hallmark.start()

@@ -55,8 +55,7 @@ class Case(unittest.TestCase):
         self.hallmark = deployment.Deployment(start=False)
         self.addCleanup(self.hallmark.close)
         self.authority = pki.Authority("Operators")
-        with open(self.hallmark.folder / "tls/admin-ca.pem", "ab") as bundle:
-            bundle.write(self.authority.pem)
+        self.hallmark.trust(self.authority.pem, "admin")
 
     def start(self):
         self.hallmark.start()

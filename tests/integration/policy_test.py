@@ -161,8 +161,7 @@ class Case(unittest.TestCase):
         cls.hallmark = hallmark = deployment.Deployment(start=False)
         cls.addClassCleanup(hallmark.close)
         cls.authority = pki.Authority()
-        with open(hallmark.folder / "tls/relay-ca.pem", "ab") as bundle:
-            bundle.write(cls.authority.pem)
+        hallmark.trust(cls.authority.pem)
         hallmark.edit_policy(lambda text: POLICY)
         hallmark.start()
         for domain in sorted(CONFIGURED - {"keyless.example"}):

@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 import deployment
 import messages
 import pki
+from waiting import wait_for
 
 from hallmark.admin.v1 import admin_pb2, admin_pb2_grpc
 from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
@@ -56,8 +57,7 @@ class TlsTest(unittest.TestCase):
         cls.addClassCleanup(hallmark.close)
         # A second CA that the signing listener trusts, so that the test can make relays of its own.
         cls.authority = pki.Authority()
-        with open(hallmark.folder / "tls/relay-ca.pem", "ab") as bundle:
-            bundle.write(cls.authority.pem)
+        hallmark.trust(cls.authority.pem)
         hallmark.edit_policy(lambda text: text + '\n[[partner]]\nname = "narrow"\nauthor_domains = [".example.net"]\n'
                                                  'signing_domains = ["example.net"]\n\n[[relay]]\nname = "narrow"\n'
                                                  'identity = "uri:hallmark:relay:narrow"\npartners = ["narrow"]\n')
@@ -169,7 +169,8 @@ class TlsTest(unittest.TestCase):
             "/grpc.health.v1.Health/Check", request.SerializeToString, response.FromString)
         for service in ("", "hallmark.signing.v1.SigningService"):
             with self.subTest(service):
-                self.assertEqual(check(request(service=service), timeout=20).status, SERVING)
+                # Told within a moment of the token's being ready.
+                wait_for(lambda: check(request(service=service), timeout=20).status == SERVING, "health says SERVING")
 
     def test_reflection(self):
         request = STANDARD["grpc.reflection.v1alpha.ServerReflectionRequest"]

@@ -22,12 +22,6 @@ Error SystemError(const std::filesystem::path& path, const char* doing) {
   return MakeError(Reason::kIoFailed, path.string() + ": cannot " + doing + ": " + std::strerror(errno));
 }
 
-Status Sync(const std::filesystem::path& path, int flags) {
-  const FileDescriptor opened(::open(path.c_str(), flags | O_CLOEXEC));
-  if (!opened || ::fsync(opened.get()) != 0) return SystemError(path, "make durable");
-  return Ok();
-}
-
 // Writes the files of an archive below a folder, for the owner of it.
 class Extractor {
  public:
@@ -86,10 +80,10 @@ Status GiveTo(const std::filesystem::path& tree, const std::filesystem::path& fo
 Status SyncFolders(const std::filesystem::path& tree) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(tree)) {
     if (!entry.is_directory()) continue;
-    const Status synced = Sync(entry.path(), O_RDONLY | O_DIRECTORY);
+    const Status synced = SyncFolder(entry.path());
     if (!synced) return synced;
   }
-  return Sync(tree, O_RDONLY | O_DIRECTORY);
+  return SyncFolder(tree);
 }
 
 }  // namespace
@@ -146,7 +140,7 @@ Answer<void> BackupFolder::Keep(bool only_state) {
   }
   std::filesystem::remove(path_, failed);
   if (failed) return Failed(path_.string() + ": cannot be removed: " + failed.message());
-  done = Sync(folder_, O_RDONLY | O_DIRECTORY);
+  done = SyncFolder(folder_);
   if (!done) return FromError(done.error());
   path_ = folder_;
   return {};

@@ -35,21 +35,10 @@ void RaiseDescriptorLimit(std::size_t connections) {
   }
 }
 
-// Blocked in all threads, so that only sigwait gets them.
-sigset_t BlockSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
-  return signals;
-}
-
 Status Run(const MilterSettings& settings) {
   // Debian builds Abseil with its search for deadlocks on, which costs gRPC some percent of a call.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  const sigset_t signals = BlockSignals();
+  const sigset_t signals = BlockEndSignals();
   RaiseDescriptorLimit(settings.connections);
   auto connection = relay::Client::Connect(settings.session.signerd);
   if (!connection.client) return MakeError(Reason::kConfigInvalid, connection.failure->message);
