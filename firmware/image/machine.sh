@@ -7,13 +7,14 @@ machine_pid="" tpm_pid="" started=0 console=""
 
 # make_disk_of IMAGE: a disk that is larger, as real ones are; the image is not changed. Fresh firmware variables, a fresh TPM.
 make_disk_of() {
-  rm -rf "$here"/{disk.qcow2,variables.fd,tpm,other-tpm,kept}
+  rm -rf "$here"/{disk.qcow2,variables.fd,tpm,other-tpm}
   qemu-img create -q -f qcow2 -b "$1" -F raw "$here/disk.qcow2" 3G
   cp /usr/share/OVMF/OVMF_VARS_4M.fd "$here/variables.fd"
 }
 
 # The box as it is now, switched off: each scenario begins from it.
 keep_box() {
+  rm -rf "$here/kept"
   mkdir "$here/kept"
   mv "$here"/{disk.qcow2,variables.fd,tpm,stick.img} "$here/kept/"
   cat "$images/roothash" >"$here/kept/image"
@@ -71,7 +72,7 @@ start_machine() {
     -device qemu-xhci -drive if=none,id=stick,format=raw,file="$here/stick.img" -device usb-storage,drive=stick,removable=on \
     -chardev socket,id=tpm,path="$here/tpm.socket" -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm \
     -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$signing_port-:8461,hostfwd=tcp:127.0.0.1:$admin_port-:8462" \
-    -device virtio-net-pci,netdev=net -device virtio-rng-pci \
+    -device virtio-net-pci,netdev=net -device virtio-rng-pci -device i6300esb -action watchdog=reset \
     -serial file:"$console" -monitor stdio >"$here/$name.qemu" 2>&1 <"$here/monitor" &
   machine_pid=$!
   started=$SECONDS

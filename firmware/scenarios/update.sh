@@ -51,14 +51,6 @@ scenario() {
   kernel_images
 }
 
-# make_trial_version VERSION [--overlay DIR]: another version of the image that is tried, made with its keys.
-make_trial_version() {
-  [[ -e $images/keys/update.key ]] || fail "there are no keys in $images" "make the image with its trial keys"
-  "$root/firmware/build" --from "$images" --keys "$images/keys" --owner-ca "$images/owner.pem" --version "$1" --out "$here/made-$1" "${@:2}" >"$here/made-$1.log" 2>&1 ||
-    fail "version $1 could not be made" "see $here/made-$1.log"
-  rm -rf "$here/made-$1"/rootfs{,.kernel}
-}
-
 # A signerd that ends at once, as one does that misses a library.
 make_broken_overlay() {
   mkdir -p "$here/broken/usr/sbin"

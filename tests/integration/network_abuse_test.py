@@ -55,8 +55,10 @@ class NetworkAbuseTest(unittest.TestCase):
         cls.addClassCleanup(hallmark.close)
         cls.authority = pki.Authority()
         hallmark.trust(cls.authority.pem)
-        hallmark.edit_policy(lambda text: text + '\n[[relay]]\nname = "rude"\nidentity = "dns:rude.localdomain"\n'
-                                                 'partners = ["own"]\n')
+        # A partner of its own: of one partner's relays a rude one does take the others' room.
+        hallmark.edit_policy(lambda text: text + '\n[[partner]]\nname = "rude"\nauthor_domains = ["example.com"]\n'
+                                                 'signing_domains = ["example.com"]\n\n[[relay]]\nname = "rude"\n'
+                                                 'identity = "dns:rude.localdomain"\npartners = ["rude"]\n')
         hallmark.start()
         hallmark.add_domain("example.com")
         hallmark.stop()
