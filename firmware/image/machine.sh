@@ -17,6 +17,7 @@ keep_box() {
   rm -rf "$here/kept"
   mkdir "$here/kept"
   mv "$here"/{disk.qcow2,variables.fd,tpm,stick.img} "$here/kept/"
+  cp "$here/keys" "$here/kept/"
   cat "$images/roothash" >"$here/kept/image"
   echo "$boot" >>"$here/kept/image"
 }
@@ -31,7 +32,7 @@ box_as_kept() {
   kept_box || fail "there is no box in $here" "begin with the scenario first-boot"
   rm -rf "$here"/{disk.qcow2,variables.fd,tpm,other-tpm}
   qemu-img create -q -f qcow2 -b "$here/kept/disk.qcow2" -F qcow2 "$here/disk.qcow2"
-  cp -r "$here"/kept/{variables.fd,tpm,stick.img} "$here/"
+  cp -r "$here"/kept/{variables.fd,tpm,stick.img,keys} "$here/"
 }
 
 # firmware_options secure|insecure|direct: how the machine comes to its kernel. insecure: the firmware has no Secure Boot keys. direct:
