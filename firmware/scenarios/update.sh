@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # firmware/test's, which runs this
-# Updates from a stick: tampered and older ones refused, a good one stays, a broken one falls back.
+# Updates from a stick: tampered and older ones refused, a good one stays, a broken one falls back, the schema too.
 
 scenario() {
   local version good broken
@@ -44,6 +44,7 @@ scenario() {
   wait_for "update: not taken: version $broken was tried, and did not sign" $((5 * boot_seconds))
   (($(grep -ac "update: version $broken does not sign" "$console") == 3)) || fail "version $broken was not tried three times" "see $console"
   printf 'version %s: three tries, and back after %d s\n' "$broken" $((SECONDS - offered))
+  said "trial: the schema is"
   signs_as_before update-after
   (($(signatures_on_ledger) == 4 * $(<"$here/signatures"))) || fail "the ledger does not go on where it was" "see $console"
   ledger_verifies
@@ -51,11 +52,37 @@ scenario() {
   kernel_images
 }
 
-# A signerd that ends at once, as one does that misses a library.
+# A signerd that ends at once, as one does that misses a library; and before that the form of the database is one step ahead, as a
+# newer version leaves it, with the way back.
 make_broken_overlay() {
-  mkdir -p "$here/broken/usr/sbin"
+  local units=$here/broken/etc/systemd/system
+  mkdir -p "$here"/broken/usr/{sbin,libexec} "$units/multi-user.target.wants"
   printf '#!/bin/sh\nexit 127\n' >"$here/broken/usr/sbin/signerd"
   chmod 755 "$here/broken/usr/sbin/signerd"
+  cat >"$units/newer-schema.service" <<'UNIT'
+[Unit]
+After=hallmark-settle.service
+Before=hallmark-signerd.service
+
+[Service]
+Type=oneshot
+User=hallmark
+ExecStart=/usr/bin/python3 /usr/libexec/newer-schema
+StandardOutput=journal+console
+UNIT
+  ln -sf ../newer-schema.service "$units/multi-user.target.wants/"
+  cat >"$here/broken/usr/libexec/newer-schema" <<'SCRIPT'
+import sqlite3
+database = sqlite3.connect("/var/lib/hallmark/hallmark.db", isolation_level=None)
+[version] = database.execute("PRAGMA user_version").fetchone()
+if not database.execute("SELECT 1 FROM schema_step WHERE version = ?", [version]).fetchone():
+    database.executescript(f"""BEGIN;
+        CREATE TABLE newer (number INTEGER) STRICT;
+        INSERT INTO schema_step VALUES ({version + 1}, 'DROP TABLE newer');
+        PRAGMA user_version = {version + 1};
+        COMMIT""")
+    print("trial: the schema is", version + 1)
+SCRIPT
 }
 
 # tamper FROM TO: one bit of the payload, in the middle.

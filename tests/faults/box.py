@@ -49,9 +49,10 @@ class Call:
 class Relays:
     """Connections that each sign one message after the other, and remember every call in `calls`."""
 
-    def __init__(self, hallmark, calls):
+    def __init__(self, hallmark, calls, pause=PAUSE):
         self._hallmark = hallmark
         self._calls = calls
+        self._pause = pause
         self._lock = threading.Lock()  # guards _calls
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(RELAYS)]
@@ -68,6 +69,12 @@ class Relays:
         with self._lock:
             return [call for call in self._calls if call.ended >= instant]
 
+    def take(self):
+        """All that ended so far; they are forgotten."""
+        with self._lock:
+            taken, self._calls[:] = list(self._calls), []
+        return taken
+
     def well_since(self, instant):
         """Whether what each relay asked for lately, and since then, was signed, two messages of each at least."""
         lately = [call for call in self.since(instant) if call.begun >= instant][-3 * RELAYS:]
@@ -76,7 +83,7 @@ class Relays:
     def _run(self, number):
         stub = self._hallmark.signing()
         count = 0
-        while not self._stop.wait(PAUSE):
+        while not self._stop.wait(self._pause):
             count += 1
             domain = DOMAINS[count % len(DOMAINS)]
             identity = f"<{time.monotonic_ns()}.{number}@{domain}>"

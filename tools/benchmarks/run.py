@@ -23,6 +23,7 @@ PARTS = {
     "trust": ("trust", "One point of trust"),
     "rotation": ("rotation", "Rotation"),
     "milter": ("milter", "The milter"),
+    "overload": ("overload", "Overload"),
     "growth": ("growth", "Growth"),
 }
 

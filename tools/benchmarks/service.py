@@ -10,10 +10,23 @@ import subprocess
 
 import bodies
 import deployment
+import pki
 from hallmark.admin.v1 import admin_pb2
 
 RSA = (admin_pb2.KEY_ALGORITHM_RSA_2048,)
 ED25519 = (admin_pb2.KEY_ALGORITHM_ED25519,)
+PARTNER = """
+[[partner]]
+name = "acme"
+author_domains = ["{0}"]
+signing_domains = ["{0}"]
+
+[[relay]]
+name = "acme"
+identity = "dns:acme.localdomain"
+partners = ["acme"]
+"""
+
 
 def write_messages(folder, size, count):
     """Writes `count` messages with a body of `size` octets that differ in their header. Returns their folder."""
@@ -112,3 +125,23 @@ def run_load(folder, pids, messages, arguments, duration, warmup):
     if run.returncode != 0:
         raise RuntimeError(f"dkimload failed: {run.stdout[-500:]}{run.stderr[-500:]}")
     return json.loads(run.stdout)
+
+
+def add_acme(hallmark):
+    """Before the start: a partner beside our own, with a relay."""
+    authority = pki.Authority()
+    with open(hallmark.folder / "tls/relay-ca.pem", "ab") as bundle:
+        bundle.write(authority.pem)
+    for ending, pem in zip(("pem", "key"), authority.issue(dns=["acme.localdomain"])):
+        (hallmark.folder / f"tls/acme.{ending}").write_bytes(pem)
+    hallmark.edit_policy(lambda text: text + PARTNER.format(bodies.DOMAIN))
+
+
+def acme_folder(hallmark):
+    """A folder for dkimload that calls as the relay of acme."""
+    folder = hallmark.folder / "acme"
+    folder.mkdir()
+    text = (hallmark.folder / "dkimctl.toml").read_text()
+    (folder / "dkimctl.toml").write_text(text.replace("relay1.", "acme.").replace('"tls/', f'"{hallmark.folder}/tls/')
+                                         .replace('"secrets/', f'"{hallmark.folder}/secrets/'))
+    return folder

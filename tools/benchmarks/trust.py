@@ -10,9 +10,7 @@ import time
 import grpc
 
 import bodies
-import deployment
 import ledger_files
-import pki
 import service
 from samples import number, shown, table
 
@@ -20,26 +18,15 @@ from hallmark.admin.v1 import operators_pb2, operators_pb2_grpc
 
 RATE = "400"  # messages a second of each partner, in open loop
 LOGINS = 1000  # a second
-PARTNER = """
-[[partner]]
-name = "acme"
-author_domains = ["{0}"]
-signing_domains = ["{0}"]
-
-[[relay]]
-name = "acme"
-identity = "dns:acme.localdomain"
-partners = ["acme"]
-"""
 
 
 def measure(context):
     seconds = {"duration": 3 if context.quick else 6, "warmup": 1}
     result = {"others": {}, "logins": {}, "last_ms": [], "refused_per_second": []}
-    with tempfile.TemporaryDirectory() as folder, service.Service("instant", before_start=_add_acme) as hallmark:
+    with tempfile.TemporaryDirectory() as folder, service.Service("instant", before_start=service.add_acme) as hallmark:
         messages = service.write_messages(folder, bodies.SIZES["2kB"], 64)
         hallmark.warm_up(messages)
-        acme = _acme_folder(hallmark.hallmark)
+        acme = service.acme_folder(hallmark.hallmark)
         own = lambda: hallmark.load(messages, "--rate", RATE, **seconds)
         for name, during in (("alone", contextlib.nullcontext), ("beside another partner", lambda: _sending(hallmark, acme, messages, seconds)),
                              ("while that is suspended", lambda: _suspended(hallmark, acme, messages, seconds, result["last_ms"]))):
@@ -56,25 +43,6 @@ def measure(context):
                     with _flood(target, result["refused_per_second"]) if target else contextlib.nullcontext():
                         result["logins"][name].append(own())
     return result
-
-
-def _add_acme(hallmark):
-    authority = pki.Authority()
-    with open(hallmark.folder / "tls/relay-ca.pem", "ab") as bundle:
-        bundle.write(authority.pem)
-    for ending, pem in zip(("pem", "key"), authority.issue(dns=["acme.localdomain"])):
-        (hallmark.folder / f"tls/acme.{ending}").write_bytes(pem)
-    hallmark.edit_policy(lambda text: text + PARTNER.format(bodies.DOMAIN))
-
-
-def _acme_folder(hallmark):
-    """A folder for dkimload that calls as the relay of acme."""
-    folder = hallmark.folder / "acme"
-    folder.mkdir()
-    text = (hallmark.folder / "dkimctl.toml").read_text()
-    (folder / "dkimctl.toml").write_text(text.replace("relay1.", "acme.").replace('"tls/', f'"{hallmark.folder}/tls/')
-                                         .replace('"secrets/', f'"{hallmark.folder}/secrets/'))
-    return folder
 
 
 @contextlib.contextmanager

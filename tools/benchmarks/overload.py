@@ -1,0 +1,123 @@
+"""More than there is room for, in open loop: what is still signed, how quickly the rest is refused, and how soon it is well again."""
+
+import contextlib
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+
+import grpc
+
+import bodies
+import deployment
+import messages as samples_of_mail
+import service
+from samples import number, table
+
+from hallmark.signing.v1 import signing_pb2
+
+# A token in a rack, and one that costs this machine's processor.
+TOKENS = {"an HSM of 1,000 signatures a second": "latency_us=8000,sessions=10", "SoftHSM, RSA-2048": "softhsm"}
+FACTORS = (0.5, 1, 2, 5)
+CONNECTIONS = ("--connections", "8")
+PROBES = 5  # calls a second that look at refusals closely
+QUIET = 0.1  # what a partner sends who is no part of the flood, of what is signed at most
+
+
+def measure(context):
+    seconds = 10 if context.quick else 300
+    result = {"seconds": seconds, "tokens": {}}
+    for name, token in TOKENS.items():
+        with tempfile.TemporaryDirectory() as folder, service.Service(token, before_start=service.add_acme) as hallmark:
+            result["tokens"][name] = _measure_token(context, f"{name}, ", hallmark, folder, seconds)
+    return result
+
+
+def _measure_token(context, name, hallmark, folder, seconds):
+    mail = service.write_messages(folder, bodies.SIZES["2kB"], 64)
+    hallmark.warm_up(mail)
+    acme = service.acme_folder(hallmark.hallmark)
+    context.progress(f"{name}what it can do")
+    peak = max(hallmark.load(mail, "--in-flight", "64", *CONNECTIONS, duration=min(seconds, 20), warmup=2)["throughput"]
+               for _ in range(3))
+    found = {"peak": peak, "before": hallmark.resident_bytes("signerd"), "phases": {}}
+    for factor in FACTORS:
+        context.progress(f"{name}{factor} times as much, {seconds} s")
+        with _watched(hallmark) as seen:
+            found["phases"][str(factor)] = _flood(hallmark, mail, factor * peak, seconds) | {"seen": seen}
+    context.progress(f"{name}half as much, at once afterwards")
+    found["after"] = _flood(hallmark, mail, 0.5 * peak, 10, warmup=0)
+    context.progress(f"{name}a partner beside a flood of {FACTORS[-1]} times as much")
+    found["beside"] = _beside_a_flood(hallmark, acme, mail, peak, min(seconds, 60))
+    found["alone"] = service.run_load(acme, {}, mail, ("--rate", f"{QUIET * peak:.0f}", "--allow-errors"), min(seconds, 60), 1)
+    return found
+
+
+def _flood(hallmark, mail, rate, seconds, warmup=2):
+    return hallmark.load(mail, "--rate", f"{rate:.0f}", *CONNECTIONS, "--allow-errors", duration=seconds, warmup=warmup)
+
+
+def _beside_a_flood(hallmark, acme, mail, peak, seconds):
+    """acme sends little, our own relay far too much."""
+    command = [deployment.BIN / "dkimload", "--dir", hallmark.hallmark.folder, "--rate", f"{FACTORS[-1] * peak:.0f}", *CONNECTIONS,
+               "--allow-errors", "--duration", seconds + 3, "--warmup", 0, mail]
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as flood:
+        time.sleep(2)
+        report = service.run_load(acme, {}, mail, ("--rate", f"{QUIET * peak:.0f}", "--allow-errors"), seconds, 0)
+        flood.wait()
+    return report
+
+
+@contextlib.contextmanager
+def _watched(hallmark):
+    """Into what it gives: the greatest memory, and what a relay with a connection of its own is answered."""
+    seen, stop = {"resident": 0, "refused_ms": [], "without_retry_info": 0, "probes": 0}, threading.Event()
+    stub = hallmark.hallmark.signing()
+    request = signing_pb2.SignRequest(message=samples_of_mail.MESSAGE.replace(b"example.com", bodies.DOMAIN.encode()))
+
+    def run():
+        while not stop.wait(1 / PROBES):
+            seen["resident"] = max(seen["resident"], hallmark.resident_bytes("signerd"))
+            begun = time.monotonic()
+            seen["probes"] += 1
+            try:
+                stub.Sign(request, timeout=30)
+            except grpc.RpcError as error:
+                seen["refused_ms"].append((time.monotonic() - begun) * 1000)
+                seen["without_retry_info"] += deployment.retry_info(error) is None
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+
+
+def report(result, _plots):
+    parts = [f"Open loop, Poisson, 2 kB, one RSA-2048 key, for {result['seconds']} s each. \"Signed\" is what was answered well, as a share of"
+             " the most that a closed loop of 64 got. Latency counts from when a message was due. Refusals have the code"
+             " RESOURCE_EXHAUSTED and RetryInfo."]
+    for name, found in result["tokens"].items():
+        rows = []
+        for factor, phase in found["phases"].items():
+            seen = phase["seen"]
+            refused = seen["refused_ms"]
+            rows.append([f"{factor} times", number(phase["throughput"]), f"{100 * phase['throughput'] / found['peak']:.0f} %",
+                         number(phase["latency_us"]["p99"] / 1000), number(phase["failed"] / phase["window_seconds"]),
+                         number(phase["failed_latency_us"]["p99"] / 1000) if phase["failed"] else "-",
+                         f"{len(refused)} of {seen['probes']}" + (f", {number(statistics.median(refused))} ms" if refused else ""),
+                         number(seen["resident"] / 2**20)])
+        after, beside, alone = found["after"], found["beside"], found["alone"]
+        missing = sum(phase["seen"]["without_retry_info"] for phase in found["phases"].values())
+        parts.append(
+            f"**{name}**: {number(found['peak'])} messages/s at most; {number(found['before'] / 2**20)} MiB before.\n\n" +
+            table(["offered", "signed/s", "of the most", "p99 ms", "refused/s", "p99 ms of these", "a relay's refusals, median",
+                   "MiB at most"], rows) +
+            f"\nRefusals without RetryInfo: {missing}. In the 10 s after the last, at half as much: {after['failed']} of {after['started']}"
+            f" refused, p99 {number(after['latency_us']['p99'] / 1000)} ms. Another partner with {100 * QUIET:.0f} % of the most, beside a flood"
+            f" of {FACTORS[-1]} times: {beside['failed']} of {beside['started']} refused, p99 {number(beside['latency_us']['p99'] / 1000)} ms"
+            f" (alone {number(alone['latency_us']['p99'] / 1000)} ms).\n")
+    return "\n".join(parts)
