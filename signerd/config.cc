@@ -14,6 +14,7 @@
 #include "signerd/dkim/author.h"
 #include "signerd/dns/observer.h"
 #include "signerd/dns/tsig_key.h"
+#include "signerd/keys/rotation_policy.h"
 #include "signerd/ledger/retention.h"
 #include "signerd/watch/webhook_post.h"
 
@@ -284,30 +285,44 @@ void ReadHealth(ConfigTable& table, health::Settings& settings) {
   settings.drain = std::chrono::seconds(table.Integer("drain_seconds", 2, 0, 10));
 }
 
-InitialDomain ReadInitialDomain(ConfigTable& table) {
-  constexpr std::string_view kDomain = "a domain, for example \"example.com\"";
+// What `algorithms` asks for; as is usual where nothing does.
+std::vector<store::KeyKind> ReadAlgorithms(ConfigTable& table) {
   constexpr std::string_view kAlgorithms = "a list of rsa2048, rsa3072, rsa4096 and ed25519";
   const std::map<std::string, store::KeyKind> kinds = {{"rsa2048", {dkim::Algorithm::kRsaSha256, 2048}},
                                                        {"rsa3072", {dkim::Algorithm::kRsaSha256, 3072}},
                                                        {"rsa4096", {dkim::Algorithm::kRsaSha256, 4096}},
                                                        {"ed25519", {dkim::Algorithm::kEd25519Sha256, 0}}};
+  std::vector<store::KeyKind> algorithms;
+  for (const std::string& algorithm : table.OptionalStrings("algorithms", kAlgorithms)) {
+    const auto kind = kinds.find(algorithm);
+    if (kind == kinds.end()) {
+      table.Reject("algorithms", "found \"" + algorithm + "\"", kAlgorithms);
+    } else if (std::count(algorithms.begin(), algorithms.end(), kind->second) != 0) {
+      table.Reject("algorithms", "\"" + algorithm + "\" is there twice", kAlgorithms);
+    } else {
+      algorithms.push_back(kind->second);
+    }
+  }
+  return algorithms.empty() ? store::RotationPolicy().algorithms : algorithms;
+}
+
+InitialDomain ReadInitialDomain(ConfigTable& table) {
+  constexpr std::string_view kDomain = "a domain, for example \"example.com\"";
   InitialDomain domain;
   const std::string name = table.String("name", kDomain);
   const auto normal = dkim::NormalizeDomain(name);
   if (normal) domain.name = *normal;
   if (!normal && !name.empty()) table.Reject("name", "found \"" + name + "\"", kDomain);
-  for (const std::string& algorithm : table.OptionalStrings("algorithms", kAlgorithms)) {
-    const auto kind = kinds.find(algorithm);
-    if (kind == kinds.end()) {
-      table.Reject("algorithms", "found \"" + algorithm + "\"", kAlgorithms);
-    } else if (std::count(domain.algorithms.begin(), domain.algorithms.end(), kind->second) != 0) {
-      table.Reject("algorithms", "\"" + algorithm + "\" is there twice", kAlgorithms);
-    } else {
-      domain.algorithms.push_back(kind->second);
-    }
-  }
-  if (domain.algorithms.empty()) domain.algorithms = store::RotationPolicy().algorithms;
+  domain.algorithms = ReadAlgorithms(table);
   return domain;
+}
+
+store::RotationPolicy ReadInitialRotation(ConfigTable& table) {
+  store::RotationPolicy policy;
+  policy.algorithms = ReadAlgorithms(table);
+  policy.on_demand = table.Flag("on_demand", false);
+  table.Check("algorithms", keys::ValidatePolicy(policy), "keys that the rotation policy of all domains can have");
+  return policy;
 }
 
 void ReadBackup(ConfigTable& table, const std::filesystem::path& folder, backup::BackupSettings& settings) {
@@ -363,6 +378,8 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
   for (ConfigTable& table : domains) config.initial_domains.push_back(ReadInitialDomain(table));
   RejectRepeated(domains, config.initial_domains, "name",
                  [](const auto& domain) -> const std::string& { return domain.name; });
+
+  if (auto rotation = root.OptionalTable("initial_rotation")) config.initial_rotation = ReadInitialRotation(*rotation);
 
   if (auto log = root.OptionalTable("log")) {
     constexpr std::string_view kLevels = "debug, info, warn or error";

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -30,6 +31,7 @@ struct SignerdConfig {
   std::filesystem::path state_directory;
   std::filesystem::path initial_policy;  // for the first start; may be empty, and need not exist later
   std::vector<InitialDomain> initial_domains;
+  std::optional<store::RotationPolicy> initial_rotation;
   std::string log_level = "info";
   pipeline::PipelineConfig pipeline;
   std::string metrics_listen;  // loopback; empty: no metrics are served

@@ -3,6 +3,7 @@
 #include "firmware/runtime/file.h"
 #include "firmware/runtime/log.h"
 #include "signerd/dkim/key_record.h"
+#include "signerd/keys/rotation_policy.h"
 #include "signerd/keys/rotator.h"
 
 namespace hallmark {
@@ -12,6 +13,13 @@ constexpr const char* kBy = "hallmark.toml";
 
 }  // namespace
 
+Status PutInitialRotation(store::Store& store, const std::optional<store::RotationPolicy>& policy) {
+  if (!policy) return Ok();
+  const auto present = store.GetRotationPolicy("");
+  if (!present) return present.error();
+  return *present ? Ok() : store.PutRotationPolicy(*policy);
+}
+
 Status PutInitialDomains(store::Store& store, const std::vector<InitialDomain>& domains, const Clock& clock) {
   for (const InitialDomain& domain : domains) {
     const Status put = store.InsertDomain({domain.name, "default", clock.Now()});
@@ -19,14 +27,13 @@ Status PutInitialDomains(store::Store& store, const std::vector<InitialDomain>& 
     // What an operator has changed since stays, and so does a domain of before.
     const auto life = store.GetDomainLife(domain.name);
     if (!life) return life.error();
-    store::RotationPolicy policy;
-    if (life->rotation.last_set != 0 || !life->keys.empty() || policy.algorithms == domain.algorithms) continue;
-    const auto present = store.GetRotationPolicy(domain.name);
-    if (!present) return present.error();
-    if (*present) continue;
-    policy.domain = domain.name;
-    policy.algorithms = domain.algorithms;
-    if (const Status set = store.PutRotationPolicy(policy); !set) return set;
+    if (life->rotation.last_set != 0 || !life->keys.empty()) continue;
+    auto policy = keys::PolicyOf(store, domain.name);
+    if (!policy) return policy.error();
+    if (policy->domain == domain.name || policy->algorithms == domain.algorithms) continue;
+    policy->domain = domain.name;
+    policy->algorithms = domain.algorithms;
+    if (const Status set = store.PutRotationPolicy(*policy); !set) return set;
   }
   return Ok();
 }

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,10 @@ struct InitialDomain {
   std::string name;
   std::vector<store::KeyKind> algorithms;
 };
+
+// Puts the rotation policy of all domains into the store, where it has none: for a token that does not make the usual
+// keys. Before PutInitialDomains.
+Status PutInitialRotation(store::Store& store, const std::optional<store::RotationPolicy>& policy);
 
 // Puts domains into the store that it does not have, with a rotation policy of their own where they want other keys
 // than is usual. What is there is left as it is. Before the first snapshot.

@@ -209,6 +209,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   if (!store) return store.error();
   const SystemClock clock;
   done = PutInitialPolicy(**store, config.initial_policy);
+  if (done) done = PutInitialRotation(**store, config.initial_rotation);
   if (done) done = PutInitialDomains(**store, config.initial_domains, clock);
   if (!done) return done;
   auto first = (*store)->BuildSnapshot(nullptr);

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # $image and $out are firmware/build's
+# shellcheck shell=bash disable=SC2154 # $image, $out and what is added are firmware/build's
 # The root file system: Debian packages and ours, without what a signer has no use for. Part of firmware/build.
 
 # Reads a list: one entry a line, "#" comments.
@@ -10,7 +10,7 @@ entries() {
 inputs_of_rootfs() {
   {
     printf '%s\n' "$2" "$SOURCE_DATE_EPOCH"
-    cat "$1"/hallmark-{signerd,tools}_*.deb
+    cat "$1"/hallmark-{signerd,tools}_*.deb "${added[@]}"
     cat "$image"/{packages,removed,dropped,rootfs.sh}
   } | sha256sum | cut -d ' ' -f 1
 }
@@ -19,10 +19,13 @@ inputs_of_rootfs() {
 # in TARGET.kernel, and dpkg's status in TARGET.status. Owned by root, so it takes root.
 make_rootfs() {
   local packages=$1 mirror=$2 target=$3 list
-  list=$(entries "$image/packages" | paste -sd,)
+  list=$({
+    entries "$image/packages"
+    printf '%s\n' "${added_names[@]}"
+  } | sed '/^$/d' | paste -sd,)
   rm -rf "$target" "$target".{kernel,status,repository}
   mkdir -p "$target.kernel" "$target.repository"
-  cp "$packages"/hallmark-{signerd,tools}_*.deb "$target.repository"
+  cp "$packages"/hallmark-{signerd,tools}_*.deb "${added[@]}" "$target.repository"
   (cd "$target.repository" && dpkg-scanpackages -m . >Packages 2>/dev/null)
 
   # Without the hook the merged /usr comes from a program in Perl that would stay.

@@ -1,6 +1,6 @@
 """The software bill of materials of an image, as SPDX 2.3 in JSON: every Debian package by name, version and source.
 
-    sbom.py VERSION DPKG-STATUS KERNEL-CONTROL > hallmark.spdx.json
+    sbom.py VERSION DPKG-STATUS KERNEL-CONTROL [ADDED-PACKAGE...] > hallmark.spdx.json
 
 The same input gives the same bytes: its time is SOURCE_DATE_EPOCH, its name follows from its content.
 """
@@ -21,18 +21,19 @@ def paragraphs(path):
             yield dict(re.findall(r"^([A-Za-z-]+): (.*)$", text, re.MULTILINE))
 
 
-def spdx_package(fields):
+def spdx_package(fields, added):
+    """`added` names those that come from neither Debian nor us."""
     name, version, architecture = fields["Package"], fields["Version"], fields["Architecture"]
     source = re.fullmatch(r"(\S+)(?: \((.*)\))?", fields.get("Source", name))
-    vendor = "hallmark" if name.startswith("hallmark-") else "debian"
-    purl = f"pkg:deb/{vendor}/{name}@{urllib.parse.quote(version, safe='')}?arch={architecture}"
+    vendor = "" if name in added else "hallmark" if name.startswith("hallmark-") else "debian"
+    purl = f"pkg:deb/{vendor + '/' if vendor else ''}{name}@{urllib.parse.quote(version, safe='')}?arch={architecture}"
     if vendor == "debian":
         purl += "&distro=bookworm"
     return {
         "SPDXID": "SPDXRef-" + re.sub(r"[^A-Za-z0-9.-]", "-", name),
         "name": name,
         "versionInfo": version,
-        "supplier": "Organization: Debian" if vendor == "debian" else "Organization: Hallmark",
+        "supplier": "Organization: " + (vendor.capitalize() or re.sub(" <(.*)>$", r" (\1)", fields["Maintainer"])),
         "sourceInfo": f"source package {source[1]} {source[2] or version}",
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": False,
@@ -44,9 +45,9 @@ def spdx_package(fields):
 
 
 def main():
-    version, status, kernel = sys.argv[1:]
+    version, status, kernel, *added = sys.argv[1:]
     installed = [fields for fields in paragraphs(status) if fields.get("Status", "").endswith(" installed")]
-    packages = sorted((spdx_package(fields) for fields in [*installed, *paragraphs(kernel)]), key=lambda each: each["SPDXID"])
+    packages = sorted((spdx_package(fields, added) for fields in [*installed, *paragraphs(kernel)]), key=lambda each: each["SPDXID"])
     digest = hashlib.sha256(json.dumps(packages, sort_keys=True).encode()).hexdigest()
     created = datetime.datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), datetime.timezone.utc)
     image = {

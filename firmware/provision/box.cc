@@ -1,10 +1,8 @@
 #include "firmware/provision/box.h"
 
 #include <fcntl.h>
-#include <openssl/rand.h>
 #include <pwd.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,12 +11,12 @@
 #include <sstream>
 
 #include "firmware/provision/check.h"
+#include "firmware/provision/files.h"
+#include "firmware/provision/make_token.h"
 #include "firmware/runtime/config.h"
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/file.h"
 #include "firmware/runtime/issue_certificate.h"
-#include "firmware/runtime/program.h"
-#include "firmware/runtime/subprocess.h"
 
 namespace hallmark::provision {
 namespace {
@@ -29,37 +27,7 @@ constexpr mode_t kPublic = 0644, kSecret = 0600, kServerKey = 0640;
 constexpr const char* kText = "box/configuration.toml";
 constexpr const char* kOrigin = "box/origin.toml";
 constexpr const char* kNews = "box/not-told-yet";
-constexpr const char* kRecovery = "box/recovery.cms";
-constexpr const char* kRecipients = "recipients.pem";
 constexpr const char* kUnfinished = "set-up-unfinished";
-constexpr std::chrono::minutes kLimit{10};  // of a program that is asked; a TPM takes its time
-
-Error IoError(const fs::path& path, const std::string& what) {
-  return MakeError(Reason::kIoFailed, path.string() + ": cannot " + what + ": " + std::strerror(errno));
-}
-
-Status MakeFolder(const fs::path& path, mode_t mode) {
-  std::error_code failed;
-  fs::create_directories(path, failed);
-  if (failed) return MakeError(Reason::kIoFailed, path.string() + ": cannot be made: " + failed.message());
-  return ::chmod(path.c_str(), mode) == 0 ? Ok() : Status(IoError(path, "set the mode"));
-}
-
-// A folder that is missing is made, for everybody to read.
-Status Put(const fs::path& path, std::string_view content, mode_t mode) {
-  std::error_code failed;
-  fs::create_directories(path.parent_path(), failed);
-  if (failed)
-    return MakeError(Reason::kIoFailed, path.parent_path().string() + ": cannot be made: " + failed.message());
-  return WriteFileAtomically(path, content, mode);
-}
-
-Status Remove(const fs::path& path) {
-  std::error_code failed;
-  fs::remove_all(path, failed);
-  return failed ? Status(MakeError(Reason::kIoFailed, path.string() + ": cannot be removed: " + failed.message()))
-                : Ok();
-}
 
 // Everything below is on the disk. One file system: a program that we ran wrote part of it, without a sync.
 Status SyncAll(const fs::path& path) {
@@ -87,68 +55,6 @@ Status GiveTo(const User& user, const fs::path& path) {
   return failed ? Status(MakeError(Reason::kIoFailed, path.string() + ": " + failed.message())) : Ok();
 }
 
-// Runs it to its end; the last line that it said is why it failed.
-Status RunOrSayWhy(const fs::path& program, const std::vector<std::string>& arguments,
-                   const std::map<std::string, std::string>& environment, const std::string& what) {
-  const auto ran = RunProgram(program, arguments, environment, kLimit);
-  if (!ran) return ran.error();
-  if (ran->exit_code == 0) return Ok();
-  std::string why = ran->err.empty() ? ran->out : ran->err;
-  while (why.ends_with('\n')) why.pop_back();
-  why = why.substr(why.rfind('\n') + 1);
-  return MakeError(Reason::kIoFailed, what + ": " + (why.empty() ? program.string() + " failed without a word" : why));
-}
-
-// 24 of 32 letters and digits: 120 bits. In a file in memory, gone at the end of Apply.
-Status MakePin(const fs::path& path) {
-  constexpr std::string_view kAlphabet = "abcdefghijklmnopqrstuvwxyz234567";
-  unsigned char octets[24];
-  if (RAND_bytes(octets, sizeof octets) != 1) return MakeError(Reason::kInternal, "no random octets for a PIN");
-  char pin[sizeof octets];
-  for (std::size_t i = 0; i < sizeof octets; ++i) pin[i] = kAlphabet[octets[i] % kAlphabet.size()];
-  const Status written = WriteFileAtomically(path, {pin, sizeof pin}, kSecret);
-  ::explicit_bzero(octets, sizeof octets);
-  ::explicit_bzero(pin, sizeof pin);
-  return written;
-}
-
-std::string SoftHsmConfig(const fs::path& tokens) {
-  return "directories.tokendir = " + tokens.string() +
-         "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n";
-}
-
-// A token in `state`, and its PINs, sealed, in `config`; a recovery key for whom the configuration names. SoftHSM keeps
-// no path in a token, so it can be moved.
-Status MakeToken(const fs::path& state, const fs::path& config, const Places& places) {
-  const fs::path secrets = places.run / "secrets";
-  struct Wipe {
-    const fs::path& path;
-    ~Wipe() {
-      std::error_code ignored;
-      fs::remove_all(path, ignored);
-    }
-  } wipe{secrets};
-  if (const Status made = MakeFolder(secrets, 0700); !made) return made;
-  if (const Status made = MakeFolder(state / "softhsm", 0700); !made) return made;
-  for (const char* pin : {"pin", "so-pin"}) {
-    if (const Status made = MakePin(secrets / pin); !made) return made;
-  }
-  if (const Status put = Put(secrets / "softhsm2.conf", SoftHsmConfig(state / "softhsm"), kSecret); !put) return put;
-  const Status token =
-      RunOrSayWhy(CompanionProgram("tokend"),
-                  {"init-token", "--module", places.module.string(), "--token-label", "hallmark", "--pin-source",
-                   (secrets / "pin").string(), "--so-pin-source", (secrets / "so-pin").string()},
-                  {{"SOFTHSM2_CONF", (secrets / "softhsm2.conf").string()}}, "no token was made");
-  if (!token) return token;
-  const Status sealed = RunOrSayWhy(places.libexec / "seal-pins", {secrets.string(), config.string()}, {},
-                                    "the TPM does not seal the PINs");
-  std::error_code ignored;
-  if (!sealed || !fs::exists(config / kRecipients, ignored)) return sealed;
-  return RunOrSayWhy(places.libexec / "make-recovery",
-                     {secrets.string(), (config / kRecovery).string(), (config / kRecipients).string()}, {},
-                     "no recovery key was made");
-}
-
 Result<SetUp> MakeCertificate(const Configuration& configuration, const User& user, const fs::path& config) {
   const auto identity = MakeSelfSigned(
       {configuration.host_name, configuration.dns_names, configuration.ip_addresses, {}, Usage::kServer});
@@ -168,7 +74,7 @@ Status PutFiles(const Configuration& configuration, const std::string& text, con
                 const fs::path& config, const Places& places) {
   if (const Status made = MakeFolder(config, 0755); !made) return made;
   for (const auto& [name, content] : configuration.files) {
-    const std::string put = name == "hallmark.toml" ? DaemonConfig(configuration, places.module) : content;
+    const std::string put = name == "hallmark.toml" ? DaemonConfig(configuration, places.tokens) : content;
     if (const Status done = Put(config / name, put, kPublic); !done) return done;
   }
   const auto softhsm = ReadFile(places.share / "softhsm2.conf");
@@ -228,6 +134,13 @@ Status MayReplace(const Configuration& configuration, const Origin& origin, cons
     return MakeError(Reason::kStateConflict, "this box takes configurations signed by " + first->signer +
                                                  " only (SHA-256 " + first->fingerprint + ")");
   }
+  const Token &token = configuration.token, &before = present.token;
+  if (token.kind != before.kind || token.ed25519 != before.ed25519 || token.label != before.label ||
+      token.serial != before.serial) {
+    return MakeError(Reason::kStateConflict,
+                     "it wants another token than this box has, whose kind, name and PIN stay; "
+                     "another one takes a factory reset");
+  }
   if (configuration.revision > present.revision) return Ok();
   return MakeError(Reason::kStateConflict, "its revision is " + std::to_string(configuration.revision) +
                                                ", and this box has " + std::to_string(present.revision) + " already");
@@ -236,7 +149,8 @@ Status MayReplace(const Configuration& configuration, const Origin& origin, cons
 // What the box made stays, but for what was made anew. Hard links keep owner and mode.
 Status CarryOver(const fs::path& from, const fs::path& to) {
   std::error_code failed, ignored;
-  for (const char* kept : {"tls/server.pem", "tls/server.key", "pin.cred", "so-pin.cred", kRecovery}) {
+  for (const char* kept : {"tls/server.pem", "tls/server.key", "pin.cred", "so-pin.cred", "ledger-pin.cred",
+                           "ledger-so-pin.cred", kRecovery}) {
     if (failed || fs::exists(to / kept, ignored) || !fs::exists(from / kept, ignored)) continue;
     fs::create_directories((to / kept).parent_path(), failed);
     if (!failed) fs::create_hard_link(from / kept, to / kept, failed);
@@ -258,7 +172,7 @@ bool IsSetUp(const Places& places) {
 }
 
 Result<SetUp> Apply(const Configuration& configuration, const std::string& text, const Origin& origin,
-                    const Places& places, const Restore& restore) {
+                    const Places& places, const Restore& restore, const SecretString* pin) {
   if (IsSetUp(places)) return MakeError(Reason::kStateConflict, "this box is set up already");
   const auto user = FindUser(places.user);
   if (!user) return user.error();
@@ -274,7 +188,7 @@ Result<SetUp> Apply(const Configuration& configuration, const std::string& text,
   auto made = MakeCertificate(configuration, *user, config);
   if (!made) return made;
   done = Put(config / kNews, made->fingerprint, kPublic);
-  if (done) done = MakeToken(state, config, places);
+  if (done) done = MakeToken(configuration, state, config, places, pin);
   if (done) done = TakeRecovery(config, *made);
   if (done) done = GiveTo(*user, state);
   if (done) done = SyncAll(state.parent_path());
@@ -360,6 +274,8 @@ Status Settle(const Places& places, const std::function<Status(const std::string
   const fs::path network = places.network / "70-hallmark.network";
   const std::string text = NetworkFile(configuration->network);
   if (const Status done = text.empty() ? Remove(network) : Put(network, text, kPublic); !done) return done;
+  const std::string unit = UnitOf(configuration->token);
+  if (const Status done = unit.empty() ? Remove(places.unit) : Put(places.unit, unit, kPublic); !done) return done;
   const fs::path time = places.run / "time/hallmark.sources";
   std::string servers;
   for (const std::string& server : configuration->time_servers) servers += "server " + server + " iburst\n";

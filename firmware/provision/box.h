@@ -7,6 +7,7 @@
 
 #include "firmware/provision/configuration.h"
 #include "firmware/runtime/result.h"
+#include "firmware/runtime/secret.h"
 
 // What a configuration becomes on the box. Everything is made beside and put in place by a rename, so that a power cut
 // leaves a box that is not set up, or one that is; and the same call again finishes it.
@@ -21,7 +22,7 @@ struct Places {
         network(root / "run/systemd/network"),
         libexec(root / "usr/libexec/hallmark"),
         share(root / "usr/share/hallmark"),
-        module("/usr/lib/softhsm/libsofthsm2.so") {}
+        unit(root / "run/systemd/system/hallmark-signerd.service.d/token.conf") {}
 
   std::filesystem::path config;   // /etc/hallmark is a link to it; that it is there says that the box is set up
   std::filesystem::path state;    // signerd's
@@ -29,7 +30,8 @@ struct Places {
   std::filesystem::path network;  // systemd-networkd's, in memory
   std::filesystem::path libexec;  // the image's scripts
   std::filesystem::path share;    // softhsm2.conf; owner-ca.pem where the image names an owner
-  std::filesystem::path module;   // PKCS#11
+  std::filesystem::path unit;     // what signerd's unit gets for the token, in memory
+  TokenPlaces tokens;
   std::string user = "hallmark";  // whom signerd runs as; has to exist
 
   std::filesystem::path owner_ca() const;  // empty where the image names no owner
@@ -57,8 +59,9 @@ bool IsSetUp(const Places& places);
 // where the configuration brings recipients.pem, a recovery key for these. Nothing when the box is set up already
 // (kStateConflict). kConfigInvalid where signerd would not take the configuration: nothing is changed then. `restore`
 // is called where the configuration names a backup. `text` is the packed text that `configuration` was read from.
+// `pin` is that of the token, which CheckPin took, where PinIsTyped.
 Result<SetUp> Apply(const Configuration& configuration, const std::string& text, const Origin& origin,
-                    const Places& places, const Restore& restore);
+                    const Places& places, const Restore& restore, const SecretString* pin = nullptr);
 
 // What Apply made, until ForgetNews: a power cut must not keep it from whoever waits for the certificate. kNotFound
 // after that.
@@ -66,8 +69,8 @@ Result<SetUp> News(const Places& places);
 Status ForgetNews(const Places& places);
 
 // A later one: host name, network, signerd's files. The token, its PINs and the TLS key stay; the certificate is made
-// anew where its names change. kStateConflict where the revision is not higher, or it is signed by another than the
-// first.
+// anew where its names change. kStateConflict where the revision is not higher, it is signed by another than the
+// first, or it wants another token.
 Result<SetUp> Replace(const Configuration& configuration, const std::string& text, const Origin& origin,
                       const Places& places);
 
@@ -77,7 +80,8 @@ Result<Configuration> Current(const Places& places);
 std::string CurrentText(const Places& places);
 Result<Origin> CurrentOrigin(const Places& places);
 
-// Each start: clears what a power cut left, and tells the running system its name, network and time servers. Harmless
+// Each start: clears what a power cut left, and tells the running system its name, network and time servers, and what
+// signerd's unit needs for the token. Harmless
 // to repeat; does nothing but the first on a box that is not set up. `set_host_name` is sethostname(2).
 Status Settle(const Places& places, const std::function<Status(const std::string&)>& set_host_name);
 

@@ -66,8 +66,15 @@ Status CheckPlaces(const Configuration& configuration, const fs::path& folder) {
   ConfigTable state = root.Table("state");
   wants(state, "directory", "/var/lib/hallmark");
   wants(state, "initial_policy", "policy.toml");
-  for (const char* own : {"token", "initial_domain"}) {
+  for (const char* own : {"token", "initial_domain", "initial_rotation"}) {
     if (root.Has(own)) root.Reject(own, "found in a box's configuration", "it in box.toml: the box adds these tables");
+  }
+  if (auto ledger = root.OptionalTable("ledger"); ledger && HasLedgerToken(configuration.token)) {
+    constexpr std::string_view kAdds = "none: with this kind of token the box makes one for the ledger";
+    if (ledger->Has("token")) ledger->Reject("token", "found in a box's configuration", kAdds);
+    if (AfterLedgerHeader(configuration.files.at("hallmark.toml")) == std::string_view::npos) {
+      root.Reject("ledger", "not under a header", "[ledger] on a line of its own: the box adds a key to it");
+    }
   }
   return (*file)->Mistakes();
 }
@@ -92,7 +99,12 @@ Status PutAll(const Configuration& configuration, const Staging& staging) {
   Status put = staging.Put("tls/server.pem", *certificate);
   if (put) put = staging.Put("tls/server.key", *key);
   if (put) put = staging.Put("module", "");
-  if (put) put = staging.Put("hallmark.toml", DaemonConfig(configuration, staging.path() / "module"));
+  // A token that adds nothing in between, so that lines keep their numbers.
+  Configuration here = configuration;
+  here.token = Token{};
+  TokenPlaces places;
+  places.softhsm = staging.path() / "module";
+  if (put) put = staging.Put("hallmark.toml", DaemonConfig(here, places));
   return put;
 }
 

@@ -62,7 +62,15 @@ Network ReadNetwork(ConfigTable& table) {
   return network;
 }
 
-Domain ReadDomain(ConfigTable& table) {
+// What the token does not make. Empty where it makes it.
+std::string WhyNot(const Token& token, const std::string& algorithm) {
+  if (token.kind == TokenKind::kTpm && algorithm == "rsa4096") return "rsa4096, which a TPM does not make";
+  if (algorithm != "ed25519" || token.ed25519) return "";
+  return token.kind == TokenKind::kTpm ? "ed25519, which no TPM makes"
+                                       : "ed25519, which this token makes only if token.ed25519 = true says so";
+}
+
+Domain ReadDomain(ConfigTable& table, const Token& token) {
   constexpr std::string_view kDomain =
       "a domain in lower case, for example \"example.com\"; an IDN in its A-label form";
   Domain domain;
@@ -71,7 +79,14 @@ Domain ReadDomain(ConfigTable& table) {
   domain.algorithms = ReadList(table, "algorithms", kAlgorithms, [](const std::string& name) {
     return name == "rsa2048" || name == "rsa3072" || name == "rsa4096" || name == "ed25519";
   });
-  if (domain.algorithms.empty()) domain.algorithms = {"rsa2048", "ed25519"};
+  if (domain.algorithms.empty()) {
+    domain.algorithms =
+        token.ed25519 ? std::vector<std::string>{"rsa2048", "ed25519"} : std::vector<std::string>{"rsa2048"};
+  }
+  for (const std::string& algorithm : domain.algorithms) {
+    const std::string why = WhyNot(token, algorithm);
+    if (!why.empty()) table.Reject("algorithms", "found " + why, "algorithms of the box's token, as [\"rsa2048\"]");
+  }
   if (std::set(domain.algorithms.begin(), domain.algorithms.end()).size() != domain.algorithms.size()) {
     table.Reject("algorithms", "one is there twice", kAlgorithms);
   }
@@ -114,12 +129,7 @@ void ReadBox(ConfigTable& root, Configuration& configuration) {
                                         [](const std::string& name) { return IsHostName(name) || IsIpAddress(name); });
   ReadFileNames(root, configuration);
   if (auto network = root.OptionalTable("network")) configuration.network = ReadNetwork(*network);
-  if (auto token = root.OptionalTable("token")) {
-    constexpr std::string_view kKind = "\"softhsm\", a token in software; see docs/tokens.md for others";
-    const std::string kind = token->String("kind", kKind, "softhsm");
-    if (kind != "softhsm") token->Reject("kind", "found \"" + kind + "\"", kKind);
-    configuration.token_sessions = token->Integer("sessions", 4, 1, 256);
-  }
+  if (auto token = root.OptionalTable("token")) configuration.token = ReadToken(*token);
   if (auto restore = root.OptionalTable("restore")) {
     constexpr std::string_view kSha256 = "the backup's SHA-256, 64 hexadecimal digits, as sha256sum prints it";
     const std::string sha256 = restore->String("sha256", kSha256);
@@ -128,9 +138,13 @@ void ReadBox(ConfigTable& root, Configuration& configuration) {
     if (configuration.restore_sha256.empty() && !sha256.empty())
       restore->Reject("sha256", "found \"" + sha256 + "\"", kSha256);
   }
+  if (configuration.token.kind == TokenKind::kSmartcard && root.Has("domain")) {
+    root.Reject("domain", "no key is made on a smartcard",
+                "no [[domain]]: its keys are taken up later, by dkimctl key adopt");
+  }
   std::set<std::string> seen;
   for (ConfigTable& table : root.OptionalTables("domain")) {
-    configuration.domains.push_back(ReadDomain(table));
+    configuration.domains.push_back(ReadDomain(table, configuration.token));
     const std::string& name = configuration.domains.back().name;
     if (!name.empty() && !seen.insert(name).second) {
       table.Reject("name", "\"" + name + "\" is there twice", "each domain once");
@@ -250,13 +264,8 @@ std::string NetworkFile(const Network& network) {
   return text;
 }
 
-std::string DaemonConfig(const Configuration& configuration, const std::filesystem::path& module) {
-  std::string text = configuration.files.at("hallmark.toml");
-  if (!text.ends_with('\n')) text += '\n';
-  text += "\n# What follows was added by the box.\n[[token]]\nname = \"main\"\nmodule = \"" + module.string() + "\"\n" +
-          "uri = \"pkcs11:token=hallmark?pin-source=file:/run/credentials/hallmark-signerd.service/pin\"\n" +
-          "sessions = " + std::to_string(configuration.token_sessions) + "\n" +
-          "environment = { SOFTHSM2_CONF = \"/etc/hallmark/softhsm2.conf\" }\n";
+std::string DaemonConfig(const Configuration& configuration, const TokenPlaces& places) {
+  std::string text = WithToken(configuration.files.at("hallmark.toml"), configuration.token, places);
   for (const Domain& domain : configuration.domains) {
     text += "\n[[initial_domain]]\nname = \"" + domain.name + "\"\nalgorithms = " + Quoted(domain.algorithms) + "\n";
   }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "firmware/provision/token.h"
 #include "firmware/runtime/result.h"
 
 // The declarative configuration of a box: one TOML text. An operator writes it as box.toml, which names other files
@@ -38,7 +39,7 @@ struct Configuration {
   std::vector<std::string> dns_names, ip_addresses;  // of the box's certificate
   std::vector<std::string> time_servers;             // empty: as DHCP or the image says
   Network network;
-  std::int64_t token_sessions = 4;
+  Token token;
   std::vector<Domain> domains;
   std::string restore_sha256;  // of the backup that the box begins with, lower-case hexadecimal; empty: with nothing
   std::vector<std::string> file_names;       // what is named, in the order of the text
@@ -63,8 +64,7 @@ Result<std::string> Pack(std::string_view source, const std::map<std::string, st
 // As systemd.network(5) has it; empty for DHCP, which is what the image does by itself.
 std::string NetworkFile(const Network& network);
 
-// hallmark.toml as signerd reads it on the box: what was brought, then the box's token and the domains to begin with.
-// `module` is the token's PKCS#11 library.
-std::string DaemonConfig(const Configuration& configuration, const std::filesystem::path& module);
+// hallmark.toml as signerd reads it on the box: what was brought, the box's tokens and the domains to begin with.
+std::string DaemonConfig(const Configuration& configuration, const TokenPlaces& places);
 
 }  // namespace hallmark::provision

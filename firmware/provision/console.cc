@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +15,46 @@ namespace hallmark::provision {
 
 constexpr std::size_t kMostTyped = 4096;
 constexpr int kWriting = 10'000;  // ms
+
+namespace {
+
+// What is typed meanwhile is not shown; what was typed before is not taken for it.
+class NoEcho {
+ public:
+  explicit NoEcho(int terminal) : terminal_(terminal), is_one_(::tcgetattr(terminal, &before_) == 0) {
+    if (!is_one_) return;
+    termios quiet = before_;
+    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL);
+    quiet.c_lflag |= ICANON;
+    ::tcsetattr(terminal_, TCSAFLUSH, &quiet);
+  }
+  NoEcho(const NoEcho&) = delete;
+  NoEcho& operator=(const NoEcho&) = delete;
+  ~NoEcho() {
+    if (is_one_) ::tcsetattr(terminal_, TCSAFLUSH, &before_);
+  }
+
+ private:
+  int terminal_;
+  termios before_{};
+  bool is_one_;
+};
+
+// A line on the stack, wiped when it goes.
+struct Line {
+  char text[256];
+  std::size_t size = 0;
+  ~Line() { ::explicit_bzero(text, sizeof text); }
+  // False at the end of the line. An octet too many stays away from the text, but counts.
+  bool Add(char c) {
+    if (c == '\n' || c == '\r') return false;
+    if (size < sizeof text) text[size] = c;
+    ++size;
+    return true;
+  }
+};
+
+}  // namespace
 
 Console::Console(const std::filesystem::path& terminal) {
   // Read and write: so that a serial line without anybody, or a FIFO, is not at its end.
@@ -59,6 +101,25 @@ std::optional<std::string> Console::ReadLine(std::chrono::milliseconds wait) {
   if (count > 0 && typed_.size() < kMostTyped) typed_.append(buffer, static_cast<std::size_t>(count));
   if (count == 0 || (typing.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) terminal_.Reset();  // nobody types any more
   return TakeLine();
+}
+
+Result<SecretString> Console::ReadHidden() {
+  typed_.clear();
+  Line line;
+  if (!terminal_) return MakeError(Reason::kNotFound, "there is no console to type at");
+  const NoEcho no_echo(terminal_.get());
+  for (char c = 0;;) {
+    pollfd typing{terminal_.get(), POLLIN, 0};
+    if (::poll(&typing, 1, -1) < 0 && errno != EINTR) break;
+    const ssize_t count = ::read(terminal_.get(), &c, 1);
+    if (count == 1 && !line.Add(c)) break;
+    if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)) {
+      terminal_.Reset();  // nobody types any more
+      return MakeError(Reason::kNotFound, "the console was closed");
+    }
+  }
+  if (line.size > sizeof line.text) return MakeError(Reason::kInvalidArgument, "that was too long for a PIN");
+  return SecretString::Create({line.text, line.size});
 }
 
 }  // namespace hallmark::provision

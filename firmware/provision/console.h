@@ -7,6 +7,7 @@
 #include <string>
 
 #include "firmware/runtime/file.h"
+#include "firmware/runtime/secret.h"
 
 namespace hallmark::provision {
 
@@ -23,6 +24,9 @@ class Console {
   // What was typed up to a line end, without it; nothing when `wait` is over first. What is longer than any line of
   // ours is cut off.
   std::optional<std::string> ReadLine(std::chrono::milliseconds wait);
+  // The next line that is typed, without an echo. Waits as long as it takes. kNotFound where nobody can type,
+  // kInvalidArgument for a line that is no PIN of any token.
+  Result<SecretString> ReadHidden();
 
  private:
   std::optional<std::string> TakeLine();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "firmware/provision/make_token.h"
 #include "firmware/provision/restore.h"
 #include "firmware/provision/wizard.h"
 
@@ -29,7 +30,8 @@ std::string Lower(std::string text) {
 // What the world may have done to a configuration: wait for a better one. Everything else is the box's own trouble.
 bool IsOfConfiguration(const Error& error) {
   return error.reason == Reason::kConfigInvalid || error.reason == Reason::kNotFound ||
-         error.reason == Reason::kInvalidArgument;
+         error.reason == Reason::kInvalidArgument || error.reason == Reason::kCancelled ||
+         error.reason == Reason::kTokenDown;
 }
 
 Origin OriginOf(const Signer& signer) { return {signer.subject, signer.fingerprint, signer.key}; }
@@ -149,13 +151,19 @@ Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const
   const auto configuration = ParsePacked(text, "box.toml");
   if (!configuration) return refuse(configuration.error());
   console_.Say("setting up " + configuration->host_name + " with the configuration from " + source);
+  std::optional<SecretString> pin;
+  if (PinIsTyped(configuration->token.kind)) {
+    auto typed = AskPin(configuration->token);
+    if (!typed) return refuse(typed.error());
+    pin = std::move(*typed);
+  }
   const auto restore = [&](const std::filesystem::path& state) {
     console_.Say("restoring the state from the stick's backup");
     return stick_.Use([&](const std::filesystem::path& folder) {
       return RestoreState(folder, configuration->restore_sha256, state);
     });
   };
-  const auto made = Apply(*configuration, text, origin, places_, restore);
+  const auto made = Apply(*configuration, text, origin, places_, restore, pin ? &*pin : nullptr);
   if (!made) return refuse(made.error());
   done_ = true;
   if (push_) push_->Answer(true, made->certificate + made->recovery);
@@ -164,6 +172,22 @@ Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const
   console_.Say("the state was restored: destroy restore.key on the stick; for keys that are missing:");
   console_.Say("  dkimctl key replace-missing");
   return Ok();
+}
+
+Result<SecretString> FirstBoot::AskPin(const Token& token) {
+  while (true) {
+    console_.Say("type the PIN of the token " + (token.label.empty() ? token.serial : token.label) +
+                 " and press Enter; it is not shown, and tried once. An empty line gives up");
+    auto pin = console_.ReadHidden();
+    if (!pin && pin.error().reason != Reason::kInvalidArgument) return pin;
+    if (pin && pin->view().empty()) return MakeError(Reason::kCancelled, "no PIN was typed; press Enter to try again");
+    const Status right = pin ? CheckPin(token, *pin, places_) : Status(pin.error());
+    if (right) return pin;
+    if (right.error().reason != Reason::kPinRejected && right.error().reason != Reason::kInvalidArgument) {
+      return right.error();
+    }
+    console_.Say("the PIN is not taken: " + right.error().message);
+  }
 }
 
 void FirstBoot::Announce(const SetUp& made) {

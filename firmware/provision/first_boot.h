@@ -33,6 +33,8 @@ class FirstBoot {
   // What a stick, a push or the console brought. Done when the box is set up.
   Status Consider(Signed opened, const std::string& source);
   Status SetUpWith(const std::string& text, const Origin& origin, const std::string& source);
+  // What the person types whose token it is, and the token takes. kCancelled: an empty line.
+  Result<SecretString> AskPin(const Token& token);
   Status LookAtStick();
   Status LookAtPush();
   Status Hear(const std::string& line);

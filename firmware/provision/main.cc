@@ -31,7 +31,7 @@ struct Options {
   bool dry_run = false;
   // Of the box.
   fs::path root = "/", stick, console = "/dev/console";
-  std::string push_listen = "[::]:8463", user = "hallmark";
+  std::string push_listen = "[::]:8463", user = "hallmark", tcti = TokenPlaces().tcti;
 };
 
 int Fail(const Error& error) {
@@ -148,6 +148,7 @@ Places PlacesOf(const Options& options) {
   ::umask(022);  // what is secret gets its mode where it is made
   Places places(options.root);
   places.user = options.user;
+  places.tokens.tcti = options.tcti;
   return places;
 }
 
@@ -163,8 +164,19 @@ Status SetHostName(const Options& options, const std::string& name) {
   return MakeError(Reason::kIoFailed, std::string("the host name cannot be set: ") + std::strerror(errno));
 }
 
+// systemd has read signerd's unit by now.
+Status ReloadUnits(const Options& options, const Places& places) {
+  std::error_code ignored;
+  if (options.root != "/" || !fs::exists(places.unit, ignored)) return Ok();
+  const auto ran = RunProgram("/usr/bin/systemctl", {"daemon-reload"}, {});
+  if (!ran) return ran.error();
+  return ran->exit_code == 0 ? Ok() : Status(MakeError(Reason::kIoFailed, "systemctl daemon-reload: " + ran->err));
+}
+
 int DoSettle(const Options& options) {
-  const Status settled = Settle(PlacesOf(options), [&](const std::string& name) { return SetHostName(options, name); });
+  const Places places = PlacesOf(options);
+  Status settled = Settle(places, [&](const std::string& name) { return SetHostName(options, name); });
+  if (settled) settled = ReloadUnits(options, places);
   return settled ? kDone : Fail(settled.error());
 }
 
@@ -246,6 +258,7 @@ void AddBoxCommands(CLI::App& app, Options& options) {
   first->add_option("--push-listen", options.push_listen, "For push [[::]:8463]; none: not at all")
       ->type_name("ADDR:PORT");
   first->add_option("--user", options.user, "Whom signerd runs as [hallmark]")->type_name("NAME");
+  first->add_option("--tcti", options.tcti, "How the TPM is reached [device:/dev/tpmrm0]")->type_name("TCTI");
   CLI::App* settle = AddCommand(app, "settle", "On the box, each start: host name, network, time servers",
                                 "  hallmark-provision settle");
   CLI::App* records = AddCommand(app, "records", "On the box: show the DNS records of its first keys, once",

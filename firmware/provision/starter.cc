@@ -34,9 +34,15 @@ std::string BoxToml(const Answers& answers) {
     if (!network.gateways.empty()) text += "gateways = " + List(network.gateways) + "\n";
     if (!network.dns.empty()) text += "dns = " + List(network.dns) + "\n";
   }
+  text +=
+      "\n# [token]                      # without: in software; see docs/tokens.md\n"
+      "# kind = \"tpm\"                 # or \"smartcard\", \"module\"\n";
   for (const std::string& domain : answers.domains) {
-    text += "\n[[domain]]                     # its keys are made at the first start\nname = \"" + domain +
-            "\"\nalgorithms = [\"rsa2048\", \"ed25519\"]\n";
+    text +=
+        "\n[[domain]]                     # its keys are made at the first start: RSA, and Ed25519 where the token has "
+        "it\n"
+        "name = \"" +
+        domain + "\"\n";
   }
   return text;
 }

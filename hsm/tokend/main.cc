@@ -7,6 +7,7 @@
 
 #include "firmware/runtime/log.h"
 #include "firmware/runtime/program.h"
+#include "hsm/tokend/check_token.h"
 #include "hsm/tokend/init_token.h"
 #include "hsm/tokend/serve.h"
 
@@ -22,9 +23,11 @@ void Harden() {
   ::signal(SIGPIPE, SIG_IGN);
 }
 
+enum ExitCode { kDone = 0, kFailed = 1, kUsage = 2, kPinRefused = 3 };
+
 int Fail(const Error& error) {
   std::fprintf(stderr, "tokend: %s\n", error.message.c_str());
-  return 1;
+  return error.reason == Reason::kPinRejected ? kPinRefused : kFailed;
 }
 
 int Main(int argc, char** argv) {
@@ -58,10 +61,13 @@ int Main(int argc, char** argv) {
   init_token->add_option("--token-label", init.label, "The label to give")->required();
   init_token->add_option("--pin-source", init.pin_file, "File with the user PIN")->required();
   init_token->add_option("--so-pin-source", init.so_pin_file, "File with the security officer's PIN")->required();
+  CLI::App* check_token = app.add_subcommand("check-token", "Log in to a token, once; prints whether that went well");
+  check_token->add_option("--module", keeper.module, "The PKCS#11 library")->required();
+  check_token->add_option("--token-uri", keeper.uri, "The token and its PIN file (RFC 7512)")->required();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return app.exit(error) == 0 ? kDone : kUsage;
   }
 
   Harden();
@@ -73,10 +79,16 @@ int Main(int argc, char** argv) {
     if (!done) return Fail(done.error());
     ::_exit(0);  // without the destructors of the vendor's library, which may hang or crash
   }
+  if (check_token->parsed()) {
+    const auto token = CheckToken(keeper.module, keeper.uri);
+    if (!token) return Fail(token.error());
+    std::printf("the PIN is right\n");
+    return kDone;
+  }
   const auto serial = InitToken(init);
   if (!serial) return Fail(serial.error());
   std::printf("{\"label\":\"%s\",\"serial\":\"%s\"}\n", init.label.c_str(), serial->c_str());
-  return 0;
+  return kDone;
 }
 
 }  // namespace

@@ -101,6 +101,45 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"Injected", "format = 1", "network.interface = \"a\\nb\"\nformat = 1", "network.interface: found"},
         Wrong{"OnlyGateway", "format = 1", "network.gateways = [\"192.0.2.1\"]\nformat = 1", "there are no addresses"},
         Wrong{"Kind", "format = 1", "token.kind = \"abacus\"\nformat = 1", "token.kind: found"},
+        Wrong{"NotOfThisKind", "format = 1", "token.kind = \"tpm\"\ntoken.label = \"a\"\nformat = 1",
+              "token.label: unknown key"},
+        Wrong{"NoName", "format = 1", "token.kind = \"smartcard\"\nformat = 1", "token.label: missing"},
+        Wrong{"LongName", "format = 1",
+              "token.kind = \"smartcard\"\ntoken.label = \"123456789012345678901234567890123\"\nformat = 1",
+              "token.label: found"},
+        Wrong{"NoModule", "format = 1", "token.kind = \"module\"\ntoken.label = \"a\"\nformat = 1",
+              "token.module: missing"},
+        Wrong{"WritableModule", "format = 1",
+              "token = {kind = \"module\", label = \"a\", module = \"/var/m.so\"}\nformat = 1", "token.module: found"},
+        Wrong{"ClimbingModule", "format = 1",
+              "token = {kind = \"module\", label = \"a\", module = \"/usr/../var/m.so\"}\nformat = 1",
+              "token.module: found"},
+        Wrong{"ModuleThatIsAUri", "format = 1",
+              "token = {kind = \"module\", label = \"a\", module = \"/usr/m.so?pin-value=1\"}\nformat = 1",
+              "token.module: found"},
+        Wrong{"Preload", "format = 1",
+              "token = {kind = \"module\", label = \"a\", module = \"/usr/m.so\", environment = {LD_PRELOAD = "
+              "\"x\"}}\nformat = 1",
+              "token.environment: found \"LD_PRELOAD\""},
+        Wrong{"Device", "format = 1",
+              "token = {kind = \"module\", label = \"a\", module = \"/usr/m.so\", devices = "
+              "[\"/dev/a\\nUser=root\"]}\nformat "
+              "= 1",
+              "token.devices: found"},
+        Wrong{"Group", "format = 1",
+              "token = {kind = \"module\", label = \"a\", module = \"/usr/m.so\", groups = [\"a b\"]}\nformat = 1",
+              "token.groups: found"},
+        Wrong{"Ed25519InTpm", "\"tls/ca.pem\"]",
+              "\"tls/ca.pem\"]\n[token]\nkind = \"tpm\"\n[[domain]]\nname = \"example.com\"\nalgorithms = "
+              "[\"rsa2048\", \"ed25519\"]\n",
+              "domain[0].algorithms: found ed25519, which no TPM makes; expected"},
+        Wrong{"Rsa4096InTpm", "\"tls/ca.pem\"]",
+              "\"tls/ca.pem\"]\n[token]\nkind = \"tpm\"\n[[domain]]\nname = \"example.com\"\nalgorithms = "
+              "[\"rsa4096\"]\n",
+              "domain[0].algorithms: found rsa4096, which a TPM does not make"},
+        Wrong{"KeysOnCard", "\"tls/ca.pem\"]",
+              "\"tls/ca.pem\"]\n[token]\nkind = \"smartcard\"\nlabel = \"a\"\n[[domain]]\nname = \"example.com\"\n",
+              "domain: no key is made on a smartcard"},
         Wrong{"Time", "format = 1", "time_servers = [\"a b\"]\nformat = 1", "time_servers: found"},
         Wrong{"Unknown", "format = 1", "hostname = \"a\"\nformat = 1", "hostname: unknown key"}),
     [](const auto& row) { return row.param.name; });
@@ -136,9 +175,72 @@ TEST(ProvisionConfiguration, TheBoxAddsItsTokenAndTheDomains) {
   const auto configuration =
       ParsePacked(*Pack(kBox + "[[domain]]\nname = \"example.com\"\nalgorithms = [\"ed25519\"]\n", kFiles), "box.toml");
   ASSERT_TRUE(configuration) << configuration.error().message;
-  const std::string text = DaemonConfig(*configuration, "/usr/lib/token.so");
-  EXPECT_THAT(text, HasSubstr("[[token]]\nname = \"main\"\nmodule = \"/usr/lib/token.so\"\n"));
+  const std::string text = DaemonConfig(*configuration, {});
+  EXPECT_THAT(text, HasSubstr("[[token]]\nname = \"main\"\nmodule = \"/usr/lib/softhsm/libsofthsm2.so\"\n"));
   EXPECT_THAT(text, HasSubstr("[[initial_domain]]\nname = \"example.com\"\nalgorithms = [\"ed25519\"]\n"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("initial_rotation")));
+  EXPECT_EQ(UnitOf(configuration->token), "");
+}
+
+Configuration WithTokenTable(const std::string& token, const std::string& daemon = "[signing]\n") {
+  std::map<std::string, std::string> files = kFiles;
+  files["hallmark.toml"] = daemon;
+  const auto configuration = ParsePacked(*Pack(kBox + "[token]\n" + token, files), "box.toml");
+  EXPECT_TRUE(configuration) << WhyNot(configuration);
+  return configuration ? *configuration : Configuration{};
+}
+
+TEST(ProvisionConfiguration, ATpmHasNoEd25519SoTheLedgersKeyIsBesideIt) {
+  const Configuration configuration = WithTokenTable("kind = \"tpm\"\n[[domain]]\nname = \"example.com\"\n");
+  EXPECT_EQ(configuration.domains.at(0).algorithms, std::vector<std::string>{"rsa2048"});
+  const std::string text = DaemonConfig(configuration, {});
+  EXPECT_THAT(text, HasSubstr("[ledger]\ntoken = \"ledger\"\n"));
+  EXPECT_THAT(text, HasSubstr("TPM2_PKCS11_TCTI = \"device:/dev/tpmrm0\""));
+  EXPECT_LT(text.find("name = \"main\""), text.find("name = \"ledger\"")) << "the first is the default for keys";
+  EXPECT_THAT(text,
+              HasSubstr("pkcs11:token=ledger?pin-source=file:/run/credentials/hallmark-signerd.service/ledger-pin"));
+  EXPECT_THAT(text, HasSubstr("[initial_rotation]\nalgorithms = [\"rsa2048\"]\n"));
+  EXPECT_EQ(UnitOf(configuration.token),
+            "# Of the box's token.\n[Service]\nLoadCredentialEncrypted=ledger-pin:/etc/hallmark/ledger-pin.cred\n"
+            "PrivateDevices=no\nDevicePolicy=closed\nDeviceAllow=/dev/tpmrm0 rw\nSupplementaryGroups=tss\n");
+}
+
+TEST(ProvisionConfiguration, TheLedgersTokenGoesIntoTheTableThatIsThere) {
+  for (const char* header : {"[ledger]", "  [ ledger ] # kept for long"}) {
+    const std::string before = std::string("[signing]\n") + header + "\n", after = "keep_days = 30\n[admin]";
+    const std::string text = DaemonConfig(WithTokenTable("kind = \"tpm\"\n", before + after), {});
+    EXPECT_THAT(text, testing::StartsWith(before + "token = \"ledger\"  # added by the box\n" + after + "\n"));
+    EXPECT_EQ(text.find("ledger]", before.size()), std::string::npos) << "there is one table of that name";
+  }
+  EXPECT_EQ(AfterLedgerHeader("ledger.keep_days = 30\n[ledger.sink]\n[[ledger]]"), std::string::npos);
+  EXPECT_EQ(AfterLedgerHeader("[ledger]"), 8u);
+}
+
+TEST(ProvisionConfiguration, AVendorsModule) {
+  const std::string table =
+      "kind = \"module\"\nmodule = \"/opt/vendor/lib/module.so\"\nlabel = \"a;slot-id=1?pin-value=b %\"\nserial = "
+      "\"01\"\n"
+      "sessions = 30\nenvironment = { VENDOR_CONFIG = \"/etc/hallmark/a \\\"b\\\"\" }\ndevices = "
+      "[\"char-usb_device\"]\n"
+      "groups = [\"hsm\"]\n";
+  const Configuration configuration = WithTokenTable(table);
+  const std::string text = DaemonConfig(configuration, {});
+  EXPECT_THAT(text,
+              HasSubstr("module = \"/opt/vendor/lib/module.so\"\nuri = \"pkcs11:token=a%3Bslot-id%3D1%3Fpin-value%3Db"
+                        "%20%25;serial=01?pin-source=file:/run/credentials/hallmark-signerd.service/pin\"\n"
+                        "sessions = 30\nenvironment = { VENDOR_CONFIG = \"/etc/hallmark/a \\\"b\\\"\" }\n"));
+  EXPECT_THAT(UnitOf(configuration.token), HasSubstr("DeviceAllow=char-usb_device rw\nSupplementaryGroups=hsm\n"));
+  const Configuration both = WithTokenTable(table + "ed25519 = true\n[[domain]]\nname = \"example.com\"\n");
+  EXPECT_EQ(both.domains.at(0).algorithms, (std::vector<std::string>{"rsa2048", "ed25519"}));
+  EXPECT_THAT(DaemonConfig(both, {}), testing::Not(HasSubstr("name = \"ledger\"")));
+}
+
+TEST(ProvisionConfiguration, ASmartcardsKeysAreReplacedByHand) {
+  const Configuration configuration = WithTokenTable("kind = \"smartcard\"\nlabel = \"Signing card\"\n");
+  const std::string text = DaemonConfig(configuration, {});
+  EXPECT_THAT(text, HasSubstr("pkcs11:token=Signing%20card?"));
+  EXPECT_THAT(text, HasSubstr("sessions = 1\nenvironment = { }\n"));
+  EXPECT_THAT(text, HasSubstr("on_demand = true\n"));
 }
 
 }  // namespace

@@ -87,13 +87,14 @@ class Box:
         self.root, self.stick, self.keyboard = self.folder / "root", self.folder / "stick", self.folder / "keyboard"
         self.config, self.state = self.root / "var/lib/hallmark-config", self.root / "var/lib/hallmark"
         self.process, self.log = None, self.folder / "console"
+        self.more, self.environment = [], dict(os.environ)  # further options, and what the program finds around it
         os.mkfifo(self.keyboard)
         share, libexec = self.root / "usr/share/hallmark", self.root / "usr/libexec/hallmark"
         for folder in (share, libexec, self.config.parent):
             folder.mkdir(parents=True)
         (share / "softhsm2.conf").write_text("directories.tokendir = /var/lib/hallmark/softhsm\n")
         # They see what the TPM would be given, and leave something that is not it.
-        self.script(libexec / "seal-pins", 'for pin in pin so-pin; do test -s "$1/$pin"; echo "sealed $pin" >"$2/$pin.cred"; done')
+        self.script(libexec / "seal-pins", 'for pin in "$1"/*pin; do test -s "$pin"; echo "sealed ${pin##*/}" >"$2/${pin##*/}.cred"; done')
         self.script(libexec / "make-recovery", 'test -s "$1/pin"; grep -q BEGIN "$3"; echo "recovery key" >"$2"')
 
     @staticmethod
@@ -111,15 +112,16 @@ class Box:
 
     def command(self, listen="none"):
         return [PROGRAM, "first-boot", "--root", str(self.root), "--stick", str(self.stick), "--console", str(self.keyboard), "--user", "root",
-                "--push-listen", listen]
+                "--push-listen", listen, *self.more]
 
     def start(self, listen="none", **options):
         with open(self.log, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(self.command(listen), stdout=log, stderr=log, preexec_fn=die_with_parent, **options)
+            self.process = subprocess.Popen(self.command(listen), stdout=log, stderr=log, preexec_fn=die_with_parent, env=self.environment,
+                                            **options)
 
     def boot(self):
         """A start of a box that is set up."""
-        done = subprocess.run(self.command(), capture_output=True, text=True, timeout=60)
+        done = subprocess.run(self.command(), capture_output=True, text=True, timeout=60, env=self.environment)
         assert done.returncode == 0, done
         return done.stdout
 

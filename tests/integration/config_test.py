@@ -84,6 +84,8 @@ BROKEN = {
     "two tokens of a name": (add(TOKEN.format("softhsm")), "token[1].name", 'name = "softhsm"', "softhsm"),
     "identity of no kind": (section("admin", "first_officers", '["r2.example"]'), "admin.first_officers", "first_officers", "dns:"),
     "number for the policy": (section("state", "initial_policy", "1"), "state.initial_policy", "initial_policy = 1", "whole number"),
+    "rotation without RSA": (add('[initial_rotation]\nalgorithms = ["ed25519"]'), "initial_rotation.algorithms", "algorithms = ",
+                             "an RSA key is needed"),
     "resolver by name": (add('[dns]\nresolver = "dns.example.com"'), "dns.resolver", "resolver", "dns.example.com"),
     "trust anchor that is none": (add('[dns]\ntrust_anchor = "hallmark.toml"'), "dns.trust_anchor", "trust_anchor", "DS or DNSKEY"),
     "publisher without a server": (add('[[dns.publisher]]\nname = "primary"'), "dns.publisher[0].server", "[[dns.publisher]]", "missing"),

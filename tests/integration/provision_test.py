@@ -396,6 +396,18 @@ class FirstKeysTest(unittest.TestCase):
             hallmark.dkimctl("key", "pause", "example.com", "--reason", "a while")
             self.assertEqual(self.selectors(hallmark), selectors, "a second start makes no more")
 
+    def test_first_rotation_policy(self):
+        """For a token that does not make the usual keys; what an operator sets later stays."""
+        with Deployment(start=False) as hallmark:
+            hallmark.edit_config(lambda text: text + '\n[initial_rotation]\nalgorithms = ["rsa2048"]\non_demand = true\n')
+            hallmark.start()
+            policy = json.loads(hallmark.dkimctl("key", "policy", "show", "--output", "json").stdout)
+            self.assertEqual((policy["algorithms"], policy["on_demand"]), (["KEY_ALGORITHM_RSA_2048"], True))
+            hallmark.dkimctl("key", "policy", "set", "--algorithms", "rsa3072")
+            hallmark.stop()
+            hallmark.start()
+            self.assertIn("rsa3072", hallmark.dkimctl("key", "policy", "show").stdout.lower())
+
     @staticmethod
     def selectors(hallmark):
         return {line.split()[1] for line in hallmark.dkimctl("key", "list").stdout.splitlines()[1:]}

@@ -1,0 +1,134 @@
+#include "firmware/provision/make_token.h"
+
+#include <openssl/rand.h>
+#include <string.h>
+
+#include "firmware/provision/box.h"
+#include "firmware/provision/files.h"
+#include "firmware/runtime/file.h"
+#include "firmware/runtime/program.h"
+#include "firmware/runtime/subprocess.h"
+
+namespace hallmark::provision {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr mode_t kSecret = 0600;
+constexpr int kPinRefused = 3;              // tokend's exit code
+constexpr std::chrono::minutes kLimit{10};  // of a program that is asked; a TPM takes its time
+
+// The folder of the PINs, in memory; gone at the end.
+class Secrets {
+ public:
+  explicit Secrets(const Places& places) : path_(places.run / "secrets") {}
+  Secrets(const Secrets&) = delete;
+  Secrets& operator=(const Secrets&) = delete;
+  ~Secrets() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Status Make() const { return MakeFolder(path_, 0700); }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// The last line of what a program said that failed.
+std::string LastWord(const fs::path& program, const ProgramResult& ran) {
+  std::string why = ran.err.empty() ? ran.out : ran.err;
+  while (why.ends_with('\n')) why.pop_back();
+  why = why.substr(why.rfind('\n') + 1);
+  return why.empty() ? program.string() + " failed without a word" : why;
+}
+
+Status RunOrSayWhy(const fs::path& program, const std::vector<std::string>& arguments,
+                   const std::map<std::string, std::string>& environment, const std::string& what) {
+  const auto ran = RunProgram(program, arguments, environment, kLimit);
+  if (!ran) return ran.error();
+  return ran->exit_code == 0 ? Ok() : Status(MakeError(Reason::kIoFailed, what + ": " + LastWord(program, *ran)));
+}
+
+// 24 of 32 letters and digits: 120 bits.
+Status MakePin(const fs::path& path) {
+  constexpr std::string_view kAlphabet = "abcdefghijklmnopqrstuvwxyz234567";
+  unsigned char octets[24];
+  if (RAND_bytes(octets, sizeof octets) != 1) return MakeError(Reason::kInternal, "no random octets for a PIN");
+  char pin[sizeof octets];
+  for (std::size_t i = 0; i < sizeof octets; ++i) pin[i] = kAlphabet[octets[i] % kAlphabet.size()];
+  const Status written = WriteFileAtomically(path, {pin, sizeof pin}, kSecret);
+  ::explicit_bzero(octets, sizeof octets);
+  ::explicit_bzero(pin, sizeof pin);
+  return written;
+}
+
+std::string SoftHsmConfig(const fs::path& tokens) {
+  return "directories.tokendir = " + tokens.string() +
+         "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n";
+}
+
+// One with random PINs, in the files `prefix`pin and `prefix`so-pin. Neither SoftHSM nor tpm2-pkcs11 keeps a path in
+// its state, so that it can be moved.
+Status MakeWithRandomPins(const Token& token, const std::string& prefix, const fs::path& state, const fs::path& secrets,
+                          const Places& places) {
+  TokenPlaces here = places.tokens;
+  here.softhsm_config = secrets / "softhsm2.conf";
+  here.tpm_store = state / "tpm2";
+  const fs::path folder = token.kind == TokenKind::kTpm ? fs::path(here.tpm_store) : state / "softhsm";
+  Status done = MakeFolder(folder, 0700);
+  if (done) done = Put(here.softhsm_config, SoftHsmConfig(state / "softhsm"), kSecret);
+  for (const char* pin : {"pin", "so-pin"}) {
+    if (done) done = MakePin(secrets / (prefix + pin));
+  }
+  if (!done) return done;
+  return RunOrSayWhy(
+      CompanionProgram("tokend"),
+      {"init-token", "--module", ModuleOf(token, here), "--token-label", token.label, "--pin-source",
+       (secrets / (prefix + "pin")).string(), "--so-pin-source", (secrets / (prefix + "so-pin")).string()},
+      EnvironmentOf(token, here), "no token was made");
+}
+
+}  // namespace
+
+Status MakeToken(const Configuration& configuration, const fs::path& state, const fs::path& config,
+                 const Places& places, const SecretString* pin) {
+  const Token& token = configuration.token;
+  if (PinIsTyped(token.kind) && pin == nullptr) {
+    return MakeError(Reason::kInternal, "nobody typed the PIN of the token");
+  }
+  const Secrets secrets(places);
+  Status done = secrets.Make();
+  if (done) {
+    done = PinIsTyped(token.kind) ? WriteFileAtomically(secrets.path() / "pin", pin->view(), kSecret)
+                                  : MakeWithRandomPins(token, "", state, secrets.path(), places);
+  }
+  if (done && HasLedgerToken(token)) {
+    done = MakeWithRandomPins(LedgerToken(), "ledger-", state, secrets.path(), places);
+  }
+  if (!done) return done;
+  const std::string from = secrets.path().string();
+  done = RunOrSayWhy(places.libexec / "seal-pins", {from, config.string()}, {}, "the TPM does not seal the PINs");
+  const std::string recipients = config / "recipients.pem";
+  std::error_code ignored;
+  if (!done || !fs::exists(recipients, ignored)) return done;
+  return RunOrSayWhy(places.libexec / "make-recovery", {from, (config / kRecovery).string(), recipients}, {},
+                     "no recovery key was made");
+}
+
+Status CheckPin(const Token& token, const SecretString& pin, const Places& places) {
+  const Secrets secrets(places);
+  const fs::path file = secrets.path() / "pin";
+  Status done = secrets.Make();
+  if (done) done = WriteFileAtomically(file, pin.view(), kSecret);
+  if (!done) return done;
+  const fs::path tokend = CompanionProgram("tokend");
+  const auto ran =
+      RunProgram(tokend, {"check-token", "--module", ModuleOf(token, places.tokens), "--token-uri", UriOf(token, file)},
+                 EnvironmentOf(token, places.tokens), kLimit);
+  if (!ran) return ran.error();
+  if (ran->exit_code == 0) return Ok();
+  return MakeError(ran->exit_code == kPinRefused ? Reason::kPinRejected : Reason::kTokenDown, LastWord(tokend, *ran));
+}
+
+}  // namespace hallmark::provision

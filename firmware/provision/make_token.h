@@ -1,0 +1,26 @@
+#pragma once
+
+#include <filesystem>
+
+#include "firmware/provision/configuration.h"
+#include "firmware/runtime/result.h"
+#include "firmware/runtime/secret.h"
+
+// The box's tokens and their PINs. A PIN is in a file in memory while a program reads it, and sealed; nowhere else.
+namespace hallmark::provision {
+
+struct Places;
+
+inline constexpr const char* kRecovery = "box/recovery.cms";
+
+// Makes the token that `configuration` wants in `state`, with random PINs, or takes the PIN that a person typed for one
+// that is there; beside it one in software for the ledger, where that is needed. Seals the PINs into `config`; where
+// that has recipients.pem, kRecovery is made there. `pin` is needed where PinIsTyped.
+Status MakeToken(const Configuration& configuration, const std::filesystem::path& state,
+                 const std::filesystem::path& config, const Places& places, const SecretString* pin);
+
+// Whether the token that a person brought is there and takes the PIN; tries it once. kPinRejected where it does not, or
+// where one more wrong PIN would lock it; kTokenDown where there is no such token or its library does not work.
+Status CheckPin(const Token& token, const SecretString& pin, const Places& places);
+
+}  // namespace hallmark::provision
