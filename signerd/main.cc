@@ -78,13 +78,26 @@ struct Vitals {
   const ledger::Ledger& ledger;
   const pipeline::Pipeline& pipeline;
   const health::Health& health;
+  const snapshot::Current& current;
+  const std::string ledger_token;  // beside the first; empty: that has the ledger's key too
 };
+
+// That it signs checkpoints says nothing of mail.
+bool HasTheLedgersKeyOnly(const Vitals& vitals, const std::string& token) {
+  if (token != vitals.ledger_token) return false;
+  const auto view = vitals.current.Get();
+  return std::none_of(view->domains.begin(), view->domains.end(), [&](const auto& domain) {
+    const auto& keys = domain.second.active_keys;
+    return std::any_of(keys.begin(), keys.end(), [&](const auto& key) { return key->token == token; });
+  });
+}
 
 bool CanSign(const Vitals& vitals) {
   if (!vitals.ledger.available()) return false;
   const auto facts = vitals.tokens.Facts();
   return std::any_of(facts.begin(), facts.end(), [&](const tokens::TokenFacts& token) {
-    return token.status.state == link::TokenState::kReady && !vitals.health.SignsNot(token.name);
+    return token.status.state == link::TokenState::kReady && !vitals.health.SignsNot(token.name) &&
+           !HasTheLedgersKeyOnly(vitals, token.name);
   });
 }
 
@@ -335,7 +348,11 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   RequestInitialKeys(**store, rotator, config.initial_domains);
   for (const auto& [name, domain] : current.Get()->domains) schedule.Poke(name);
 
-  ServeUntilSignal(signals, {tokens, **ledger, pipeline, health}, **signing, **admin);
+  const std::string& ledger_token = config.checkpoint_token;
+  ServeUntilSignal(
+      signals,
+      {tokens, **ledger, pipeline, health, current, ledger_token == config.tokens.front().name ? "" : ledger_token},
+      **signing, **admin);
 
   NotifySystemd("STOPPING=1\nSTATUS=stopping");
   (*signing)->SetServing(false);

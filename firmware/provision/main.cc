@@ -60,6 +60,7 @@ void Print(const Options& options, const Configuration& configuration, const Sig
   if (options.output == "json") {
     const toml::table table{{"host_name", configuration.host_name},
                             {"revision", configuration.revision},
+                            {"token", NameOf(configuration.token.kind)},
                             {"domains", List(domains)},
                             {"files", List(files)},
                             {"signer", toml::table{{"subject", signer.subject}, {"fingerprint", signer.fingerprint}}},
@@ -71,6 +72,7 @@ void Print(const Options& options, const Configuration& configuration, const Sig
               static_cast<long long>(configuration.revision));
   std::printf("network:   %s\n",
               configuration.network.addresses.empty() ? "DHCP" : Joined(configuration.network.addresses).c_str());
+  std::printf("token:     %s\n", std::string(NameOf(configuration.token.kind)).c_str());
   std::printf("domains:   %s\nfiles:     %s\n", Joined(domains).c_str(), Joined(files).c_str());
   if (!signer.fingerprint.empty()) {
     std::printf("signed by: %s\nSHA-256:   %s\n", signer.subject.c_str(), signer.fingerprint.c_str());

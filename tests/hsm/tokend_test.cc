@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -406,6 +407,27 @@ TEST(Tokend, InitializesATokenAndSaysItsSerial) {
   TokendClient tokend(environment, options);
   tokend.Await<link::Hello>();
   EXPECT_EQ(tokend.AwaitState(TokenState::kReady).serial, serial);
+}
+
+TEST(Tokend, TriesATypedPinOnceAndSaysWhetherItIsRight) {
+  HsmEnvironment environment;
+  const auto check = [&](const std::string& uri) {
+    return RunProgram(
+        {TokendProgram().string(), "check-token", "--module", environment.faulty_module().string(), "--token-uri", uri},
+        environment.Variables());
+  };
+  EXPECT_EQ(check(environment.uri()).exit_code, 0);
+  const std::size_t before = environment.CountCalls("C_Login");
+  environment.WritePin("wrong-1");
+  const Ran refused = check(environment.uri());
+  EXPECT_EQ(refused.exit_code, 3);
+  EXPECT_THAT(refused.output, testing::HasSubstr("CKR_PIN_INCORRECT"));
+  EXPECT_THAT(refused.output, testing::Not(testing::HasSubstr("wrong-1")));
+  EXPECT_EQ(environment.CountCalls("C_Login"), before + 1);
+  const Ran absent = check("pkcs11:token=other?pin-source=file:" + (environment.directory() / "pin").string());
+  EXPECT_EQ(absent.exit_code, 1);
+  EXPECT_THAT(absent.output, testing::HasSubstr("the module has no token"));
+  EXPECT_EQ(environment.CountCalls("C_Login"), before + 1);
 }
 
 struct Usage {

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import select
+import shutil
 import signal
 import subprocess
 import unittest
@@ -78,8 +79,8 @@ class TokenCase(unittest.TestCase):
     def start_signerd(self, changes=()):
         """With the hallmark.toml that the box made, whose places are here; `changes` are others that are not as on a box."""
         text = (self.box.config / "hallmark.toml").read_text()
-        for there, here in ((CREDENTIALS, f"{self.sealed}/"), ('"/var/lib/hallmark"', f'"{self.box.state}"'), ("0.0.0.0:8461", "127.0.0.1:0"), ("0.0.0.0:8462", "127.0.0.1:0"),
-                            ("127.0.0.1:9461", "127.0.0.1:0"), *changes):
+        for there, here in ((CREDENTIALS, f"{self.sealed}/"), ('"/var/lib/hallmark"', f'"{self.box.state}"'), ("0.0.0.0:8461", "127.0.0.1:0"),
+                            ("0.0.0.0:8462", "127.0.0.1:0"), ("127.0.0.1:9461", "127.0.0.1:0"), *changes):
             self.assertIn(there, text)
             text = text.replace(there, here)
         text = text.replace("/var/lib/hallmark/", f"{self.box.state}/").replace("/etc/hallmark/", f"{self.box.config}/")
@@ -113,7 +114,9 @@ class TpmTest(TokenCase):
         tpm.start()
         self.box.environment["DBUS_SESSION_BUS_ADDRESS"] = tpm.environment["DBUS_SESSION_BUS_ADDRESS"]
         self.box.more = ["--tcti", tpm.environment["TPM2_PKCS11_TCTI"]]
-        self.box.put_in(self.pack('kind = "tpm"'))
+        packed = self.pack('kind = "tpm"')
+        self.assertIn("token:     tpm\n", box.run("show", packed).stdout)
+        self.box.put_in(packed)
         self.box.start()
         self.box.wait_set_up()
         self.assertTrue((self.box.state / "tpm2").is_dir())
@@ -139,6 +142,7 @@ class TpmTest(TokenCase):
 
 
 @unittest.skipIf(card_reader.why_not(), card_reader.why_not())
+@unittest.skipUnless(shutil.which("pkcs11-tool"), "not installed: opensc")
 class SmartcardTest(TokenCase):
     def test_the_pin_is_typed_once(self):
         reader = card_reader.CardReader(self.box.folder / "reader")
@@ -155,6 +159,7 @@ class SmartcardTest(TokenCase):
             self.box.wait_says("not set up: tokend: the module has no token that")
         reader.insert(card)
         self.addCleanup(lambda: card.inserted and card.remove())
+        wait_for(lambda: self.reader_has_card(reader), "pcscd has seen the card")
         person.type("")
         with self.subTest("a wrong PIN costs one try"):
             wait_for(lambda: self.box.says().count("type the PIN of the token") == 2, "the PIN is asked for again")
@@ -170,6 +175,13 @@ class SmartcardTest(TokenCase):
         self.assertNotIn("Device", self.unit(), "pcscd has the reader")
         text = (self.box.config / "hallmark.toml").read_text()
         self.assertIn("pkcs11:token=Signing%20card%2C%20slot%209A?", text)
+
+
+    @staticmethod
+    def reader_has_card(reader):
+        listed = subprocess.run(["pkcs11-tool", "--module", card_reader.MODULE, "--list-token-slots"], capture_output=True, text=True, check=False,
+                                timeout=60, env={**os.environ, **reader.environment})
+        return "Signing card" in listed.stdout
 
 
 class ModuleTest(TokenCase):
