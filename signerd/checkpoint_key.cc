@@ -126,7 +126,7 @@ std::string CheckpointKey::OriginOf(const store::Store::LedgerKey& recorded) con
 Result<store::Store::LedgerKey> CheckpointKey::Generate() {
   const auto facts = tokens_.Facts();
   const bool ready = std::any_of(facts.begin(), facts.end(), [&](const tokens::TokenFacts& one) {
-    return one.name == token_ && one.status.state == link::TokenState::kReady;
+    return one.group == token_ && one.status.state == link::TokenState::kReady;
   });
   if (!ready) return MakeError(Reason::kTokenDown, "the token " + token_ + " is not ready");
   const Status can = signer_.CanMake(token_, dkim::Algorithm::kEd25519Sha256);
@@ -148,7 +148,7 @@ Result<store::Store::LedgerKey> CheckpointKey::Generate() {
 }
 
 Result<Bytes> CheckpointKey::Sign(const std::string& text) {
-  auto promise = std::make_shared<std::promise<Result<Bytes>>>();
+  auto promise = std::make_shared<std::promise<Result<tokens::Made>>>();
   auto answer = promise->get_future();
   tokens::Signing signing{key_,
                           {},
@@ -156,12 +156,14 @@ Result<Bytes> CheckpointKey::Sign(const std::string& text) {
                           std::chrono::steady_clock::now() + kWait,
                           tokens::Flow{"operators"},
                           nullptr,
-                          [promise](Result<Bytes> signature) { promise->set_value(std::move(signature)); },
+                          [promise](Result<tokens::Made> made) { promise->set_value(std::move(made)); },
                           true};
   std::vector<tokens::Signing> batch;
   batch.push_back(std::move(signing));
   tokens_.Sign(std::move(batch));
-  return answer.get();
+  auto made = answer.get();
+  if (!made) return made.error();
+  return std::move(made->signature);
 }
 
 Result<std::shared_ptr<const snapshot::Key>> RecordedCheckpointKey(store::Store& store) {

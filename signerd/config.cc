@@ -16,6 +16,7 @@
 #include "signerd/dns/tsig_key.h"
 #include "signerd/keys/rotation_policy.h"
 #include "signerd/ledger/retention.h"
+#include "signerd/tokens/token_group.h"
 #include "signerd/watch/webhook_post.h"
 
 namespace hallmark {
@@ -118,6 +119,7 @@ Result<std::filesystem::path> PinFileOf(const std::string& uri) {
 tokens::TokenConfig ReadToken(ConfigTable& table, const std::filesystem::path& folder) {
   tokens::TokenConfig token;
   token.name = table.String("name", "a name for the token");
+  token.group = table.String("group", "a name that tokens with the same keys share", "");
   token.module = table.ReadableFile("module", "the PKCS#11 library of the token");
   token.uri = table.String("uri", kTokenUri);
   if (!token.uri.empty()) {
@@ -137,6 +139,25 @@ tokens::TokenConfig ReadToken(ConfigTable& table, const std::filesystem::path& f
     if (!value.empty() && std::filesystem::exists(path, ignored)) value = path.string();
   }
   return token;
+}
+
+// Keys name a group as they name a token alone: one name must not mean two things.
+void CheckGroups(std::vector<ConfigTable>& tables, const std::vector<tokens::TokenConfig>& tokens) {
+  std::map<std::string, std::size_t> members;
+  for (const tokens::TokenConfig& token : tokens) ++members[token.group_name()];
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::string& group = tokens[i].group;
+    const bool taken = std::any_of(tokens.begin(), tokens.end(), [&](const auto& token) {
+      return token.name == group && (members[group] > 1 || token.group_name() != group);
+    });
+    if (!group.empty() && taken) {
+      tables[i].Reject("group", "\"" + group + "\" is the name of a token", "a name that no token has");
+    }
+    if (members[tokens[i].group_name()] > tokens::TokenGroup::kMostMembers) {
+      tables[i].Reject("group", "it has too many tokens",
+                       "at most " + std::to_string(tokens::TokenGroup::kMostMembers) + " in a group");
+    }
+  }
 }
 
 std::string HostName() {
@@ -171,7 +192,7 @@ ledger::SinkConfig ReadSink(ConfigTable& table) {
 void ReadLedger(ConfigTable& table, SignerdConfig& config) {
   constexpr std::string_view kOrigin = "a name without white space and \"+\", for example \"hallmark/mx.example.com\"";
   constexpr std::string_view kRecipients = "clear, hashed or none";
-  constexpr std::string_view kToken = "the name of a [[token]] that makes Ed25519 keys";
+  constexpr std::string_view kToken = "the name of a [[token]], or of its group, that makes Ed25519 keys";
   if (table.Has("directory")) config.ledger.directory = table.Path("directory", "the folder that holds the ledger");
   config.ledger.segment_octets =
       static_cast<std::uint64_t>(table.Integer("segment_octets", 64 << 20, 1 << 20, std::int64_t{1} << 32));
@@ -181,7 +202,7 @@ void ReadLedger(ConfigTable& table, SignerdConfig& config) {
     table.Reject("origin", "found \"" + config.ledger.origin + "\"", kOrigin);
   config.checkpoint_token = table.String("token", kToken, config.checkpoint_token);
   const bool known = std::any_of(config.tokens.begin(), config.tokens.end(),
-                                 [&](const auto& token) { return token.name == config.checkpoint_token; });
+                                 [&](const auto& token) { return token.group_name() == config.checkpoint_token; });
   if (!known && table.Has("token")) table.Reject("token", "found \"" + config.checkpoint_token + "\"", kToken);
   if (auto sink = table.OptionalTable("sink")) config.ledger.sink = ReadSink(*sink);
   config.pipeline.deduplication.entries =
@@ -410,10 +431,11 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
   std::vector<ConfigTable> tokens = root.Tables("token");
   for (ConfigTable& table : tokens) config.tokens.push_back(ReadToken(table, (*file)->folder()));
   RejectRepeated(tokens, config.tokens, "name", [](const auto& token) -> const std::string& { return token.name; });
+  CheckGroups(tokens, config.tokens);
 
   config.ledger.directory = config.state_directory / "ledger";
   config.ledger.origin = DefaultOrigin();
-  if (!config.tokens.empty()) config.checkpoint_token = config.tokens.front().name;
+  if (!config.tokens.empty()) config.checkpoint_token = config.tokens.front().group_name();
   if (auto ledger = root.OptionalTable("ledger")) ReadLedger(*ledger, config);
 
   if (auto backup = root.OptionalTable("backup")) ReadBackup(*backup, (*file)->folder(), config.backup);

@@ -30,6 +30,10 @@ void WriteTokens(const std::vector<tokens::TokenFacts>& all, MetricWriter& out) 
   }
   out.Family("hallmark_token_sessions", "C_Sign calls that can be in flight", MetricType::Gauge);
   for (const auto& token : all) out.Gauge({{"token", token.name}}, token.status.sessions);
+  out.Family("hallmark_token_drained", "1 while others of its group sign in place of the token", MetricType::Gauge);
+  for (const auto& token : all) out.Gauge({{"token", token.name}}, token.sick ? 1 : 0);
+  out.Family("hallmark_token_signatures_total", "Signatures that the token has made", MetricType::Counter);
+  for (const auto& token : all) out.Counter({{"token", token.name}}, token.signatures);
   out.Family("hallmark_token_starts_total", "How often the token's process was started", MetricType::Counter);
   for (const auto& token : all) out.Counter({{"token", token.name}}, static_cast<std::uint64_t>(token.starts));
 }

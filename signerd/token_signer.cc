@@ -1,6 +1,7 @@
 #include "signerd/token_signer.h"
 
 #include <future>
+#include <optional>
 
 namespace hallmark {
 namespace {
@@ -12,27 +13,58 @@ Result<keys::TokenKey> Describe(const Result<link::KeyReply>& reply) {
   return keys::TokenKey{reply->spki, reply->sensitive != 0, reply->extractable != 0};
 }
 
+bool CannotMake(const tokens::TokenFacts& facts, dkim::Algorithm algorithm) {
+  return (facts.status.cannot_make & (algorithm == dkim::Algorithm::kRsaSha256 ? 1 : 2)) != 0;
+}
+
 }  // namespace
 
 Status TokenSigner::CanMake(const std::string& token, dkim::Algorithm algorithm) const {
-  const bool rsa = algorithm == dkim::Algorithm::kRsaSha256;
+  Status can = Ok();
   for (const tokens::TokenFacts& facts : tokens_.Facts()) {
-    if (facts.name != token || (facts.status.cannot_make & (rsa ? 1 : 2)) == 0) continue;
-    return MakeError(Reason::kTokenRefused, "token " + token + " (" + facts.status.manufacturer + " " +
-                                                facts.status.model + ") makes no " + (rsa ? "RSA" : "Ed25519") +
-                                                " keys");
+    if (facts.group != token) continue;
+    if (!CannotMake(facts, algorithm)) return Ok();
+    can = MakeError(Reason::kTokenRefused,
+                    "token " + facts.name + " (" + facts.status.manufacturer + " " + facts.status.model +
+                        ") makes no " + (algorithm == dkim::Algorithm::kRsaSha256 ? "RSA" : "Ed25519") + " keys");
   }
-  return Ok();
+  return can;
+}
+
+std::vector<std::string> TokenSigner::Asked(const std::string& token) const {
+  std::vector<std::string> members = tokens_.MembersOf(token);
+  if (members.empty()) members = {token};
+  return members;
+}
+
+std::string TokenSigner::MemberToMakeIn(const std::string& token, dkim::Algorithm algorithm) const {
+  const auto members = Asked(token);
+  if (members.size() == 1) return members.front();
+  std::string chosen;
+  for (const tokens::TokenFacts& facts : tokens_.Facts()) {
+    if (facts.group != token || facts.status.state != link::TokenState::kReady || CannotMake(facts, algorithm))
+      continue;
+    if (!facts.sick) return facts.name;
+    chosen = facts.name;
+  }
+  return chosen.empty() ? members.front() : chosen;
 }
 
 Result<keys::TokenKey> TokenSigner::Generate(const std::string& token, const keys::KeySpec& spec, const Bytes& cka_id,
                                              const std::string& label) {
   const auto type = spec.algorithm == dkim::Algorithm::kRsaSha256 ? link::KeyType::kRsa : link::KeyType::kEd25519;
-  return Describe(tokens_.Generate(token, type, spec.bits, cka_id, label));
+  return Describe(tokens_.Generate(MemberToMakeIn(token, spec.algorithm), type, spec.bits, cka_id, label));
 }
 
+// A member that is gone for good must not stop the others: what it may have is asked for again when it is back.
 Result<keys::TokenKey> TokenSigner::Find(const std::string& token, const Bytes& cka_id) {
-  return Describe(tokens_.Find(token, cka_id));
+  std::optional<Error> error;
+  for (const std::string& member : Asked(token)) {
+    auto found = tokens_.Find(member, cka_id);
+    if (found) return Describe(found);
+    if (!error || found.error().reason == Reason::kKeyMissing) error = found.error();
+  }
+  return *error;
 }
 
 Result<Bytes> TokenSigner::BeginImport(const std::string& token) {
@@ -47,22 +79,30 @@ Result<keys::TokenKey> TokenSigner::Import(const std::string& token, const keys:
       token, {0, cka_id, label, wrapped.wrapping_key_sha256, wrapped.secret, wrapped.key, wrapped.spki}));
 }
 
+// In all that answer, and it is not done before all have.
 Status TokenSigner::Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) {
-  return tokens_.Destroy(token, cka_id, spki);
+  Status done = Ok();
+  for (const std::string& member : Asked(token)) {
+    const Status destroyed = tokens_.Destroy(member, cka_id, spki);
+    if (done) done = destroyed;
+  }
+  return done;
 }
 
 Result<Bytes> TokenSigner::Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) {
-  auto promise = std::make_shared<std::promise<Result<Bytes>>>();
+  auto promise = std::make_shared<std::promise<Result<tokens::Made>>>();
   auto answer = promise->get_future();
   std::vector<tokens::Signing> batch;
   batch.push_back({key, digest, nullptr, std::chrono::steady_clock::now() + kProbeWait, tokens::Flow{"operators"},
-                   nullptr, [promise](Result<Bytes> signature) { promise->set_value(std::move(signature)); }});
+                   nullptr, [promise](Result<tokens::Made> made) { promise->set_value(std::move(made)); }});
   tokens_.Sign(std::move(batch));
-  Result<Bytes> signature = answer.get();
-  if (signature && !key->public_key->Verify(digest, *signature)) {
-    return MakeError(Reason::kSignatureInvalid, "token " + key->token + " made a signature that does not verify");
+  Result<tokens::Made> made = answer.get();
+  if (!made) return made.error();
+  if (!key->public_key->Verify(digest, made->signature)) {
+    return MakeError(Reason::kSignatureInvalid,
+                     "token " + std::string(made->token) + " made a signature that does not verify");
   }
-  return signature;
+  return std::move(made->signature);
 }
 
 }  // namespace hallmark

@@ -11,6 +11,7 @@ class TokenSigner final : public keys::Signer {
   explicit TokenSigner(tokens::TokenSet& tokens) : tokens_(tokens) {}
 
   bool HasToken(const std::string& token) const override { return tokens_.Has(token); }
+  std::vector<std::string> MembersOf(const std::string& token) const override { return tokens_.MembersOf(token); }
   std::string DefaultToken() const override { return tokens_.first(); }
   Status CanMake(const std::string& token, dkim::Algorithm algorithm) const override;
   Result<keys::TokenKey> Generate(const std::string& token, const keys::KeySpec& spec, const Bytes& cka_id,
@@ -23,6 +24,11 @@ class TokenSigner final : public keys::Signer {
   Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) override;
 
  private:
+  // Where a new pair is made: a member that is well and makes such keys; else the first, which says why not.
+  std::string MemberToMakeIn(const std::string& token, dkim::Algorithm algorithm) const;
+  // `token` itself where it is no group.
+  std::vector<std::string> Asked(const std::string& token) const;
+
   tokens::TokenSet& tokens_;
 };
 

@@ -56,7 +56,7 @@ void Health::Run(const std::stop_token& stop) {
 }
 
 void Health::Look(Time now) {
-  if (parts_.settings.test_interval.count() != 0) TestTokens(now);
+  TestTokens(now);
   ReadSensors(now);
   Report report;
   report.mutable_observe_time()->set_seconds(parts_.clock.Now().time_since_epoch().count());
@@ -72,14 +72,23 @@ void Health::Look(Time now) {
 }
 
 void Health::TestTokens(Time now) {
+  const seconds interval = parts_.settings.test_interval;
+  const seconds retry = interval.count() == 0 ? kRetry : std::min(kRetry, interval);
   for (const tokens::TokenFacts& token : parts_.tokens()) {
+    // Where no tests are wanted, a token that waits for one to be let back gets it all the same.
+    if (interval.count() == 0 && !token.sick) {
+      tests_.erase(token.name);
+      continue;
+    }
     Test& test = tests_[token.name];
     const bool ready = token.status.state == link::TokenState::kReady;
-    const bool changed = std::exchange(test.ready, ready) != ready;
+    bool changed = std::exchange(test.ready, ready) != ready;
+    changed = std::exchange(test.sick, token.sick) != token.sick || changed;
     if (now < test.due && !changed) continue;
     test.reading = parts_.self_test.Run(token);
     const bool good = test.reading.level() == kOk || test.reading.level() == kWarning;
-    test.due = now + (good ? parts_.settings.test_interval : std::min(kRetry, parts_.settings.test_interval));
+    // One that is sick was too busy to tell, or is let back.
+    test.due = now + (good && !token.sick ? interval : retry);
     last_look_ = std::chrono::steady_clock::now();
   }
 }

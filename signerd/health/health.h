@@ -59,6 +59,7 @@ class Health {
   struct Test {
     Reading reading;
     bool ready = false;  // the token was, at the last look
+    bool sick = false;
     Time due{};
   };
   void Run(const std::stop_token& stop);

@@ -41,37 +41,44 @@ bool IsOfKey(Reason reason) {
 
 }  // namespace
 
-std::vector<SelfTest::KeyPointer> SelfTest::KeysOf(const std::string& token) const {
+std::vector<SelfTest::KeyPointer> SelfTest::KeysOf(const std::string& group) const {
   std::vector<KeyPointer> keys;
   const auto view = parts_.snapshot.Get();
   for (const auto& [name, domain] : view->domains) {
     for (const auto& key : domain.active_keys) {
-      if (key->token != token || keys.size() == kMostKeys) continue;
+      if (key->token != group || keys.size() == kMostKeys) continue;
       keys.push_back(key);
     }
     if (keys.size() == kMostKeys) break;
   }
   const KeyPointer checkpoint = parts_.checkpoint_key();
-  if (checkpoint != nullptr && checkpoint->token == token) keys.push_back(checkpoint);
+  if (checkpoint != nullptr && checkpoint->token == group) keys.push_back(checkpoint);
   return keys;
 }
 
-Status SelfTest::SignWith(const KeyPointer& key) const {
+Status SelfTest::SignWith(const KeyPointer& key, const std::string& token) const {
   std::string text(kOctets, '\0');
   if (RAND_bytes(reinterpret_cast<unsigned char*>(text.data()), static_cast<int>(text.size())) != 1) {
     return MakeError(Reason::kInternal, "OpenSSL has no random octets");
   }
   dkim::Digest digest;
   SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
-  auto promise = std::make_shared<std::promise<Result<Bytes>>>();
+  auto promise = std::make_shared<std::promise<Result<tokens::Made>>>();
   auto answer = promise->get_future();
+  tokens::Signing signing{key,
+                          digest,
+                          &text,
+                          std::chrono::steady_clock::now() + kWait,
+                          tokens::Flow{"operators"},
+                          nullptr,
+                          [promise](Result<tokens::Made> made) { promise->set_value(std::move(made)); }};
+  signing.only = token;
   std::vector<tokens::Signing> batch;
-  batch.push_back({key, digest, &text, std::chrono::steady_clock::now() + kWait, tokens::Flow{"operators"}, nullptr,
-                   [promise](Result<Bytes> signature) { promise->set_value(std::move(signature)); }});
+  batch.push_back(std::move(signing));
   parts_.tokens.Sign(std::move(batch));
-  const Result<Bytes> signature = answer.get();
-  if (!signature) return signature.error();
-  if (key->public_key->Verify(digest, *signature)) return Ok();
+  const Result<tokens::Made> made = answer.get();
+  if (!made) return made.error();
+  if (key->public_key->Verify(digest, made->signature)) return Ok();
   return MakeError(Reason::kSignatureInvalid, "its signature does not verify");
 }
 
@@ -85,12 +92,13 @@ Reading SelfTest::Run(const tokens::TokenFacts& token) {
     return reading(kFailed, why.empty() ? std::string(StateName(token.status.state)) : why);
   }
   std::string broken;
-  for (const KeyPointer& key : KeysOf(token.name)) {
+  for (const KeyPointer& key : KeysOf(token.group)) {
     const auto begun = std::chrono::steady_clock::now();
-    const Status signed_ = SignWith(key);
+    const Status signed_ = SignWith(key, token.name);
     const auto took =
         std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun).count();
     if (signed_) {
+      parts_.tokens.SetSick(token.name, false);
       if (!broken.empty()) return reading(kWarning, broken);
       return reading(kOk, "test signature in " + std::to_string(took) + " ms");
     }
@@ -99,6 +107,7 @@ Reading SelfTest::Run(const tokens::TokenFacts& token) {
     if (broken.empty()) broken = what;
     if (!IsOfKey(signed_.error().reason)) break;
   }
+  parts_.tokens.SetSick(token.name, !broken.empty());
   if (broken.empty()) return reading(kUnknown, "no key in it to test with yet");
   return reading(kFailed, broken);
 }

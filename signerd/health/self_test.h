@@ -28,13 +28,14 @@ class SelfTest {
   explicit SelfTest(const Parts& parts) : parts_(parts) {}
 
   // The reading "signing/TOKEN". kFailed: nothing can be signed in this token. kWarning: it signs, but not with every
-  // key that was tried, or is too busy to tell. kUnknown: it has no key of ours.
+  // key that was tried, or is too busy to tell. kUnknown: it has no key of ours. A sick token of a group is let back
+  // where it signs, and one that does not is sick.
   Reading Run(const tokens::TokenFacts& token);
 
  private:
-  // Some ACTIVE keys of the token, and the checkpoints' key behind them.
-  std::vector<KeyPointer> KeysOf(const std::string& token) const;
-  Status SignWith(const KeyPointer& key) const;
+  // Some ACTIVE keys of the token's group, and the checkpoints' key behind them.
+  std::vector<KeyPointer> KeysOf(const std::string& group) const;
+  Status SignWith(const KeyPointer& key, const std::string& token) const;
 
   const Parts parts_;
 };

@@ -42,9 +42,11 @@ Status Answers(Signer& signer, const Pair& pair) {
                                                  " has keys, and is not in the configuration any more: put it back, or "
                                                  "the keys stay in it");
   }
-  const auto found = signer.Find(pair.token, pair.cka_id);
-  if (found || found.error().reason == Reason::kKeyMissing) return Ok();
-  return found.error();
+  for (const std::string& token : signer.MembersOf(pair.token)) {
+    const auto found = signer.Find(token, pair.cka_id);
+    if (!found && found.error().reason != Reason::kKeyMissing) return found.error();
+  }
+  return Ok();
 }
 
 Status Destroy(Signer& signer, const Pair& pair) {

@@ -80,7 +80,9 @@ Result<std::string> KeyManager::ChooseSelector(const std::string& domain, const 
 
 Result<std::string> KeyManager::ChooseToken(const std::string& wanted) const {
   const std::string token = wanted.empty() ? signer_.DefaultToken() : wanted;
-  if (!signer_.HasToken(token)) return MakeError(Reason::kNotFound, "the token " + token + " is not configured");
+  if (!signer_.HasToken(token))
+    return MakeError(Reason::kNotFound,
+                     "there is no token " + token + " in the configuration; where it is one of a group, name that");
   return token;
 }
 

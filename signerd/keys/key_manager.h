@@ -3,6 +3,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "firmware/runtime/clock.h"
 #include "firmware/runtime/result.h"
@@ -31,24 +33,38 @@ struct WrappingKey {
   Bytes spki;
 };
 
+// What is needed to import into a token, or into each of a group.
+struct ImportPlan {
+  std::string token;  // or group
+  std::vector<WrappingKey> members;
+  std::vector<std::pair<std::string, std::string>> unable;  // members that cannot take a key now, and why
+};
+
 // A private key on its way into a token; what of it is wrapped can only be read there.
 struct WrappedKey {
   Bytes wrapping_key_sha256;  // of WrappingKey::spki
   Bytes secret, key;          // hallmark.admin.v1.ImportKeyRequest says how they are wrapped
   Bytes spki;                 // the public part
+  std::string token;          // which one of a group; empty: the token that is named beside it
 };
 
-// What keys needs of the tokens; main.cc supplies it. Calls wait for the token; any thread.
+// What keys needs of the tokens; main.cc supplies it. Calls wait for the token; any thread. A token is what keys name:
+// a token alone, or a group of tokens that hold the same keys. Find, BeginImport, Import and Destroy also take one of a
+// group.
 class Signer {
  public:
   virtual ~Signer() = default;
   virtual bool HasToken(const std::string& token) const = 0;
+  // The tokens of a group; a token alone has itself.
+  virtual std::vector<std::string> MembersOf(const std::string& token) const { return {token}; }
   // The name of the token that is used where none is named.
   virtual std::string DefaultToken() const = 0;
   // kTokenRefused where the token said that it makes no such keys; success where it said nothing.
   virtual Status CanMake(const std::string& token, dkim::Algorithm algorithm) const = 0;
+  // In one of a group: the others have it when it was copied there, by the vendor's means.
   virtual Result<TokenKey> Generate(const std::string& token, const KeySpec& spec, const Bytes& cka_id,
                                     const std::string& label) = 0;
+  // Of a group: in any; kKeyMissing where one that answers has it not and none has it.
   virtual Result<TokenKey> Find(const std::string& token, const Bytes& cka_id) = 0;
   virtual Result<Bytes> BeginImport(const std::string& token) = 0;
   // kStateConflict where it was wrapped for an earlier wrapping key, kInvalidArgument where it does not unwrap,
@@ -56,7 +72,7 @@ class Signer {
   virtual Result<TokenKey> Import(const std::string& token, const WrappedKey& wrapped, const Bytes& cka_id,
                                   const std::string& label) = 0;
   // Destroys both objects of the pair for good, if its public part is `spki`: kKeyMismatch otherwise. Success where the
-  // pair, or one of its objects, is not there: so it can be repeated.
+  // pair, or one of its objects, is not there: so it can be repeated. Of a group: in all, so each must answer.
   virtual Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) = 0;
   // The signature is verified with key.public_key before it is given.
   virtual Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) = 0;
@@ -82,10 +98,13 @@ class KeyManager {
   Result<snapshot::Key> Adopt(const std::string& domain, const std::string& selector, const std::string& token,
                               const Bytes& cka_id);
   // What a private key has to be wrapped for; good until the token's process ends.
-  Result<WrappingKey> BeginImport(const std::string& token);
-  // Puts a private key into the token. GENERATED, and exposed: it was outside. Errors of Signer::Import too.
+  Result<ImportPlan> BeginImport(const std::string& token);
+  // Puts a private key into the token, or a copy into each of a group, one at least. GENERATED, and exposed: it was
+  // outside. Errors of Signer::Import too.
   Result<snapshot::Key> Import(const std::string& domain, const std::string& selector, const std::string& token,
-                               const WrappedKey& wrapped);
+                               const std::vector<WrappedKey>& copies);
+  // Those of the key's group that answered, and do not have it.
+  std::vector<std::string> TokensWithout(const snapshot::Key& key);
   // `by`, here and below: who is named in the key's history.
   Result<snapshot::Key> Activate(const std::string& domain, const std::string& selector, const std::string& by);
   // Refuses the last active key of the domain unless `allow_last`.
@@ -102,6 +121,7 @@ class KeyManager {
  private:
   Result<std::string> ChooseSelector(const std::string& domain, const std::string& wanted, dkim::Algorithm algorithm);
   Result<std::string> ChooseToken(const std::string& wanted) const;
+  Result<TokenKey> ImportCopies(const snapshot::Key& key, const std::vector<WrappedKey>& copies);
   Result<snapshot::Key> Record(snapshot::Key key, const TokenKey& described);
   Result<snapshot::Key> Change(const std::string& domain, const std::string& selector, Act act, const std::string& by);
 

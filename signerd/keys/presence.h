@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -27,6 +28,10 @@ class Presence {
     std::size_t keys = 0;             // that sign, when it last began to look
     std::size_t looked = 0;           // at how many of them it has looked since
     std::vector<Missing> missing;     // of those that it has looked at, in order of domain and selector
+    // The same of keys that some token of their group has: the tokens that do not.
+    std::vector<Missing> partial;
+
+    std::vector<std::string> TokensWithout(const std::string& domain, const std::string& selector) const;
   };
   using Keys = std::vector<std::shared_ptr<const snapshot::Key>>;
 
@@ -47,6 +52,10 @@ class Presence {
   void Run();
   // False: a token did not answer.
   bool LookAtAll();
+  // Asks each token of the key's group, but those in `silent`, and adds those that do not answer there.
+  void LookAt(const snapshot::Key& key, std::set<std::string>& silent, View& view);
+  // Why the token does not have the key; empty where it does. An error where it does not answer.
+  Result<std::string> WhyNot(const std::string& token, const snapshot::Key& key);
   // True when it is to end.
   bool Wait(std::chrono::nanoseconds time);
 

@@ -24,6 +24,7 @@ struct Answered {
   std::uint64_t octets = 0;                         // 0: unknown
   std::size_t recipients = 0;
   std::optional<Reason> refusal;  // none: signed
+  bool fewer_signatures = false;  // than its domain has keys: a token was down
   Stamps stamps;
 };
 

@@ -35,7 +35,7 @@ struct Pipeline::Work {
   struct Slot {
     std::shared_ptr<const snapshot::Key> key;
     dkim::PreparedSignature prepared;
-    Result<Bytes> signature = Bytes();
+    Result<tokens::Made> made = tokens::Made{};
   };
   explicit Work(Job taken)
       : job(std::move(taken)),
@@ -58,7 +58,7 @@ struct Pipeline::Work {
   std::vector<Slot> slots;
   Stamps stamps;
   std::atomic<std::size_t> remaining{0};
-  const snapshot::Key* wrong = nullptr;  // whose signature did not verify
+  const Slot* wrong = nullptr;  // whose signature did not verify
   bool signed_again = false;
 };
 
@@ -291,8 +291,8 @@ void Pipeline::CollectSignings(const WorkPointer& work, std::vector<tokens::Sign
   work->remaining = work->slots.size();
   for (Work::Slot& slot : work->slots) {
     signings.push_back({slot.key, slot.prepared.digest, &slot.prepared.signed_data, work->job.deadline, work->flow(),
-                        work->job.cancelled.get(), [this, work, &slot](Result<Bytes> signature) {
-                          slot.signature = std::move(signature);
+                        work->job.cancelled.get(), [this, work, &slot](Result<tokens::Made> made) {
+                          slot.made = std::move(made);
                           if (work->remaining.fetch_sub(1) == 1) PushFinish(work);
                         }});
   }
@@ -350,12 +350,15 @@ void Pipeline::Finish(std::vector<WorkPointer> batch) {
 // Once: what a stale handle or a passing fault spoilt comes right. The signatures are deterministic, so that a second
 // attempt cannot give a second one.
 void Pipeline::SignAgain(const WorkPointer& work) {
-  log::warn("token {}: a signature with {}._domainkey.{} does not verify; the message is signed again",
-            work->wrong->token, work->wrong->selector, work->wrong->domain);
+  const snapshot::Key& key = *work->wrong->key;
+  const std::string_view token = work->wrong->made->token;
+  log::warn("token {}: a signature with {}._domainkey.{} does not verify; the message is signed again", token,
+            key.selector, key.domain);
   work->signed_again = true;
-  tokens_.Distrust(work->wrong->token);
+  tokens_.Distrust(token);
   std::vector<tokens::Signing> signings;
   CollectSignings(work, signings);
+  for (tokens::Signing& signing : signings) signing.avoid = token;
   tokens_.Sign(std::move(signings));
 }
 
@@ -378,11 +381,33 @@ std::uint64_t Pipeline::OctetsOf(const Work& work) {
 std::vector<std::string> Pipeline::RecordsOf(const Work& work, const SignedMessage& made) const {
   const HashedMessage& message = *work.hashed;
   std::vector<RecordedSignature> signatures;
-  for (std::size_t i = 0; i < work.slots.size(); ++i) {
-    signatures.push_back({*work.slots[i].key, work.slots[i].prepared.digest, made.signatures[i].field});
+  auto next =
+      made.signatures.begin();  // in the order of the slots, without those that a token that is down could not make
+  for (const Work::Slot& slot : work.slots) {
+    if (slot.made) signatures.push_back({*slot.key, slot.prepared.digest, (next++)->field});
   }
   return MakeRecords(work.job.origin, message, signatures, OctetsOf(work), recipients_, ledger_.now_us(),
                      work.fingerprint);
+}
+
+// All signatures are there; or only those of tokens that are down are not, and a verifier has one that it can use: one
+// that verifies is enough (RFC 6376, 6.1), but few know Ed25519, so that where the domain has RSA keys it is one of
+// RSA.
+Status Pipeline::CheckEnough(const Work& work) {
+  bool made_any = false, made_rsa = false, wants_rsa = false;
+  std::optional<Error> missing;
+  for (const Work::Slot& slot : work.slots) {
+    const bool rsa = slot.key->public_key->algorithm() == dkim::Algorithm::kRsaSha256;
+    wants_rsa = wants_rsa || rsa;
+    made_any = made_any || slot.made;
+    made_rsa = made_rsa || (rsa && slot.made);
+    if (slot.made) continue;
+    const Reason reason = slot.made.error().reason;
+    if (reason != Reason::kTokenDown && reason != Reason::kPinRejected) return slot.made.error();
+    if (!missing) missing = slot.made.error();
+  }
+  if (!missing || (made_any && (made_rsa || !wants_rsa))) return Ok();
+  return *missing;
 }
 
 Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& now) {
@@ -392,22 +417,30 @@ Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& 
     const Status allowed = admission::CheckStillAllowed(now, *work.job.origin.relay, *message.admitted.partner);
     if (!allowed) return allowed.error();
   }
+  const Status enough = CheckEnough(work);
+  if (!enough) return enough.error();
   SignedMessage result;
   result.signing_domain = message.admitted.domain->name;
   for (const Work::Slot& slot : work.slots) {
-    if (!slot.signature) return slot.signature.error();
+    if (!slot.made) continue;
     // A stale handle, a faulty token or a wrong mechanism must never reach the world.
-    if (!slot.key->public_key->Verify(slot.prepared.digest, *slot.signature)) {
-      work.wrong = slot.key.get();
-      return MakeError(Reason::kSignatureInvalid, "token " + slot.key->token + " made a signature with " +
+    if (!slot.key->public_key->Verify(slot.prepared.digest, slot.made->signature)) {
+      work.wrong = &slot;
+      return MakeError(Reason::kSignatureInvalid, "token " + std::string(slot.made->token) + " made a signature with " +
                                                       slot.key->selector + "._domainkey." + slot.key->domain +
                                                       " that does not verify");
     }
-    result.signatures.push_back({WithLineEndsOf(message.header, dkim::AssembleField(slot.prepared, *slot.signature)),
-                                 slot.key->selector, slot.key->public_key->algorithm(), message.body_hash.digest});
+    result.signatures.push_back(
+        {WithLineEndsOf(message.header, dkim::AssembleField(slot.prepared, slot.made->signature)), slot.key->selector,
+         slot.key->public_key->algorithm(), message.body_hash.digest});
   }
   result.warnings = dkim::FindWarnings(message.header, message.body_facts ? &*message.body_facts : nullptr,
                                        *message.admitted.domain->profile);
+  if (result.signatures.size() < work.slots.size()) {
+    result.warnings.push_back({dkim::WarningCode::kFewerSignatures,
+                               "a token is down: " + std::to_string(result.signatures.size()) + " of the domain's " +
+                                   std::to_string(work.slots.size()) + " keys have signed"});
+  }
   return result;
 }
 
@@ -434,12 +467,15 @@ void Pipeline::Observe(const Work& work, std::optional<Reason> refusal) const {
                     .octets = 0,
                     .recipients = origin.envelope.recipients.size(),
                     .refusal = refusal,
+                    .fewer_signatures = false,
                     .stamps = work.stamps};
   if (work.hashed) {
     answered.signing_domain = work.hashed->admitted.domain->name;
     answered.author = work.hashed->admitted.author.address;
     answered.octets = OctetsOf(work);
   }
+  answered.fewer_signatures = !refusal && std::any_of(work.slots.begin(), work.slots.end(),
+                                                      [](const Work::Slot& slot) { return !slot.made.has_value(); });
   observer_->OnAnswer(answered);
 }
 

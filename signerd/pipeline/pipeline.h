@@ -58,8 +58,9 @@ struct Counters {
 // assemble.
 //
 // Only the intake refuses for want of room: a job holds one credit until it is answered, so nothing is refused after it
-// was signed for want of room. All signatures of a message are made or none is given, and none is given before it is on
-// the ledger. A request that comes again under its request_id gets the answer of the first, and is counted once.
+// was signed for want of room. All signatures of a message are made or none is given, but where a domain has keys in
+// several tokens and one is down; and none is given before it is on the ledger. A request that comes again under its
+// request_id gets the answer of the first, and is counted once.
 class Pipeline {
  public:
   Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock,
@@ -103,6 +104,7 @@ class Pipeline {
   static std::uint64_t OctetsOf(const Work& work);  // of the whole message; 0 where it is not known
   std::vector<std::string> RecordsOf(const Work& work, const SignedMessage& made) const;
   void AnswerRecorded(std::vector<Recorded> batch, const Result<std::uint64_t>& sequence);
+  static Status CheckEnough(const Work& work);
   Result<SignedMessage> FinishOne(Work& work, const snapshot::Snapshot& now);
   void Answer(Work& work, Result<SignedMessage> result);
   void Observe(const Work& work, std::optional<Reason> refusal) const;

@@ -17,7 +17,7 @@ struct MadeSignature {
 
 struct SignedMessage {
   std::string signing_domain;
-  std::vector<MadeSignature> signatures;  // one for each active key
+  std::vector<MadeSignature> signatures;  // one for each active key, but those of a token that is down
   std::vector<dkim::Warning> warnings;
 };
 

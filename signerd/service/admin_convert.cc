@@ -149,6 +149,8 @@ admin::Token ToApi(const tokens::TokenFacts& facts) {
   out.set_sessions(static_cast<std::int32_t>(facts.status.sessions));
   out.set_starts(facts.starts);
   out.set_token_code(facts.status.token_code);
+  out.set_group(facts.group);
+  out.set_drained(facts.sick);
   return out;
 }
 

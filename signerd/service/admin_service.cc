@@ -39,7 +39,8 @@ void AddReading(const std::string& name, admin::HealthLevel level, const std::st
   reading.mutable_observe_time()->set_seconds(time.time_since_epoch().count());
 }
 
-// "keys", and "key/DOMAIN/SELECTOR" for each that is not in its token.
+// "keys", "key/DOMAIN/SELECTOR" for each that is in no token, and "copy/DOMAIN/SELECTOR" for each token of a group that
+// does not have one.
 void AddKeyReadings(const keys::Presence::View& view, admin::GetStatusResponse& response) {
   admin::HealthLevel level = admin::HEALTH_LEVEL_OK;
   std::string message = "no key signed when they were last looked for";
@@ -54,15 +55,20 @@ void AddKeyReadings(const keys::Presence::View& view, admin::GetStatusResponse& 
   } else if (view.looked < view.keys) {
     level = admin::HEALTH_LEVEL_UNKNOWN;
     message = "of " + of + " only " + std::to_string(view.looked) + " could be looked for: a token does not answer";
+  } else if (!view.partial.empty()) {
+    level = admin::HEALTH_LEVEL_WARNING;
+    message = "all " + of + " are in a token, some not in each of their group: copy them there";
   } else if (view.keys != 0) {
     message = "all " + of + " are in their tokens";
   }
   AddReading("keys", level, message, view.time, response);
-  for (std::size_t i = 0; i < std::min(view.missing.size(), kMostMissing); ++i) {
-    const auto& missing = view.missing[i];
-    AddReading("key/" + missing.domain + "/" + missing.selector, admin::HEALTH_LEVEL_FAILED, missing.why, view.time,
-               response);
-  }
+  const auto add = [&](const std::vector<keys::Presence::Missing>& list, const char* kind, admin::HealthLevel how) {
+    for (std::size_t i = 0; i < std::min(list.size(), kMostMissing); ++i) {
+      AddReading(kind + list[i].domain + "/" + list[i].selector, how, list[i].why, view.time, response);
+    }
+  };
+  add(view.missing, "key/", admin::HEALTH_LEVEL_FAILED);
+  add(view.partial, "copy/", admin::HEALTH_LEVEL_WARNING);  // not "key/": nothing is to be made anew for it
   std::sort(response.mutable_health()->begin(), response.mutable_health()->end(),
             [](const auto& a, const auto& b) { return a.name() < b.name(); });
 }
@@ -140,6 +146,13 @@ AdminService::Reactor* AdminService::UpdateDomain(Context* context, const admin:
   });
 }
 
+Status AdminService::GiveWithTokens(const Result<snapshot::Key>& key, admin::Key* response) {
+  if (!key) return key.error();
+  *response = ToApi(*key);
+  for (const std::string& token : parts_.keys.TokensWithout(*key)) response->add_missing_tokens(token);
+  return Ok();
+}
+
 AdminService::Reactor* AdminService::GenerateKey(Context* context, const admin::GenerateKeyRequest* request,
                                                  admin::Key* response) {
   return parts_.gate.Run(context, {"GenerateKey", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
@@ -147,7 +160,7 @@ AdminService::Reactor* AdminService::GenerateKey(Context* context, const admin::
     if (!spec) return spec.error();
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
-    return Give(parts_.keys.Generate(*domain, request->selector(), *spec, request->token()), response);
+    return GiveWithTokens(parts_.keys.Generate(*domain, request->selector(), *spec, request->token()), response);
   });
 }
 
@@ -157,8 +170,8 @@ AdminService::Reactor* AdminService::AdoptKey(Context* context, const admin::Ado
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
     const ByteView id = AsBytes(request->cka_id());
-    return Give(parts_.keys.Adopt(*domain, request->selector(), request->token(), Bytes(id.begin(), id.end())),
-                response);
+    return GiveWithTokens(
+        parts_.keys.Adopt(*domain, request->selector(), request->token(), Bytes(id.begin(), id.end())), response);
   });
 }
 
@@ -167,7 +180,7 @@ AdminService::Reactor* AdminService::GetKey(Context* context, const admin::GetKe
   return parts_.gate.Run(context, {"GetKey", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
-    return Give(parts_.store.GetKey(*domain, request->selector()), response);
+    return GiveWithTokens(parts_.store.GetKey(*domain, request->selector()), response);
   });
 }
 
@@ -185,9 +198,14 @@ AdminService::Reactor* AdminService::ListKeys(Context* context, const admin::Lis
     if (!page) return page.error();
     auto rows = parts_.store.ListKeys(domain, {page->after, page->most + 1});
     if (!rows) return rows.error();
-    response->set_next_page_token(FillPage(
-        *rows, page->most, [&](const snapshot::Key& key) { *response->add_keys() = ToApi(key); },
-        [](const snapshot::Key& key) { return key.domain + "/" + key.selector; }));
+    // As they were seen last, for to ask for each would take long.
+    const keys::Presence::View seen = parts_.presence.view();
+    const auto add = [&](const snapshot::Key& key) {
+      admin::Key& out = *response->add_keys() = ToApi(key);
+      for (const std::string& token : seen.TokensWithout(key.domain, key.selector)) out.add_missing_tokens(token);
+    };
+    response->set_next_page_token(
+        FillPage(*rows, page->most, add, [](const snapshot::Key& key) { return key.domain + "/" + key.selector; }));
     return Ok();
   });
 }

@@ -68,6 +68,8 @@ class AdminService final : public admin::AdminService::CallbackService {
  private:
   Result<std::string> KnownProfile(const std::string& name);
   Status ReadDomain(const std::string& name, admin::Domain* domain);
+  // With the tokens of its group that do not have it, asked now.
+  Status GiveWithTokens(const Result<snapshot::Key>& key, admin::Key* response);
   Status DoRevokeKey(const Caller& caller, const admin::RevokeKeyRequest& request, admin::Key* response);
   Status PublishAndRead(const std::string& name, admin::Domain* domain);
 

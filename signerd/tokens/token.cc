@@ -140,6 +140,7 @@ void Token::Spawn() {
 void Token::Replace(const std::string& why) {
   if (stopped_) return;
   distrusted_ = false;
+  sick_ = true;
   ++connection_;
   if (channel_ != nullptr) channel_->Close();
   channel_.reset();
@@ -162,12 +163,13 @@ void Token::Replace(const std::string& why) {
   const Error error = MakeError(Reason::kTokenDown, "token " + config_.name + ": " + why);
   for (auto& [id, attempt] : again) {
     if (attempt.signing.done == nullptr) continue;
-    if (attempt.attempts < kMaxAttempts) {
+    if (attempt.attempts < kMaxAttempts && !attempt.signing.give_back) {
       waiting_.PushFront(std::move(attempt));
     } else {
       attempt.signing.done(error);
     }
   }
+  GiveBack(why);
   for (auto& [id, call] : key_calls_) call.done(error);
   key_calls_.clear();
 
@@ -212,6 +214,7 @@ std::optional<Error> Token::StartsForLong() const {
 }
 
 void Token::Distrust() {
+  sick_ = true;
   const bool did_not_help = distrusted_ && steady_clock::now() - spawned_ < kBetweenDistrusts;
   if (stopped_ || !process_ || did_not_help) return;
   Replace("a signature does not verify: tokend is replaced");
@@ -237,6 +240,9 @@ std::optional<Error> Token::Refusal() const {
 
 // Why nobody waits for it any more.
 std::optional<Error> Token::Gone(const Signing& signing, steady_clock::time_point now) const {
+  if (signing.race != nullptr && signing.race->answered) {
+    return MakeError(Reason::kCancelled, "another token has made the signature");
+  }
   if (signing.cancelled != nullptr && signing.cancelled->load()) {
     return MakeError(Reason::kCancelled, "the relay cancelled the call");
   }
@@ -273,6 +279,7 @@ void Token::OnStatus(const link::TokenStatus& status) {
   if (status_.state == link::TokenState::kReady) {
     for (auto& [id, call] : key_calls_) call.expires = steady_clock::now() + kKeyCallTimeout;
   }
+  if (status_.state == link::TokenState::kStarting) GiveBack(status_.message);
   if (const auto refusal = Refusal()) {
     FailWaiting(*refusal);
   } else {
@@ -281,16 +288,23 @@ void Token::OnStatus(const link::TokenStatus& status) {
 }
 
 void Token::OnResults(const link::SignResults& results) {
-  pace_.Learn(results.outcomes.size(), !waiting_.empty(), steady_clock::now());
+  const auto now = steady_clock::now();
+  pace_.Learn(results.outcomes.size(), !waiting_.empty(), now);
   for (const link::SignOutcome& outcome : results.outcomes) {
+    if (outcome.outcome != link::Outcome::kExpired) last_answer_ = now;  // not tokend's own clock
     const auto found = in_flight_.find(outcome.id);
     if (found == in_flight_.end()) continue;  // answered before: its deadline had passed
     Attempt attempt = std::move(found->second);
     in_flight_.erase(found);
-    has_signed_ = has_signed_ || outcome.outcome == link::Outcome::kOk;
+    const bool made = outcome.outcome == link::Outcome::kOk;
+    has_signed_ = has_signed_ || made;
+    if (made) {
+      ++signatures_;
+      latency_.Learn(now - attempt.sent, attempt.among, status_.sessions);
+    }
     if (attempt.signing.done == nullptr) continue;
-    if (outcome.outcome == link::Outcome::kOk) {
-      attempt.signing.done(outcome.signature);
+    if (made) {
+      attempt.signing.done(Made{outcome.signature, config_.name});
     } else {
       attempt.signing.done(ErrorOf(outcome.outcome, config_.name, outcome.token_code));
     }
@@ -300,6 +314,7 @@ void Token::OnResults(const link::SignResults& results) {
 
 void Token::OnKeyReply(const link::KeyReply& reply) {
   const auto found = key_calls_.find(reply.id);
+  last_answer_ = steady_clock::now();
   if (found == key_calls_.end()) return;
   const KeyDone done = std::move(found->second.done);
   key_calls_.erase(found);
@@ -322,7 +337,7 @@ void Token::Sign(std::vector<Signing> batch) {
                                                       ": too much is waiting for it to be signed within the deadline"));
     } else {
       const Flow flow = signing.flow;
-      waiting_.Push(flow, 1, Attempt{std::move(signing), {}, 0});
+      waiting_.Push(flow, 1, Attempt{std::move(signing), {}, 0, 0});
     }
   }
   Pump();
@@ -362,6 +377,7 @@ void Token::Pump() {
     latest = std::max(latest, attempt.signing.deadline);
     ++attempt.attempts;
     attempt.sent = now;
+    attempt.among = in_flight_.size() + 1;
     in_flight_.emplace(item.id, std::move(attempt));
     batch.items.push_back(std::move(item));
   }
@@ -375,6 +391,36 @@ void Token::FailWaiting(const Error& error) {
   for (Attempt& attempt : waiting_.Remove([](const Attempt&) { return true; })) {
     if (attempt.signing.done != nullptr) attempt.signing.done(error);
   }
+}
+
+void Token::GiveBack(const std::string& why) {
+  const auto given = waiting_.Remove([](const Attempt& attempt) { return attempt.signing.give_back; });
+  if (given.empty()) return;
+  const Error error = MakeError(Reason::kTokenDown, "token " + config_.name + ": " + why);
+  for (const Attempt& attempt : given) attempt.signing.done(error);
+}
+
+bool Token::IsLate(Deadline now) const {
+  const auto patience = latency_.Patience();
+  return std::any_of(in_flight_.begin(), in_flight_.end(),
+                     [&](const auto& entry) { return now - entry.second.sent > patience; });
+}
+
+std::vector<std::shared_ptr<Race>> Token::LateRaces(Deadline now) const {
+  std::vector<std::shared_ptr<Race>> late;
+  for (const auto& [id, attempt] : in_flight_) {
+    const auto& race = attempt.signing.race;
+    if (race != nullptr && !race->answered && now - attempt.sent > latency_.Patience()) late.push_back(race);
+  }
+  return late;
+}
+
+std::vector<std::shared_ptr<Race>> Token::TakeWaiting() {
+  std::vector<std::shared_ptr<Race>> taken;
+  for (Attempt& attempt : waiting_.Remove([](const Attempt& waiting) { return waiting.signing.give_back; })) {
+    taken.push_back(std::move(attempt.signing.race));
+  }
+  return taken;
 }
 
 void Token::ScheduleTick() {
@@ -394,10 +440,8 @@ void Token::OnTick() {
   }
   if (const auto refusal = StartsForLong()) FailWaiting(*refusal);
 
-  bool hung = false;
-  const bool making = MakesAKeyMeanwhile();
+  const bool hung = Hangs(now);
   for (auto& [id, attempt] : in_flight_) {
-    hung = hung || (!making && now - attempt.sent > config_.sign_timeout);
     if (attempt.signing.done != nullptr && attempt.signing.deadline <= now) {
       // It keeps its place until tokend answers: the session is busy all the same.
       std::exchange(attempt.signing.done, nullptr)(ErrorOf(link::Outcome::kExpired, config_.name, 0));
@@ -420,10 +464,17 @@ void Token::OnTick() {
   }
 }
 
-// A token of one session makes its signatures wait while it makes a key.
-bool Token::MakesAKeyMeanwhile() const {
-  return status_.sessions == 1 &&
-         std::any_of(key_calls_.begin(), key_calls_.end(), [](const auto& call) { return call.second.makes_key; });
+bool Token::Hangs(steady_clock::time_point now) const {
+  const auto oldest = std::min_element(in_flight_.begin(), in_flight_.end(),
+                                       [](const auto& a, const auto& b) { return a.second.sent < b.second.sent; });
+  if (oldest == in_flight_.end()) return false;
+  if (status_.sessions > 1) return now - oldest->second.sent > config_.sign_timeout;
+  // On one session it is the one in the module, or waits there for a key that is being made, which may take minutes.
+  const auto since = std::max(oldest->second.sent, last_answer_);
+  const bool may_wait = std::any_of(key_calls_.begin(), key_calls_.end(), [&](const auto& call) {
+    return call.second.makes_key && call.second.sent < since + kTick;
+  });
+  return !may_wait && now - since > config_.sign_timeout;
 }
 
 void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
@@ -443,7 +494,8 @@ void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
   const auto patience = status_.state == link::TokenState::kReady ? kKeyCallTimeout : kStartTimeout;
   const bool makes_key =
       std::holds_alternative<link::GenerateKey>(frame) || std::holds_alternative<link::BeginImport>(frame);
-  key_calls_.emplace(id, KeyCall{std::move(done), steady_clock::now() + patience, makes_key});
+  const auto now = steady_clock::now();
+  key_calls_.emplace(id, KeyCall{std::move(done), now, now + patience, makes_key});
   channel_->Send(std::move(frame));
 }
 
@@ -472,6 +524,6 @@ void Token::Import(link::ImportKey call, KeyDone done) {
   SendKeyCall(std::move(call), id, std::move(done));
 }
 
-TokenFacts Token::Facts() const { return {config_.name, status_, starts_}; }
+TokenFacts Token::Facts() const { return {config_.name, status_, starts_, config_.group_name(), sick_, signatures_}; }
 
 }  // namespace hallmark::tokens

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
@@ -15,39 +14,23 @@
 #include "firmware/runtime/result.h"
 #include "hsm/link/channel.h"
 #include "hsm/link/frame.h"
-#include "signerd/dkim/signature.h"
 #include "signerd/snapshot/snapshot.h"
 #include "signerd/tokens/fair_queue.h"
+#include "signerd/tokens/latency.h"
 #include "signerd/tokens/pace.h"
 #include "signerd/tokens/process.h"
+#include "signerd/tokens/signing.h"
 #include "signerd/tokens/token_config.h"
 
 namespace hallmark::tokens {
-
-using Deadline = std::chrono::steady_clock::time_point;
-
-// One signature to be made.
-struct Signing {
-  std::shared_ptr<const snapshot::Key> key;
-  dkim::Digest digest;
-  // What was hashed, for a token that insists on hashing itself. Owned by whoever waits for `done`.
-  const std::string* signed_data = nullptr;
-  Deadline deadline;
-  Flow flow;  // whose message it is; its name is owned by whoever waits for `done`
-  // Set when nobody waits for it any more: it then gives up its place. Null, or owned by whoever waits for `done`.
-  const std::atomic<bool>* cancelled = nullptr;
-  // Called once, on the tokens' I/O thread, and must not block. kTokenDown, kPinRejected, kKeyMissing, kKeyMismatch,
-  // kTokenRefused, kDeadlineExceeded, kCancelled; kOverloaded at once when its turn would come after its deadline. The
-  // signature is not verified yet.
-  std::function<void(Result<Bytes>)> done;
-  // Ed25519 only: the token signs *signed_data as it is, not a digest of it.
-  bool raw = false;
-};
 
 struct TokenFacts {
   std::string name;
   link::TokenStatus status;
   int starts = 0;  // how often tokend was started
+  std::string group;
+  bool sick = false;             // of a group of several: it gets nothing to sign while another can
+  std::uint64_t signatures = 0;  // made since signerd started
 };
 
 using KeyDone = std::function<void(Result<link::KeyReply>)>;
@@ -79,15 +62,33 @@ class Token {
   TokenFacts Facts() const;
   const TokenConfig& config() const { return config_; }
 
+  // For the choice among the tokens of a group.
+  link::TokenState state() const { return status_.state; }
+  unsigned sessions() const { return status_.sessions; }
+  std::size_t load() const { return waiting_.size() + in_flight_.size(); }
+  double service() const { return latency_.service(); }
+  // Its tokend was replaced, or a test signature failed.
+  bool sick() const { return sick_; }
+  void SetSick(bool sick) { sick_ = sick; }
+  // Too long for anybody to wait for it.
+  std::optional<Error> StartsForLong() const;
+  // Whether a signature takes so much longer than usual that the token may hang.
+  bool IsLate(Deadline now) const;
+  // Those of a group that are late, where somebody still waits for them. They stay in flight.
+  std::vector<std::shared_ptr<Race>> LateRaces(Deadline now) const;
+  // Takes out those that wait here and others can make too.
+  std::vector<std::shared_ptr<Race>> TakeWaiting();
+
  private:
   struct Attempt {
     Signing signing;
     std::chrono::steady_clock::time_point sent;
+    std::size_t among = 0;  // in flight when it was sent
     int attempts = 0;
   };
   struct KeyCall {
     KeyDone done;
-    std::chrono::steady_clock::time_point expires;
+    std::chrono::steady_clock::time_point sent, expires;
     bool makes_key = false;
   };
 
@@ -102,13 +103,14 @@ class Token {
   void Replace(const std::string& why);
   void Pump();
   void FailWaiting(const Error& error);
+  // Fails what waits here and others can make too.
+  void GiveBack(const std::string& why);
   std::uint32_t RefOf(const snapshot::Key& key);
   void SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done);
-  bool MakesAKeyMeanwhile() const;
+  // Whether a signature takes longer than one may.
+  bool Hangs(std::chrono::steady_clock::time_point now) const;
   // What follows from a new status_.
   void NoteState();
-  // Too long for anybody to wait for it.
-  std::optional<Error> StartsForLong() const;
   // Why nothing can be signed now; nothing when waiting makes sense.
   std::optional<Error> Refusal() const;
   std::optional<Error> Gone(const Signing& signing, std::chrono::steady_clock::time_point now) const;
@@ -125,7 +127,8 @@ class Token {
   int early_deaths_ = 0;  // in a row: of processes that had not signed anything, nor lived long
   bool has_signed_ = false;
   std::chrono::steady_clock::time_point spawned_;
-  bool distrusted_ = false;  // the last one was replaced for a wrong signature
+  std::chrono::steady_clock::time_point last_answer_;  // when the module last came back, as far as is known here
+  bool distrusted_ = false;                            // the last one was replaced for a wrong signature
   std::optional<std::chrono::steady_clock::time_point> starting_since_;
   bool stopped_ = false;
   std::uint64_t connection_ = 0;  // tells a late event of an old channel from one of the present
@@ -134,6 +137,9 @@ class Token {
   std::uint64_t next_id_ = 1;
   FairQueue<Attempt> waiting_;
   Pace pace_;
+  Latency latency_;
+  bool sick_ = false;
+  std::uint64_t signatures_ = 0;
   std::unordered_map<std::uint64_t, Attempt> in_flight_;
   std::map<std::uint64_t, KeyCall> key_calls_;
   // Which keys this tokend knows, by a name that holds their public part; forgotten with the process.

@@ -10,6 +10,12 @@ namespace hallmark::tokens {
 // One [[token]] of the configuration.
 struct TokenConfig {
   std::string name;
+  // Tokens of one group hold the same keys, and keys name the group as their token. Empty: a group of its own, of its
+  // name.
+  std::string group = {};
+
+  const std::string& group_name() const { return group.empty() ? name : group; }
+
   std::filesystem::path module;    // the PKCS#11 library
   std::string uri;                 // RFC 7512, with pin-source
   std::filesystem::path pin_file;  // that of the pin-source; only tokend reads it, signerd looks at its age

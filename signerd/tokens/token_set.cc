@@ -9,15 +9,21 @@
 namespace hallmark::tokens {
 
 TokenSet::TokenSet(const std::filesystem::path& tokend, const std::vector<TokenConfig>& configs)
-    : work_(boost::asio::make_work_guard(io_)), first_(configs.front().name) {
-  for (const TokenConfig& config : configs) by_name_.emplace(config.name, std::make_unique<Token>(io_, tokend, config));
+    : work_(boost::asio::make_work_guard(io_)), first_(configs.front().group_name()) {
+  for (const TokenConfig& config : configs) {
+    auto& token = by_name_[config.name] = std::make_unique<Token>(io_, tokend, config);
+    Group& group = groups_[config.group_name()];
+    if (group.tokens == nullptr) group.tokens = std::make_unique<TokenGroup>(io_, config.group_name());
+    group.tokens->AddMember(*token);
+    group.names.push_back(config.name);
+  }
 }
 
 TokenSet::~TokenSet() { Stop(); }
 
 void TokenSet::Start() {
   boost::asio::post(io_, [this] {
-    for (auto& [name, token] : by_name_) token->Start();
+    for (auto& [name, group] : groups_) group.tokens->Start();
   });
   thread_ = std::thread([this] { io_.run(); });
 }
@@ -29,7 +35,7 @@ void TokenSet::Stop() {
   }
   if (!thread_.joinable()) return;
   boost::asio::post(io_, [this] {
-    for (auto& [name, token] : by_name_) token->Stop();
+    for (auto& [name, group] : groups_) group.tokens->Stop();
     work_.reset();
   });
   thread_.join();
@@ -53,11 +59,22 @@ void TokenSet::Sign(std::vector<Signing> batch) {
   for (Signing& signing : batch) signing.done(MakeError(Reason::kShuttingDown, "the daemon is stopping"));
 }
 
-void TokenSet::Distrust(const std::string& token) {
+void TokenSet::Distrust(std::string_view token) {
   const std::lock_guard lock(mutex_);
   if (stopped_) return;
   PostSpread();
-  distrusted_.insert(token);
+  distrusted_.emplace(token);
+}
+
+void TokenSet::SetSick(const std::string& token, bool sick) {
+  const auto found = by_name_.find(token);
+  if (found != by_name_.end()) Post([target = found->second.get(), sick] { target->SetSick(sick); });
+}
+
+const std::vector<std::string>& TokenSet::MembersOf(const std::string& group) const {
+  static const std::vector<std::string> kNone;
+  const auto found = groups_.find(group);
+  return found == groups_.end() ? kNone : found->second.names;
 }
 
 // Under the lock, so that it comes before what Stop() posts.
@@ -67,7 +84,7 @@ void TokenSet::PostSpread() {
 
 void TokenSet::Spread() {
   std::vector<Signing> batch;
-  std::set<std::string> distrusted;
+  std::set<std::string, std::less<>> distrusted;
   {
     const std::lock_guard lock(mutex_);
     batch.swap(inbox_);
@@ -76,16 +93,17 @@ void TokenSet::Spread() {
   for (const std::string& name : distrusted) {
     if (const auto found = by_name_.find(name); found != by_name_.end()) found->second->Distrust();
   }
-  std::map<Token*, std::vector<Signing>> by_token;
+  std::set<TokenGroup*> touched;
   for (Signing& signing : batch) {
-    const auto found = by_name_.find(signing.key->token);
-    if (found == by_name_.end()) {
+    const auto found = groups_.find(signing.key->token);
+    if (found == groups_.end()) {
       signing.done(MakeError(Reason::kTokenDown, "token " + signing.key->token + ": not in the configuration"));
     } else {
-      by_token[found->second.get()].push_back(std::move(signing));
+      touched.insert(found->second.tokens.get());
+      found->second.tokens->Add(std::move(signing));
     }
   }
-  for (auto& [token, signings] : by_token) token->Sign(std::move(signings));
+  for (TokenGroup* group : touched) group->Flush();
 }
 
 Result<link::KeyReply> TokenSet::Call(const std::string& token, std::function<void(Token&, KeyDone)> call) {
@@ -106,7 +124,13 @@ Result<link::KeyReply> TokenSet::Generate(const std::string& token, link::KeyTyp
 }
 
 Result<link::KeyReply> TokenSet::Find(const std::string& token, const Bytes& cka_id) {
-  return Call(token, [=](Token& target, KeyDone done) { target.Find(cka_id, std::move(done)); });
+  return Call(token, [=, this](Token& target, const KeyDone& done) {
+    target.Find(cka_id, [=, this, &target](const Result<link::KeyReply>& reply) {
+      TokenGroup& group = *groups_.at(target.config().group_name()).tokens;
+      if (reply || reply.error().reason == Reason::kKeyMissing) group.NoteKey(target, cka_id, reply.has_value());
+      done(reply);
+    });
+  });
 }
 
 Status TokenSet::Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) {
@@ -126,7 +150,10 @@ std::vector<TokenFacts> TokenSet::Facts() {
   std::promise<std::vector<TokenFacts>> promise;
   const bool posted = Post([&] {
     std::vector<TokenFacts> facts;
-    for (const auto& [name, token] : by_name_) facts.push_back(token->Facts());
+    for (const auto& [name, token] : by_name_) {
+      facts.push_back(token->Facts());
+      facts.back().sick = facts.back().sick && groups_.at(facts.back().group).tokens->several();
+    }
     promise.set_value(std::move(facts));
   });
   return posted ? promise.get_future().get() : std::vector<TokenFacts>();

@@ -8,11 +8,12 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "firmware/runtime/result.h"
-#include "signerd/tokens/token.h"
+#include "signerd/tokens/token_group.h"
 
 namespace hallmark::tokens {
 
@@ -27,13 +28,15 @@ class TokenSet {
   // Ends every tokend, fails what waits with kShuttingDown, joins the I/O thread. Safe to repeat.
   void Stop();
 
-  // Each goes to the token that its key names. A key of a token that is not configured fails with kTokenDown; after
-  // Stop() all fail with kShuttingDown, on this thread.
+  // Each goes to the group that its key names as its token; see TokenGroup. A key of a token that is not configured
+  // fails with kTokenDown; after Stop() all fail with kShuttingDown, on this thread.
   void Sign(std::vector<Signing> batch);
   // A signature of this token did not verify; see Token. What is given to Sign() afterwards is signed afterwards.
-  void Distrust(const std::string& token);
+  void Distrust(std::string_view token);
+  // What came of a test signature in this token: while it is sick, it gets nothing to sign that others can.
+  void SetSick(const std::string& token, bool sick);
 
-  // These wait for the answer. Never call them on the I/O thread.
+  // These are for one token, and wait for its answer. Never call them on the I/O thread.
   Result<link::KeyReply> Generate(const std::string& token, link::KeyType type, unsigned bits, const Bytes& cka_id,
                                   const std::string& label);
   Result<link::KeyReply> Find(const std::string& token, const Bytes& cka_id);
@@ -42,10 +45,17 @@ class TokenSet {
   Result<link::KeyReply> Import(const std::string& token, const link::ImportKey& call);
   std::vector<TokenFacts> Facts();
 
-  bool Has(const std::string& token) const { return by_name_.contains(token); }
-  const std::string& first() const { return first_; }
+  // Whether keys may name it as their token: a group's name, or that of a token alone.
+  bool Has(const std::string& group) const { return groups_.contains(group); }
+  // The tokens of a group, by name, in the order of the configuration; none where there is no such group.
+  const std::vector<std::string>& MembersOf(const std::string& group) const;
+  const std::string& first() const { return first_; }  // group
 
  private:
+  struct Group {
+    std::unique_ptr<TokenGroup> tokens;
+    std::vector<std::string> names;
+  };
   Result<link::KeyReply> Call(const std::string& token, std::function<void(Token&, KeyDone)> call);
   // Under mutex_, before something is put into inbox_ or distrusted_.
   void PostSpread();
@@ -59,11 +69,12 @@ class TokenSet {
   std::string first_;
   // Fixed after construction; the tokens themselves are touched on the I/O thread only.
   std::map<std::string, std::unique_ptr<Token>> by_name_;
+  std::map<std::string, Group> groups_;
   std::thread thread_;
   std::mutex mutex_;  // guards everything below
   // On their way to the I/O thread, which is told of the first only.
   std::vector<Signing> inbox_;
-  std::set<std::string> distrusted_;
+  std::set<std::string, std::less<>> distrusted_;
   bool stopped_ = false;
 };
 

@@ -46,6 +46,7 @@ void SigningMetrics::OnAnswer(const pipeline::Answered& answered) noexcept {
     return;
   }
   signed_.fetch_add(1, std::memory_order_relaxed);
+  if (answered.fewer_signatures) signed_by_fewer_.fetch_add(1, std::memory_order_relaxed);
   partner.signed_messages.fetch_add(1, std::memory_order_relaxed);
   partner.octets.fetch_add(answered.octets, std::memory_order_relaxed);
   const pipeline::Stamps& at = answered.stamps;
@@ -60,6 +61,9 @@ void SigningMetrics::OnAnswer(const pipeline::Answered& answered) noexcept {
 void SigningMetrics::Write(MetricWriter& out) const {
   out.Family("hallmark_signed_total", "Messages signed", MetricType::Counter);
   out.Counter({}, signed_.load());
+  out.Family("hallmark_fewer_signatures_total", "Messages signed without some keys of their domain: a token was down",
+             MetricType::Counter);
+  out.Counter({}, signed_by_fewer_.load());
   out.Family("hallmark_refused_total", "Messages refused, by reason", MetricType::Counter);
   for (std::size_t i = 0; i < kReasons; ++i) {
     const std::uint64_t count = refused_[i].load();

@@ -35,7 +35,7 @@ class SigningMetrics final : public pipeline::Observer {
   PartnerCounts& CountsOf(std::string_view partner);
   void ObserveStage(Stage stage, pipeline::Stamps::Time from, pipeline::Stamps::Time to) noexcept;
 
-  std::atomic<std::uint64_t> signed_{0};
+  std::atomic<std::uint64_t> signed_{0}, signed_by_fewer_{0};
   std::array<std::atomic<std::uint64_t>, kReasons> refused_{};
   std::array<std::unique_ptr<Histogram>, kStages> stages_;
   Histogram batch_;

@@ -14,6 +14,7 @@ import time
 import dkim
 import grpc
 
+import clones
 import deployment
 import ledger_files
 import messages
@@ -29,7 +30,8 @@ SIGN_TIMEOUT_MS = 1000  # a C_Sign that takes longer counts as hung
 SLOW = 1.0              # a call that takes so long belongs to the trouble
 SLOWER = 5 if deployment.sanitized() else 1
 PATIENCE = 90           # seconds until the runner gives up: only a broken box gets there
-SIMULATED = {"sessions": None, "card": "sessions=1"}
+SIMULATED = {"card": "sessions=1"}
+GROUP = ("first", "second")  # the tokens of a group; the first has the faults
 
 
 @dataclasses.dataclass
@@ -107,11 +109,12 @@ class Outcome:
     signed: int = 0
     longest: float = 0.0     # seconds, of a call
     recovery: float = 0.0    # seconds, from the first call in trouble, or from the mending, until all was signed again
+    back: float = 0.0        # of a group: seconds until the faulty token signed again, from the end of the fault
     state: str = ""          # that dkimctl status showed
 
 
 class Box:
-    """One deployment. `kind`: "sessions", four of them; "card", one."""
+    """One deployment. `kind`: "sessions", four of them; "card", one; "group", two tokens that are clones, the first the faulty one."""
 
     def __init__(self, kind):
         self.hallmark = deployment.Deployment(start=False)
@@ -124,11 +127,18 @@ class Box:
     def _start(self, kind):
         self.hallmark.edit_config(lambda text: re.sub(
             r"^(sessions = .*)$", rf"\1\nsign_timeout_ms = {SIGN_TIMEOUT_MS}", text, flags=re.MULTILINE))
-        options = {"simulate": SIMULATED[kind]} if SIMULATED[kind] else {}
-        self._faults = self.hallmark.use_faulty_module("", **options)
+        options = {"simulate": SIMULATED[kind]} if kind in SIMULATED else {}
+        self._group = kind == "group"
+        if self._group:
+            clones.make_group(self.hallmark, "hsm", GROUP)
+        self._faults = self.hallmark.use_faulty_module("", most=1, **options)
         self.hallmark.start()
         for domain in DOMAINS:
             self.hallmark.add_domain(domain)
+        if self._group:
+            self.hallmark.stop()
+            clones.copy_keys(self.hallmark, *GROUP)
+            self.hallmark.start()
         self._records = dict(line.strip().split(" TXT ", 1) for line in self.hallmark.key_lines(DOMAINS))
         self._calls = []
         self._given = []  # (Message-ID, selector) of every signature that a relay was given
@@ -153,6 +163,7 @@ class Box:
         outcome = Outcome(scenario.name)
         self._new_tokend("")
         wait_for(self._signs_since(time.monotonic()), "all is signed before the scenario", PATIENCE)
+        self._wait_for_all_tokens()
         self._calls.clear()
         begun, mended = time.monotonic(), None
         if scenario.at == "work":
@@ -170,11 +181,20 @@ class Box:
         if not (met or self._faults_met()):
             outcome.problems.append("the fault never happened")
         self._write_faults("")
+        ended = time.monotonic()
+        self._wait_for_all_tokens()
+        outcome.back = time.monotonic() - ended
         self._judge(scenario, outcome, begun, mended)
         return outcome
 
     def _signs_since(self, instant):
         return lambda: self._relays.well_since(instant)
+
+    def _wait_for_all_tokens(self):
+        """No token of a group is left out."""
+        if self._group:
+            wait_for(lambda: all(token.state == admin_pb2.TOKEN_STATE_READY and not token.drained for token in
+                                 self.hallmark.admin().GetStatus(admin_pb2.GetStatusRequest()).tokens), "every token signs", PATIENCE)
 
     # Faults.
 
@@ -203,7 +223,7 @@ class Box:
         shown = {}
 
         def is_shown():
-            [token] = self.hallmark.dkimctl_json("status", status=None)["tokens"]
+            token = self.hallmark.dkimctl_json("status", status=None)["tokens"][0]
             shown.update({"message": ""} | token)
             return shown["state"].endswith(scenario.shows) and scenario.says in shown["message"]
 

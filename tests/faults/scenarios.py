@@ -6,7 +6,7 @@ import re
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
-BOXES = ("sessions", "card")
+BOXES = ("sessions", "card", "group")
 TIMES = ("work", "start")
 MENDS = ("faults", "restart", "kill")
 STATES = ("STARTING", "ABSENT", "PIN_REJECTED", "DOWN")

@@ -130,9 +130,9 @@ class Deployment:
             raise AssertionError("the change found nothing to change in hallmark.toml")
         self.config.write_text(changed)
 
-    def use_faulty_module(self, rules, **variables):
+    def use_faulty_module(self, rules, most=0, **variables):
         """Before the start: the token's module is reached through the faulty one. Gives the file with its rules. Rules count calls, so the
-        daemon makes none of its own."""
+        daemon makes none of its own. `most`: of how many tokens; 0: all."""
         self.edit_config(lambda text: text.replace("[health]\n", "[health]\ntest_signature_seconds = 0\n"))
         faults = self.folder / "faults"
         faults.write_text(rules)
@@ -141,7 +141,7 @@ class Deployment:
         more = "".join(f'{name} = "{value}", ' for name, value in added.items())
         self.edit_config(lambda text: re.sub(
             r'^module = "(.*)"\n((?:.*\n)*?)environment = \{', rf'module = "{module}"\n\2environment = '
-            rf'{{ FAULTY_PKCS11_MODULE = "\1", {more}', text, flags=re.MULTILINE))
+            rf'{{ FAULTY_PKCS11_MODULE = "\1", {more}', text, count=most, flags=re.MULTILINE))
         return faults
 
     def edit_policy(self, change):

@@ -24,9 +24,17 @@ std::string KeyFacts(const Key& key) {
   table.Add({"algorithm:", NameOf(key.algorithm())});
   table.Add({"state:", NameOf(key.state()) + " since " + TimeText(key.state_time())});
   table.Add({"token:", key.token()});
+  for (const std::string& token : key.missing_tokens()) table.Add({"not in:", token + ": copy it there"});
   table.Add({"CKA_ID:", HexEncode(AsBytes(key.cka_id()))});
   table.Add({"created:", TimeText(key.create_time())});
   return table.Render();
+}
+
+// "hsm, not hsm-2".
+std::string TokenText(const Key& key) {
+  std::string text = key.token();
+  for (const std::string& token : key.missing_tokens()) text += ", not " + token;
+  return text;
 }
 
 std::string NextStep(const Key& key) {
@@ -125,7 +133,7 @@ Outcome List(const Context& context, const Options& options) {
   if (!answer) return answer.error();
   Table table({"DOMAIN", "SELECTOR", "ALGORITHM", "STATE", "TOKEN", "SINCE"});
   for (const Key& key : answer->keys()) {
-    table.Add({key.domain(), key.selector(), NameOf(key.algorithm()), NameOf(key.state()), key.token(),
+    table.Add({key.domain(), key.selector(), NameOf(key.algorithm()), NameOf(key.state()), TokenText(key),
                TimeText(key.state_time())});
   }
   Print(context, table.empty() ? "no keys; make one with: dkimctl key generate DOMAIN\n" : table.Render(),

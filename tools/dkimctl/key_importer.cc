@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
 #include "firmware/runtime/file.h"
 #include "hallmark/admin/v1/migration.grpc.pb.h"
@@ -48,6 +49,26 @@ std::string TooSmall(const migration::PrivateKey& key) {
   const auto& info = dkim::InfoOf(key.ed25519 ? dkim::Algorithm::kEd25519Sha256 : dkim::Algorithm::kRsaSha256);
   if (key.bits >= info.minimum_signing_bits) return "";
   return "not imported: " + std::to_string(key.bits) + " bits are too few to sign with (RFC 8301); make a new key";
+}
+
+// Puts the private key, wrapped, into a message that has fields for it.
+template <class Message>
+Answer<void> WrapInto(const std::string& wrapping_key, const migration::PrivateKey& read, Message& message) {
+  const auto wrapped = migration::WrapPrivateKey(AsBytes(wrapping_key), read.pkcs8);
+  if (!wrapped) return FromError(wrapped.error());
+  message.set_wrapping_key_sha256(std::string(AsText(wrapped->wrapping_key_sha256)));
+  message.set_wrapped_secret(std::string(AsText(wrapped->secret)));
+  message.set_wrapped_key(std::string(AsText(wrapped->key)));
+  return {};
+}
+
+// "; not in hsm-2: copy it there", where it is a group's, and some could not take it.
+std::string WithoutText(const api::Key& key, const api::BeginImportResponse& begun) {
+  std::set<std::string> without(key.missing_tokens().begin(), key.missing_tokens().end());
+  for (const api::UnableToken& unable : begun.unable()) without.insert(unable.token());
+  std::string text;
+  for (const std::string& token : without) text += (text.empty() ? "; not in " : ", ") + token;
+  return text.empty() ? text : text + ": copy it there";
 }
 
 // Turns what is typed invisible, and back.
@@ -164,24 +185,29 @@ ImportedKey KeyImporter::PutKey(const migration::PlannedKey& key, bool use) {
   if (known != keys_.end() && known->second.public_key() != AsText(read->spki)) {
     return failed(Failed("the selector is another key's here"));
   }
+  std::string without;  // tokens of a group that have not taken it
   out.result = known != keys_.end() ? "there already" : options_.dry_run ? "would be imported" : "imported";
   if (known == keys_.end() && !options_.dry_run) {
     auto imported = Import(key, *read);
     if (!imported) return failed(imported.error());
     known = keys_.emplace(std::pair(key.domain, key.selector), std::move(*imported)).first;
+    without = WithoutText(known->second, *begun_);
   }
-  out.good = true;
+  out.good = without.empty();
   const bool waits = known == keys_.end() || known->second.state() == api::KEY_STATE_GENERATED;
   if (known != keys_.end()) out.result += ", " + NameOf(known->second.state());
-  if (!use || !waits || !options_.activate) return out;
+  if (!use || !waits || !options_.activate) {
+    out.result += without;
+    return out;
+  }
   if (options_.dry_run) {
     out.result += ", would be activated";
     return out;
   }
   const auto activated = Activate(key);
-  out.good = activated.has_value();
-  out.result = activated ? out.result.substr(0, out.result.rfind(',')) + ", active"
-                         : out.result + "; not activated: " + activated.error().message;
+  out.good = out.good && activated.has_value();
+  out.result = activated ? out.result.substr(0, out.result.rfind(',')) + ", active" + without
+                         : out.result + without + "; not activated: " + activated.error().message;
   return out;
 }
 
@@ -208,16 +234,22 @@ Answer<api::Key> KeyImporter::Import(const migration::PlannedKey& key, const mig
 }
 
 Answer<api::Key> KeyImporter::SendWrapped(const migration::PlannedKey& key, const migration::PrivateKey& read) {
-  auto wrapped = migration::WrapPrivateKey(AsBytes(begun_->wrapping_key()), read.pkcs8);
-  if (!wrapped) return FromError(wrapped.error());
   api::ImportKeyRequest request;
   request.set_domain(key.domain);
   request.set_selector(key.selector);
   request.set_token(begun_->token());
-  request.set_wrapping_key_sha256(std::string(AsText(wrapped->wrapping_key_sha256)));
-  request.set_wrapped_secret(std::string(AsText(wrapped->secret)));
-  request.set_wrapped_key(std::string(AsText(wrapped->key)));
   request.set_public_key(std::string(AsText(read.spki)));
+  // A copy for each token of a group.
+  for (const api::WrappingKey& member : begun_->members()) {
+    auto& copy = *request.add_copies();
+    copy.set_token(member.token());
+    const auto wrapped = WrapInto(member.public_key(), read, copy);
+    if (!wrapped) return wrapped.error();
+  }
+  if (begun_->members().empty()) {
+    const auto wrapped = WrapInto(begun_->wrapping_key(), read, request);
+    if (!wrapped) return wrapped.error();
+  }
   return client_.Call(&Migration::ImportKey, request);
 }
 

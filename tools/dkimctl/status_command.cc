@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "hallmark/admin/v1/certificates.grpc.pb.h"
 #include "tools/dkimctl/certificate_table.h"
 #include "tools/dkimctl/client.h"
@@ -27,11 +29,23 @@ std::string Code(std::uint64_t token_code) {
 }
 
 std::string Tokens(const admin::v1::GetStatusResponse& status) {
-  Table table({"TOKEN", "STATE", "SESSIONS", "STARTS", "LABEL", "SERIAL", "MODEL"});
+  // A group is told only where it is not the token itself.
+  const bool groups = std::any_of(status.tokens().begin(), status.tokens().end(), [](const auto& token) {
+    return !token.group().empty() && token.group() != token.name();
+  });
+  Table table(groups ? Table({"TOKEN", "GROUP", "STATE", "SESSIONS", "STARTS", "LABEL", "SERIAL", "MODEL"})
+                     : Table({"TOKEN", "STATE", "SESSIONS", "STARTS", "LABEL", "SERIAL", "MODEL"}));
   std::string problems;
   for (const auto& token : status.tokens()) {
-    table.Add({token.name(), NameOf(token.state()), std::to_string(token.sessions()), std::to_string(token.starts()),
-               token.label(), token.serial(), token.manufacturer() + " " + token.model()});
+    std::vector<std::string> row = {token.name()};
+    if (groups) row.push_back(token.group());
+    for (std::string& text :
+         std::vector<std::string>{NameOf(token.state()) + (token.drained() ? ", drained" : ""),
+                                  std::to_string(token.sessions()), std::to_string(token.starts()), token.label(),
+                                  token.serial(), token.manufacturer() + " " + token.model()}) {
+      row.push_back(std::move(text));
+    }
+    table.Add(std::move(row));
     if (token.message().empty() && token.token_code() == 0) continue;
     for (const std::string& line :
          Wrap(OneLine(token.name() + ": " + token.message() + Code(token.token_code())), Table::kColumns)) {

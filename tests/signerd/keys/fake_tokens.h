@@ -5,12 +5,14 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "signerd/keys/key_manager.h"
 
 namespace hallmark::test {
 
-// Tokens that have the pairs that a test puts in, and may be silent. Any thread.
+// Tokens that have the pairs that a test puts in, and may be silent; "group" is the group of "one" and "two". Any
+// thread.
 class FakeTokens final : public keys::Signer {
  public:
   void Put(const std::string& token, const Bytes& cka_id, const Bytes& spki) {
@@ -31,6 +33,9 @@ class FakeTokens final : public keys::Signer {
   }
 
   bool HasToken(const std::string& token) const override { return token != "removed"; }
+  std::vector<std::string> MembersOf(const std::string& token) const override {
+    return token == "group" ? std::vector<std::string>{"one", "two"} : std::vector{token};
+  }
   std::string DefaultToken() const override { return "softhsm"; }
   Status CanMake(const std::string&, dkim::Algorithm) const override { return Ok(); }
   Result<keys::TokenKey> Find(const std::string& token, const Bytes& cka_id) override {

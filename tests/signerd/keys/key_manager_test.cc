@@ -213,7 +213,7 @@ TEST_F(Keys, AnImportedKeyIsExposedAndSignsNothingYet) {
   const Bytes spki = test::FreshPublicKey()->Spki();
   EXPECT_EQ(manager_.BeginImport("")->token, "softhsm");
   EXPECT_EQ(manager_.BeginImport("other").error().reason, Reason::kNotFound);
-  const auto imported = manager_.Import("example.com", "old", "", {{1}, {2}, {3}, spki});
+  const auto imported = manager_.Import("example.com", "old", "", {WrappedKey{{1}, {2}, {3}, spki, ""}});
   ASSERT_TRUE(imported) << imported.error().message;
   EXPECT_EQ(imported->state, KeyState::kGenerated);
   const auto kept = store_->GetKey("example.com", "old");
@@ -221,20 +221,24 @@ TEST_F(Keys, AnImportedKeyIsExposedAndSignsNothingYet) {
   EXPECT_EQ(kept->public_key->Spki(), spki);
   EXPECT_EQ(signer_.last_label, "old._domainkey.example.com");
   EXPECT_FALSE(store_->GetKey("example.com", Generate()->selector)->exposed);
-  EXPECT_EQ(manager_.Import("example.com", "old", "", {{1}, {2}, {3}, spki}).error().reason, Reason::kAlreadyExists);
-  EXPECT_EQ(manager_.Import("example.com", "", "", {{1}, {2}, {3}, spki}).error().reason, Reason::kInvalidArgument);
-  EXPECT_EQ(manager_.Import("absent.example", "old", "", {{1}, {2}, {3}, spki}).error().reason, Reason::kNotFound);
+  EXPECT_EQ(manager_.Import("example.com", "old", "", {WrappedKey{{1}, {2}, {3}, spki, ""}}).error().reason,
+            Reason::kAlreadyExists);
+  EXPECT_EQ(manager_.Import("example.com", "", "", {WrappedKey{{1}, {2}, {3}, spki, ""}}).error().reason,
+            Reason::kInvalidArgument);
+  EXPECT_EQ(manager_.Import("absent.example", "old", "", {WrappedKey{{1}, {2}, {3}, spki, ""}}).error().reason,
+            Reason::kNotFound);
 }
 
 TEST_F(Keys, WhatCannotBeUsedIsNotPutIntoTheToken) {
-  EXPECT_EQ(manager_.Import("example.com", "old", "", {{1}, {2}, {3}, {0x30, 0x00}}).error().reason,
+  EXPECT_EQ(manager_.Import("example.com", "old", "", {WrappedKey{{1}, {2}, {3}, {0x30, 0x00}, ""}}).error().reason,
             Reason::kInvalidArgument);
   EXPECT_TRUE(signer_.ids.empty());
 }
 
 TEST_F(Keys, AnImportedKeyThatIsNotRecordedLeavesTheToken) {
   signer_.extractable = true;
-  EXPECT_FALSE(manager_.Import("example.com", "old", "", {{1}, {2}, {3}, test::FreshPublicKey()->Spki()}));
+  EXPECT_FALSE(
+      manager_.Import("example.com", "old", "", {WrappedKey{{1}, {2}, {3}, test::FreshPublicKey()->Spki(), ""}}));
   EXPECT_EQ(signer_.destroyed, signer_.ids);
   EXPECT_EQ(signer_.ids.size(), 1u);
 }

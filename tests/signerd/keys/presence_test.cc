@@ -73,6 +73,44 @@ TEST_F(PresenceTest, ASilentTokenSaysNothingOfItsKeys) {
   EXPECT_EQ(view.missing.size(), 1u);
 }
 
+class PresenceInAGroup : public PresenceTest {
+ protected:
+  // In the tokens of the group that are named.
+  std::shared_ptr<const snapshot::Key> AddIn(const std::string& selector, std::initializer_list<const char*> members) {
+    const auto key = Add("a.example", selector, "group");
+    tokens_.Lose("group", key->cka_id);
+    for (const char* member : members) tokens_.Put(member, key->cka_id, key->public_key->Spki());
+    return key;
+  }
+};
+
+TEST_F(PresenceInAGroup, SaysWhichTokensAreWithoutAKey) {
+  AddIn("both", {"one", "two"});
+  const auto half = AddIn("half", {"one"});
+  AddIn("none", {});
+  presence_.Start();
+  const auto view = WaitUntil(presence_, [](const auto& now) { return now.looked == 3; });
+  ASSERT_EQ(view.partial.size(), 1u);
+  EXPECT_EQ(view.partial[0].token, "two");
+  EXPECT_EQ(view.TokensWithout("a.example", "half"), std::vector<std::string>{"two"});
+  EXPECT_TRUE(view.TokensWithout("a.example", "both").empty());
+  ASSERT_EQ(view.missing.size(), 1u);
+  EXPECT_EQ(view.missing[0].selector, "none");
+  EXPECT_EQ(view.missing[0].token, "group");
+  tokens_.Put("two", half->cka_id, half->public_key->Spki());
+  WaitUntil(presence_, [](const auto& now) { return now.partial.empty(); });
+}
+
+TEST_F(PresenceInAGroup, AKeyThatMayBeInASilentTokenIsNotMissing) {
+  const auto there = AddIn("there", {"one"}), unknown = AddIn("unknown", {"two"});
+  tokens_.SetSilent("two", true);
+  presence_.Start();
+  const auto view = WaitUntil(presence_, [](const auto& now) { return now.keys == 2; });
+  EXPECT_EQ(view.looked, 1u);
+  EXPECT_TRUE(view.missing.empty());
+  EXPECT_TRUE(view.partial.empty());
+}
+
 class EraseTest : public testing::Test {
  protected:
   EraseTest() {

@@ -1,0 +1,184 @@
+#include "signerd/tokens/token_group.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "firmware/runtime/log.h"
+
+namespace hallmark::tokens {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{50};
+
+// What nobody can mend by asking another token.
+bool IsFinal(Reason reason) {
+  return reason == Reason::kDeadlineExceeded || reason == Reason::kCancelled || reason == Reason::kShuttingDown;
+}
+
+std::uint64_t BitOf(std::size_t member) { return std::uint64_t{1} << member; }
+
+}  // namespace
+
+void TokenGroup::Start() {
+  for (Member& member : members_) member.token->Start();
+  if (several()) ScheduleTick();
+}
+
+void TokenGroup::Stop() {
+  stopped_ = true;
+  tick_.cancel();
+  for (Member& member : members_) member.token->Stop();
+}
+
+Doubt TokenGroup::DoubtOf(const Member& member, const Bytes& cka_id) const {
+  if (!member.lacking.empty() && member.lacking.contains(cka_id)) return Doubt::kLacking;
+  switch (member.token->state()) {
+    case link::TokenState::kReady: return member.late || member.token->sick() ? Doubt::kSick : Doubt::kNone;
+    case link::TokenState::kStarting: return member.token->StartsForLong() ? Doubt::kAway : Doubt::kStarting;
+    default: return Doubt::kAway;
+  }
+}
+
+std::optional<std::size_t> TokenGroup::Choose(const Race& race, Doubt worst, bool again) {
+  candidates_.clear();
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    const Member& member = members_[i];
+    candidates_.push_back({DoubtOf(member, race.signing.key->cka_id), (race.tried & BitOf(i)) != 0,
+                           member.token->load() + member.batch.size(), member.token->sessions(),
+                           member.token->service(), member.turn});
+  }
+  return tokens::Choose(candidates_, worst, again);
+}
+
+void TokenGroup::Add(Signing signing) {
+  if (!several()) {
+    members_.front().batch.push_back(std::move(signing));
+    return;
+  }
+  const auto race = std::make_shared<Race>();
+  race->signing = std::move(signing);
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    const std::string& name = members_[i].token->config().name;
+    if (name == race->signing.avoid) race->tried |= BitOf(i);
+    if (name != race->signing.only) continue;
+    members_[i].batch.push_back(std::move(race->signing));
+    return;
+  }
+  Send(race);
+}
+
+void TokenGroup::Put(const RacePointer& race, std::size_t member) {
+  race->tried |= BitOf(member);
+  ++race->at;
+  members_[member].turn = ++turns_;
+  auto done = std::exchange(race->signing.done, nullptr);  // dear to copy
+  Signing signing = race->signing;
+  race->signing.done = std::move(done);
+  signing.race = race;
+  signing.give_back = !race->last;
+  signing.done = [this, race, member](Result<Made> answer) { OnAnswer(race, member, std::move(answer)); };
+  members_[member].batch.push_back(std::move(signing));
+}
+
+bool TokenGroup::Send(const RacePointer& race) {
+  auto member = Choose(*race, Doubt::kSick, false);
+  if (!member) {
+    if (std::exchange(race->last, true)) return false;
+    member = Choose(*race, Doubt::kLacking, true);
+  }
+  Put(race, *member);
+  return true;
+}
+
+void TokenGroup::Flush() {
+  for (Member& member : members_) {
+    if (!member.batch.empty()) member.token->Sign(std::exchange(member.batch, {}));
+  }
+}
+
+void TokenGroup::OnAnswer(const RacePointer& race, std::size_t member, Result<Made> answer) {
+  --race->at;
+  if (race->answered) return;
+  const bool final = answer || IsFinal(answer.error().reason);
+  if (!final) {
+    const Reason reason = answer.error().reason;
+    if (reason == Reason::kKeyMissing || reason == Reason::kKeyMismatch) {
+      NoteKey(*members_[member].token, race->signing.key->cka_id, false);
+    }
+    // A relay is to try again where any of them may come back.
+    if (!race->error || reason == Reason::kTokenDown) race->error = answer.error();
+    if (race->at > 0) return;
+    // Not from within the token's call.
+    if (unanswered_.empty()) boost::asio::post(io_, [this] { SendOn(); });
+    unanswered_.push_back(race);
+    return;
+  }
+  race->answered = true;
+  std::exchange(race->signing.done, nullptr)(std::move(answer));
+}
+
+void TokenGroup::SendOn() {
+  for (const RacePointer& race : std::exchange(unanswered_, {})) {
+    // Only a token that went down under it can make it when it is asked a second time.
+    if (race->error->reason != Reason::kTokenDown) race->last = true;
+    if (!stopped_ && Send(race)) continue;
+    race->answered = true;
+    std::exchange(race->signing.done, nullptr)(*race->error);
+  }
+  Flush();
+}
+
+void TokenGroup::NoteKey(const Token& token, const Bytes& cka_id, bool there) {
+  if (!several()) return;
+  for (Member& member : members_) {
+    if (member.token != &token) continue;
+    if (there) {
+      member.lacking.erase(cka_id);
+    } else {
+      member.lacking.insert(cka_id);
+    }
+  }
+}
+
+void TokenGroup::ScheduleTick() {
+  tick_.expires_after(kTick);
+  tick_.async_wait([this](boost::system::error_code stopped) {
+    if (stopped || stopped_) return;
+    OnTick();
+    ScheduleTick();
+  });
+}
+
+void TokenGroup::OnTick() {
+  const auto now = std::chrono::steady_clock::now();
+  for (Member& member : members_) {
+    const bool late = member.token->IsLate(now);
+    if (late && !member.late) {
+      log::warn("token {}: a signature is late; others of group {} take over", member.token->config().name, name_);
+    }
+    member.late = late;
+  }
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    if (members_[i].late) Relieve(i);
+  }
+  Flush();
+}
+
+void TokenGroup::Relieve(std::size_t member) {
+  for (const RacePointer& race : members_[member].token->LateRaces(std::chrono::steady_clock::now())) {
+    if (race->at > 1) continue;
+    if (const auto other = Choose(*race, Doubt::kNone, false)) Put(race, *other);
+  }
+  const bool relief = std::any_of(members_.begin(), members_.end(), [](const Member& other) {
+    return other.token->state() == link::TokenState::kReady && !other.late && !other.token->sick();
+  });
+  if (!relief) return;
+  for (const RacePointer& race : members_[member].token->TakeWaiting()) {
+    --race->at;
+    race->tried &= ~BitOf(member);
+    if (!race->answered && race->at == 0) Send(race);
+  }
+}
+
+}  // namespace hallmark::tokens

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "signerd/tokens/choice.h"
+#include "signerd/tokens/token.h"
+
+namespace hallmark::tokens {
+
+// Tokens that hold the same keys: clones, or the members of a vendor's group that are reached one by one. A token
+// alone is a group of its own, which costs nothing. Everything runs on the I/O thread of `io`.
+//
+// A signing goes to the least loaded member that is well. Where that one fails, lacks the key or does not answer for
+// long, another is asked, each once, within the signing's deadline. What was in flight at a member that is late goes to
+// another as well, and the first answer counts: RSA PKCS#1 v1.5 and Ed25519 are deterministic.
+//
+// A member whose tokend was replaced is sick, and gets nothing while another can sign, until a test signature lets it
+// back (SetSick). One that is late gets nothing new until it has answered.
+class TokenGroup {
+ public:
+  static constexpr std::size_t kMostMembers = 64;
+
+  TokenGroup(boost::asio::io_context& io, std::string name) : io_(io), name_(std::move(name)), tick_(io) {}
+
+  // Before Start().
+  void AddMember(Token& token) { members_.push_back({&token, {}, {}, false, 0}); }
+  void Start();
+  void Stop();
+
+  // Chooses a member. What was added is sent by Flush().
+  void Add(Signing signing);
+  void Flush();
+  // Whether the member has the key, as it was seen.
+  void NoteKey(const Token& token, const Bytes& cka_id, bool there);
+
+  bool several() const { return members_.size() > 1; }
+  const std::string& name() const { return name_; }
+
+ private:
+  using RacePointer = std::shared_ptr<Race>;
+  struct Member {
+    Token* token;
+    std::vector<Signing> batch;
+    std::set<Bytes> lacking;  // CKA_IDs
+    bool late;
+    std::uint64_t turn;  // when it was last chosen
+  };
+
+  Doubt DoubtOf(const Member& member, const Bytes& cka_id) const;
+  std::optional<std::size_t> Choose(const Race& race, Doubt worst, bool again);
+  void Put(const RacePointer& race, std::size_t member);
+  // To a member that was not asked yet, or to one that was where none is left. False: all were.
+  bool Send(const RacePointer& race);
+  void OnAnswer(const RacePointer& race, std::size_t member, Result<Made> answer);
+  // Sends what a member could not make elsewhere.
+  void SendOn();
+  void ScheduleTick();
+  void OnTick();
+  // What is late at this member goes to another too, and what waits there to another instead.
+  void Relieve(std::size_t member);
+
+  boost::asio::io_context& io_;
+  const std::string name_;
+  boost::asio::steady_timer tick_;
+  std::vector<Member> members_;
+  std::uint64_t turns_ = 0;
+  std::vector<Candidate> candidates_;    // of the choice that is being made
+  std::vector<RacePointer> unanswered_;  // that SendOn() takes
+  bool stopped_ = false;
+};
+
+}  // namespace hallmark::tokens
