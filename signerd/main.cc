@@ -58,8 +58,9 @@ constexpr std::chrono::seconds kDrain{10};
 // Then only those are left who watch the daemon's health, and who never end by themselves; and answers on their way.
 constexpr std::chrono::seconds kLastAnswers{1};
 constexpr std::chrono::milliseconds kHealthInterval{250}, kDrainInterval{10};
-constexpr std::chrono::seconds kWatchdogInterval{10};   // well within WatchdogSec= of the unit
-constexpr std::chrono::seconds kIndexWait{45};          // within what systemd gives a start
+constexpr std::chrono::seconds kWatchdogInterval{10};  // well within WatchdogSec= of the unit
+constexpr std::chrono::seconds kIndexWait{45};         // within what systemd gives a start
+constexpr std::chrono::seconds kPresenceInterval{600}, kCopyInterval{60};
 constexpr std::chrono::hours kStuck{1};                 // a rotation that waits longer for what should be there
 constexpr char kResetMark[] = "factory-reset";          // in the state: its keys are destroyed
 constexpr char kRestoring[] = "restoring";              // in the state: dkimctl is filling it
@@ -291,7 +292,12 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   if (!operators) return operators.error();
   auto approvals = operators::Approvals::Open(**store, clock, config.approval_length);
   if (!approvals) return approvals.error();
-  keys::Presence presence([&] { return ActiveKeys(*current.Get()); }, signer);
+  // Where keys have to be copied from token to token it is news when one is.
+  const bool copies = std::any_of(config.tokens.begin(), config.tokens.end(), [&](const tokens::TokenConfig& token) {
+    return tokens.MembersOf(token.group_name()).size() > 1;
+  });
+  keys::Presence presence([&] { return ActiveKeys(*current.Get()); }, signer,
+                          copies ? kCopyInterval : kPresenceInterval);
   backup::BackupSettings backup_settings = config.backup;
   backup_settings.version = HALLMARK_VERSION;
   service::AdminGate gate({**admin_transport, **operators, **approvals, journal});

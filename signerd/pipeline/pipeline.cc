@@ -392,22 +392,26 @@ std::vector<std::string> Pipeline::RecordsOf(const Work& work, const SignedMessa
 
 // All signatures are there; or only those of tokens that are down are not, and a verifier has one that it can use: one
 // that verifies is enough (RFC 6376, 6.1), but few know Ed25519, so that where the domain has RSA keys it is one of
-// RSA.
+// RSA. A token that has made one of them is not down: what it could not do it can when it is asked again.
 Status Pipeline::CheckEnough(const Work& work) {
   bool made_any = false, made_rsa = false, wants_rsa = false;
-  std::optional<Error> missing;
   for (const Work::Slot& slot : work.slots) {
     const bool rsa = slot.key->public_key->algorithm() == dkim::Algorithm::kRsaSha256;
     wants_rsa = wants_rsa || rsa;
     made_any = made_any || slot.made;
     made_rsa = made_rsa || (rsa && slot.made);
+  }
+  const bool enough = made_any && (made_rsa || !wants_rsa);
+  for (const Work::Slot& slot : work.slots) {
     if (slot.made) continue;
     const Reason reason = slot.made.error().reason;
-    if (reason != Reason::kTokenDown && reason != Reason::kPinRejected) return slot.made.error();
-    if (!missing) missing = slot.made.error();
+    const bool down = reason == Reason::kTokenDown || reason == Reason::kPinRejected;
+    const bool works = std::any_of(work.slots.begin(), work.slots.end(), [&](const Work::Slot& other) {
+      return other.made && other.key->token == slot.key->token;
+    });
+    if (!enough || !down || works) return slot.made.error();
   }
-  if (!missing || (made_any && (made_rsa || !wants_rsa))) return Ok();
-  return *missing;
+  return Ok();
 }
 
 Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& now) {
