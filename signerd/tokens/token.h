@@ -67,7 +67,7 @@ class Token {
   unsigned sessions() const { return status_.sessions; }
   std::size_t load() const { return waiting_.size() + in_flight_.size(); }
   double service() const { return latency_.service(); }
-  // Its tokend was replaced, or a test signature failed.
+  // Its tokend was replaced, or it failed otherwise, and no test signature has let it back.
   bool sick() const { return sick_; }
   void SetSick(bool sick) { sick_ = sick; }
   // Too long for anybody to wait for it.

@@ -105,6 +105,8 @@ void TokenGroup::OnAnswer(const RacePointer& race, std::size_t member, Result<Ma
     const Reason reason = answer.error().reason;
     if (reason == Reason::kKeyMissing || reason == Reason::kKeyMismatch) {
       NoteKey(*members_[member].token, race->signing.key->cka_id, false);
+    } else if (reason != Reason::kOverloaded) {
+      members_[member].token->SetSick(true);
     }
     // A relay is to try again where any of them may come back.
     if (!race->error || reason == Reason::kTokenDown) race->error = answer.error();

@@ -19,8 +19,8 @@ namespace hallmark::tokens {
 // long, another is asked, each once, within the signing's deadline. What was in flight at a member that is late goes to
 // another as well, and the first answer counts: RSA PKCS#1 v1.5 and Ed25519 are deterministic.
 //
-// A member whose tokend was replaced is sick, and gets nothing while another can sign, until a test signature lets it
-// back (SetSick). One that is late gets nothing new until it has answered.
+// A member that failed, or whose tokend was replaced, is sick, and gets nothing while another can sign, until a test
+// signature lets it back (SetSick). One that is late gets nothing new until it has answered.
 class TokenGroup {
  public:
   static constexpr std::size_t kMostMembers = 64;

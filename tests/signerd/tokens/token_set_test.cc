@@ -190,6 +190,15 @@ TEST_F(TokenSetTest, AnErrorOfTheKeyIsGivenWhenAllHaveIt) {
   EXPECT_EQ(answer.error().reason, Reason::kTokenRefused);
 }
 
+TEST_F(TokenSetTest, OneThatRefusesIsDrained) {
+  Start({Faulty("a", "hsm"), Faulty("b", "hsm")});
+  const auto key = MakeKey("a", "hsm");
+  SignMany(key, 20);
+  WriteFaults("a", "C_SignInit * return CKR_KEY_FUNCTION_NOT_PERMITTED");
+  EXPECT_EQ(SignMany(key, 100)["a"], 0);
+  EXPECT_TRUE(FactsOf("a").sick);
+}
+
 TEST_F(TokenSetTest, WhenAllDieWhatIsInFlightWaitsForThem) {
   Start({Faulty("a", "hsm"), Faulty("b", "hsm")});
   const auto key = MakeKey("a", "hsm");
