@@ -81,12 +81,13 @@ def status_detail(status, wanted):
     return None
 
 
-def _command(pid):
-    """The name of a process's program; none where it has ended meanwhile."""
+def _is_tokend(pid):
+    """Whether it is one, perhaps under valgrind; not where it has ended meanwhile."""
     try:
-        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return False
+    return any(pathlib.Path(os.fsdecode(word)).name == "tokend" for word in words)
 
 
 class Deployment:
@@ -253,7 +254,7 @@ class Deployment:
         pids = []
         for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
             pids += [int(pid) for pid in (task / "children").read_text().split()]
-        return [pid for pid in pids if _command(pid) == "tokend"]
+        return [pid for pid in pids if _is_tokend(pid)]
 
     # Calls.
 

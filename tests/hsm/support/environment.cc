@@ -136,6 +136,10 @@ Ran RunProgram(const std::vector<std::string>& command, const std::vector<std::s
   return run;
 }
 
-fs::path TokendProgram() { return fs::path(HALLMARK_BIN_DIR) / "tokend"; }
+fs::path TokendProgram() {
+  // Another one where the integration tests have another one too.
+  const char* build = std::getenv("HALLMARK_BUILD");
+  return (build == nullptr ? fs::path(HALLMARK_BIN_DIR) : fs::path(build) / "bin") / "tokend";
+}
 
 }  // namespace hallmark::test
