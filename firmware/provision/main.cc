@@ -260,7 +260,7 @@ void AddBoxCommands(CLI::App& app, Options& options) {
   first->add_option("--push-listen", options.push_listen, "For push [[::]:8463]; none: not at all")
       ->type_name("ADDR:PORT");
   first->add_option("--user", options.user, "Whom signerd runs as [hallmark]")->type_name("NAME");
-  first->add_option("--tcti", options.tcti, "How the TPM is reached [device:/dev/tpmrm0]")->type_name("TCTI");
+  first->add_option("--tcti", options.tcti, "How the TPM is reached [tabrmd:]")->type_name("TCTI");
   CLI::App* settle = AddCommand(app, "settle", "On the box, each start: host name, network, time servers",
                                 "  hallmark-provision settle");
   CLI::App* records = AddCommand(app, "records", "On the box: show the DNS records of its first keys, once",

@@ -214,10 +214,7 @@ std::string WithToken(std::string daemon, const Token& token, const TokenPlaces&
 
 std::string UnitOf(const Token& token) {
   std::vector<std::string> devices = token.devices, groups = token.groups;
-  if (token.kind == TokenKind::kTpm) {
-    devices = {"/dev/tpmrm0"};
-    groups = {"tss"};  // who may use it, by Debian's rules of udev
-  }
+  if (token.kind == TokenKind::kTpm) groups = {"tss"};  // whom tpm2-abrmd serves; D-Bus starts it
   std::string text;
   if (HasLedgerToken(token)) text += "LoadCredentialEncrypted=ledger-pin:/etc/hallmark/ledger-pin.cred\n";
   if (!devices.empty()) text += "PrivateDevices=no\nDevicePolicy=closed\n";

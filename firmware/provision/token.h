@@ -35,7 +35,7 @@ struct TokenPlaces {
   std::string smartcard = "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so";
   std::string softhsm_config = "/etc/hallmark/softhsm2.conf";
   std::string tpm_store = "/var/lib/hallmark/tpm2";
-  std::string tcti = "device:/dev/tpmrm0";  // the way to the TPM, through the kernel's resource manager
+  std::string tcti = "tabrmd:";  // the way to the TPM: tpm2-abrmd has room for more keys than the kernel
 };
 
 // Faults are reported to the table.

@@ -15,7 +15,17 @@ scenario() {
   printf 'DNS records on the console after %d s\n' $((SECONDS - started))
   make_keys_of_box
   signs_as_before first
+  health_is_known
   signatures_on_ledger >"$here/signatures"
   stop_machine
   keep_box
+}
+
+# What the box itself can tell in QEMU: its clock, which nothing synchronises there, and its watchdog.
+health_is_known() {
+  local deadline=$((SECONDS + boot_seconds))
+  until ctl status >"$here/status" && grep -q '^clock  *warning' "$here/status" && grep -q '^watchdog  *ok' "$here/status"; do
+    ((SECONDS < deadline)) || fail "the box does not know how its clock and its watchdog are" "see $here/status"
+    sleep 1
+  done
 }

@@ -20,8 +20,8 @@ constexpr milliseconds kLook{1000};
 constexpr milliseconds kLongestPause{30000};
 // So often in a row a login is made again at once for trouble that it did not mend.
 constexpr unsigned kTroublesUntilDown = 3;
-// So often in a row a module that this process had initialized is initialized again in vain: some keep what only a new
-// process gets rid of.
+// So often in a row a module that this process had initialized, or logged in to, is initialized or opened again in
+// vain: some keep what only a new process gets rid of.
 constexpr unsigned kVainInitializations = 5;
 // Sessions that workers leave to the login and to key management. A token with no more than these does all with one.
 constexpr unsigned long kKeptSessions = 2;
@@ -139,6 +139,13 @@ milliseconds Keeper::BringUp() {
 milliseconds Keeper::FailToBringUp(const Error& error) {
   const pkcs11::Recovery recovery = pkcs11::RecoveryFor(error);
   if (recovery == pkcs11::Recovery::kModule || recovery == pkcs11::Recovery::kRoom) needs_restart_ = true;
+  // None is open in this process. Where others have them all a new one changes nothing; a module that has miscounted
+  // its own (tpm2-pkcs11 without room in the TPM) counts anew there.
+  if (pkcs11::IsSessionCount(error) && generation_ != 0 && ++vain_openings_ == kVainInitializations &&
+      refused_pin_.empty()) {
+    log::error("the module opens no session any more in this process, which ends: {}", error.message);
+    callbacks_.on_hopeless();
+  }
   Tell(error.reason == Reason::kPinRejected ? TokenState::kPinRejected : TokenState::kDown, error);
   return kLook;
 }
@@ -218,6 +225,7 @@ Status Keeper::LogIn(const pkcs11::TokenInfo& token) {
   if (!done && done.error().reason == Reason::kPinRejected) refused_pin_ = fingerprint;
   if (!done) return done;
   refused_pin_.clear();
+  vain_openings_ = 0;
   const auto login = std::make_shared<Login>(*module_, token, std::move(*session), only, ++generation_);
   const std::lock_guard lock(mutex_);
   login_ = login;

@@ -125,6 +125,7 @@ class Keeper {
   std::unique_ptr<pkcs11::Module> module_;
   bool initialized_ = false, was_initialized_ = false;
   unsigned vain_initializations_ = 0;  // in a row
+  unsigned vain_openings_ = 0;         // of the first session, in a row
   bool needs_restart_ = false;
   std::optional<std::chrono::steady_clock::time_point> last_restart_;
   std::optional<CK_SLOT_ID> slot_;  // where sessions of ours are open

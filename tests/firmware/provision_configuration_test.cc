@@ -195,14 +195,14 @@ TEST(ProvisionConfiguration, ATpmHasNoEd25519SoTheLedgersKeyIsBesideIt) {
   EXPECT_EQ(configuration.domains.at(0).algorithms, std::vector<std::string>{"rsa2048"});
   const std::string text = DaemonConfig(configuration, {});
   EXPECT_THAT(text, HasSubstr("[ledger]\ntoken = \"ledger\"\n"));
-  EXPECT_THAT(text, HasSubstr("TPM2_PKCS11_TCTI = \"device:/dev/tpmrm0\""));
+  EXPECT_THAT(text, HasSubstr("TPM2_PKCS11_TCTI = \"tabrmd:\""));
   EXPECT_LT(text.find("name = \"main\""), text.find("name = \"ledger\"")) << "the first is the default for keys";
   EXPECT_THAT(text,
               HasSubstr("pkcs11:token=ledger?pin-source=file:/run/credentials/hallmark-signerd.service/ledger-pin"));
   EXPECT_THAT(text, HasSubstr("[initial_rotation]\nalgorithms = [\"rsa2048\"]\n"));
   EXPECT_EQ(UnitOf(configuration.token),
             "# Of the box's token.\n[Service]\nLoadCredentialEncrypted=ledger-pin:/etc/hallmark/ledger-pin.cred\n"
-            "PrivateDevices=no\nDevicePolicy=closed\nDeviceAllow=/dev/tpmrm0 rw\nSupplementaryGroups=tss\n");
+            "SupplementaryGroups=tss\n");
 }
 
 TEST(ProvisionConfiguration, TheLedgersTokenGoesIntoTheTableThatIsThere) {

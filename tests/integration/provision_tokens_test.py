@@ -125,7 +125,8 @@ class TpmTest(TokenCase):
         pins = {path.read_text() for path in self.sealed.iterdir()}
         self.assertEqual(len(pins), 4, "each is another")
         self.check_pin_is_nowhere((self.sealed / "pin").read_text())
-        self.assertIn("DeviceAllow=/dev/tpmrm0 rw\n", self.unit())
+        self.assertIn("SupplementaryGroups=tss\n", self.unit())
+        self.assertNotIn("Device", self.unit())
 
         bus = tpm.environment["DBUS_SESSION_BUS_ADDRESS"]
         log = self.start_signerd([("environment = { TPM2", f'environment = {{ DBUS_SESSION_BUS_ADDRESS = "{bus}", TPM2')])
