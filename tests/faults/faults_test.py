@@ -59,9 +59,9 @@ class ReadTest(Folder):
 
 
 class RunTest(Folder):
-    def play(self, text):
+    def play(self, text, *options):
         self.write(text)
-        run = subprocess.run([sys.executable, "-B", RUN, "--folder", self.folder, "--jobs", "1", "--output", "json"],
+        run = subprocess.run([sys.executable, "-B", RUN, "--folder", self.folder, "--jobs", "1", "--output", "json", *options],
                              capture_output=True, text=True, timeout=280, check=False)
         return run, {outcome["name"]: outcome for outcome in json.loads(run.stdout)}
 
@@ -77,6 +77,12 @@ class RunTest(Folder):
         run, outcomes = self.play(WRONG)
         self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
         self.assertIn("relays saw FAILED_PRECONDITION TOKEN_REFUSED", outcomes["relays-see-more"]["problems"][0])
+        self.assertEqual(outcomes["never-happens"]["problems"], ["the fault never happened"])
+
+    def test_a_second_play_forgives_nothing_that_stays(self):
+        run, outcomes = self.play(WRONG, "--again")
+        self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
+        self.assertIn("once more, alone: relays-see-more, never-happens", run.stderr)
         self.assertEqual(outcomes["never-happens"]["problems"], ["the fault never happened"])
 
 
