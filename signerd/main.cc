@@ -80,26 +80,27 @@ struct Vitals {
   const pipeline::Pipeline& pipeline;
   const health::Health& health;
   const snapshot::Current& current;
-  const std::string ledger_token;  // beside the first; empty: that has the ledger's key too
+  const std::string ledger_token;  // or its group, beside the first; empty: that has the ledger's key too
 };
 
-// That it signs checkpoints says nothing of mail.
-bool HasTheLedgersKeyOnly(const Vitals& vitals, const std::string& token) {
-  if (token != vitals.ledger_token) return false;
-  const auto view = vitals.current.Get();
-  return std::none_of(view->domains.begin(), view->domains.end(), [&](const auto& domain) {
+// That a token signs checkpoints says nothing of mail.
+bool HasKeysOfDomains(const snapshot::Snapshot& view, const std::string& group) {
+  return std::any_of(view.domains.begin(), view.domains.end(), [&](const auto& domain) {
     const auto& keys = domain.second.active_keys;
-    return std::any_of(keys.begin(), keys.end(), [&](const auto& key) { return key->token == token; });
+    return std::any_of(keys.begin(), keys.end(), [&](const auto& key) { return key->token == group; });
   });
 }
 
 bool CanSign(const Vitals& vitals) {
   if (!vitals.ledger.available()) return false;
-  const auto facts = vitals.tokens.Facts();
-  return std::any_of(facts.begin(), facts.end(), [&](const tokens::TokenFacts& token) {
-    return token.status.state == link::TokenState::kReady && !vitals.health.SignsNot(token.name) &&
-           !HasTheLedgersKeyOnly(vitals, token.name);
-  });
+  bool ledgers = false;
+  for (const tokens::TokenFacts& token : vitals.tokens.Facts()) {
+    if (token.status.state != link::TokenState::kReady || vitals.health.SignsNot(token.name)) continue;
+    if (token.group != vitals.ledger_token) return true;
+    ledgers = true;
+  }
+  // All domains are looked through only where no other token signs.
+  return ledgers && HasKeysOfDomains(*vitals.current.Get(), vitals.ledger_token);
 }
 
 // Keeps the health service and systemd informed until a signal asks the daemon to end. Where this loop hangs, on the
@@ -355,10 +356,9 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   for (const auto& [name, domain] : current.Get()->domains) schedule.Poke(name);
 
   const std::string& ledger_token = config.checkpoint_token;
-  ServeUntilSignal(
-      signals,
-      {tokens, **ledger, pipeline, health, current, ledger_token == config.tokens.front().name ? "" : ledger_token},
-      **signing, **admin);
+  ServeUntilSignal(signals,
+                   {tokens, **ledger, pipeline, health, current, ledger_token == tokens.first() ? "" : ledger_token},
+                   **signing, **admin);
 
   NotifySystemd("STOPPING=1\nSTATUS=stopping");
   (*signing)->SetServing(false);

@@ -269,6 +269,11 @@ class Deployment:
         self._channels.append(channel)
         return channel
 
+    def serving(self):
+        """Whether the health service says SERVING (grpc.health.v1.HealthCheckResponse as octets; the request has none)."""
+        check = self.channel(self.signing_address).unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)
+        return check(b"", timeout=10) == b"\x08\x01"
+
     def signing(self):
         """A stub of the Signing API, as relay1."""
         return signing_pb2_grpc.SigningServiceStub(self.channel(self.signing_address))

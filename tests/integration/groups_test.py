@@ -327,6 +327,17 @@ class TwoGroupsTest(GroupCase):
         self.assertEqual(len(records), 4)
         self.assertEqual(records[-1], kept)
 
+    def test_the_token_of_the_ledgers_key_does_not_serve(self):
+        self.hallmark.edit_config(lambda text: text.replace(f'name = "{SECOND}"', f'name = "{SECOND}"\ngroup = "heads"') +
+                                  '\n[ledger]\ntoken = "heads"\n')
+        self.hallmark.start()
+        self.wait_until_all_sign()
+        self.hallmark.admin().CreateDomain(admin_pb2.CreateDomainRequest(name=DOMAIN))
+        self.add_key(FIRST, RSA_2048)
+        wait_for(self.hallmark.serving, "SERVING")
+        self.pull(FIRST)
+        wait_for(lambda: not self.hallmark.serving(), "relays hear NOT_SERVING, though the ledger's token is there")
+
     def test_ed25519_alone_is_not_enough_where_there_is_rsa(self):
         self.hallmark.start()
         self.wait_until_all_sign()

@@ -24,8 +24,7 @@ from hallmark.signing.v1 import signing_pb2
 
 OK, WARNING, FAILED, UNKNOWN = (appliance_pb2.HealthLevel.Value(f"HEALTH_LEVEL_{name}") for name in ("OK", "WARNING", "FAILED", "UNKNOWN"))
 
-# grpc.health.v1.HealthCheckResponse as octets; a request for the whole server has none.
-SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
+NOT_SERVING = b"\x08\x02"  # grpc.health.v1.HealthCheckResponse as octets; a request for the whole server has none
 
 
 def octets(value):
@@ -89,10 +88,6 @@ class HealthCase(unittest.TestCase):
     def token_name(self):
         return re.search(r'\[\[token\]\]\nname = "(.*)"', self.hallmark.config.read_text()).group(1)
 
-    def serving(self):
-        channel = self.hallmark.channel(self.hallmark.signing_address)
-        return channel.unary_unary("/grpc.health.v1.Health/Check", octets, octets)(b"", timeout=10) == SERVING
-
     def check(self):
         """The exit status of `hallmark-health --check`."""
         return subprocess.run([deployment.BIN / "hallmark-health", "--check", "--signing", self.runtime / "health.json"],
@@ -105,7 +100,7 @@ class TestSignatures(HealthCase):
         self.hallmark.add_domain("example.com")
         name = "signing/" + self.token_name()
         self.assertIn("test signature in", self.wait_for_reading(name, OK))
-        wait_for(self.serving, "SERVING")
+        wait_for(self.hallmark.serving, "SERVING")
         wait_for(lambda: self.check() == 0, "hallmark-health --check")
         # The token is gone: its files are elsewhere, and tokend has to look for it anew.
         tokens = self.hallmark.folder / "softhsm" / "tokens"
@@ -115,7 +110,7 @@ class TestSignatures(HealthCase):
         for pid in self.hallmark.tokend_pids():
             os.kill(pid, signal.SIGKILL)
         self.assertNotEqual(self.wait_for_reading(name, FAILED), "")
-        wait_for(lambda: not self.serving(), "NOT_SERVING")
+        wait_for(lambda: not self.hallmark.serving(), "NOT_SERVING")
         wait_for(lambda: self.check() == 4, "hallmark-health --check to fail")
         table = self.hallmark.dkimctl("status").stdout
         self.assertRegex(table, rf"(?m)^{name} +failed ")
@@ -128,7 +123,7 @@ class TestSignatures(HealthCase):
         for pid in self.hallmark.tokend_pids():
             os.kill(pid, signal.SIGKILL)
         self.wait_for_reading(name, OK)
-        wait_for(self.serving, "SERVING")
+        wait_for(self.hallmark.serving, "SERVING")
 
     def test_without_a_key_nothing_can_be_told(self):
         self.start()
@@ -233,7 +228,7 @@ class Drain(HealthCase):
         self.hallmark.edit_config(lambda text: text.replace("drain_seconds = 0\n", "drain_seconds = 2\n"))
         self.start()
         self.hallmark.add_domain("example.com")
-        wait_for(self.serving, "SERVING")
+        wait_for(self.hallmark.serving, "SERVING")
 
     def watch(self):
         """Follows the health service as a relay does: what it says, growing."""

@@ -126,19 +126,13 @@ class TpmTest(unittest.TestCase):
         box.wait_for_state(*GONE)
         error = box.hallmark.call_error(box.hallmark.sign, messages.MESSAGE, timeout=20)
         self.assertEqual(deployment.error_reason(error), "TOKEN_DOWN")
-        wait_for(lambda: not self.serving(box), "relays hear NOT_SERVING, though the ledger's token is there")
+        wait_for(lambda: not box.hallmark.serving(), "relays hear NOT_SERVING, though the ledger's token is there")
         if away == box.tpm.stop:
             wait_for(lambda: "cannot be initialized again in this process" in box.hallmark.log_text(), "tokend ends")
         box.tpm.start()
         box.wait_for_state(READY, seconds=60)
         box.check_signs("example.com")
-        wait_for(lambda: self.serving(box), "SERVING")
-
-    @staticmethod
-    def serving(box):
-        channel = box.hallmark.channel(box.hallmark.signing_address)
-        check = channel.unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)
-        return check(b"", timeout=10) == b"\x08\x01"  # HealthCheckResponse, SERVING
+        wait_for(lambda: box.hallmark.serving(), "SERVING")
 
     def test_wrong_pin_counts_once(self):
         box = TpmBox(self, pin="wrong-1")
