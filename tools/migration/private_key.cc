@@ -20,7 +20,6 @@ namespace {
 
 constexpr std::size_t kMostOctets = 64 << 10;
 constexpr std::size_t kEd25519Octets = 32;
-constexpr std::size_t kMostPassPhrase = 1024;
 
 using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 using Bio = std::unique_ptr<BIO, decltype(&BIO_free)>;
