@@ -151,6 +151,10 @@ bool Code(Io& io, ImportKey& f) {
   return Each(io, f.id, f.cka_id, f.label, f.wrapping_key_sha256, f.wrapped_secret, f.wrapped_key, f.spki);
 }
 template <class Io>
+bool Code(Io& io, KeyCallBegun& f) {
+  return Each(io, f.id);
+}
+template <class Io>
 bool Code(Io& io, KeyReply& f) {
   return Each(io, f.id, f.outcome, f.token_code, f.message, f.type, f.bits, f.spki, f.sensitive, f.extractable,
               f.never_extractable);

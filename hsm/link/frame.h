@@ -15,7 +15,7 @@
 // error, and the link is closed: there is no resynchronisation.
 namespace hallmark::link {
 
-inline constexpr std::uint16_t kVersion = 3;
+inline constexpr std::uint16_t kVersion = 4;
 inline constexpr std::size_t kMaxFrame = 4u << 20;  // octets of payload
 inline constexpr std::size_t kMaxBatch = 1024;      // items in a batch
 
@@ -130,6 +130,12 @@ struct ImportKey {
   Bytes spki;                 // the public part, which what is unwrapped must match
 };
 
+// tokend -> signerd: this key call has a token's only session for itself from now on, until its KeyReply. What is to be
+// signed waits for it meanwhile.
+struct KeyCallBegun {
+  std::uint64_t id = 0;
+};
+
 struct KeyReply {
   std::uint64_t id = 0;
   Outcome outcome = Outcome::kOk;
@@ -150,7 +156,7 @@ struct Pong {
 };
 
 using Frame = std::variant<Hello, TokenStatus, DefineKey, SignBatch, SignResults, GenerateKey, FindKey, KeyReply, Ping,
-                           Pong, DestroyKey, BeginImport, ImportKey>;
+                           Pong, DestroyKey, BeginImport, ImportKey, KeyCallBegun>;
 
 // The octets of a frame. kInternal when it is larger than kMaxFrame or kMaxBatch allow.
 Result<Bytes> Encode(const Frame& frame);

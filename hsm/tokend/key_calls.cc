@@ -42,6 +42,10 @@ link::KeyReply ReplyTo(std::uint64_t id, const Result<pkcs11::KeyPair>& key) {
   return reply;
 }
 
+std::uint64_t IdOf(const KeyCall& call) {
+  return std::visit([](const auto& c) { return c.id; }, call);
+}
+
 // Whether the call makes or destroys objects in the token.
 bool Writes(const KeyCall& call) {
   return !std::holds_alternative<link::FindKey>(call) && !std::holds_alternative<link::BeginImport>(call);
@@ -70,8 +74,7 @@ Result<pkcs11::NewPair> MakeSlowly(pkcs11::Session& session, const pkcs11::KeySp
 
 }  // namespace
 
-KeyCalls::KeyCalls(Keeper& keeper, std::function<void(link::KeyReply)> on_reply)
-    : keeper_(keeper), on_reply_(std::move(on_reply)) {}
+KeyCalls::KeyCalls(Keeper& keeper, Callbacks callbacks) : keeper_(keeper), callbacks_(std::move(callbacks)) {}
 
 KeyCalls::~KeyCalls() { Stop(); }
 
@@ -141,13 +144,12 @@ void KeyCalls::Run() {
       }
       if (stopping_) break;
     }
-    const std::uint64_t id = std::visit([](const auto& c) { return c.id; }, *call);
     const auto begun = std::filesystem::file_time_type::clock::now();
     auto answer = Answer(*call);
     if (answer && Writes(*call)) {
       if (const Status synced = keeper_.Sync(begun); !synced) answer = synced.error();
     }
-    on_reply_(ReplyTo(id, answer));
+    callbacks_.on_reply(ReplyTo(IdOf(*call), answer));
   }
   const std::shared_lock shared(keeper_.gate());
   Rise();
@@ -166,6 +168,7 @@ Result<pkcs11::KeyPair> KeyCalls::Answer(const KeyCall& call) {
   } else {
     shared.lock();
   }
+  if (only) callbacks_.on_begun({IdOf(call)});
   // What an import begins with, its end needs too: a session that may write.
   const bool find = std::holds_alternative<link::FindKey>(call);
   const Status seated = Sit(before, find ? pkcs11::Access::kRead : pkcs11::Access::kWrite);

@@ -22,8 +22,12 @@ using KeyCall = std::variant<link::GenerateKey, link::FindKey, link::DestroyKey,
 // login. While a login is on its way the calls wait. None is tried again: a pair could be made twice.
 class KeyCalls {
  public:
-  // `on_reply` answers each call once; on the thread of KeyCalls.
-  KeyCalls(Keeper& keeper, std::function<void(link::KeyReply)> on_reply);
+  struct Callbacks {
+    std::function<void(link::KeyCallBegun)> on_begun;  // a call has the only session for itself; not of every call
+    std::function<void(link::KeyReply)> on_reply;      // answers each call once
+  };
+  // Called back on the thread of KeyCalls.
+  KeyCalls(Keeper& keeper, Callbacks callbacks);
   ~KeyCalls();
 
   void Start();
@@ -62,7 +66,7 @@ class KeyCalls {
   Error Trouble(const Login& login, const Error& error);
 
   Keeper& keeper_;
-  const std::function<void(link::KeyReply)> on_reply_;
+  const Callbacks callbacks_;
   std::thread thread_;
   // These two: of the thread, and only while it holds keeper_.gate().
   Seat seat_;

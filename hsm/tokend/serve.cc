@@ -148,7 +148,8 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
   Keeper keeper(config, std::move(*uri));
   Signer signer(keeper, config.sessions,
                 [&](std::vector<link::SignOutcome> outcomes) { sink.Add(std::move(outcomes)); });
-  KeyCalls key_calls(keeper, [&](link::KeyReply reply) { channel->Send(std::move(reply)); });
+  KeyCalls key_calls(keeper, {[&](link::KeyCallBegun begun) { channel->Send(begun); },
+                              [&](link::KeyReply reply) { channel->Send(std::move(reply)); }});
   ExpiryTimer expiry(io, signer);
   Watchdog watchdog(io, keeper);
 

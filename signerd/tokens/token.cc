@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "firmware/runtime/log.h"
+#include "signerd/tokens/outcome_errors.h"
 
 namespace hallmark::tokens {
 namespace {
@@ -15,10 +16,6 @@ using std::chrono::steady_clock;
 constexpr milliseconds kTick{100};
 constexpr milliseconds kFirstPause{50};
 constexpr milliseconds kLongestPause{5000};
-// Generation of RSA-4096 takes a minute or two on a smartcard, by luck more; and the call may wait for another one.
-constexpr std::chrono::seconds kKeyCallTimeout{600};
-// How long such a call waits for a token that is starting.
-constexpr std::chrono::seconds kStartTimeout{10};
 constexpr int kMaxAttempts = 2;
 constexpr milliseconds kFrameTime{2};
 constexpr std::size_t kMostAhead = 64;
@@ -27,40 +24,6 @@ constexpr std::chrono::seconds kLongLife{10};
 // How long signatures wait for a token that is starting. It may hang.
 constexpr std::chrono::seconds kStartPatience{5};
 constexpr std::chrono::seconds kBetweenDistrusts{5};
-
-Error ErrorOf(link::Outcome outcome, const std::string& token, std::uint64_t code, std::string detail = "") {
-  const auto error = [&](Reason reason, const std::string& text) {
-    return Error{reason, "token " + token + ": " + text + (detail.empty() ? "" : ": " + detail), code};
-  };
-  using enum link::Outcome;
-  switch (outcome) {
-    case kOk: break;
-    case kKeyUndefined: return error(Reason::kInternal, "tokend does not know the key it was asked to use");
-    case kKeyMissing: return error(Reason::kKeyMissing, "the token has no such key");
-    case kKeyMismatch: return error(Reason::kKeyMismatch, "the token's key is not the recorded one");
-    case kTokenDown: return error(Reason::kTokenDown, "the token did not answer");
-    case kPinRejected: return error(Reason::kPinRejected, "the PIN was refused");
-    case kTokenRefused: return error(Reason::kTokenRefused, "the token refused");
-    case kExpired: return error(Reason::kDeadlineExceeded, "the deadline passed before the token was free");
-    case kInvalid:
-    case kStale: return error(Reason::kInternal, "tokend did not take the request");
-  }
-  return error(Reason::kInternal, "tokend gave an outcome that does not exist");
-}
-
-// Of a key call; tokend's sentence is about what was sent.
-Error ErrorOf(const link::KeyReply& reply, const std::string& token) {
-  const auto error = [&](Reason reason) {
-    return Error{reason, "token " + token + ": " + reply.message, reply.token_code};
-  };
-  using enum link::Outcome;
-  switch (reply.outcome) {
-    case kInvalid: return error(Reason::kInvalidArgument);
-    case kStale: return error(Reason::kStateConflict);
-    case kKeyMismatch: return error(Reason::kKeyMismatch);
-    default: return ErrorOf(reply.outcome, token, reply.token_code, reply.message);
-  }
-}
 
 link::KeyType TypeOf(const snapshot::Key& key) {
   return key.public_key->algorithm() == dkim::Algorithm::kRsaSha256 ? link::KeyType::kRsa : link::KeyType::kEd25519;
@@ -76,7 +39,12 @@ std::filesystem::file_time_type AgeOf(const std::filesystem::path& file) {
 }  // namespace
 
 Token::Token(boost::asio::io_context& io, std::filesystem::path tokend, TokenConfig config)
-    : io_(io), program_(std::move(tokend)), config_(std::move(config)), tick_(io), respawn_(io) {
+    : io_(io),
+      program_(std::move(tokend)),
+      config_(std::move(config)),
+      tick_(io),
+      respawn_(io),
+      key_calls_(config_.name) {
   status_.state = link::TokenState::kStarting;
 }
 
@@ -100,8 +68,7 @@ void Token::Stop() {
   for (auto& [id, attempt] : in_flight_) waiting_.PushFront(std::move(attempt));
   in_flight_.clear();
   FailWaiting(error);
-  for (auto& [id, call] : key_calls_) call.done(error);
-  key_calls_.clear();
+  key_calls_.FailAll(error);
 }
 
 void Token::Spawn() {
@@ -170,8 +137,7 @@ void Token::Replace(const std::string& why) {
     }
   }
   GiveBack(why);
-  for (auto& [id, call] : key_calls_) call.done(error);
-  key_calls_.clear();
+  key_calls_.FailAll(error);
 
   milliseconds pause = kFirstPause;
   for (int i = 1; i < early_deaths_ && pause < kLongestPause; ++i) pause *= 2;
@@ -259,7 +225,10 @@ void Token::OnFrame(link::Frame frame) {
   } else if (const auto* results = std::get_if<link::SignResults>(&frame)) {
     OnResults(*results);
   } else if (const auto* reply = std::get_if<link::KeyReply>(&frame)) {
-    OnKeyReply(*reply);
+    last_answer_ = steady_clock::now();
+    key_calls_.Answer(*reply);
+  } else if (const auto* begun = std::get_if<link::KeyCallBegun>(&frame)) {
+    key_calls_.NoteBegun(begun->id);
   } else if (!std::holds_alternative<link::Pong>(frame)) {
     Replace("tokend sent a frame that only signerd sends");
   }
@@ -277,7 +246,7 @@ void Token::OnStatus(const link::TokenStatus& status) {
   status_ = status;
   NoteState();
   if (status_.state == link::TokenState::kReady) {
-    for (auto& [id, call] : key_calls_) call.expires = steady_clock::now() + kKeyCallTimeout;
+    key_calls_.NoteReady();
   }
   if (status_.state == link::TokenState::kStarting) GiveBack(status_.message);
   if (const auto refusal = Refusal()) {
@@ -310,19 +279,6 @@ void Token::OnResults(const link::SignResults& results) {
     }
   }
   Pump();
-}
-
-void Token::OnKeyReply(const link::KeyReply& reply) {
-  const auto found = key_calls_.find(reply.id);
-  last_answer_ = steady_clock::now();
-  if (found == key_calls_.end()) return;
-  const KeyDone done = std::move(found->second.done);
-  key_calls_.erase(found);
-  if (reply.outcome == link::Outcome::kOk) {
-    done(reply);
-  } else {
-    done(ErrorOf(reply, config_.name));
-  }
 }
 
 void Token::Sign(std::vector<Signing> batch) {
@@ -447,15 +403,7 @@ void Token::OnTick() {
       std::exchange(attempt.signing.done, nullptr)(ErrorOf(link::Outcome::kExpired, config_.name, 0));
     }
   }
-  for (auto call = key_calls_.begin(); call != key_calls_.end();) {
-    if (call->second.expires > now) {
-      ++call;
-      continue;
-    }
-    const KeyDone done = std::move(call->second.done);
-    call = key_calls_.erase(call);
-    done(MakeError(Reason::kTokenDown, "token " + config_.name + ": the token did not answer in time"));
-  }
+  key_calls_.FailExpired(now);
   if (hung)
     Replace("a signature took longer than " + std::to_string(config_.sign_timeout.count()) + " ms: tokend is replaced");
   if (pin_file_age_ && AgeOf(config_.pin_file) != *pin_file_age_) {
@@ -470,11 +418,7 @@ bool Token::Hangs(steady_clock::time_point now) const {
   if (oldest == in_flight_.end()) return false;
   if (status_.sessions > 1) return now - oldest->second.sent > config_.sign_timeout;
   // On one session it is the one in the module, or waits there for a key that is being made, which may take minutes.
-  const auto since = std::max(oldest->second.sent, last_answer_);
-  const bool may_wait = std::any_of(key_calls_.begin(), key_calls_.end(), [&](const auto& call) {
-    return call.second.makes_key && call.second.sent < since + kTick;
-  });
-  return !may_wait && now - since > config_.sign_timeout;
+  return !key_calls_.HoldSession() && now - std::max(oldest->second.sent, last_answer_) > config_.sign_timeout;
 }
 
 void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
@@ -490,12 +434,9 @@ void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
     done(MakeError(Reason::kTokenDown, "token " + config_.name + ": the token is starting; try again"));
     return;
   }
-  // A tokend that still logs in keeps the call until it has.
-  const auto patience = status_.state == link::TokenState::kReady ? kKeyCallTimeout : kStartTimeout;
   const bool makes_key =
       std::holds_alternative<link::GenerateKey>(frame) || std::holds_alternative<link::BeginImport>(frame);
-  const auto now = steady_clock::now();
-  key_calls_.emplace(id, KeyCall{std::move(done), now, now + patience, makes_key});
+  key_calls_.Add(id, makes_key, status_.state == link::TokenState::kReady, std::move(done));
   channel_->Send(std::move(frame));
 }
 

@@ -4,7 +4,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +17,7 @@
 #include "signerd/tokens/fair_queue.h"
 #include "signerd/tokens/latency.h"
 #include "signerd/tokens/pace.h"
+#include "signerd/tokens/pending_key_calls.h"
 #include "signerd/tokens/process.h"
 #include "signerd/tokens/signing.h"
 #include "signerd/tokens/token_config.h"
@@ -32,8 +32,6 @@ struct TokenFacts {
   bool sick = false;             // of a group of several: it gets nothing to sign while another can
   std::uint64_t signatures = 0;  // made since signerd started
 };
-
-using KeyDone = std::function<void(Result<link::KeyReply>)>;
 
 // One token: its tokend, supervised, and what is waiting for it. Everything runs on one I/O thread (that of `io`).
 //
@@ -86,17 +84,11 @@ class Token {
     std::size_t among = 0;  // in flight when it was sent
     int attempts = 0;
   };
-  struct KeyCall {
-    KeyDone done;
-    std::chrono::steady_clock::time_point sent, expires;
-    bool makes_key = false;
-  };
 
   void Spawn();
   void OnFrame(link::Frame frame);
   void OnStatus(const link::TokenStatus& status);
   void OnResults(const link::SignResults& results);
-  void OnKeyReply(const link::KeyReply& reply);
   void OnTick();
   void ScheduleTick();
   // Ends this tokend; starts the next after a pause that grows while they die young.
@@ -141,7 +133,7 @@ class Token {
   bool sick_ = false;
   std::uint64_t signatures_ = 0;
   std::unordered_map<std::uint64_t, Attempt> in_flight_;
-  std::map<std::uint64_t, KeyCall> key_calls_;
+  PendingKeyCalls key_calls_;
   // Which keys this tokend knows, by a name that holds their public part; forgotten with the process.
   std::unordered_map<std::string, std::uint32_t> key_refs_;
 };

@@ -231,5 +231,35 @@ TEST_F(TokenSetTest, AHangOnTheOnlySessionIsSeenThoughAKeyWaits) {
   making.join();
 }
 
+// Nor a key that is asked for at the same moment, and waits for the signature.
+TEST_F(TokenSetTest, AHangOnTheOnlySessionIsSeenThoughAKeyWasAskedForWithIt) {
+  Start({Faulty("card", "", "sessions=1")});
+  const auto key = MakeKey("card", "card");
+  ASSERT_TRUE(Sign(key).get());
+  WriteFaults("card", "C_Sign @1 hang");
+  auto answer = Sign(key, {}, 25s);
+  std::thread making([&] { (void)tokens_->Generate("card", link::KeyType::kEd25519, 0, {9}, "with it"); });
+  const Answer made = answer.get();
+  EXPECT_TRUE(made) << made.error().message;
+  making.join();
+}
+
+// On one session a signature waits for a key that is being made, which takes longer than a signature may.
+TEST_F(TokenSetTest, ASignatureThatWaitsForAKeyIsNoHang) {
+  Start({Faulty("card", "", "sessions=1")});
+  const auto key = MakeKey("card", "card");
+  ASSERT_TRUE(Sign(key).get());
+  WriteFaults("card", "C_GenerateKeyPair @1 delay 3000");
+  std::promise<bool> made_key;
+  std::thread making(
+      [&] { made_key.set_value(tokens_->Generate("card", link::KeyType::kEd25519, 0, {9}, "slow").has_value()); });
+  std::this_thread::sleep_for(500ms);
+  const Answer made = Sign(key).get();
+  EXPECT_TRUE(made) << made.error().message;
+  EXPECT_TRUE(made_key.get_future().get());
+  making.join();
+  EXPECT_EQ(FactsOf("card").starts, 1);
+}
+
 }  // namespace
 }  // namespace hallmark::tokens
