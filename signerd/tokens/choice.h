@@ -37,12 +37,12 @@ inline double CostOf(const Candidate& candidate) {
   return candidate.service * (static_cast<double>(candidate.load) + sessions) / sessions;
 }
 
-// One of the least loaded of those with the least doubt, at most `worst`; one that was tried only where `again`. Of
+// One of the least loaded of those with the least doubt, at most `worst`, that were not tried. Of
 // about equals, whoever was not chosen for longest: so each is seen to work. A token whose pace is not known is tried
 // first.
-inline std::optional<std::size_t> Choose(std::span<const Candidate> candidates, Doubt worst, bool again) {
+inline std::optional<std::size_t> Choose(std::span<const Candidate> candidates, Doubt worst) {
   constexpr double kAboutEqual = 1.5;
-  const auto may = [&](const Candidate& one) { return one.doubt <= worst && (again || !one.tried); };
+  const auto may = [&](const Candidate& one) { return one.doubt <= worst && !one.tried; };
   const auto rank = [](const Candidate& one) { return std::pair(one.doubt, CostOf(one)); };
   const Candidate* least = nullptr;
   for (const Candidate& one : candidates) {

@@ -57,10 +57,10 @@ struct Signing {
 // signature is the answer; any would be the same.
 struct Race {
   Signing signing;
-  std::uint64_t tried = 0;  // bits: at which members it was or is
+  std::uint64_t tried = 0;  // bits: at which members it was or is, in this round
   int at = 0;               // at how many it is now
   bool answered = false;    // what `signing` points to may be gone
-  bool last = false;        // no member was left, and one that had failed is given a second chance
+  bool last = false;        // the second round: no member was left, and each is given one more chance
   std::optional<Error> error;
 };
 

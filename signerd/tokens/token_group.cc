@@ -40,7 +40,7 @@ Doubt TokenGroup::DoubtOf(const Member& member, const Bytes& cka_id) const {
   }
 }
 
-std::optional<std::size_t> TokenGroup::Choose(const Race& race, Doubt worst, bool again) {
+std::optional<std::size_t> TokenGroup::Choose(const Race& race, Doubt worst) {
   candidates_.clear();
   for (std::size_t i = 0; i < members_.size(); ++i) {
     const Member& member = members_[i];
@@ -48,7 +48,7 @@ std::optional<std::size_t> TokenGroup::Choose(const Race& race, Doubt worst, boo
                            member.token->load() + member.batch.size(), member.token->sessions(),
                            member.token->service(), member.turn});
   }
-  return tokens::Choose(candidates_, worst, again);
+  return tokens::Choose(candidates_, worst);
 }
 
 void TokenGroup::Add(Signing signing) {
@@ -82,11 +82,13 @@ void TokenGroup::Put(const RacePointer& race, std::size_t member) {
 }
 
 bool TokenGroup::Send(const RacePointer& race) {
-  auto member = Choose(*race, Doubt::kSick, false);
-  if (!member) {
-    if (std::exchange(race->last, true)) return false;
-    member = Choose(*race, Doubt::kLacking, true);
+  auto member = Choose(*race, race->last ? Doubt::kLacking : Doubt::kSick);
+  if (!member && !race->last) {
+    race->last = true;
+    race->tried = 0;
+    member = Choose(*race, Doubt::kLacking);
   }
+  if (!member) return false;
   Put(race, *member);
   return true;
 }
@@ -170,7 +172,7 @@ void TokenGroup::OnTick() {
 void TokenGroup::Relieve(std::size_t member) {
   for (const RacePointer& race : members_[member].token->LateRaces(std::chrono::steady_clock::now())) {
     if (race->at > 1) continue;
-    if (const auto other = Choose(*race, Doubt::kNone, false)) Put(race, *other);
+    if (const auto other = Choose(*race, Doubt::kNone)) Put(race, *other);
   }
   const bool relief = std::any_of(members_.begin(), members_.end(), [](const Member& other) {
     return other.token->state() == link::TokenState::kReady && !other.late && !other.token->sick();

@@ -52,7 +52,7 @@ class TokenGroup {
   };
 
   Doubt DoubtOf(const Member& member, const Bytes& cka_id) const;
-  std::optional<std::size_t> Choose(const Race& race, Doubt worst, bool again);
+  std::optional<std::size_t> Choose(const Race& race, Doubt worst);
   void Put(const RacePointer& race, std::size_t member);
   // To a member that was not asked yet, or to one that was where none is left. False: all were.
   bool Send(const RacePointer& race);

@@ -14,14 +14,14 @@ using namespace std::chrono_literals;
 TEST(Choice, TheLeastLoadedOfEqualsSigns) {
   const std::array tokens = {Candidate{.load = 3, .sessions = 4, .service = 0.01},
                              Candidate{.load = 1, .sessions = 4, .service = 0.01}};
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, false), 1);
+  EXPECT_EQ(Choose(tokens, Doubt::kSick), 1);
 }
 
 TEST(Choice, AFastTokenGetsMoreThanASlowOne) {
   std::array tokens = {Candidate{.sessions = 4, .service = 0.001}, Candidate{.sessions = 4, .service = 0.004}};
   std::array<std::size_t, 2> given = {};
   for (int i = 0; i < 100; ++i) {
-    const auto chosen = Choose(tokens, Doubt::kSick, false);
+    const auto chosen = Choose(tokens, Doubt::kSick);
     ASSERT_TRUE(chosen);
     ++tokens[*chosen].load;
     ++given[*chosen];
@@ -33,46 +33,45 @@ TEST(Choice, AFastTokenGetsMoreThanASlowOne) {
 TEST(Choice, MoreSessionsTakeMore) {
   const std::array tokens = {Candidate{.load = 8, .sessions = 2, .service = 0.01},
                              Candidate{.load = 8, .sessions = 16, .service = 0.01}};
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, false), 1);
+  EXPECT_EQ(Choose(tokens, Doubt::kSick), 1);
 }
 
 TEST(Choice, AnUnknownPaceIsTriedFirstAndTurnsAreTaken) {
   std::array tokens = {Candidate{.load = 1}, Candidate{.load = 0}, Candidate{.load = 0, .service = 0.001}};
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, false), 1);
+  EXPECT_EQ(Choose(tokens, Doubt::kSick), 1);
   tokens[1].load = 2;
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, false), 0);
+  EXPECT_EQ(Choose(tokens, Doubt::kSick), 0);
 }
 
 TEST(Choice, AboutEqualsTakeTurns) {
   std::array tokens = {Candidate{.service = 0.0010, .turn = 2}, Candidate{.service = 0.0012, .turn = 1}};
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, false), 1);
+  EXPECT_EQ(Choose(tokens, Doubt::kSick), 1);
   tokens[1].turn = 3;
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, false), 0);
+  EXPECT_EQ(Choose(tokens, Doubt::kSick), 0);
   tokens[1].service = 0.01;
   tokens[1].turn = 0;
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, false), 0);
+  EXPECT_EQ(Choose(tokens, Doubt::kSick), 0);
 }
 
 TEST(Choice, DoubtCountsBeforeLoad) {
   std::array tokens = {Candidate{.doubt = Doubt::kSick}, Candidate{.load = 1000, .service = 1}};
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, false), 1);
+  EXPECT_EQ(Choose(tokens, Doubt::kSick), 1);
   tokens[1].doubt = Doubt::kStarting;
-  EXPECT_EQ(Choose(tokens, Doubt::kLacking, false), 0);  // a sick one is better than none
-  EXPECT_EQ(Choose(tokens, Doubt::kNone, false), std::nullopt);
+  EXPECT_EQ(Choose(tokens, Doubt::kLacking), 0);  // a sick one is better than none
+  EXPECT_EQ(Choose(tokens, Doubt::kNone), std::nullopt);
 }
 
 TEST(Choice, ATokenWithoutTheKeyIsTheLast) {
   const std::array tokens = {Candidate{.doubt = Doubt::kLacking}, Candidate{.doubt = Doubt::kAway}};
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, false), std::nullopt);
-  EXPECT_EQ(Choose(tokens, Doubt::kLacking, true), 1);  // a relay then hears that a token is down, and tries again
+  EXPECT_EQ(Choose(tokens, Doubt::kSick), std::nullopt);
+  EXPECT_EQ(Choose(tokens, Doubt::kLacking), 1);  // a relay then hears that a token is down, and tries again
 }
 
 TEST(Choice, WhatWasTriedIsNotTriedAgain) {
   std::array tokens = {Candidate{.tried = true}, Candidate{.load = 5, .service = 1}};
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, false), 1);
+  EXPECT_EQ(Choose(tokens, Doubt::kSick), 1);
   tokens[1].tried = true;
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, false), std::nullopt);
-  EXPECT_EQ(Choose(tokens, Doubt::kSick, true), 0);
+  EXPECT_EQ(Choose(tokens, Doubt::kSick), std::nullopt);
 }
 
 TEST(LatencyTest, ServiceIsWithoutTheWaitForASession) {

@@ -206,6 +206,15 @@ TEST_F(TokenSetTest, WhenAllDieWhatIsInFlightWaitsForThem) {
   SignMany(key, 20);
 }
 
+// What waits for one that is starting goes to the other when that one does not come back.
+TEST_F(TokenSetTest, WhenAllDieAndOneStaysAwayTheOtherIsWaitedFor) {
+  Start({Faulty("a", "hsm"), Faulty("b", "hsm")});
+  const auto key = MakeKey("a", "hsm");
+  WriteFaults("a", "C_Sign @1 crash\nC_Initialize * delay 900");
+  WriteFaults("b", "C_Sign @1 crash\nC_Initialize * delay 500\ntoken * absent from 0.4");
+  SignMany(key, 20);
+}
+
 TEST_F(TokenSetTest, StoppedWithWorkInFlight) {
   Start({Faulty("a", "hsm"), Faulty("b", "hsm")});
   const auto key = MakeKey("a", "hsm");
