@@ -184,6 +184,23 @@ TEST_F(Recovery, RefusalOfOneKeyCostsNobodyElse) {
   EXPECT_EQ(environment_.CountCalls("C_Login"), 1u);
 }
 
+// A rule of the faulty module for one mechanism leaves the keys of others alone.
+TEST_F(Recovery, RefusalOfOneMechanismCostsNobodyElse) {
+  auto& tokend = Start();
+  const auto rsa = tokend.Generate(KeyType::kRsa, 2048, {0x02});
+  ASSERT_EQ(rsa.outcome, Outcome::kOk) << rsa.message;
+  tokend.Define(2, rsa, {0x02});
+  for (const char* function : {"C_SignInit", "C_Sign"}) {
+    environment_.WriteFaults(std::string(function) + " * return CKR_KEY_FUNCTION_NOT_PERMITTED of CKM_RSA_PKCS");
+    EXPECT_EQ(tokend.Sign(2, Sha256("x")).outcome, Outcome::kTokenRefused) << function;
+    ExpectSigns();
+    environment_.WriteFaults(std::string(function) +
+                             " * return CKR_KEY_FUNCTION_NOT_PERMITTED of 0x1057");  // CKM_EDDSA
+    EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kTokenRefused) << function;
+    EXPECT_EQ(tokend.Sign(2, Sha256("x")).outcome, Outcome::kOk) << function;
+  }
+}
+
 TEST_F(Recovery, WhatWaitsBehindAHungCallExpires) {
   auto& tokend = Start();
   environment_.WriteFaults("C_Sign 1 hang");

@@ -15,6 +15,7 @@ struct Seen {
   std::mutex mutex;                                              // guards everything below
   std::map<CK_ULONG, std::string> signatures;                    // the last but one and the last of each length
   std::map<CK_MECHANISM_TYPE, std::set<CK_OBJECT_HANDLE>> keys;  // since the last login
+  std::map<CK_SESSION_HANDLE, CK_MECHANISM_TYPE> mechanisms;     // of each session's last C_SignInit
 };
 
 // Never destroyed: a thread may still be in a call when the process ends.
@@ -43,9 +44,10 @@ void NoteSignature(CK_RV value, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* 
   two.append(reinterpret_cast<const char*>(signature), *size);
 }
 
-void NoteKeyHandle(CK_SESSION_HANDLE, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) {
+void NoteKeyHandle(CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) {
   Seen& seen = TheSeen();
   const std::lock_guard lock(seen.mutex);
+  seen.mechanisms[session] = mechanism->mechanism;
   seen.keys[mechanism->mechanism].insert(key);
 }
 
@@ -61,6 +63,13 @@ CK_OBJECT_HANDLE OtherKeyHandle(CK_MECHANISM_TYPE mechanism, CK_OBJECT_HANDLE ke
   const auto& keys = seen.keys[mechanism];
   const auto other = std::find_if(keys.begin(), keys.end(), [&](CK_OBJECT_HANDLE one) { return one != key; });
   return other == keys.end() ? key : *other;
+}
+
+std::optional<CK_MECHANISM_TYPE> MechanismOf(CK_SESSION_HANDLE session) {
+  Seen& seen = TheSeen();
+  const std::lock_guard lock(seen.mutex);
+  const auto found = seen.mechanisms.find(session);
+  return found == seen.mechanisms.end() ? std::nullopt : std::optional(found->second);
 }
 
 void ChangeSignature(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* signature, CK_ULONG* size) {

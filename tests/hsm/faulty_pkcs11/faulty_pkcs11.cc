@@ -63,7 +63,7 @@ struct Wrapped<Member, kName> {
     static std::atomic<unsigned long> calls{0};
     if (kFunction == "C_Login" || kFunction == "C_Initialize") Log(kName);
     if constexpr (kFunction == "C_Login") ForgetKeyHandles();
-    const auto action = ActionFor(kName, ++calls);
+    const auto action = ActionFor(kName, ++calls, Mechanism(args...));
     if (!action) return Pass(args...);
     switch (action->kind) {
       case Action::Kind::kReturn: return action->number;
@@ -82,6 +82,20 @@ struct Wrapped<Member, kName> {
   }
 
  private:
+  static std::optional<CK_MECHANISM_TYPE> Mechanism(Args... args) {
+    if constexpr (kFunction == "C_Sign") return OfSign(args...);
+    if constexpr (kFunction == "C_GetMechanismInfo") return OfSlot(args...);
+    if constexpr (kFunction == "C_SignInit" || kFunction == "C_GenerateKeyPair" || kFunction == "C_UnwrapKey") {
+      return OfBegin(args...);
+    }
+    return std::nullopt;
+  }
+  static std::optional<CK_MECHANISM_TYPE> OfSign(CK_SESSION_HANDLE session, ...) { return MechanismOf(session); }
+  static std::optional<CK_MECHANISM_TYPE> OfSlot(CK_SLOT_ID, CK_MECHANISM_TYPE type, ...) { return type; }
+  static std::optional<CK_MECHANISM_TYPE> OfBegin(CK_SESSION_HANDLE, const CK_MECHANISM* mechanism, ...) {
+    return mechanism->mechanism;
+  }
+
   static CK_RV Pass(Args... args) {
     if constexpr (kOfModule) {
       return (real.*Member)(args...);

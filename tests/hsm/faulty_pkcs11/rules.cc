@@ -43,6 +43,14 @@ struct Rule {
   double from = 0, until = -1;                // seconds since the file was written; -1: without end
   std::optional<std::size_t> until_function;  // that none of it was called yet
   unsigned long after = 0;                    // so many signatures
+  std::optional<unsigned long> of;            // the mechanism
+};
+
+// One call as rules see it.
+struct CallSeen {
+  const std::string& function;
+  unsigned long number, number_since;  // of this process; of all since the file was written
+  std::optional<unsigned long> mechanism;
 };
 
 // The control file as it is now.
@@ -137,7 +145,12 @@ bool ParseAction(std::istringstream& words, Rule& rule) {
   return false;
 }
 
-// "from SECONDS", "until SECONDS", "until FUNCTION", "after SIGNATURES"; any of them, in any order.
+bool HasMechanism(std::string_view function) {
+  return function == "C_SignInit" || function == "C_Sign" || function == "C_GetMechanismInfo" ||
+         function == "C_GenerateKeyPair" || function == "C_UnwrapKey";
+}
+
+// "from SECONDS", "until SECONDS", "until FUNCTION", "after SIGNATURES", "of MECHANISM"; any of them, in any order.
 bool ParseConditions(std::istringstream& words, Rule& rule) {
   std::string word, value;
   while (words >> word) {
@@ -154,6 +167,9 @@ bool ParseConditions(std::istringstream& words, Rule& rule) {
       if (!rule.until_function) return false;
     } else if (word == "after" && is_number) {
       rule.after = static_cast<unsigned long>(number);
+    } else if (word == "of" && HasMechanism(rule.function)) {
+      rule.of = ParseNumber(value);
+      if (!rule.of) return false;
     } else {
       return false;
     }
@@ -222,9 +238,10 @@ std::shared_ptr<const Rules> Present() {
   return present;
 }
 
-bool Holds(const Rules& rules, const Rule& rule, unsigned long call, unsigned long call_since) {
-  const unsigned long number = rule.since_written ? call_since : call;
+bool Holds(const Rules& rules, const Rule& rule, const CallSeen& call) {
+  const unsigned long number = rule.since_written ? call.number_since : call.number;
   if (number < rule.first || number > rule.last || number % rule.each != 0) return false;
+  if (rule.of && rule.of != call.mechanism) return false;
   if (rules.since->signatures < rule.after) return false;
   if (rule.until_function && rules.since->calls[*rule.until_function] != 0) return false;
   if (rule.from == 0 && rule.until < 0) return true;
@@ -232,10 +249,9 @@ bool Holds(const Rules& rules, const Rule& rule, unsigned long call, unsigned lo
   return age >= rule.from && (rule.until < 0 || age < rule.until);
 }
 
-std::optional<Action> FirstThatHolds(const Rules& rules, const std::string& function, unsigned long call,
-                                     unsigned long call_since) {
+std::optional<Action> FirstThatHolds(const Rules& rules, const CallSeen& call) {
   for (const Rule& rule : rules.list) {
-    if (rule.function != function || !Holds(rules, rule, call, call_since)) continue;
+    if (rule.function != call.function || !Holds(rules, rule, call)) continue;
     ++rules.since->obeyed;
     return rule.action;
   }
@@ -244,17 +260,18 @@ std::optional<Action> FirstThatHolds(const Rules& rules, const std::string& func
 
 }  // namespace
 
-std::optional<Action> ActionFor(const std::string& function, unsigned long call) {
+std::optional<Action> ActionFor(const std::string& function, unsigned long call,
+                                std::optional<unsigned long> mechanism) {
   const auto rules = Present();
   if (rules == nullptr) return std::nullopt;
   const auto index = IndexOf(function);
   if (!index) std::abort();
-  return FirstThatHolds(*rules, function, call, ++rules->since->calls[*index]);
+  return FirstThatHolds(*rules, {function, call, ++rules->since->calls[*index], mechanism});
 }
 
 std::optional<Action> ActionForToken() {
   const auto rules = Present();
-  return rules == nullptr ? std::nullopt : FirstThatHolds(*rules, "token", 1, 1);
+  return rules == nullptr ? std::nullopt : FirstThatHolds(*rules, {"token", 1, 1, std::nullopt});
 }
 
 void CountSignature() {

@@ -27,9 +27,10 @@ struct Action {
   unsigned long number = 0;  // the verb's argument: a CK_RV, milliseconds, bits, octets, ...
 };
 
-// Counts this call of `function`, the `call`th of the process, and gives what the control file says about it. Any
-// thread.
-std::optional<Action> ActionFor(const std::string& function, unsigned long call);
+// Counts this call of `function`, the `call`th of the process, and gives what the control file says about it.
+// `mechanism`: the call's CK_MECHANISM_TYPE, where it has one. Any thread.
+std::optional<Action> ActionFor(const std::string& function, unsigned long call,
+                                std::optional<unsigned long> mechanism = std::nullopt);
 
 // What the control file says about the token as a whole, the function "token". Any thread.
 std::optional<Action> ActionForToken();
