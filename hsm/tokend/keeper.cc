@@ -92,13 +92,13 @@ void Keeper::Run() {
       if (stopping_) break;
       trouble.swap(trouble_);
     }
-    step_begun_ = steady_clock::now().time_since_epoch().count();
+    step_.Begin(config_.longest_step);
     if (trouble) {
       pause = Recover(*trouble);
     } else {
       pause = login() == nullptr ? BringUp() : LookAfter();
     }
-    step_begun_ = 0;
+    step_.End();
   }
   Finalize();
 }
@@ -150,20 +150,15 @@ milliseconds Keeper::FailToBringUp(const Error& error) {
   return kLook;
 }
 
-bool Keeper::Hangs() const {
-  const auto begun = step_begun_.load();
-  return begun != 0 && steady_clock::now().time_since_epoch() - steady_clock::duration(begun) > config_.longest_step;
-}
-
 bool Keeper::MayRestart() const {
   return !last_restart_ || steady_clock::now() - *last_restart_ >= config_.between_restarts;
 }
 
 template <class Lock>
 void Keeper::Enter(Lock& lock) {
-  step_begun_ = 0;
+  step_.End();
   lock.lock();
-  step_begun_ = steady_clock::now().time_since_epoch().count();
+  step_.Begin(config_.longest_step);
 }
 
 // Takes the login from the workers, waits until none of them is within the module, and closes all their sessions.

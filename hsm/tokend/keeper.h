@@ -19,6 +19,7 @@
 #include "hsm/pkcs11/session.h"
 #include "hsm/tokend/module_gate.h"
 #include "hsm/tokend/softhsm_files.h"
+#include "hsm/tokend/step_clock.h"
 
 namespace hallmark::tokend {
 
@@ -52,7 +53,7 @@ class Keeper {
     std::string uri;
     unsigned sessions = 1;
     std::chrono::seconds between_restarts{30};
-    std::chrono::seconds longest_step{30};  // what bringing the token up, or a look at it, may take
+    std::chrono::seconds longest_step{30};  // what bringing the token up, a look at it or a key call may take
   };
   struct Callbacks {
     std::function<void(const link::TokenStatus&)> on_status;  // whenever it changes; on the keeper's thread
@@ -87,7 +88,9 @@ class Keeper {
   Status Sync(std::filesystem::file_time_type since) const { return files_.Sync(since); }
   // Whether the keeper is in a call of the module that has not come back for too long. A call cannot be cancelled, so
   // that only a new process helps. Any thread.
-  bool Hangs() const;
+  bool Hangs() const { return step_.Hangs(); }
+  // What a key call may take that makes no key. Any thread.
+  std::chrono::seconds longest_step() const { return config_.longest_step; }
   // How many it made since the start. Any thread.
   std::uint64_t signatures() const { return signatures_.load(std::memory_order_relaxed); }
 
@@ -138,8 +141,8 @@ class Keeper {
   std::atomic<unsigned> sessions_{0};
   std::atomic<unsigned> troubles_{0};  // since the last signature
   std::atomic<std::uint64_t> signatures_{0};
-  std::atomic<std::chrono::steady_clock::rep> step_begun_{0};  // 0 while the keeper waits, for a worker too
-  mutable std::mutex mutex_;                                   // guards everything below
+  StepClock step_;            // of the keeper's thread; not while it waits, for a worker too
+  mutable std::mutex mutex_;  // guards everything below
   std::condition_variable wake_;
   std::shared_ptr<Login> login_;
   std::optional<Trouble> trouble_;

@@ -23,6 +23,8 @@ constexpr double kMuchSigning = 20;                       // signatures a second
 constexpr std::chrono::milliseconds kShortestPause{100};  // in which signatures are counted
 constexpr std::chrono::seconds kLongestPause{10};
 constexpr std::chrono::milliseconds kLook{20};  // how often a call that may not be made yet is looked at
+// A smartcard takes minutes to make an RSA key. What makes none is as quick as the keeper's steps are.
+constexpr std::chrono::seconds kLongestMaking{600};
 
 link::KeyReply ReplyTo(std::uint64_t id, const Result<pkcs11::KeyPair>& key) {
   link::KeyReply reply;
@@ -49,6 +51,10 @@ std::uint64_t IdOf(const KeyCall& call) {
 // Whether the call makes or destroys objects in the token.
 bool Writes(const KeyCall& call) {
   return !std::holds_alternative<link::FindKey>(call) && !std::holds_alternative<link::BeginImport>(call);
+}
+
+bool Makes(const KeyCall& call) {
+  return std::holds_alternative<link::GenerateKey>(call) || std::holds_alternative<link::BeginImport>(call);
 }
 
 // SoftHSM 2.6 mixes objects up when one is made or destroyed in the token while other calls are under way.
@@ -146,6 +152,7 @@ void KeyCalls::Run() {
     }
     const auto begun = std::filesystem::file_time_type::clock::now();
     auto answer = Answer(*call);
+    step_.End();
     if (answer && Writes(*call)) {
       if (const Status synced = keeper_.Sync(begun); !synced) answer = synced.error();
     }
@@ -169,6 +176,7 @@ Result<pkcs11::KeyPair> KeyCalls::Answer(const KeyCall& call) {
     shared.lock();
   }
   if (only) callbacks_.on_begun({IdOf(call)});
+  step_.Begin(Makes(call) ? kLongestMaking : keeper_.longest_step());
   // What an import begins with, its end needs too: a session that may write.
   const bool find = std::holds_alternative<link::FindKey>(call);
   const Status seated = Sit(before, find ? pkcs11::Access::kRead : pkcs11::Access::kWrite);
@@ -191,12 +199,15 @@ Result<pkcs11::KeyPair> KeyCalls::MakeBesideSigning(const link::GenerateKey& cal
   steady_clock::duration making{};
   {
     const std::shared_lock shared(keeper_.gate());
+    step_.Begin(kLongestMaking);
     const Status seated = Sit(login, pkcs11::Access::kWrite);
     if (!seated) return seated.error();
     pair = MakeSlowly(seat_.current(), {ToPkcs11(call.type), call.bits}, {call.cka_id, call.label}, making);
     if (!pair) return fail(pair.error());
   }
+  step_.End();
   const std::unique_lock alone(keeper_.gate());
+  step_.Begin(keeper_.longest_step());
   // The login may have been replaced in between, and the pair gone with its session.
   const Status seated = Sit(login, pkcs11::Access::kWrite);
   if (!seated) return seated.error();

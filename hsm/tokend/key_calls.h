@@ -37,6 +37,8 @@ class KeyCalls {
   void Add(KeyCall call);
   // The keeper's state changed.
   void Wake();
+  // Whether a call is in the module that has not come back for too long; see Keeper::Hangs(). Any thread.
+  bool Hangs() const { return step_.Hangs(); }
 
  private:
   void Run();
@@ -68,6 +70,7 @@ class KeyCalls {
   Keeper& keeper_;
   const Callbacks callbacks_;
   std::thread thread_;
+  StepClock step_;  // of the thread, while it holds keeper_.gate()
   // These two: of the thread, and only while it holds keeper_.gate().
   Seat seat_;
   Importer importer_;

@@ -51,8 +51,8 @@ int Main(int argc, char** argv) {
                     "Seconds between initializations of a module in trouble, at least");
   unsigned longest_step = 30;
   serve->add_option("--longest-step", longest_step,
-                    "Seconds after which a module that does not come back from a login or a look at the token is given "
-                    "up with this process");
+                    "Seconds after which a module that does not come back from a login, a look at the token or a key "
+                    "that is found, imported or destroyed is given up with this process");
 
   InitTokenConfig init;
   CLI::App* init_token =

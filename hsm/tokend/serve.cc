@@ -78,16 +78,18 @@ class ExpiryTimer {
   bool armed_ = false;
 };
 
-// Ends the process when the keeper hangs in a call of the module. On the I/O thread.
+// Ends the process when the keeper or a key call hangs in the module. (Of signatures signerd keeps the time.) On the
+// I/O thread.
 class Watchdog {
  public:
-  Watchdog(boost::asio::io_context& io, const Keeper& keeper) : timer_(io), keeper_(keeper) {}
+  Watchdog(boost::asio::io_context& io, const Keeper& keeper, const KeyCalls& key_calls)
+      : timer_(io), keeper_(keeper), key_calls_(key_calls) {}
 
   void Watch() {
     timer_.expires_after(kLook);
     timer_.async_wait([this](boost::system::error_code stopped) {
       if (stopped) return;
-      if (keeper_.Hangs()) {
+      if (keeper_.Hangs() || key_calls_.Hangs()) {
         log::error("a call of the module does not come back: this process ends, and signerd starts another");
         ::_exit(1);
       }
@@ -100,6 +102,7 @@ class Watchdog {
   static constexpr std::chrono::seconds kLook{1};
   boost::asio::steady_timer timer_;
   const Keeper& keeper_;
+  const KeyCalls& key_calls_;
 };
 
 void Dispatch(link::Frame& frame, Signer& signer, KeyCalls& key_calls, ExpiryTimer& expiry, link::Channel& channel) {
@@ -151,7 +154,7 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
   KeyCalls key_calls(keeper, {[&](link::KeyCallBegun begun) { channel->Send(begun); },
                               [&](link::KeyReply reply) { channel->Send(std::move(reply)); }});
   ExpiryTimer expiry(io, signer);
-  Watchdog watchdog(io, keeper);
+  Watchdog watchdog(io, keeper, key_calls);
 
   auto work = boost::asio::make_work_guard(io);
   boost::asio::steady_timer grace(io);
