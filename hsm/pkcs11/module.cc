@@ -3,18 +3,37 @@
 #include <p11-kit/p11-kit.h>
 #include <p11-kit/uri.h>
 
+#include <algorithm>
 #include <optional>
+#include <string_view>
 
+#include "firmware/runtime/encoding.h"
 #include "hsm/pkcs11/return_value.h"
 
 namespace hallmark::pkcs11 {
 namespace {
 
-// PKCS#11 pads its strings with blanks.
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
+
+// C0, DEL, and C1, which UTF-8 writes in two octets.
+bool IsControl(std::string_view character) {
+  const auto first = static_cast<unsigned char>(character[0]);
+  return first < 0x20 || first == 0x7f || (first == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0);
+}
+
+// PKCS#11 pads its strings with blanks, and wants UTF-8. They go into messages, tables and the log: what is not
+// UTF-8, or would do something to a terminal, is replaced.
 template <std::size_t N>
 std::string Unpad(const unsigned char (&padded)[N]) {
-  std::string text(reinterpret_cast<const char*>(padded), N);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\0')) text.pop_back();
+  std::string_view rest(reinterpret_cast<const char*>(padded), N);
+  while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\0')) rest.remove_suffix(1);
+  std::string text;
+  while (!rest.empty()) {
+    const std::size_t octets = Utf8Octets(rest);
+    const std::string_view character = rest.substr(0, octets);
+    text += octets == 0 || IsControl(character) ? kReplacement : character;
+    rest.remove_prefix(std::max<std::size_t>(octets, 1));
+  }
   return text;
 }
 
@@ -28,16 +47,19 @@ std::string PinRefusal(CK_FLAGS flags) {
   return "";
 }
 
-// Once for each login: some modules log an error when they are asked about what they do not have.
-void AskMechanisms(CK_FUNCTION_LIST* functions, TokenInfo& token) {
+// Once for each login: some modules log an error when they are asked about what they do not have. An error that is no
+// answer must not decide for the whole login how it signs.
+Status AskMechanisms(CK_FUNCTION_LIST* functions, TokenInfo& token) {
   CK_MECHANISM_INFO mechanism{};
   const auto has_not = [&](CK_MECHANISM_TYPE type) {
     return IsMechanismInvalid(functions->C_GetMechanismInfo(token.slot, type, &mechanism));
   };
   token.makes_no_rsa = has_not(CKM_RSA_PKCS_KEY_PAIR_GEN);
   token.makes_no_ed25519 = has_not(CKM_EC_EDWARDS_KEY_PAIR_GEN);
-  token.rsa_pkcs =
-      IsOk(functions->C_GetMechanismInfo(token.slot, CKM_RSA_PKCS, &mechanism)) && (mechanism.flags & CKF_SIGN) != 0;
+  const CK_RV value = functions->C_GetMechanismInfo(token.slot, CKM_RSA_PKCS, &mechanism);
+  token.rsa_pkcs = IsFunctionNotSupported(value) || (IsOk(value) && (mechanism.flags & CKF_SIGN) != 0);
+  const bool answered = IsOk(value) || IsMechanismInvalid(value) || IsFunctionNotSupported(value);
+  return answered ? Ok() : Status(MakeTokenError(value, "C_GetMechanismInfo"));
 }
 
 }  // namespace
@@ -111,8 +133,9 @@ Result<TokenInfo> Module::FindToken(const TokenUri& uri) const {
   }
   if (found) {
     auto token = Describe(*found);
-    if (token) AskMechanisms(functions_, *token);
-    return token;
+    if (!token) return token;
+    const Status asked = AskMechanisms(functions_, *token);
+    return asked ? token : asked.error();
   }
   return MakeError(Reason::kNotFound, "the module has no token that " + uri.name() + " names");
 }

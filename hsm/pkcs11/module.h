@@ -18,7 +18,7 @@ struct TokenInfo {
   CK_SLOT_ID slot = 0;
   std::string label, serial, manufacturer, model;
   unsigned long max_sessions = 0;  // 0: no limit is known
-  bool rsa_pkcs = false;           // CKM_RSA_PKCS can sign
+  bool rsa_pkcs = false;           // CKM_RSA_PKCS can sign, as far as the module says
   // The token says that it has no such mechanism. One that says nothing of it is asked.
   bool makes_no_rsa = false, makes_no_ed25519 = false;
   std::string pin_refusal;  // why no PIN must be tried now, for people; empty when one may be

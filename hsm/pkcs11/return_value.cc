@@ -101,5 +101,6 @@ bool IsOk(CK_RV value) { return value == CKR_OK; }
 bool IsAlreadyLoggedIn(CK_RV value) { return value == CKR_USER_ALREADY_LOGGED_IN; }
 bool IsSessionCount(const Error& error) { return error.token_code == CKR_SESSION_COUNT; }
 bool IsMechanismInvalid(CK_RV value) { return value == CKR_MECHANISM_INVALID; }
+bool IsFunctionNotSupported(CK_RV value) { return value == CKR_FUNCTION_NOT_SUPPORTED; }
 
 }  // namespace hallmark::pkcs11

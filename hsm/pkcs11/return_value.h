@@ -32,6 +32,7 @@ std::string NameOf(CK_RV value);
 bool IsOk(CK_RV value);
 bool IsAlreadyLoggedIn(CK_RV value);
 bool IsMechanismInvalid(CK_RV value);
+bool IsFunctionNotSupported(CK_RV value);
 // The token has no room for another session.
 bool IsSessionCount(const Error& error);
 

@@ -166,6 +166,20 @@ TEST_F(InProcess, WrongPinIsToldApart) {
   EXPECT_EQ(done.error().message.find("000000"), std::string::npos);
 }
 
+// A label is 32 octets of whatever the token's maker, or whoever named it, put there.
+TEST_F(InProcess, TextsOfATokenAreUtf8WithoutControlCharacters) {
+  environment_.InitToken("M\xfcnchen \x1b[2J\n\xc2\x9b\x7f \xc3\xa4 \xe2\x82");  // Latin-1, C0, C1, DEL, "ä", cut off
+  module_->Finalize();
+  ASSERT_TRUE(module_->Initialize());
+  const auto uri =
+      TokenUri::Parse("pkcs11:token=M%FCnchen%20%1B%5B2J%0A%C2%9B%7F%20%C3%A4%20%E2%82?pin-source=file:/pin");
+  ASSERT_TRUE(uri) << uri.error().message;
+  const auto token = module_->FindToken(*uri);
+  ASSERT_TRUE(token) << token.error().message;
+  const std::string bad = "\xef\xbf\xbd";  // U+FFFD
+  EXPECT_EQ(token->label, "M" + bad + "nchen " + bad + "[2J" + bad + bad + bad + " \xc3\xa4 " + bad + bad);
+}
+
 TEST(ModuleFile, ThatIsNoneIsAnError) {
   for (const char* path : {"/nonexistent.so", "/etc/passwd"}) {
     const auto module = Module::Load(path);

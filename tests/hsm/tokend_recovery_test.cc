@@ -130,6 +130,16 @@ TEST_F(Recovery, LookAtTheTokenThatHangsEndsTheProcess) {
   EXPECT_EQ(tokend.Wait(), 1);
 }
 
+TEST_F(Recovery, KeyCallThatHangsEndsTheProcess) {
+  auto& tokend = Start(1, {"--longest-step", "3"});
+  ExpectSigns();
+  environment_.WriteFaults("C_FindObjectsInit @1 hang");
+  tokend.Send(link::FindKey{7, kId});
+  while (tokend.Receive()) {
+  }
+  EXPECT_EQ(tokend.Wait(), 1);
+}
+
 // Level 4.
 TEST_F(Recovery, TokenThatStaysInTroubleIsDownAndComesBack) {
   auto& tokend = Start(1, {"--between-restarts", "2"});
@@ -260,6 +270,19 @@ TEST_F(Recovery, TokenThatHashesItselfSaysSo) {
   auto& tokend = Start();
   EXPECT_EQ(tokend.status()->wants_data, 1);
   EXPECT_EQ(tokend.status()->cannot_make, 3);
+}
+
+TEST_F(Recovery, TokenThatDoesNotKnowItsMechanismsIsTakenToSignDigests) {
+  environment_.WriteFaults("C_GetMechanismInfo * return CKR_FUNCTION_NOT_SUPPORTED");
+  auto& tokend = Start();
+  EXPECT_EQ(tokend.status()->wants_data, 0);
+  EXPECT_EQ(tokend.status()->cannot_make, 0);
+}
+
+TEST_F(Recovery, TroubleWithTheMechanismsIsNotTakenForAnAnswer) {
+  environment_.WriteFaults("C_GetMechanismInfo @1-3 return CKR_FUNCTION_FAILED of CKM_RSA_PKCS");
+  auto& tokend = Start();
+  EXPECT_EQ(tokend.status()->wants_data, 0);
 }
 
 TEST_F(Recovery, KeyThatCannotBeMadeIsNotLeftBehind) {
