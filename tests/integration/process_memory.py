@@ -4,6 +4,8 @@ import os
 import pathlib
 import re
 
+SHADOW = 1 << 30  # Octets. Larger regions are a sanitizer's own, which has terabytes of them.
+
 
 def readable(pid):
     """Whether this process may read the memory of that one."""
@@ -22,6 +24,8 @@ def regions(pid):
             if not match or line.endswith(("[vvar]", "[vsyscall]")):
                 continue
             begin, end = (int(word, 16) for word in match.groups())
+            if end - begin > SHADOW:
+                continue
             try:
                 yield line, os.pread(memory.fileno(), end - begin, begin)
             except OSError:

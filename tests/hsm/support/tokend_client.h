@@ -34,14 +34,17 @@ class TokendClient {
   void Send(const link::Frame& frame);
   // The next frame; nothing when the link closed.
   std::optional<link::Frame> Receive();
-  // Receives until a frame of this type comes; TokenStatus frames on the way are remembered, others are an error.
+  // Receives until a frame of this type comes; TokenStatus frames on the way are remembered, what a key call does on
+  // the way is passed by, others are an error.
   template <class T>
   T Await() {
     while (true) {
       auto frame = Receive();
       if (!frame) throw std::runtime_error("tokend closed the link");
       if (auto* wanted = std::get_if<T>(&*frame)) return std::move(*wanted);
-      if (!std::holds_alternative<link::TokenStatus>(*frame)) throw std::runtime_error("an unexpected frame");
+      const bool expected =
+          std::holds_alternative<link::TokenStatus>(*frame) || std::holds_alternative<link::KeyCallBegun>(*frame);
+      if (!expected) throw std::runtime_error("an unexpected frame");
     }
   }
   // Receives until the token is in this state (perhaps it is already); gives the status.
