@@ -4,6 +4,8 @@
 #include <shared_mutex>
 #include <utility>
 
+#include "firmware/runtime/encoding.h"
+#include "firmware/runtime/log.h"
 #include "hsm/tokend/link_values.h"
 
 namespace hallmark::tokend {
@@ -162,8 +164,9 @@ std::optional<link::SignOutcome> Signer::SignOne(Seat& seat, Task& task) {
     return seat.without_room ? std::nullopt : Fail(seat, task, seated.error());
   }
   auto signature = Attempt(seat, task);
-  if (!signature) return Fail(seat, task, signature.error());
+  if (!signature) return FailToSign(seat, task, signature.error());
   keeper_.Prove();
+  key_troubles_.Forget(task.key->cka_id);
   return link::SignOutcome{task.item.id, link::Outcome::kOk, 0, std::move(*signature)};
 }
 
@@ -178,6 +181,22 @@ std::optional<link::SignOutcome> Signer::Fail(Seat& seat, Task& task, const Erro
   seat.Rise();
   if (recovery != pkcs11::Recovery::kSession) keeper_.Report(seat.login->generation, recovery, error);
   if (task.attempts < kMaxAttempts) return std::nullopt;
+  return OutcomeFor(task.item.id, error);
+}
+
+// As Fail(), but where it is the key's own trouble the others keep their login.
+std::optional<link::SignOutcome> Signer::FailToSign(Seat& seat, Task& task, const Error& error) {
+  const pkcs11::Recovery recovery = pkcs11::RecoveryFor(error);
+  if (recovery == pkcs11::Recovery::kNone || recovery == pkcs11::Recovery::kPin) return Fail(seat, task, error);
+  const Bytes& cka_id = task.key->cka_id;
+  const auto verdict = key_troubles_.Judge(cka_id, seat.login->generation, keeper_.signatures(), steady_clock::now());
+  if (verdict == KeyTroubles::Verdict::kTokens) return Fail(seat, task, error);
+  if (verdict == KeyTroubles::Verdict::kOwnFromNow) {
+    log::warn("the key with CKA_ID {} does not sign, while others do: {}", HexEncode(cka_id), error.message);
+  }
+  seat.Rise();
+  // A session that failed is not used again, and this token has no other.
+  if (seat.login->only) keeper_.Report(seat.login->generation, pkcs11::Recovery::kLogin, error);
   return OutcomeFor(task.item.id, error);
 }
 

@@ -13,6 +13,7 @@
 
 #include "hsm/link/frame.h"
 #include "hsm/tokend/keeper.h"
+#include "hsm/tokend/key_troubles.h"
 
 namespace hallmark::tokend {
 
@@ -76,6 +77,7 @@ class Signer {
   // Nothing when the task should be tried again.
   std::optional<link::SignOutcome> SignOne(Seat& seat, Task& task);
   std::optional<link::SignOutcome> Fail(Seat& seat, Task& task, const Error& error);
+  std::optional<link::SignOutcome> FailToSign(Seat& seat, Task& task, const Error& error);
   Result<Bytes> Attempt(Seat& seat, const Task& task);
   // Makes the seat one of the present login.
   Status Sit(Seat& seat);
@@ -84,6 +86,7 @@ class Signer {
   Keeper& keeper_;
   const unsigned sessions_;
   const OnResults on_results_;
+  KeyTroubles key_troubles_;
   std::mutex mutex_;            // guards everything below
   std::deque<Worker> workers_;  // by index
   std::vector<unsigned> idle_;  // the workers that wait for a task, the latest last

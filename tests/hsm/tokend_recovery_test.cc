@@ -211,6 +211,43 @@ TEST_F(Recovery, RefusalOfOneMechanismCostsNobodyElse) {
   }
 }
 
+class BrokenKey : public Recovery, public testing::WithParamInterface<const char*> {};
+
+// As soon as another key signed under a login that did not mend this one, it is this one's own trouble.
+TEST_P(BrokenKey, CostsNobodyElse) {
+  auto& tokend = Start(2);
+  const auto rsa = tokend.Generate(KeyType::kRsa, 2048, {0x02});
+  ASSERT_EQ(rsa.outcome, Outcome::kOk) << rsa.message;
+  tokend.Define(2, rsa, {0x02});
+  environment_.WriteFaults(std::string("C_Sign * return ") + GetParam() + " of CKM_EDDSA");
+  EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kTokenDown);
+  // Until then the token may be down for a moment: nothing had shown that it is well.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (tokend.Sign(2, Sha256("y")).outcome != Outcome::kOk && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kTokenDown);
+    EXPECT_EQ(tokend.Sign(2, Sha256("y")).outcome, Outcome::kOk) << i;
+  }
+  EXPECT_LE(environment_.CountCalls("C_Login"), 3u);
+  EXPECT_LE(environment_.CountCalls("C_Initialize"), 2u);
+  environment_.WriteFaults("");
+  ExpectSigns();
+}
+INSTANTIATE_TEST_SUITE_P(Codes, BrokenKey,
+                         testing::Values("CKR_DEVICE_ERROR", "CKR_FUNCTION_FAILED", "CKR_VENDOR_DEFINED"),
+                         [](const auto& row) { return std::string(row.param); });
+
+// Where no other key shows that the token is well, the token is seen to.
+TEST_F(Recovery, OnlyKeyInTroubleIsTheTokensTrouble) {
+  auto& tokend = Start();
+  ExpectSigns();
+  environment_.WriteFaults("C_Sign * return CKR_DEVICE_ERROR");
+  EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kTokenDown);
+  EXPECT_EQ(tokend.AwaitState(TokenState::kDown).token_code, 0x30u);
+}
+
 TEST_F(Recovery, WhatWaitsBehindAHungCallExpires) {
   auto& tokend = Start();
   environment_.WriteFaults("C_Sign 1 hang");
