@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "firmware/runtime/encoding.h"
 #include "signerd/dkim/ascii.h"
 
 namespace hallmark::dkim {
@@ -125,7 +126,7 @@ class MailboxList {
   bool in_quote_ = false, in_angle_ = false, escaped_ = false;
 };
 
-// Where the domain begins: after the last "@" that is not within a quoted string.
+// The last "@" that is not within a quoted string: the domain is behind it.
 std::size_t FindDomain(std::string_view address) {
   std::size_t at = std::string_view::npos;
   bool quoted = false;
@@ -161,16 +162,63 @@ std::optional<std::string> WithoutSpaceAtDots(std::string_view text) {
   return out;
 }
 
+bool IsAtext(char c) {
+  return IsAlpha(c) || IsDigit(c) || std::string_view("!#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos;
+}
+
+// A local part (RFC 5322 section 3.4.1, RFC 6532): atoms and quoted strings with dots between. Anything else, a second
+// "@" or a comma above all, is where one reader sees another address than the next. Dots may stand anywhere: there are
+// addresses with two in a row or one at the end, and all readers find the same domain in them.
+bool IsLocalPart(std::string_view text) {
+  bool quoted = false, after_quotes = false;
+  for (std::size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    const std::size_t octets = Utf8Octets(text.substr(i));
+    if (octets == 0) return false;
+    if (quoted) {
+      after_quotes = c == '"';
+      quoted = !after_quotes;
+      i += octets;
+      if (c == '\\') i += Utf8Octets(text.substr(i));
+      continue;
+    }
+    if (c == '"') {
+      if (i != 0 && text[i - 1] != '.') return false;
+      quoted = true;
+    } else if (c != '.' && (after_quotes || (octets == 1 && !IsAtext(c)))) {
+      return false;
+    }
+    after_quotes = false;
+    i += octets;
+  }
+  return !quoted;
+}
+
 bool HasControl(std::string_view text) {
   return std::any_of(text.begin(), text.end(),
                      [](char c) { return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == '\x7f'; });
 }
 
+// Whether `text` is the obsolete route "@a.example,@b.example" (RFC 5322 section 4.4).
+bool IsRoute(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    const std::string_view hop = TrimFws(text.substr(0, comma));
+    if (!hop.empty()) {
+      const auto domain = WithoutSpaceAtDots(hop.substr(1));
+      if (hop.front() != '@' || !domain || !NormalizeDomain(*domain)) return false;
+    }
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return true;
+}
+
 Result<Author> AuthorOf(const Mailbox& mailbox) {
   std::string_view address = TrimFws(mailbox.has_angle ? mailbox.angle : mailbox.outside);
-  if (mailbox.has_angle && address.starts_with('@')) {  // an obsolete route
-    const std::size_t colon = address.find(':');
-    address = colon == std::string_view::npos ? std::string_view() : TrimFws(address.substr(colon + 1));
+  if (mailbox.has_angle && address.starts_with('@')) {  // after an obsolete route
+    const std::size_t colon = std::min(address.find(':'), address.size());
+    if (!IsRoute(address.substr(0, colon))) return Unusable("the route before the address is none");
+    address = TrimFws(address.substr(std::min(colon + 1, address.size())));
   }
   if (address.empty()) return Unusable("the address is empty");
   if (HasControl(address)) return Unusable("the address has a control character");
@@ -180,6 +228,7 @@ Result<Author> AuthorOf(const Mailbox& mailbox) {
   const auto domain = WithoutSpaceAtDots(address.substr(at + 1));
   if (!local_part || !domain) return Unusable("the address has white space within");
   if (local_part->empty()) return Unusable("the address has no local part");
+  if (!IsLocalPart(*local_part)) return Unusable("the local part is neither words with dots between nor quoted");
   if (domain->starts_with('[')) return Unusable("the address has a domain literal: there is no domain to sign for");
   auto normal = NormalizeDomain(*domain);
   if (!normal) return Unusable("the address has no usable domain: " + normal.error().message);
