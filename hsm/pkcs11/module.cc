@@ -123,11 +123,12 @@ Result<TokenInfo> Module::FindToken(const TokenUri& uri) const {
   const auto slots = SlotsWithToken();
   if (!slots) return slots.error();
   std::optional<CK_SLOT_ID> found;
+  std::optional<Error> in_trouble;  // the first slot that does not say which token it has: perhaps this one
   for (const CK_SLOT_ID slot : *slots) {
     CK_TOKEN_INFO info{};
-    if (!IsOk(functions_->C_GetTokenInfo(slot, &info)) || (info.flags & CKF_TOKEN_INITIALIZED) == 0 ||
-        !uri.Matches(info))
-      continue;
+    const CK_RV value = functions_->C_GetTokenInfo(slot, &info);
+    if (!IsOk(value) && !IsAbsence(value) && !in_trouble) in_trouble = MakeTokenError(value, "C_GetTokenInfo");
+    if (!IsOk(value) || (info.flags & CKF_TOKEN_INITIALIZED) == 0 || !uri.Matches(info)) continue;
     if (found) return MakeError(Reason::kConfigInvalid, uri.name() + " names several tokens: add serial= to it");
     found = slot;
   }
@@ -137,6 +138,7 @@ Result<TokenInfo> Module::FindToken(const TokenUri& uri) const {
     const Status asked = AskMechanisms(functions_, *token);
     return asked ? token : asked.error();
   }
+  if (in_trouble) return *in_trouble;
   return MakeError(Reason::kNotFound, "the module has no token that " + uri.name() + " names");
 }
 

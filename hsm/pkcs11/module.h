@@ -39,8 +39,8 @@ class Module {
   // All that this process has open with the token, which logs it out.
   void CloseAllSessions(CK_SLOT_ID slot);
 
-  // The token that the URI names, wherever it is now: slot numbers move. kNotFound when it is not
-  // there, kConfigInvalid when the URI names several.
+  // The token that the URI names, wherever it is now: slot numbers move. kNotFound when it is not there, the error of a
+  // slot where it cannot be told, kConfigInvalid when the URI names several.
   Result<TokenInfo> FindToken(const TokenUri& uri) const;
   // The first slot whose token is not initialized. kNotFound.
   Result<CK_SLOT_ID> FindEmptySlot() const;

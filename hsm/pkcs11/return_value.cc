@@ -29,6 +29,7 @@ constexpr Row kRows[] = {
     {CKR_DEVICE_ERROR, "CKR_DEVICE_ERROR", Recovery::kModule},
     {CKR_DEVICE_MEMORY, "CKR_DEVICE_MEMORY", Recovery::kModule},
     {CKR_DEVICE_REMOVED, "CKR_DEVICE_REMOVED", Recovery::kModule},
+    {CKR_FUNCTION_CANCELED, "CKR_FUNCTION_CANCELED", Recovery::kSession},
     {CKR_FUNCTION_NOT_SUPPORTED, "CKR_FUNCTION_NOT_SUPPORTED", Recovery::kNone},
     {CKR_KEY_HANDLE_INVALID, "CKR_KEY_HANDLE_INVALID", Recovery::kLogin},
     {CKR_KEY_SIZE_RANGE, "CKR_KEY_SIZE_RANGE", Recovery::kNone},
@@ -47,12 +48,15 @@ constexpr Row kRows[] = {
     {CKR_SESSION_CLOSED, "CKR_SESSION_CLOSED", Recovery::kLogin},
     {CKR_SESSION_COUNT, "CKR_SESSION_COUNT", Recovery::kSession},
     {CKR_SESSION_HANDLE_INVALID, "CKR_SESSION_HANDLE_INVALID", Recovery::kLogin},
+    {CKR_SESSION_READ_WRITE_SO_EXISTS, "CKR_SESSION_READ_WRITE_SO_EXISTS", Recovery::kSession},
     {CKR_SESSION_READ_ONLY, "CKR_SESSION_READ_ONLY", Recovery::kNone},
     {CKR_TEMPLATE_INCOMPLETE, "CKR_TEMPLATE_INCOMPLETE", Recovery::kNone},
     {CKR_TEMPLATE_INCONSISTENT, "CKR_TEMPLATE_INCONSISTENT", Recovery::kNone},
     {CKR_TOKEN_NOT_PRESENT, "CKR_TOKEN_NOT_PRESENT", Recovery::kModule},
     {CKR_TOKEN_NOT_RECOGNIZED, "CKR_TOKEN_NOT_RECOGNIZED", Recovery::kModule},
     {CKR_TOKEN_WRITE_PROTECTED, "CKR_TOKEN_WRITE_PROTECTED", Recovery::kNone},
+    {CKR_USER_ANOTHER_ALREADY_LOGGED_IN, "CKR_USER_ANOTHER_ALREADY_LOGGED_IN", Recovery::kSession},
+    {CKR_USER_TOO_MANY_TYPES, "CKR_USER_TOO_MANY_TYPES", Recovery::kSession},
     {CKR_USER_ALREADY_LOGGED_IN, "CKR_USER_ALREADY_LOGGED_IN", Recovery::kSession},
     {CKR_USER_NOT_LOGGED_IN, "CKR_USER_NOT_LOGGED_IN", Recovery::kLogin},
     {CKR_USER_PIN_NOT_INITIALIZED, "CKR_USER_PIN_NOT_INITIALIZED", Recovery::kNone},
@@ -99,6 +103,13 @@ std::string NameOf(CK_RV value) {
 
 bool IsOk(CK_RV value) { return value == CKR_OK; }
 bool IsAlreadyLoggedIn(CK_RV value) { return value == CKR_USER_ALREADY_LOGGED_IN; }
+bool IsAbsence(CK_RV value) {
+  return value == CKR_TOKEN_NOT_PRESENT || value == CKR_TOKEN_NOT_RECOGNIZED || value == CKR_DEVICE_REMOVED;
+}
+bool IsUnknown(const Error& error) { return error.token_code != CKR_OK && Find(error.token_code) == nullptr; }
+bool SaysNothing(const Error& error) {
+  return IsUnknown(error) || error.token_code == CKR_GENERAL_ERROR || error.token_code == CKR_FUNCTION_FAILED;
+}
 bool IsSessionCount(const Error& error) { return error.token_code == CKR_SESSION_COUNT; }
 bool IsMechanismInvalid(CK_RV value) { return value == CKR_MECHANISM_INVALID; }
 bool IsFunctionNotSupported(CK_RV value) { return value == CKR_FUNCTION_NOT_SUPPORTED; }

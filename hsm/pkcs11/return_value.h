@@ -33,6 +33,11 @@ bool IsOk(CK_RV value);
 bool IsAlreadyLoggedIn(CK_RV value);
 bool IsMechanismInvalid(CK_RV value);
 bool IsFunctionNotSupported(CK_RV value);
+// The token is not there, or not known to the module.
+bool IsAbsence(CK_RV value);
+// The code does not say what is wrong: none of those that are known here (vendors have their own), or a general one.
+bool IsUnknown(const Error& error);
+bool SaysNothing(const Error& error);
 // The token has no room for another session.
 bool IsSessionCount(const Error& error);
 

@@ -23,6 +23,9 @@ constexpr unsigned kTroublesUntilDown = 3;
 // So often in a row a module that this process had initialized, or logged in to, is initialized or opened again in
 // vain: some keep what only a new process gets rid of.
 constexpr unsigned kVainInitializations = 5;
+// So often in a row C_Login may fail with codes that nobody here knows: one of them may be the vendor's for a wrong
+// PIN, and tokens lock after some.
+constexpr unsigned kUnknownCodes = 3;
 // Sessions that workers leave to the login and to key management. A token with no more than these does all with one.
 constexpr unsigned long kKeptSessions = 2;
 
@@ -147,7 +150,7 @@ milliseconds Keeper::FailToBringUp(const Error& error) {
     callbacks_.on_hopeless();
   }
   Tell(error.reason == Reason::kPinRejected ? TokenState::kPinRejected : TokenState::kDown, error);
-  return kLook;
+  return PauseAfter(vain_logins_);
 }
 
 bool Keeper::MayRestart() const {
@@ -217,14 +220,26 @@ Status Keeper::LogIn(const pkcs11::TokenInfo& token) {
   auto session = pkcs11::Session::Open(*module_, token.slot, only ? pkcs11::Access::kWrite : pkcs11::Access::kRead);
   if (!session) return session.error();
   const Status done = session->Login(CKU_USER, pin->view());
-  if (!done && done.error().reason == Reason::kPinRejected) refused_pin_ = fingerprint;
-  if (!done) return done;
+  if (!done) return Refused(done.error(), fingerprint);
   refused_pin_.clear();
+  vain_logins_ = unknown_codes_ = 0;
   vain_openings_ = 0;
   const auto login = std::make_shared<Login>(*module_, token, std::move(*session), only, ++generation_);
   const std::lock_guard lock(mutex_);
   login_ = login;
   return Ok();
+}
+
+Error Keeper::Refused(Error error, const Bytes& fingerprint) {
+  vain_logins_ = pkcs11::SaysNothing(error) ? vain_logins_ + 1 : 0;
+  unknown_codes_ = pkcs11::IsUnknown(error) ? unknown_codes_ + 1 : 0;
+  if (unknown_codes_ == kUnknownCodes) {
+    unknown_codes_ = vain_logins_ = 0;
+    error.reason = Reason::kPinRejected;
+    error.message += ", again and again: taken for a refusal of the PIN, which is not tried until its file changes";
+  }
+  if (error.reason == Reason::kPinRejected) refused_pin_ = fingerprint;
+  return error;
 }
 
 Status Keeper::CheckLogin(Login& present) {
@@ -249,8 +264,9 @@ milliseconds Keeper::LookAfter() {
   if (present == nullptr) return kAtOnce;
   const Status well = CheckLogin(*present);
   if (well) return kLook;
-  if (login() != present) return kAtOnce;  // a worker was first, and its report waits
-  return Recover({pkcs11::RecoveryFor(well.error()), well.error()});
+  // Where a worker was first, its report waits, and this one is of no account.
+  Report(present->generation, pkcs11::RecoveryFor(well.error()), well.error());
+  return kAtOnce;
 }
 
 void Keeper::Tell(TokenState state, const Error& error) {

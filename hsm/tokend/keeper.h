@@ -45,7 +45,8 @@ struct Login {
 //
 // Recovery has four levels. The worker replaces its session (1). Trouble that is reported here costs the login (2) or
 // the module, which is initialized again at most once in `between_restarts` (3). A token that stays in trouble is down
-// (4): everything is refused at once, and tried again about every second, less often when only the login succeeds.
+// (4): everything is refused at once, and tried again about every second, less often when only the login succeeds, or
+// when it fails in a way that may have been a try of the PIN.
 class Keeper {
  public:
   struct Config {
@@ -109,6 +110,8 @@ class Keeper {
   Pause FailToBringUp(const Error& error);
   Status LoadAndInitialize();
   Status LogIn(const pkcs11::TokenInfo& token);
+  // Of a C_Login that failed with the PIN of this fingerprint.
+  Error Refused(Error error, const Bytes& fingerprint);
   Status CheckLogin(Login& present);
   bool MayRestart() const;
   // Waits for the module: a key that is made may take minutes, and the keeper does not hang for that.
@@ -129,6 +132,8 @@ class Keeper {
   bool initialized_ = false, was_initialized_ = false;
   unsigned vain_initializations_ = 0;  // in a row
   unsigned vain_openings_ = 0;         // of the first session, in a row
+  unsigned vain_logins_ = 0;           // that failed without a word about what is wrong, in a row
+  unsigned unknown_codes_ = 0;         // of logins, in a row
   bool needs_restart_ = false;
   std::optional<std::chrono::steady_clock::time_point> last_restart_;
   std::optional<CK_SLOT_ID> slot_;  // where sessions of ours are open

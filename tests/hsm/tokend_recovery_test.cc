@@ -130,6 +130,30 @@ TEST_F(Recovery, LookAtTheTokenThatHangsEndsTheProcess) {
   EXPECT_EQ(tokend.Wait(), 1);
 }
 
+// The keeper's look fails while a worker is in a call that is going to fail too.
+TEST_F(Recovery, TroubleThatTwoNoticeCostsOneLogin) {
+  auto& tokend = Start();
+  environment_.WriteFaults(
+      "C_SignInit @1 delay 3000\nC_Sign @1 return CKR_SESSION_HANDLE_INVALID\n"
+      "C_GetSessionInfo @1 return CKR_USER_NOT_LOGGED_IN");
+  ExpectSigns();
+  EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, {0x42}).outcome, Outcome::kOk);
+  ExpectSigns();
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 2u);
+}
+
+TEST_F(Recovery, DeviceErrorOfTheTokensSlotIsNoAbsence) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_GetTokenInfo * return CKR_DEVICE_ERROR");
+  const auto down = tokend.AwaitState(TokenState::kDown);
+  EXPECT_EQ(down.token_code, 0x30u);
+  EXPECT_NE(down.message.find("CKR_DEVICE_ERROR"), std::string::npos) << down.message;
+  environment_.WriteFaults("");
+  tokend.AwaitState(TokenState::kReady);
+  EXPECT_EQ(environment_.CountCalls("C_Initialize"), 2u);
+  ExpectSigns();
+}
+
 TEST_F(Recovery, KeyCallThatHangsEndsTheProcess) {
   auto& tokend = Start(1, {"--longest-step", "3"});
   ExpectSigns();
@@ -375,6 +399,39 @@ TEST_F(Pin, ThatTurnsWrongIsNotTriedAgainInRecovery) {
   tokend.AwaitState(TokenState::kPinRejected);
   EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kPinRejected);
   EXPECT_EQ(environment_.CountCalls("C_Login"), 2u);
+}
+
+// Vendors have codes of their own for a wrong PIN.
+TEST_F(Pin, ThatFailsWithAnUnknownCodeIsTriedThreeTimes) {
+  environment_.WritePin("111111");
+  environment_.WriteFaults("C_Login * return 0x80000123");
+  auto& tokend = StartWithFaults();
+  const auto status = tokend.AwaitState(TokenState::kPinRejected);
+  EXPECT_EQ(status.token_code, 0x80000123u);
+  EXPECT_NE(status.message.find("0x80000123"), std::string::npos) << status.message;
+  EXPECT_EQ(tokend.Await<link::TokenStatus>().state, TokenState::kPinRejected) << "at the next look";
+  EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kPinRejected);
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 3u);
+
+  environment_.WriteFaults("");
+  environment_.WritePin(kPin);
+  tokend.AwaitState(TokenState::kReady);
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 4u);
+}
+
+// Such a failure may be a try that the token counts.
+TEST_F(Pin, IsTriedLessAndLessOftenWhereTheTokenDoesNotSayWhatIsWrong) {
+  const auto begun = std::chrono::steady_clock::now();
+  environment_.WriteFaults("C_Login @1-4 return CKR_FUNCTION_FAILED");
+  StartWithFaults().AwaitState(TokenState::kReady);
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, std::chrono::seconds(5)) << "1 + 1 + 1 + 2";
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 5u);
+}
+
+TEST_F(Pin, IsNotGivenUpWhereTheTokenSaysWhatElseIsWrong) {
+  environment_.WriteFaults("C_Login @1-4 return CKR_USER_TOO_MANY_TYPES");
+  StartWithFaults().AwaitState(TokenState::kReady);
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 5u);
 }
 
 struct Flag {
