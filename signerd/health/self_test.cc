@@ -92,6 +92,7 @@ Reading SelfTest::Run(const tokens::TokenFacts& token) {
     return reading(kFailed, why.empty() ? std::string(StateName(token.status.state)) : why);
   }
   std::string broken;
+  bool wrong = false;  // a signature was
   for (const KeyPointer& key : KeysOf(token.group)) {
     const auto begun = std::chrono::steady_clock::now();
     const Status signed_ = SignWith(key, token.name);
@@ -105,9 +106,12 @@ Reading SelfTest::Run(const tokens::TokenFacts& token) {
     const std::string what = NameOf(*key) + ": " + signed_.error().message;
     if (IsBusy(signed_.error().reason)) return reading(kWarning, what);
     if (broken.empty()) broken = what;
+    wrong = wrong || signed_.error().reason == Reason::kSignatureInvalid;
     if (!IsOfKey(signed_.error().reason)) break;
   }
   parts_.tokens.SetSick(token.name, !broken.empty());
+  // Nobody else may see it: a token that fails its test gets no messages.
+  if (wrong) parts_.tokens.Distrust(token.name);
   if (broken.empty()) return reading(kUnknown, "no key in it to test with yet");
   return reading(kFailed, broken);
 }

@@ -29,7 +29,7 @@ class SelfTest {
 
   // The reading "signing/TOKEN". kFailed: nothing can be signed in this token. kWarning: it signs, but not with every
   // key that was tried, or is too busy to tell. kUnknown: it has no key of ours. A sick token of a group is let back
-  // where it signs, and one that does not is sick.
+  // where it signs, and one that does not is sick. Where all that it signs is wrong, it is distrusted; see TokenSet.
   Reading Run(const tokens::TokenFacts& token);
 
  private:
