@@ -3,6 +3,8 @@
 #include <future>
 #include <optional>
 
+#include "signerd/dkim/sha256.h"
+
 namespace hallmark {
 namespace {
 
@@ -89,11 +91,12 @@ Status TokenSigner::Destroy(const std::string& token, const Bytes& cka_id, const
   return done;
 }
 
-Result<Bytes> TokenSigner::Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) {
+Result<Bytes> TokenSigner::Sign(std::shared_ptr<const snapshot::Key> key, const std::string& text) {
+  const dkim::Digest digest = dkim::Sha256Of(text);
   auto promise = std::make_shared<std::promise<Result<tokens::Made>>>();
   auto answer = promise->get_future();
   std::vector<tokens::Signing> batch;
-  batch.push_back({key, digest, nullptr, std::chrono::steady_clock::now() + kProbeWait, tokens::Flow{"operators"},
+  batch.push_back({key, digest, &text, std::chrono::steady_clock::now() + kProbeWait, tokens::Flow{"operators"},
                    nullptr, [promise](Result<tokens::Made> made) { promise->set_value(std::move(made)); }});
   tokens_.Sign(std::move(batch));
   Result<tokens::Made> made = answer.get();

@@ -21,7 +21,7 @@ class TokenSigner final : public keys::Signer {
   Result<keys::TokenKey> Import(const std::string& token, const keys::WrappedKey& wrapped, const Bytes& cka_id,
                                 const std::string& label) override;
   Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) override;
-  Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) override;
+  Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const std::string& text) override;
 
  private:
   // Where a new pair is made: a member that is well and makes such keys; else the first, which says why not.

@@ -5,6 +5,7 @@
 #include "firmware/runtime/encoding.h"
 #include "signerd/dkim/algorithm.h"
 #include "signerd/dkim/author.h"
+#include "signerd/keys/records.h"
 #include "signerd/keys/rotation_policy.h"
 
 namespace hallmark::keys {
@@ -28,6 +29,20 @@ Error WithAdvice(Error error, dkim::Algorithm algorithm) {
                          "another token with --token"
                        : ": make an RSA key there (--algorithm rsa2048), or name a token that makes them with --token";
   return error;
+}
+
+// What may not sign, whatever the table of transitions says of its state.
+Status CheckFate(const store::KeyLife& life) {
+  const std::string name = KeyName(life.key.domain, life.key.selector);
+  switch (life.fate) {
+    case store::Fate::kNone: return Ok();
+    case store::Fate::kAbandoned:
+      return MakeError(Reason::kStateConflict, name + " was given up, and its record goes: begin another rotation");
+    case store::Fate::kSuspected:
+    case store::Fate::kCompromised:
+      return MakeError(Reason::kStateConflict, name + " is said to be compromised: it is not signed with again");
+  }
+  return MakeError(Reason::kInternal, name + " has an unknown fate");
 }
 
 // How long an operator's act waits for a step that is being made.
@@ -151,8 +166,7 @@ Result<snapshot::Key> KeyManager::Activate(const std::string& domain, const std:
   auto key = store_.GetKey(domain, selector);
   if (!key) return key;
   // A key that cannot sign here and now must not become one that mail depends on.
-  const dkim::Digest probe = {0x48, 0x61, 0x6c, 0x6c, 0x6d, 0x61, 0x72, 0x6b};
-  const auto signature = signer_.Sign(std::make_shared<const snapshot::Key>(*key), probe);
+  const auto signature = signer_.Sign(std::make_shared<const snapshot::Key>(*key), "Hallmark");
   if (!signature) return signature.error();
   return Change(domain, selector, Act::kActivate, by);
 }
@@ -194,6 +208,8 @@ Result<snapshot::Key> KeyManager::Change(const std::string& domain, const std::s
   const auto next = StateAfter(key, act);
   if (!next) return next.error();
   if (act == Act::kActivate) {
+    const Status allowed = CheckFate(*life);
+    if (!allowed) return allowed.error();
     // Once a step is announced, its record may be changed already.
     const auto going = store_.IsPlanned(domain, selector, std::string(StateName(snapshot::KeyState::kRevoked)));
     if (!going) return going.error();
@@ -202,7 +218,15 @@ Result<snapshot::Key> KeyManager::Change(const std::string& domain, const std::s
   const auto now = clock_.Now();
   key.state = *next;
   key.state_since = now;
-  if (act == Act::kRevoke) key.record = snapshot::RecordState::kUnretentive;
+  if (act == Act::kRevoke) {
+    key.record = snapshot::RecordState::kUnretentive;
+    if (life->publisher.empty()) {  // made by hand: the rotation revokes its record where the policy says
+      const auto policy = PolicyOf(store_, domain);
+      if (!policy) return policy.error();
+      life->publisher = policy->publisher;
+      life->published_name = PublishedName(key, *policy);
+    }
+  }
   store::RotationCommit commit;
   commit.domain = domain;
   commit.events.push_back(

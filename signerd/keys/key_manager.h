@@ -74,8 +74,8 @@ class Signer {
   // Destroys both objects of the pair for good, if its public part is `spki`: kKeyMismatch otherwise. Success where the
   // pair, or one of its objects, is not there: so it can be repeated. Of a group: in all, so each must answer.
   virtual Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) = 0;
-  // The signature is verified with key.public_key before it is given.
-  virtual Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) = 0;
+  // Signs the SHA-256 of `text`. The signature is verified with key.public_key before it is given.
+  virtual Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const std::string& text) = 0;
 };
 
 // The parsed public part of a pair that may sign: large enough, and its private part cannot leave the token.

@@ -135,7 +135,7 @@ Status Rotator::ChangePlaces(const Held& held, RotationCommit& commit, const std
         parts_.store.IsPlanned(held.life.domain, key.key.selector, std::string(StateName(KeyState::kRevoked)));
     if (!going) return going.error();
     if (*going) return MakeError(Reason::kStateConflict, key.key.selector + " is being revoked");
-    const auto signature = parts_.signer.Sign(std::make_shared<const snapshot::Key>(key.key), dkim::Digest{0x48, 0x6d});
+    const auto signature = parts_.signer.Sign(std::make_shared<const snapshot::Key>(key.key), "Hallmark");
     if (!signature) return signature.error();
     const Status changed = change(key, Act::kActivate);
     if (!changed) return changed;

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "firmware/runtime/encoding.h"
 #include "firmware/runtime/log.h"
 #include "signerd/dkim/key_record.h"
+#include "signerd/dkim/sha256.h"
 #include "signerd/keys/rotation_policy.h"
 
 namespace hallmark::keys {
@@ -19,6 +21,16 @@ using store::RotationCommit;
 constexpr std::string_view kByPolicy = "policy";
 
 std::string Text(std::string_view text) { return std::string(text); }
+
+Act ActOf(Work work) {
+  switch (work) {
+    case Work::kPublish: return Act::kPublish;
+    case Work::kObserve: return Act::kConfirm;
+    case Work::kRevoke: return Act::kRevoke;
+    case Work::kDestroy: return Act::kDestroy;
+    default: return Act::kWithdraw;
+  }
+}
 
 // A pair that is made or destroyed, a key that begins or ceases to sign or to verify.
 bool IsLedgered(const store::KeyEvent& event) {
@@ -49,6 +61,9 @@ Status StepMaker::Make(const Step& step) {
   if (step.work == Work::kActivate) return Activate(step);
   const KeyLife* key = Find(step.selector);
   if (key == nullptr) return MakeError(Reason::kInternal, "a step of the unknown key " + step.selector);
+  // Before anything outside is changed: what the table refuses must not have happened in the DNS or the token.
+  const auto next = StateAfter(key->key, ActOf(step.work));
+  if (!next) return next.error();
   switch (step.work) {
     case Work::kPublish: return Publish(step, *key);
     case Work::kObserve: return Confirm(step, *key);
@@ -132,6 +147,31 @@ Status StepMaker::BeginRotation(const Step& step) {
   return parts_.store.CommitRotation(commit);
 }
 
+std::optional<std::string> StepMaker::MemberThatMayHave(const store::PlannedKey& planned) const {
+  for (const std::string& member : parts_.signer.MembersOf(planned.token)) {
+    const auto found = parts_.signer.Find(member, planned.cka_id);
+    if (found || found.error().reason != Reason::kKeyMissing) return member;
+  }
+  return std::nullopt;
+}
+
+Status StepMaker::PlanAnew(const store::PlannedKey& planned, const std::string& member) {
+  auto id = NewCkaId();
+  if (!id) return id.error();
+  const std::string left = "token " + member + " may have an unused pair with CKA_ID " + HexEncode(planned.cka_id);
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  commit.unplan.push_back(planned.selector);
+  commit.plan.push_back(planned);
+  commit.plan.back().cka_id = std::move(*id);
+  commit.events.push_back(
+      {0, life_.domain, planned.selector, "domain", "", "PLANNED_ANEW", now_, now_, Text(kByPolicy), left});
+  const Status done = parts_.store.CommitRotation(commit);
+  if (!done) return done;
+  log::warn("{}: {} is made anew: {}, which did not answer: remove it there", life_.domain, planned.selector, left);
+  return parts_.store.ForgetPlanned(life_.domain, planned.selector);
+}
+
 Status StepMaker::Generate(const Step& step) {
   const auto planned = std::find_if(life_.planned.begin(), life_.planned.end(),
                                     [&](const auto& plan) { return plan.selector == step.selector; });
@@ -141,11 +181,17 @@ Status StepMaker::Generate(const Step& step) {
   life.key.token = planned->token;
   life.key.cka_id = planned->cka_id;
   life.set = planned->set;
+  const auto tried = parts_.store.IsPlanned(life_.domain, step.selector, Text(StateName(step.next)));
+  if (!tried) return tried.error();
   Status done = Announce(step, "");
   if (!done) return done;
   // After a crash the pair may be there already.
   auto described = parts_.signer.Find(planned->token, planned->cka_id);
   if (!described && described.error().reason == Reason::kKeyMissing) {
+    if (*tried) {
+      const auto member = MemberThatMayHave(*planned);
+      if (member) return PlanAnew(*planned, *member);
+    }
     described = parts_.signer.Generate(planned->token, {planned->kind.algorithm, planned->kind.bits}, planned->cka_id,
                                        RecordName(life.key));
   }
@@ -172,14 +218,35 @@ Status StepMaker::PutRecord(const KeyLife& key, Expected value) {
 }
 
 Status StepMaker::RemoveRecord(const KeyLife& key) {
-  return parts_.publisher.Remove(key.publisher, key.published_name, OwnValues(*key.key.public_key));
+  const Status done = parts_.publisher.Remove(key.publisher, key.published_name, OwnValues(*key.key.public_key));
+  // What someone else has there is not ours to remove; whether ours is gone is what the servers say.
+  return !done && done.error().reason == Reason::kRecordConflict ? Ok() : done;
+}
+
+// What follows may be put there: after a crash, and under another policy, it is known where it may be.
+Status StepMaker::ChoosePlace(KeyLife& key) {
+  KeyLife chosen = key;
+  chosen.publisher = policy_.publisher;
+  chosen.published_name = PublishedName(key.key, policy_);
+  if (chosen.publisher == key.publisher && chosen.published_name == key.published_name) return Ok();
+  if (!key.publisher.empty() && key.publisher != kManual) {
+    const Status removed = RemoveRecord(key);
+    // The old place may be gone for good, and the policy be changed for that reason.
+    if (!removed)
+      log::warn("{}: a record may be left at {}: {}", life_.domain, key.published_name, removed.error().message);
+  }
+  RotationCommit commit;
+  commit.domain = life_.domain;
+  commit.keys.push_back({chosen, key.key.state});
+  const Status done = parts_.store.CommitRotation(commit);
+  if (done) key = std::move(chosen);
+  return done;
 }
 
 Status StepMaker::Publish(const Step& step, const KeyLife& key) {
   KeyLife after = key;
-  after.publisher = policy_.publisher;
-  after.published_name = PublishedName(key.key, policy_);
   Status done = Announce(step, StateName(key.key.state));
+  if (done) done = ChoosePlace(after);
   if (done && after.publisher != kManual) done = PutRecord(after, Expected::kKey);
   if (!done) return done;
   RotationCommit commit;
@@ -254,14 +321,16 @@ Status StepMaker::Prove(const KeyLife& key) {
   const auto verdict = Look(key, Expected::kKey);
   if (!verdict) return verdict.error();
   if (!verdict->everywhere) {
-    return MakeError(Reason::kRecordNotVisible, RecordName(key.key) + ": " + verdict->problem);
+    return MakeError(verdict->contradicted ? Reason::kRecordNotVisible : Reason::kDnsUnavailable,
+                     RecordName(key.key) + ": " + verdict->problem);
   }
-  dkim::Digest digest;
-  if (RAND_bytes(digest.data(), static_cast<int>(digest.size())) != 1) {
+  std::string text(32, '\0');
+  if (RAND_bytes(reinterpret_cast<unsigned char*>(text.data()), static_cast<int>(text.size())) != 1) {
     return MakeError(Reason::kInternal, "no random octets for a test signature");
   }
-  const auto signature = parts_.signer.Sign(std::make_shared<const snapshot::Key>(key.key), digest);
+  const auto signature = parts_.signer.Sign(std::make_shared<const snapshot::Key>(key.key), text);
   if (!signature) return signature.error();
+  const dkim::Digest digest = dkim::Sha256Of(text);
   for (const ServerView& server : seen_[key.key.selector].view.servers) {
     for (const std::string& value : server.values) {
       const auto published = PublishedKey(value);
@@ -292,6 +361,7 @@ Status StepMaker::Activate(const Step& step) {
   commit.domain = life_.domain;
   commit.rotation = life_.rotation;
   commit.rotation->emergency = false;
+  const auto set = SetUnderWay(life_);
   Step of_key = step;
   Status done = Ok();
   for (const KeyLife& key : life_.keys) {
@@ -305,7 +375,7 @@ Status StepMaker::Activate(const Step& step) {
         if (!doubted) return doubted;
       }
       if (done) done = AddChange(commit, of_key, key, Act::kActivate);
-    } else if (key.key.state == KeyState::kActive) {
+    } else if (key.key.state == KeyState::kActive && key.set != set) {  // not one that an operator activated by hand
       of_key.waits_for = "its successors sign";
       done = AddChange(commit, of_key, key, Act::kRetire);
     }
@@ -317,11 +387,8 @@ Status StepMaker::Activate(const Step& step) {
 
 Status StepMaker::Revoke(const Step& step, const KeyLife& key) {
   KeyLife after = key;
-  if (after.publisher.empty()) {  // made by hand: its record is where the policy says
-    after.publisher = policy_.publisher;
-    after.published_name = PublishedName(key.key, policy_);
-  }
   Status done = Announce(step, StateName(key.key.state));
+  if (done && after.publisher.empty()) done = ChoosePlace(after);  // made by hand: its record is where the policy says
   if (done && after.publisher != kManual) done = PutRecord(after, Expected::kRevoked);
   if (!done) return done;
   after.key.record = RecordState::kUnretentive;
@@ -336,7 +403,7 @@ Status StepMaker::Withdraw(const Step& step, const KeyLife& key) {
   Status done = Announce(step, StateName(key.key.state));
   if (done && !after.publisher.empty() && after.publisher != kManual) done = RemoveRecord(after);
   if (!done) return done;
-  after.key.record = after.publisher.empty() ? RecordState::kAbsent : RecordState::kUnretentive;
+  after.key.record = RecordState::kUnretentive;  // until every server was asked: it may have been put there by hand
   after.visible_since = {};
   RotationCommit commit;
   commit.domain = life_.domain;
@@ -382,8 +449,12 @@ Status StepMaker::Watch(const KeyLife& key) {
         return (record && record->revoked) || IsRecordOf(value, *key.key.public_key);
       });
     });
-    const bool silent = !verdict->everywhere && !verdict->contradicted;
-    if (!ours && !silent) {
+    using Kind = ServerView::Kind;
+    const bool unknown = seen.view.servers.empty() ||
+                         std::any_of(seen.view.servers.begin(), seen.view.servers.end(), [](const ServerView& server) {
+                           return server.kind == Kind::kSilent || server.kind == Kind::kBogus;
+                         });
+    if (!ours && !unknown) {
       seen.problem.clear();
       after.key.record = RecordState::kAbsent;
       return CommitRecord(key, after);

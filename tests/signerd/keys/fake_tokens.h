@@ -61,7 +61,7 @@ class FakeTokens final : public keys::Signer {
                                 const std::string&) override {
     return Unused();
   }
-  Result<Bytes> Sign(std::shared_ptr<const snapshot::Key>, const dkim::Digest&) override { return Unused(); }
+  Result<Bytes> Sign(std::shared_ptr<const snapshot::Key>, const std::string&) override { return Unused(); }
 
  private:
   static Error Unused() { return MakeError(Reason::kInternal, "not part of this test"); }

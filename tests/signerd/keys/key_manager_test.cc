@@ -55,7 +55,7 @@ class ScriptedSigner final : public Signer {
     destroyed.push_back(cka_id);
     return Ok();
   }
-  Result<Bytes> Sign(std::shared_ptr<const snapshot::Key>, const dkim::Digest&) override {
+  Result<Bytes> Sign(std::shared_ptr<const snapshot::Key>, const std::string&) override {
     if (failure) return *failure;
     return Bytes{1};
   }

@@ -141,6 +141,16 @@ TEST(Plan, WhatWasGivenUpIsNotRevokedButTakenAway) {
   }
 }
 
+// An older Hallmark let an operator activate it.
+TEST(Plan, TheRecordOfAKeyThatSignsStaysThoughItWasGivenUp) {
+  auto key = Key("a", KeyState::kActive, 2);
+  key.fate = store::Fate::kAbandoned;
+  EXPECT_EQ(Find(Plan(Domain({key}), kPolicy, kNow), Work::kWithdraw), nullptr);
+  key.key.state = KeyState::kRetiring;
+  EXPECT_EQ(Find(Plan(Domain({key}), kPolicy, kNow), Work::kWithdraw), nullptr);
+  EXPECT_NE(Find(Plan(Domain({key}), kPolicy, kNow), Work::kRevoke), nullptr);
+}
+
 struct PolicyCase {
   const char* name;
   void (*change)(store::RotationPolicy&);

@@ -42,6 +42,21 @@ TEST_F(Records, EveryServerHasToHaveExactlyTheKey) {
   }
 }
 
+// The sentence goes into alerts and the ledger, whose strings are UTF-8.
+TEST_F(Records, WhatIsFoundIsShownAsAscii) {
+  std::string umlauts;
+  while (umlauts.size() < 59) umlauts += "x";
+  umlauts += "\xc3\xa4";  // the cut at 60 octets is in the middle of it
+  for (const std::string& value : {std::string("\xff\x1b[2J"), umlauts}) {
+    const auto verdict = Judge(View({{"second", Kind::kRecords, {value}, ""}}), key(), Expected::kKey);
+    EXPECT_TRUE(std::all_of(verdict.problem.begin(), verdict.problem.end(), [](char c) {
+      return c >= 0x20 && c < 0x7f;
+    })) << verdict.problem;
+  }
+  EXPECT_THAT(Judge(View({{"second", Kind::kRecords, {"\xff"}, ""}}), key(), Expected::kKey).problem,
+              HasSubstr("has \"\\255\""));
+}
+
 TEST_F(Records, AServerThatIsSilentProvesNothing) {
   const auto silent = Judge(View({{"second", Kind::kSilent, {}, "SERVFAIL"}}), key(), Expected::kKey);
   EXPECT_FALSE(silent.everywhere);

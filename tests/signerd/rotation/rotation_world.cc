@@ -192,7 +192,7 @@ void RotationWorld::SignMail() {
     const auto prepared =
         Must(dkim::PrepareSignature({fields, *domain->profile, kDomain, key->selector, key->public_key->algorithm(),
                                      dkim::Canonicalization::kRelaxed, hash, clock.Now()}));
-    message += dkim::AssembleField(prepared, Must(token_signer.Sign(key, prepared.digest)));
+    message += dkim::AssembleField(prepared, Must(token_signer.Sign(key, prepared.signed_data)));
   }
   const auto path = folder.path() / ("mail-" + std::to_string(mail_.size()) + ".eml");
   std::ofstream(path, std::ios::binary) << message << head << body;

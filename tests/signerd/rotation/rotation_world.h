@@ -51,8 +51,8 @@ class Interposer final : public keys::Signer, public keys::RecordPublisher, publ
   Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) override {
     return Around<Status>("Destroy", [&] { return signer_.Destroy(token, cka_id, spki); });
   }
-  Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const dkim::Digest& digest) override {
-    return Around<Result<Bytes>>("Sign", [&] { return signer_.Sign(key, digest); });
+  Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const std::string& text) override {
+    return Around<Result<Bytes>>("Sign", [&] { return signer_.Sign(key, text); });
   }
   bool HasPublisher(const std::string& publisher) const override { return records_.HasPublisher(publisher); }
   Status Put(const std::string& publisher, const std::string& name, const std::string& value, std::chrono::seconds ttl,
