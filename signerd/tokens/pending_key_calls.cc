@@ -10,20 +10,23 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// Generation of RSA-4096 takes a minute or two on a smartcard, by luck more; and the call may wait for another one.
+// Generation of RSA-4096 takes a minute or two on a smartcard, by luck more.
 constexpr std::chrono::seconds kKeyCallTimeout{600};
 // How long such a call waits for a token that is starting.
 constexpr std::chrono::seconds kStartTimeout{10};
 
 }  // namespace
 
-void PendingKeyCalls::Add(std::uint64_t id, bool makes_key, bool ready, KeyDone done) {
+void PendingKeyCalls::Add(std::uint64_t id, bool ready, KeyDone done) {
   const auto patience = ready ? kKeyCallTimeout : kStartTimeout;
-  calls_.emplace(id, Call{std::move(done), steady_clock::now() + patience, makes_key, false});
+  calls_.emplace(id, Call{std::move(done), steady_clock::now() + patience, ready, false});
 }
 
-void PendingKeyCalls::NoteReady() {
-  for (auto& [id, call] : calls_) call.expires = steady_clock::now() + kKeyCallTimeout;
+void PendingKeyCalls::NoteReady(TimePoint now) {
+  for (auto& [id, call] : calls_) {
+    call.expires = now + kKeyCallTimeout;
+    call.ready = true;
+  }
 }
 
 void PendingKeyCalls::NoteBegun(std::uint64_t id) {
@@ -31,7 +34,10 @@ void PendingKeyCalls::NoteBegun(std::uint64_t id) {
   if (found != calls_.end()) found->second.begun = true;
 }
 
-void PendingKeyCalls::Answer(const link::KeyReply& reply) {
+void PendingKeyCalls::Answer(const link::KeyReply& reply, TimePoint now) {
+  for (auto& [id, call] : calls_) {
+    if (call.ready) call.expires = now + kKeyCallTimeout;
+  }
   const auto found = calls_.find(reply.id);
   if (found == calls_.end()) return;
   const KeyDone done = std::move(found->second.done);
@@ -43,16 +49,19 @@ void PendingKeyCalls::Answer(const link::KeyReply& reply) {
   }
 }
 
-void PendingKeyCalls::FailExpired(TimePoint now) {
+bool PendingKeyCalls::FailExpired(TimePoint now) {
+  bool hangs = false;
   for (auto call = calls_.begin(); call != calls_.end();) {
     if (call->second.expires > now) {
       ++call;
       continue;
     }
+    hangs = hangs || call->second.ready;
     const KeyDone done = std::move(call->second.done);
     call = calls_.erase(call);
     done(MakeError(Reason::kTokenDown, "token " + token_ + ": the token did not answer in time"));
   }
+  return hangs;
 }
 
 void PendingKeyCalls::FailAll(const Error& error) {
@@ -60,8 +69,7 @@ void PendingKeyCalls::FailAll(const Error& error) {
 }
 
 bool PendingKeyCalls::HoldSession() const {
-  return std::any_of(calls_.begin(), calls_.end(),
-                     [](const auto& entry) { return entry.second.makes_key && entry.second.begun; });
+  return std::any_of(calls_.begin(), calls_.end(), [](const auto& entry) { return entry.second.begun; });
 }
 
 }  // namespace hallmark::tokens

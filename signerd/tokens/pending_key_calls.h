@@ -21,23 +21,25 @@ class PendingKeyCalls {
   explicit PendingKeyCalls(std::string token) : token_(std::move(token)) {}
 
   // `ready`: whether the token is logged in. A tokend that still logs in keeps the call until it has.
-  void Add(std::uint64_t id, bool makes_key, bool ready, KeyDone done);
+  void Add(std::uint64_t id, bool ready, KeyDone done);
   // The token is ready: from now on each may take as long as a token does.
-  void NoteReady();
+  void NoteReady(TimePoint now);
   // It has the token's only session.
   void NoteBegun(std::uint64_t id);
-  // Answers the call, if somebody still waits for it.
-  void Answer(const link::KeyReply& reply);
-  void FailExpired(TimePoint now);
+  // Answers the call, if somebody still waits for it. A token makes one after the other, so that the others' time
+  // begins now.
+  void Answer(const link::KeyReply& reply, TimePoint now);
+  // True where the token had one of them, and answered none for as long as one may take: it hangs.
+  bool FailExpired(TimePoint now);
   void FailAll(const Error& error);
-  // Whether a key that is being made keeps the token's only session from signing.
+  // Whether one of them keeps the token's only session from signing.
   bool HoldSession() const;
 
  private:
   struct Call {
     KeyDone done;
     TimePoint expires;
-    bool makes_key = false;
+    bool ready = false;  // the token had it, logged in
     bool begun = false;
   };
   const std::string token_;

@@ -30,7 +30,7 @@ struct Race;
 struct Signing {
   std::shared_ptr<const snapshot::Key> key;
   dkim::Digest digest;
-  // What was hashed, for a token that insists on hashing itself. Owned by whoever waits for `done`.
+  // What was hashed, for a token that insists on hashing itself. Never null; owned by whoever waits for `done`.
   const std::string* signed_data = nullptr;
   Deadline deadline;
   Flow flow;  // whose message it is; its name is owned by whoever waits for `done`
@@ -48,9 +48,6 @@ struct Signing {
 
   // Of the group, where it has several tokens.
   std::shared_ptr<Race> race = nullptr;
-  // Others can make it too: a token that cannot now gives it back at once with kTokenDown, and keeps nothing for its
-  // next tokend.
-  bool give_back = false;
 };
 
 // A signing on its way through a group of several tokens: at one of them, or at two after the first was late. The first

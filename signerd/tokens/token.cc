@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "firmware/runtime/log.h"
+#include "signerd/dkim/limits.h"
 #include "signerd/tokens/outcome_errors.h"
 
 namespace hallmark::tokens {
@@ -19,6 +20,9 @@ constexpr milliseconds kLongestPause{5000};
 constexpr int kMaxAttempts = 2;
 constexpr milliseconds kFrameTime{2};
 constexpr std::size_t kMostAhead = 64;
+// Of what is to be signed in one frame; one more fits in any case, as a header has its limit.
+constexpr std::size_t kBatchOctets = link::kMaxFrame / 2;
+static_assert(kBatchOctets + 2 * dkim::Limits{}.header_octets <= link::kMaxFrame);
 constexpr int kDeathsUntilDown = 4;
 constexpr std::chrono::seconds kLongLife{10};
 // How long signatures wait for a token that is starting. It may hang.
@@ -28,6 +32,10 @@ constexpr std::chrono::seconds kBetweenDistrusts{5};
 link::KeyType TypeOf(const snapshot::Key& key) {
   return key.public_key->algorithm() == dkim::Algorithm::kRsaSha256 ? link::KeyType::kRsa : link::KeyType::kEd25519;
 }
+
+// Others can make it too: a token that cannot now gives it back at once with kTokenDown, and keeps nothing for its next
+// tokend. In the second round it is kept.
+bool OthersCanMake(const Signing& signing) { return signing.race != nullptr && !signing.race->last; }
 
 // When the file last changed; the epoch when it cannot be told.
 std::filesystem::file_time_type AgeOf(const std::filesystem::path& file) {
@@ -69,6 +77,11 @@ void Token::Stop() {
   in_flight_.clear();
   FailWaiting(error);
   key_calls_.FailAll(error);
+}
+
+void Token::EndKeyCalls() {
+  key_calls_ended_ = true;
+  key_calls_.FailAll(MakeError(Reason::kShuttingDown, "the daemon is stopping"));
 }
 
 void Token::Spawn() {
@@ -126,11 +139,11 @@ void Token::Replace(const std::string& why) {
   for (auto& entry : in_flight_) again.emplace_back(entry.first, std::move(entry.second));
   in_flight_.clear();
   std::sort(again.begin(), again.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
-  pace_.Interrupt();
   const Error error = MakeError(Reason::kTokenDown, "token " + config_.name + ": " + why);
   for (auto& [id, attempt] : again) {
     if (attempt.signing.done == nullptr) continue;
-    if (attempt.attempts < kMaxAttempts && !attempt.signing.give_back) {
+    // A group asks each of its tokens twice itself.
+    if (attempt.attempts < kMaxAttempts && attempt.signing.race == nullptr) {
       waiting_.PushFront(std::move(attempt));
     } else {
       attempt.signing.done(error);
@@ -167,10 +180,17 @@ void Token::Replace(const std::string& why) {
 }
 
 void Token::NoteState() {
+  const auto now = steady_clock::now();
   if (status_.state != link::TokenState::kStarting) {
     starting_since_.reset();
   } else if (!starting_since_) {
-    starting_since_ = steady_clock::now();
+    starting_since_ = now;
+  }
+  if (status_.state == link::TokenState::kReady) {
+    ready_since_ = now;
+    key_calls_.NoteReady(now);
+  } else {
+    pace_.Interrupt();
   }
 }
 
@@ -226,7 +246,7 @@ void Token::OnFrame(link::Frame frame) {
     OnResults(*results);
   } else if (const auto* reply = std::get_if<link::KeyReply>(&frame)) {
     last_answer_ = steady_clock::now();
-    key_calls_.Answer(*reply);
+    key_calls_.Answer(*reply, last_answer_);
   } else if (const auto* begun = std::get_if<link::KeyCallBegun>(&frame)) {
     key_calls_.NoteBegun(begun->id);
   } else if (!std::holds_alternative<link::Pong>(frame)) {
@@ -245,9 +265,6 @@ void Token::OnStatus(const link::TokenStatus& status) {
   }
   status_ = status;
   NoteState();
-  if (status_.state == link::TokenState::kReady) {
-    key_calls_.NoteReady();
-  }
   if (status_.state == link::TokenState::kStarting) GiveBack(status_.message);
   if (const auto refusal = Refusal()) {
     FailWaiting(*refusal);
@@ -269,7 +286,7 @@ void Token::OnResults(const link::SignResults& results) {
     has_signed_ = has_signed_ || made;
     if (made) {
       ++signatures_;
-      latency_.Learn(now - attempt.sent, attempt.among, status_.sessions);
+      latency_.Learn(now - std::max(attempt.sent, ready_since_), attempt.among, status_.sessions);
     }
     if (attempt.signing.done == nullptr) continue;
     if (made) {
@@ -309,27 +326,33 @@ std::uint32_t Token::RefOf(const snapshot::Key& key) {
 
 void Token::Pump() {
   if (status_.state != link::TokenState::kReady || channel_ == nullptr) return;
+  for (auto batch = NextBatch(); !batch.items.empty(); batch = NextBatch()) channel_->Send(std::move(batch));
+}
+
+link::SignBatch Token::NextBatch() {
   // So many that no session waits for a frame: one more for each, and what a fast token signs while a frame is on its
   // way.
   const std::size_t room = std::max<std::size_t>(1, status_.sessions) * 2 + pace_.CountIn(kFrameTime, kMostAhead);
   const auto now = steady_clock::now();
   link::SignBatch batch;
   auto latest = now;
-  while (!waiting_.empty() && in_flight_.size() < room && batch.items.size() < link::kMaxBatch) {
+  std::size_t octets = 0;
+  while (!waiting_.empty() && in_flight_.size() < room && batch.items.size() < link::kMaxBatch &&
+         octets < kBatchOctets) {
     Attempt attempt = waiting_.Pop();
     if (const auto reason = Gone(attempt.signing, now)) {
       attempt.signing.done(*reason);
       continue;
     }
     const link::KeyType type = TypeOf(*attempt.signing.key);
-    const bool wants_data = attempt.signing.raw || (type == link::KeyType::kRsa && (status_.wants_data & 1) != 0 &&
-                                                    attempt.signing.signed_data != nullptr);
+    const bool wants_data = attempt.signing.raw || (type == link::KeyType::kRsa && (status_.wants_data & 1) != 0);
     link::SignItem item;
     item.id = next_id_++;
     item.key_ref = RefOf(*attempt.signing.key);
     item.kind = wants_data ? link::InputKind::kData : link::InputKind::kDigest;
     const ByteView input = wants_data ? AsBytes(*attempt.signing.signed_data) : ByteView(attempt.signing.digest);
     item.input.assign(input.begin(), input.end());
+    octets += input.size();
     latest = std::max(latest, attempt.signing.deadline);
     ++attempt.attempts;
     attempt.sent = now;
@@ -337,10 +360,9 @@ void Token::Pump() {
     in_flight_.emplace(item.id, std::move(attempt));
     batch.items.push_back(std::move(item));
   }
-  if (batch.items.empty()) return;
   const auto left = std::chrono::ceil<milliseconds>(latest - now).count();
   batch.timeout_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 1, 3'600'000));
-  channel_->Send(std::move(batch));
+  return batch;
 }
 
 void Token::FailWaiting(const Error& error) {
@@ -350,7 +372,7 @@ void Token::FailWaiting(const Error& error) {
 }
 
 void Token::GiveBack(const std::string& why) {
-  const auto given = waiting_.Remove([](const Attempt& attempt) { return attempt.signing.give_back; });
+  const auto given = waiting_.Remove([](const Attempt& attempt) { return OthersCanMake(attempt.signing); });
   if (given.empty()) return;
   const Error error = MakeError(Reason::kTokenDown, "token " + config_.name + ": " + why);
   for (const Attempt& attempt : given) attempt.signing.done(error);
@@ -371,9 +393,10 @@ std::vector<std::shared_ptr<Race>> Token::LateRaces(Deadline now) const {
   return late;
 }
 
-std::vector<std::shared_ptr<Race>> Token::TakeWaiting() {
+std::vector<std::shared_ptr<Race>> Token::TakeWaiting(const std::function<bool(const Race&)>& wanted) {
   std::vector<std::shared_ptr<Race>> taken;
-  for (Attempt& attempt : waiting_.Remove([](const Attempt& waiting) { return waiting.signing.give_back; })) {
+  for (Attempt& attempt : waiting_.Remove(
+           [&](const Attempt& waiting) { return waiting.signing.race != nullptr && wanted(*waiting.signing.race); })) {
     taken.push_back(std::move(attempt.signing.race));
   }
   return taken;
@@ -396,33 +419,42 @@ void Token::OnTick() {
   }
   if (const auto refusal = StartsForLong()) FailWaiting(*refusal);
 
-  const bool hung = Hangs(now);
   for (auto& [id, attempt] : in_flight_) {
     if (attempt.signing.done != nullptr && attempt.signing.deadline <= now) {
       // It keeps its place until tokend answers: the session is busy all the same.
       std::exchange(attempt.signing.done, nullptr)(ErrorOf(link::Outcome::kExpired, config_.name, 0));
     }
   }
-  key_calls_.FailExpired(now);
-  if (hung)
-    Replace("a signature took longer than " + std::to_string(config_.sign_timeout.count()) + " ms: tokend is replaced");
+  ReplaceIfItHangs(now);
   if (pin_file_age_ && AgeOf(config_.pin_file) != *pin_file_age_) {
     pin_file_age_.reset();
     Spawn();
   }
 }
 
+void Token::ReplaceIfItHangs(steady_clock::time_point now) {
+  const bool key_call_hangs = key_calls_.FailExpired(now);
+  if (Hangs(now)) {
+    Replace("a signature took longer than " + std::to_string(config_.sign_timeout.count()) + " ms: tokend is replaced");
+  } else if (key_call_hangs) {
+    Replace("a call for a key does not come back: tokend is replaced");
+  }
+}
+
 bool Token::Hangs(steady_clock::time_point now) const {
+  // It waits for the login, which tokend itself watches.
+  if (status_.state == link::TokenState::kStarting) return false;
   const auto oldest = std::min_element(in_flight_.begin(), in_flight_.end(),
                                        [](const auto& a, const auto& b) { return a.second.sent < b.second.sent; });
   if (oldest == in_flight_.end()) return false;
-  if (status_.sessions > 1) return now - oldest->second.sent > config_.sign_timeout;
+  const auto since = std::max(oldest->second.sent, ready_since_);
+  if (status_.sessions > 1) return now - since > config_.sign_timeout;
   // On one session it is the one in the module, or waits there for a key that is being made, which may take minutes.
-  return !key_calls_.HoldSession() && now - std::max(oldest->second.sent, last_answer_) > config_.sign_timeout;
+  return !key_calls_.HoldSession() && now - std::max(since, last_answer_) > config_.sign_timeout;
 }
 
 void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
-  if (stopped_) {
+  if (stopped_ || key_calls_ended_) {
     done(MakeError(Reason::kShuttingDown, "the daemon is stopping"));
     return;
   }
@@ -434,9 +466,7 @@ void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
     done(MakeError(Reason::kTokenDown, "token " + config_.name + ": the token is starting; try again"));
     return;
   }
-  const bool makes_key =
-      std::holds_alternative<link::GenerateKey>(frame) || std::holds_alternative<link::BeginImport>(frame);
-  key_calls_.Add(id, makes_key, status_.state == link::TokenState::kReady, std::move(done));
+  key_calls_.Add(id, status_.state == link::TokenState::kReady, std::move(done));
   channel_->Send(std::move(frame));
 }
 

@@ -46,6 +46,8 @@ class Token {
   void Start();
   // Ends tokend and fails what is waiting with kShuttingDown.
   void Stop();
+  // Fails the calls for keys with kShuttingDown, those to come too. Signing goes on.
+  void EndKeyCalls();
   void Sign(std::vector<Signing> batch);
   // A signature of it did not verify: its handles may be stale. Replaces tokend, which finds every key anew; but not
   // again and again, where that does not help.
@@ -74,8 +76,8 @@ class Token {
   bool IsLate(Deadline now) const;
   // Those of a group that are late, where somebody still waits for them. They stay in flight.
   std::vector<std::shared_ptr<Race>> LateRaces(Deadline now) const;
-  // Takes out those that wait here and others can make too.
-  std::vector<std::shared_ptr<Race>> TakeWaiting();
+  // Takes out those of a group's that wait here and are wanted.
+  std::vector<std::shared_ptr<Race>> TakeWaiting(const std::function<bool(const Race&)>& wanted);
 
  private:
   struct Attempt {
@@ -90,10 +92,13 @@ class Token {
   void OnStatus(const link::TokenStatus& status);
   void OnResults(const link::SignResults& results);
   void OnTick();
+  void ReplaceIfItHangs(std::chrono::steady_clock::time_point now);
   void ScheduleTick();
   // Ends this tokend; starts the next after a pause that grows while they die young.
   void Replace(const std::string& why);
   void Pump();
+  // What tokend gets next, as much as fits into a frame.
+  link::SignBatch NextBatch();
   void FailWaiting(const Error& error);
   // Fails what waits here and others can make too.
   void GiveBack(const std::string& why);
@@ -122,6 +127,7 @@ class Token {
   std::chrono::steady_clock::time_point last_answer_;  // when the module last came back, as far as is known here
   bool distrusted_ = false;                            // the last one was replaced for a wrong signature
   std::optional<std::chrono::steady_clock::time_point> starting_since_;
+  std::chrono::steady_clock::time_point ready_since_;
   bool stopped_ = false;
   std::uint64_t connection_ = 0;  // tells a late event of an old channel from one of the present
   // Set while a refused PIN keeps tokend from being started: the age of the PIN file then.
@@ -134,6 +140,7 @@ class Token {
   std::uint64_t signatures_ = 0;
   std::unordered_map<std::uint64_t, Attempt> in_flight_;
   PendingKeyCalls key_calls_;
+  bool key_calls_ended_ = false;
   // Which keys this tokend knows, by a name that holds their public part; forgotten with the process.
   std::unordered_map<std::string, std::uint32_t> key_refs_;
 };

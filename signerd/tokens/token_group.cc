@@ -16,6 +16,16 @@ bool IsFinal(Reason reason) {
   return reason == Reason::kDeadlineExceeded || reason == Reason::kCancelled || reason == Reason::kShuttingDown;
 }
 
+// Of the errors of several tokens the one is given that is most worth another try: any of them may come back.
+int Worth(Reason reason) {
+  switch (reason) {
+    case Reason::kTokenDown: return 3;
+    case Reason::kPinRejected: return 2;
+    case Reason::kOverloaded: return 1;
+    default: return 0;
+  }
+}
+
 std::uint64_t BitOf(std::size_t member) { return std::uint64_t{1} << member; }
 
 }  // namespace
@@ -31,8 +41,11 @@ void TokenGroup::Stop() {
   for (Member& member : members_) member.token->Stop();
 }
 
-Doubt TokenGroup::DoubtOf(const Member& member, const Bytes& cka_id) const {
-  if (!member.lacking.empty() && member.lacking.contains(cka_id)) return Doubt::kLacking;
+void TokenGroup::EndKeyCalls() {
+  for (Member& member : members_) member.token->EndKeyCalls();
+}
+
+Doubt TokenGroup::DoubtOf(const Member& member) {
   switch (member.token->state()) {
     case link::TokenState::kReady: return member.late || member.token->sick() ? Doubt::kSick : Doubt::kNone;
     case link::TokenState::kStarting: return member.token->StartsForLong() ? Doubt::kAway : Doubt::kStarting;
@@ -41,10 +54,12 @@ Doubt TokenGroup::DoubtOf(const Member& member, const Bytes& cka_id) const {
 }
 
 std::optional<std::size_t> TokenGroup::Choose(const Race& race, Doubt worst) {
+  const Bytes& cka_id = race.signing.key->cka_id;
   candidates_.clear();
   for (std::size_t i = 0; i < members_.size(); ++i) {
     const Member& member = members_[i];
-    candidates_.push_back({DoubtOf(member, race.signing.key->cka_id), (race.tried & BitOf(i)) != 0,
+    const bool lacking = !member.lacking.empty() && member.lacking.contains(cka_id);
+    candidates_.push_back({lacking ? Doubt::kLacking : DoubtOf(member), (race.tried & BitOf(i)) != 0,
                            member.token->load() + member.batch.size(), member.token->sessions(),
                            member.token->service(), member.turn});
   }
@@ -76,7 +91,6 @@ void TokenGroup::Put(const RacePointer& race, std::size_t member) {
   Signing signing = race->signing;
   race->signing.done = std::move(done);
   signing.race = race;
-  signing.give_back = !race->last;
   signing.done = [this, race, member](Result<Made> answer) { OnAnswer(race, member, std::move(answer)); };
   members_[member].batch.push_back(std::move(signing));
 }
@@ -101,17 +115,15 @@ void TokenGroup::Flush() {
 
 void TokenGroup::OnAnswer(const RacePointer& race, std::size_t member, Result<Made> answer) {
   --race->at;
+  const Bytes& cka_id = race->signing.key->cka_id;
+  if (answer) {
+    NoteKey(*members_[member].token, cka_id, true);
+  } else {
+    Learn(member, cka_id, answer.error().reason);
+  }
   if (race->answered) return;
-  const bool final = answer || IsFinal(answer.error().reason);
-  if (!final) {
-    const Reason reason = answer.error().reason;
-    if (reason == Reason::kKeyMissing || reason == Reason::kKeyMismatch) {
-      NoteKey(*members_[member].token, race->signing.key->cka_id, false);
-    } else if (reason != Reason::kOverloaded) {
-      members_[member].token->SetSick(true);
-    }
-    // A relay is to try again where any of them may come back.
-    if (!race->error || reason == Reason::kTokenDown) race->error = answer.error();
+  if (!answer && !IsFinal(answer.error().reason)) {
+    if (!race->error || Worth(answer.error().reason) > Worth(race->error->reason)) race->error = answer.error();
     if (race->at > 0) return;
     // Not from within the token's call.
     if (unanswered_.empty()) boost::asio::post(io_, [this] { SendOn(); });
@@ -120,6 +132,14 @@ void TokenGroup::OnAnswer(const RacePointer& race, std::size_t member, Result<Ma
   }
   race->answered = true;
   std::exchange(race->signing.done, nullptr)(std::move(answer));
+}
+
+void TokenGroup::Learn(std::size_t member, const Bytes& cka_id, Reason reason) {
+  if (reason == Reason::kKeyMissing || reason == Reason::kKeyMismatch) {
+    NoteKey(*members_[member].token, cka_id, false);
+  } else if (!IsFinal(reason) && reason != Reason::kOverloaded) {
+    members_[member].token->SetSick(true);
+  }
 }
 
 void TokenGroup::SendOn() {
@@ -145,6 +165,10 @@ void TokenGroup::NoteKey(const Token& token, const Bytes& cka_id, bool there) {
   }
 }
 
+void TokenGroup::NoteNewKey(const Bytes& cka_id) {
+  for (Member& member : members_) member.lacking.erase(cka_id);
+}
+
 void TokenGroup::ScheduleTick() {
   tick_.expires_after(kTick);
   tick_.async_wait([this](boost::system::error_code stopped) {
@@ -164,24 +188,30 @@ void TokenGroup::OnTick() {
     member.late = late;
   }
   for (std::size_t i = 0; i < members_.size(); ++i) {
-    if (members_[i].late) Relieve(i);
+    if (members_[i].late) Double(i);
+    if (members_[i].late || members_[i].token->state() != link::TokenState::kReady) Relieve(i);
   }
   Flush();
 }
 
-void TokenGroup::Relieve(std::size_t member) {
+void TokenGroup::Double(std::size_t member) {
   for (const RacePointer& race : members_[member].token->LateRaces(std::chrono::steady_clock::now())) {
     if (race->at > 1) continue;
     if (const auto other = Choose(*race, Doubt::kNone)) Put(race, *other);
   }
-  const bool relief = std::any_of(members_.begin(), members_.end(), [](const Member& other) {
-    return other.token->state() == link::TokenState::kReady && !other.late && !other.token->sick();
-  });
-  if (!relief) return;
-  for (const RacePointer& race : members_[member].token->TakeWaiting()) {
-    --race->at;
+}
+
+void TokenGroup::Relieve(std::size_t member) {
+  const Doubt doubt = DoubtOf(members_[member]);
+  if (std::none_of(members_.begin(), members_.end(), [&](const Member& other) { return DoubtOf(other) < doubt; }))
+    return;
+  // The member itself counts as tried.
+  const auto better = static_cast<Doubt>(static_cast<int>(doubt) - 1);
+  for (const RacePointer& race : members_[member].token->TakeWaiting(
+           [&](const Race& waiting) { return !waiting.answered && Choose(waiting, better).has_value(); })) {
+    const auto other = Choose(*race, better);
     race->tried &= ~BitOf(member);
-    if (!race->answered && race->at == 0) Send(race);
+    if (--race->at == 0) Put(race, *other);
   }
 }
 

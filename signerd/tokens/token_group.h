@@ -31,12 +31,15 @@ class TokenGroup {
   void AddMember(Token& token) { members_.push_back({&token, {}, {}, false, 0}); }
   void Start();
   void Stop();
+  void EndKeyCalls();
 
   // Chooses a member. What was added is sent by Flush().
   void Add(Signing signing);
   void Flush();
   // Whether the member has the key, as it was seen.
   void NoteKey(const Token& token, const Bytes& cka_id, bool there);
+  // A key was made: what was seen before is no longer known of any member, as a vendor may copy it to the others.
+  void NoteNewKey(const Bytes& cka_id);
 
   bool several() const { return members_.size() > 1; }
   const std::string& name() const { return name_; }
@@ -51,7 +54,8 @@ class TokenGroup {
     std::uint64_t turn;  // when it was last chosen
   };
 
-  Doubt DoubtOf(const Member& member, const Bytes& cka_id) const;
+  // Whatever key it is for.
+  static Doubt DoubtOf(const Member& member);
   std::optional<std::size_t> Choose(const Race& race, Doubt worst);
   void Put(const RacePointer& race, std::size_t member);
   // To a member that was not asked yet, or to one that was where none is left. False: all were.
@@ -61,7 +65,11 @@ class TokenGroup {
   void SendOn();
   void ScheduleTick();
   void OnTick();
-  // What is late at this member goes to another too, and what waits there to another instead.
+  // What the error of one of them says about it.
+  void Learn(std::size_t member, const Bytes& cka_id, Reason reason);
+  // What is late at this member goes to another too.
+  void Double(std::size_t member);
+  // What waits at this member goes to another instead, where one can sooner.
   void Relieve(std::size_t member);
 
   boost::asio::io_context& io_;

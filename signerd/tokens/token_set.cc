@@ -9,7 +9,7 @@
 namespace hallmark::tokens {
 
 TokenSet::TokenSet(const std::filesystem::path& tokend, const std::vector<TokenConfig>& configs)
-    : work_(boost::asio::make_work_guard(io_)), first_(configs.front().group_name()) {
+    : work_(boost::asio::make_work_guard(io_)), key_calls_end_(io_), first_(configs.front().group_name()) {
   for (const TokenConfig& config : configs) {
     auto& token = by_name_[config.name] = std::make_unique<Token>(io_, tokend, config);
     Group& group = groups_[config.group_name()];
@@ -35,10 +35,21 @@ void TokenSet::Stop() {
   }
   if (!thread_.joinable()) return;
   boost::asio::post(io_, [this] {
+    key_calls_end_.cancel();
     for (auto& [name, group] : groups_) group.tokens->Stop();
     work_.reset();
   });
   thread_.join();
+}
+
+void TokenSet::EndKeyCallsAfter(std::chrono::milliseconds patience) {
+  Post([this, patience] {
+    key_calls_end_.expires_after(patience);
+    key_calls_end_.async_wait([this](boost::system::error_code stopped) {
+      if (stopped) return;
+      for (auto& [name, group] : groups_) group.tokens->EndKeyCalls();
+    });
+  });
 }
 
 bool TokenSet::Post(const std::function<void()>& call) {
@@ -120,7 +131,17 @@ Result<link::KeyReply> TokenSet::Call(const std::string& token, std::function<vo
 
 Result<link::KeyReply> TokenSet::Generate(const std::string& token, link::KeyType type, unsigned bits,
                                           const Bytes& cka_id, const std::string& label) {
-  return Call(token, [=](Token& target, KeyDone done) { target.Generate(type, bits, cka_id, label, std::move(done)); });
+  return Call(token, [=, this](Token& target, const KeyDone& done) {
+    target.Generate(type, bits, cka_id, label, NotingNewKey(target, cka_id, done));
+  });
+}
+
+KeyDone TokenSet::NotingNewKey(const Token& token, const Bytes& cka_id, KeyDone done) {
+  return [&group = *groups_.at(token.config().group_name()).tokens, cka_id,
+          done = std::move(done)](const Result<link::KeyReply>& reply) {
+    if (reply) group.NoteNewKey(cka_id);
+    done(reply);
+  };
 }
 
 Result<link::KeyReply> TokenSet::Find(const std::string& token, const Bytes& cka_id) {
@@ -143,7 +164,9 @@ Result<link::KeyReply> TokenSet::BeginImport(const std::string& token) {
 }
 
 Result<link::KeyReply> TokenSet::Import(const std::string& token, const link::ImportKey& call) {
-  return Call(token, [&call](Token& target, KeyDone done) { target.Import(call, std::move(done)); });
+  return Call(token, [&call, this](Token& target, const KeyDone& done) {
+    target.Import(call, NotingNewKey(target, call.cka_id, done));
+  });
 }
 
 std::vector<TokenFacts> TokenSet::Facts() {

@@ -2,6 +2,8 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -27,6 +29,8 @@ class TokenSet {
   void Start();
   // Ends every tokend, fails what waits with kShuttingDown, joins the I/O thread. Safe to repeat.
   void Stop();
+  // After so long calls for keys fail with kShuttingDown, as one may take many minutes; signing goes on. Once.
+  void EndKeyCallsAfter(std::chrono::milliseconds patience);
 
   // Each goes to the group that its key names as its token; see TokenGroup. A key of a token that is not configured
   // fails with kTokenDown; after Stop() all fail with kShuttingDown, on this thread.
@@ -57,6 +61,8 @@ class TokenSet {
     std::vector<std::string> names;
   };
   Result<link::KeyReply> Call(const std::string& token, std::function<void(Token&, KeyDone)> call);
+  // What the I/O thread does first with the answer to a call that makes a key.
+  KeyDone NotingNewKey(const Token& token, const Bytes& cka_id, KeyDone done);
   // Under mutex_, before something is put into inbox_ or distrusted_.
   void PostSpread();
   // On the I/O thread: takes what is in inbox_ and distrusted_.
@@ -66,6 +72,7 @@ class TokenSet {
 
   boost::asio::io_context io_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  boost::asio::steady_timer key_calls_end_;  // of the I/O thread
   std::string first_;
   // Fixed after construction; the tokens themselves are touched on the I/O thread only.
   std::map<std::string, std::unique_ptr<Token>> by_name_;

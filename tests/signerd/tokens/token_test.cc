@@ -1,0 +1,116 @@
+#include "token_set_fixture.h"
+
+namespace hallmark::tokens {
+namespace {
+
+// A key that is asked for while a signature hangs must not make it look as if it waited for the key.
+TEST_F(TokenSetTest, AHangOnTheOnlySessionIsSeenThoughAKeyWaits) {
+  Start({Faulty("card", "", "sessions=1")});
+  const auto key = MakeKey("card", "card");
+  ASSERT_TRUE(Sign(key).get());
+  WriteFaults("card", "C_Sign @1 hang");
+  auto answer = Sign(key, {}, 25s);
+  ASSERT_TRUE(Becomes([&] { return Hangs("card"); }));
+  std::this_thread::sleep_for(300ms);  // more than two frames need from one process to the other
+  std::thread making([&] { (void)tokens_->Generate("card", link::KeyType::kEd25519, 0, {9}, "late"); });
+  const Answer made = answer.get();
+  EXPECT_TRUE(made) << made.error().message;
+  making.join();
+}
+
+// Nor a key that is asked for at the same moment, and waits for the signature.
+TEST_F(TokenSetTest, AHangOnTheOnlySessionIsSeenThoughAKeyWasAskedForWithIt) {
+  Start({Faulty("card", "", "sessions=1")});
+  const auto key = MakeKey("card", "card");
+  ASSERT_TRUE(Sign(key).get());
+  WriteFaults("card", "C_Sign @1 hang");
+  auto answer = Sign(key, {}, 25s);
+  std::thread making([&] { (void)tokens_->Generate("card", link::KeyType::kEd25519, 0, {9}, "with it"); });
+  const Answer made = answer.get();
+  EXPECT_TRUE(made) << made.error().message;
+  making.join();
+}
+
+// On one session a signature waits for a key that is being made, which takes longer than a signature may.
+TEST_F(TokenSetTest, ASignatureThatWaitsForAKeyIsNoHang) {
+  Start({Faulty("card", "", "sessions=1")});
+  const auto key = MakeKey("card", "card");
+  ASSERT_TRUE(Sign(key).get());
+  WriteFaults("card", "C_GenerateKeyPair @1 delay 3000");
+  std::promise<bool> made_key;
+  std::thread making(
+      [&] { made_key.set_value(tokens_->Generate("card", link::KeyType::kEd25519, 0, {9}, "slow").has_value()); });
+  std::this_thread::sleep_for(500ms);
+  const Answer made = Sign(key).get();
+  EXPECT_TRUE(made) << made.error().message;
+  EXPECT_TRUE(made_key.get_future().get());
+  making.join();
+  EXPECT_EQ(FactsOf("card").starts, 1);
+}
+
+// Nor for one that is being destroyed.
+TEST_F(TokenSetTest, ASignatureThatWaitsForAKeyToGoIsNoHang) {
+  Start({Faulty("card", "", "sessions=1")});
+  const auto key = MakeKey("card", "card");
+  const auto other = MakeKey("card", "card");
+  ASSERT_TRUE(Sign(key).get());
+  WriteFaults("card", "C_DestroyObject @1 delay 3000");
+  std::promise<bool> gone;
+  std::thread going(
+      [&] { gone.set_value(tokens_->Destroy("card", other->cka_id, other->public_key->Spki()).has_value()); });
+  std::this_thread::sleep_for(500ms);
+  const Answer made = Sign(key).get();
+  EXPECT_TRUE(made) << made.error().message;
+  EXPECT_TRUE(gone.get_future().get());
+  going.join();
+  EXPECT_EQ(FactsOf("card").starts, 1);
+}
+
+// What is in flight then waits in tokend, for longer than a signature may take.
+TEST_F(TokenSetTest, ALoginMadeAgainIsNoHang) {
+  for (const char* simulate : {"", "sessions=1"}) {
+    Start({Faulty("one", "", simulate)});
+    const auto key = MakeKey("one", "one");
+    ASSERT_TRUE(Sign(key).get());
+    WriteFaults("one", "C_SignInit @1 return CKR_USER_NOT_LOGGED_IN\nC_Login * delay 3000");
+    const Answer made = Sign(key).get();
+    EXPECT_TRUE(made) << made.error().message;
+    EXPECT_EQ(FactsOf("one").starts, 1) << simulate;
+    tokens_.reset();
+    WriteFaults("one", "");
+  }
+}
+
+// Else what comes then is refused, as if each signature took so long.
+TEST_F(TokenSetTest, ALoginMadeAgainIsNoTimeThatASignatureTakes) {
+  TokenConfig config = Faulty("card", "", "sessions=1");
+  config.sign_timeout = 600s;
+  Start({config});
+  const auto key = MakeKey("card", "card");
+  WriteFaults("card", "C_SignInit @2 return CKR_USER_NOT_LOGGED_IN\nC_Login * delay 3000\nC_Sign * delay 20");
+  std::vector<std::future<Answer>> answers;
+  for (int i = 0; i < 60; ++i) answers.push_back(Sign(key));
+  ASSERT_TRUE(answers[1].get());
+  const Answer made = Sign(key).get();
+  EXPECT_TRUE(made) << made.error().message;
+}
+
+// A token that hashes itself gets all that is hashed: more than a frame holds, where there are many such.
+TEST_F(TokenSetTest, LargeHeadersForATokenThatHashesItself) {
+  WriteFaults("one", "C_GetMechanismInfo * return CKR_MECHANISM_INVALID");
+  Start({Faulty("one", "")});
+  const auto key = MakeKey("one", "one", link::KeyType::kRsa);
+  ASSERT_NE(FactsOf("one").status.wants_data, 0);
+  const std::string text(900'000, 'x');
+  std::vector<std::future<Answer>> answers;
+  for (int i = 0; i < 8; ++i) answers.push_back(Sign(key, {}, 20s, &text));
+  for (auto& one : answers) {
+    const Answer answer = one.get();
+    ASSERT_TRUE(answer) << answer.error().message;
+    EXPECT_TRUE(key->public_key->Verify(dkim::Sha256Of(text), answer->signature));
+  }
+  EXPECT_EQ(FactsOf("one").starts, 1);
+}
+
+}  // namespace
+}  // namespace hallmark::tokens
