@@ -12,6 +12,8 @@ import unittest
 import grpc
 
 import deployment
+import ledger_files
+import ledger_test
 import messages
 from waiting import wait_for
 
@@ -63,6 +65,36 @@ class LifecycleTest(unittest.TestCase):
                 self.assertEqual(hallmark.stop(), 0)
             finally:
                 done.set()
+
+    def test_stop_does_not_wait_for_a_key(self):
+        """A token may take minutes to make one; systemd does not wait as long."""
+        with deployment.Deployment(start=False) as hallmark:
+            faults = hallmark.use_faulty_module("")
+            hallmark.start()
+            hallmark.add_domain("example.com")
+            hallmark.sign(messages.MESSAGE)
+            ledger = hallmark.folder / "state" / "ledger"
+            wait_for((ledger / "verifier-key").exists, "there is no key for checkpoints")
+            rules = faults.with_suffix(".next")
+            rules.write_text("C_GenerateKeyPair * hang\n")
+            rules.rename(faults)
+            errors = []
+
+            def make():
+                errors.append(hallmark.call_error(hallmark.admin().GenerateKey, admin_pb2.GenerateKeyRequest(
+                    domain="example.com", algorithm=admin_pb2.KEY_ALGORITHM_RSA_2048)))
+
+            making = threading.Thread(target=make)
+            making.start()
+            log = pathlib.Path(f"{faults}.log")
+            wait_for(lambda: "hang" in log.read_text().splitlines(), "the key is not being made")
+            hallmark.sign(messages.MESSAGE)
+            hallmark.process.terminate()
+            self.assertEqual(hallmark.process.wait(40), 0)  # 45 s is what systemd gives it
+            making.join()
+            self.assertEqual(errors[0].code(), grpc.StatusCode.UNAVAILABLE)
+            key = ledger_test.public_key(hallmark)
+            self.assertEqual(ledger_files.checkpoints(ledger, key)[-1][0], len(ledger_files.check(ledger, key)))
 
     def test_tokend_ends_with_the_daemon(self):
         with deployment.Deployment() as hallmark:
