@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "firmware/runtime/printable.h"
+
 namespace hallmark::dns {
 namespace {
 
@@ -128,17 +130,7 @@ std::uint32_t TtlOf(const ldns_rr* record) {
 
 std::string Shortened(std::string_view value) {
   constexpr std::size_t kMost = 60;
-  std::string text = "\"";
-  for (const char c : value.substr(0, kMost)) {
-    const auto octet = static_cast<unsigned char>(c);
-    if (octet >= 0x20 && octet < 0x7f) {
-      text += c;
-    } else {
-      const std::string digits = std::to_string(octet);
-      text += '\\' + std::string(3 - digits.size(), '0') + digits;
-    }
-  }
-  return text + (value.size() > kMost ? "...\"" : "\"");
+  return "\"" + Printable(value, kMost) + "\"";
 }
 
 }  // namespace hallmark::dns

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "firmware/runtime/printable.h"
 #include "signerd/dkim/key_record.h"
 
 namespace hallmark::keys {
@@ -17,8 +18,7 @@ bool IsRevokedRecord(const std::string& value) {
 std::string Shown(const std::vector<std::string>& values) {
   if (values.size() > 1) return std::to_string(values.size()) + " TXT records";
   if (values.empty()) return "no TXT record";
-  const std::string& value = values.front();
-  return "\"" + (value.size() <= kShown ? value : value.substr(0, kShown) + "...") + "\"";
+  return "\"" + Printable(values.front(), kShown) + "\"";
 }
 
 }  // namespace

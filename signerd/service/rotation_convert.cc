@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "firmware/runtime/printable.h"
 #include "signerd/dkim/author.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/keys/rotation_policy.h"
@@ -15,6 +16,9 @@ namespace admin = hallmark::admin::v1;
 namespace {
 
 using std::chrono::sys_seconds;
+
+// Octets of what a server says: room for the record of an RSA key of 4096 bits.
+constexpr std::size_t kShown = 1000;
 
 void SetTime(google::protobuf::Timestamp* out, sys_seconds time) { out->set_seconds(time.time_since_epoch().count()); }
 
@@ -33,9 +37,10 @@ void AddSeen(const keys::Seen& seen, const store::KeyLife& key, admin::KeyProgre
   SetTime(progress.mutable_observe_time(), seen.time);
   for (const keys::ServerView& server : seen.view.servers) {
     admin::ServerAnswer& answer = *progress.add_servers();
-    answer.set_server(server.server);
+    answer.set_server(Printable(server.server, kShown));
     answer.set_says(std::string(keys::Says(server, *key.key.public_key, keys::ExpectedOf(key))));
-    answer.set_detail(!server.detail.empty() || server.values.empty() ? server.detail : server.values.front());
+    const bool shows_value = server.detail.empty() && !server.values.empty();
+    answer.set_detail(Printable(shows_value ? server.values.front() : server.detail, kShown));
   }
 }
 
