@@ -45,7 +45,11 @@ static void MakeRoom(Map& map, std::size_t most) {
 
 PartnerProfile* Detector::FindPartner(const std::string& name, sys_seconds now) {
   const auto found = partners_.find(name);
-  if (found != partners_.end()) return &found->second;
+  if (found != partners_.end()) {
+    // A first time that lies ahead is one of a clock that went back.
+    found->second.first_seen = std::min(found->second.first_seen, now);
+    return &found->second;
+  }
   MakeRoom(partners_, kMostPartners);
   PartnerProfile& made = partners_[name];
   made.first_seen = made.last_seen = made.second = now;
@@ -85,6 +89,7 @@ void Detector::LookAtDomain(const DomainKey& key, const Count& count, const Part
     found = domains_.emplace(key, DomainProfile{now, now}).first;
   }
   DomainProfile& domain = found->second;
+  domain.first_seen = std::min(domain.first_seen, now);
   if (!IsLearning(partner.first_seen, now)) {
     if (first && settings_.learning.count() != 0) {
       Raise({"DORMANT_DOMAIN", name, domain_name,
@@ -146,7 +151,9 @@ void Detector::LookAtPartner(const std::string& name, PartnerProfile& partner, s
 
 std::vector<Alarm> Detector::Step(const Tick& tick, const snapshot::Snapshot& view, sys_seconds now) {
   std::vector<Alarm> out;
-  std::erase_if(told_, [&](const auto& entry) { return entry.second <= now; });
+  std::erase_if(told_, [&](const auto& entry) {
+    return entry.second <= now || entry.second > now + settings_.cool_down;  // the latter: the clock went back
+  });
   std::set<std::string> seen;
   for (const auto& [key, count] : tick) {
     PartnerProfile& partner = *FindPartner(key.first, now);

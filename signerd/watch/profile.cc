@@ -33,6 +33,11 @@ double Average::deviation() const { return std::sqrt(std::max({variance, mean, 1
 bool Window::Advance(std::chrono::sys_seconds now) {
   const std::int64_t bucket = now.time_since_epoch() / length_;
   if (bucket_ < 0) bucket_ = bucket;
+  if (now < at_) {
+    sum_ = 0;
+    bucket_ = bucket;
+  }
+  at_ = now;
   if (bucket <= bucket_) return false;
   const double fade = std::exp2(-static_cast<double>(length_.count()) / static_cast<double>(kPeakLife.count()));
   last_ = sum_;
@@ -85,6 +90,10 @@ void Authors::Read(const v1::Profile& in) {
 void Week::Advance(std::chrono::sys_seconds now) {
   const std::int64_t hour = HourOf(now);
   if (hour_ < 0) hour_ = hour;
+  if (hour < hour_) {  // the clock went back
+    sum_ = 0;
+    hour_ = hour;
+  }
   for (std::int64_t i = 0; hour_ < hour && i < kMostEmpty; ++hour_, ++i) {
     double& mean = hours_[SlotOf(hour_)];
     std::uint32_t& weeks = weeks_[SlotOf(hour_)];

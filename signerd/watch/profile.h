@@ -25,7 +25,8 @@ class Window {
  public:
   Window(std::chrono::seconds length, double weight) : length_(length), weight_(weight) {}
 
-  // Ends the buckets before `now`, the empty ones too. True when one ended; what it held is in last().
+  // Ends the buckets before `now`, the empty ones too. True when one ended; what it held is in last(). Where the clock
+  // went back the present bucket begins anew: it must not hold the same minutes twice.
   bool Advance(std::chrono::sys_seconds now);
   void Add(double value) { sum_ += value; }
   double sum() const { return sum_; }
@@ -43,7 +44,8 @@ class Window {
   double weight_;
   Average average_;
   double sum_ = 0, last_ = 0, ceiling_ = 0;
-  std::int64_t bucket_ = -1;  // -1: none yet
+  std::int64_t bucket_ = -1;     // -1: none yet
+  std::chrono::sys_seconds at_;  // the last Advance
 };
 
 // Which authors a partner has had: two Bloom filters that take turns, so that it forgets what is old.
@@ -119,6 +121,10 @@ struct PartnerProfile {
     looked_at.Advance(now);
     if (new_ones.Advance(now) && looked_at.last() >= kMinNewAuthors) {
       new_share.Add(new_ones.last() / looked_at.last(), 1.0 / 36, 1);
+    }
+    if (now < second) {  // the clock went back: nothing would be forgotten until it is where it was
+      seconds.fill(0);
+      second = now;
     }
     for (; second < now; second += std::chrono::seconds(1)) {
       if (now - second > std::chrono::minutes(1)) second = now - std::chrono::minutes(1);

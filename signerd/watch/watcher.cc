@@ -6,6 +6,7 @@
 
 #include "firmware/runtime/log.h"
 #include "firmware/runtime/pause.h"
+#include "firmware/runtime/printable.h"
 #include "signerd/watch/alert_convert.h"
 
 namespace hallmark::watch {
@@ -13,6 +14,7 @@ namespace {
 
 constexpr std::chrono::seconds kInterval{1};
 constexpr std::chrono::seconds kSaveInterval{60};
+constexpr std::size_t kMostText = 2000;  // octets of an alert; what others say of what is wrong may be in it
 constexpr char kLedgerUnavailable[] = "LEDGER_UNAVAILABLE";
 constexpr char kRotationStuck[] = "ROTATION_STUCK";
 constexpr char kClockNotSet[] = "CLOCK_NOT_SET";
@@ -69,11 +71,8 @@ void Watcher::LookAtLedger(const snapshot::Snapshot& view) {
 }
 
 void Watcher::LookAtRotations(const snapshot::Snapshot& view) {
-  const auto stuck = parts_.stuck_rotations();
-  std::erase_if(stuck_, [&](const std::string& domain) { return !stuck.contains(domain); });
-  for (const auto& [domain, why] : stuck) {
-    if (stuck_.insert(domain).second) See({kRotationStuck, "", domain, domain + ": keys do not rotate: " + why}, view);
-  }
+  const auto alarm = stuck_.Step(parts_.stuck_rotations(), std::chrono::steady_clock::now());
+  if (alarm) See(*alarm, view);
 }
 
 void Watcher::LookAtHealth(const snapshot::Snapshot& view) {
@@ -91,7 +90,7 @@ void Watcher::See(const Alarm& alarm, const snapshot::Snapshot& view) {
   row.kind = alarm.kind;
   row.partner = alarm.partner;
   row.signing_domain = alarm.signing_domain;
-  row.message = alarm.message;
+  row.message = Printable(alarm.message, kMostText);
   row.action = Act(alarm, view);
   row.raised = parts_.clock.Now();
   log::warn("alert {}: {}{}", row.kind, row.message, row.action.empty() ? "" : "; it is suspended");

@@ -15,6 +15,7 @@
 #include "signerd/store/store.h"
 #include "signerd/watch/detector.h"
 #include "signerd/watch/settings.h"
+#include "signerd/watch/stuck_rotations.h"
 #include "signerd/watch/traffic.h"
 #include "signerd/watch/webhook.h"
 
@@ -65,8 +66,8 @@ class Watcher {
   Detector detector_;       // of the thread
   bool to_journal_ = true;  // alerts may stand in the store that are not on the ledger yet
   bool ledger_available_ = true;
-  // Domains, and readings of the box, that an alert was raised for and that are not better since.
-  std::set<std::string> stuck_, unwell_;
+  StuckRotations stuck_;
+  std::set<std::string> unwell_;  // readings of the box that an alert was raised for and that are not better since
   std::array<std::atomic<std::uint64_t>, 10> raised_{};
   std::atomic<std::uint64_t> suspended_{0};
   std::jthread thread_;

@@ -133,6 +133,28 @@ TEST_F(DetectorTest, AHardLimitCountsTheLastSixtySeconds) {
   EXPECT_THAT(Steady(minutes(1), 400), ElementsAre("HARD_LIMIT"));
 }
 
+// A hard limit may suspend a partner: no minute may be counted twice because the clock went back over it.
+TEST_F(DetectorTest, AClockThatGoesBackIsNoSurge) {
+  view_.partners.at("acme").watch.hard_limit_per_minute = 1000;
+  for (const auto learnt : {days(1), days(8)}) {
+    EXPECT_THAT(Steady(learnt, 100), IsEmpty());
+    for (const seconds back : {seconds(30), seconds(minutes(59)), seconds(hours(1)), seconds(days(2))}) {
+      clock_.Set(clock_.Now() - back);
+      EXPECT_THAT(Steady(minutes(30), 100), IsEmpty()) << back.count() << " s back";
+    }
+  }
+  EXPECT_THAT(Steady(days(2), 100), IsEmpty());  // until it has learnt for long enough by this clock
+  EXPECT_THAT(Steady(minutes(10), 3000), testing::IsSupersetOf({"HARD_LIMIT", "SURGE"}));
+}
+
+TEST_F(DetectorTest, AnAlertIsToldThoughItWasToldOfByAClockThatWasAhead) {
+  view_.partners.at("acme").watch.hard_limit_per_minute = 1000;
+  EXPECT_THAT(Steady(minutes(10), 5000), ElementsAre("HARD_LIMIT"));
+  clock_.Set(clock_.Now() - days(300));
+  EXPECT_THAT(Steady(minutes(10), 100), IsEmpty());
+  EXPECT_THAT(Steady(minutes(10), 5000), ElementsAre("HARD_LIMIT"));
+}
+
 TEST_F(DetectorTest, ADomainThatWakesUpAlertsOnce) {
   domain_ = "old.example";
   Steady(days(1), 5);
