@@ -16,6 +16,10 @@ using store::KeyLife;
 using store::RotationPolicy;
 
 bool Signs(const KeyLife& key) { return key.key.state == KeyState::kActive; }
+bool HasNotSigned(const KeyLife& key) {
+  return key.key.state == KeyState::kGenerated || key.key.state == KeyState::kPublished ||
+         key.key.state == KeyState::kReady;
+}
 
 // A successor is begun this much before the present keys are too old, so that it can sign by then.
 std::chrono::seconds Lead(const RotationPolicy& policy) {
@@ -62,7 +66,7 @@ std::optional<Step> StepOfKey(const KeyLife& key, const DomainLife& life, const 
                               sys_seconds now) {
   const std::string& selector = key.key.selector;
   const sys_seconds since = key.key.state_since;
-  if (key.fate == Fate::kAbandoned && key.key.state != KeyState::kWithdrawn) {
+  if (key.fate == Fate::kAbandoned && HasNotSigned(key)) {
     return Step{Work::kWithdraw, selector, KeyState::kWithdrawn, since, "it was given up"};
   }
   switch (key.key.state) {
@@ -103,11 +107,7 @@ std::optional<Step> PlanActivation(const DomainLife& life, sys_seconds now) {
 
 }  // namespace
 
-bool IsSuccessor(const KeyLife& key) {
-  if (key.set == 0 || key.fate == Fate::kAbandoned) return false;
-  return key.key.state == KeyState::kGenerated || key.key.state == KeyState::kPublished ||
-         key.key.state == KeyState::kReady;
-}
+bool IsSuccessor(const KeyLife& key) { return key.set != 0 && key.fate != Fate::kAbandoned && HasNotSigned(key); }
 
 std::optional<std::int64_t> SetUnderWay(const DomainLife& life) {
   if (!life.planned.empty()) return life.planned.front().set;

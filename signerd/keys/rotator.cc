@@ -136,6 +136,10 @@ Status Rotator::MakeDue(Held& held, Memory& memory) {
   return first;
 }
 
+sys_seconds Rotator::LookDue(const Seen& seen, std::chrono::seconds every, const Memory& memory) {
+  return seen.problem.empty() ? seen.time + every : std::min(seen.time + every, memory.next_try);
+}
+
 Status Rotator::WatchRecords(Held& held, Memory& memory) {
   const sys_seconds now = parts_.clock.Now();
   Status first = Ok();
@@ -144,7 +148,12 @@ Status Rotator::WatchRecords(Held& held, Memory& memory) {
     const auto every = LookEvery(key);
     if (!every) continue;
     const auto last = memory.seen.find(key.key.selector);
-    if (last != memory.seen.end() && last->second.time <= now && last->second.time + *every > now) continue;
+    if (last != memory.seen.end() && last->second.time <= now && LookDue(last->second, *every, memory) > now) {
+      if (first && !last->second.problem.empty()) {
+        first = MakeError(Reason::kRecordNotVisible, RecordName(key.key) + ": " + last->second.problem);
+      }
+      continue;
+    }
     looked = true;
     StepMaker maker(parts_, memory.seen, held.life, held.policy);
     const Status done = maker.Watch(key);
@@ -171,7 +180,7 @@ sys_seconds Rotator::NextLook(const Held& held, const Memory& memory, sys_second
   for (const KeyLife& key : held.life.keys) {
     const auto every = LookEvery(key);
     const auto seen = memory.seen.find(key.key.selector);
-    if (every && seen != memory.seen.end()) next = std::min(next, seen->second.time + *every);
+    if (every && seen != memory.seen.end()) next = std::min(next, LookDue(seen->second, *every, memory));
   }
   return std::max(next, now + 1s);
 }
@@ -201,7 +210,9 @@ sys_seconds Rotator::Tick(const std::string& domain) {
     if (memory.trouble.empty()) memory.trouble_since = now;
     if (memory.trouble != done.error().message) log::warn("{}: the rotation waits: {}", domain, done.error().message);
     memory.trouble = done.error().message;
-    memory.next_try = now + RetryAfter(memory.failures++);
+    // A look before its time, because something else was due or asked for, tried nothing of this again.
+    const bool tried = memory.next_try <= now || memory.next_try > now + kLongestRetry;
+    if (tried) memory.next_try = now + RetryAfter(memory.failures++);
   }
   const sys_seconds next = paused ? now + kLongestSleep : NextLook(*held, memory, now);
   Remember(domain, std::move(memory));

@@ -67,6 +67,9 @@ class Rotator {
   // The first error of the steps that are due; makes all others.
   Status MakeDue(Held& held, Memory& memory);
   Status WatchRecords(Held& held, Memory& memory);
+  // When to look at a record again: soon where it was not as it should be, or one lost packet would be an hour's
+  // trouble.
+  static std::chrono::sys_seconds LookDue(const Seen& seen, std::chrono::seconds every, const Memory& memory);
   std::chrono::sys_seconds NextLook(const Held& held, const Memory& memory, std::chrono::sys_seconds now) const;
   Status GiveUpSuccessor(Held& held, store::RotationCommit& commit);
   Status ChangePlaces(const Held& held, store::RotationCommit& commit, const std::string& by);

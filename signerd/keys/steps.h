@@ -49,13 +49,18 @@ class StepMaker {
   // what was seen. Ok also where it is not right; an error where that could not be found out or put right.
   Status Watch(const store::KeyLife& key);
 
-  // A signature of the token verifies with the key that every authoritative server gives.
+  // A signature of the token verifies with the key that every authoritative server gives. kRecordNotVisible: a server
+  // gives something else; kDnsUnavailable: one gives no answer, which says nothing about the record.
   Status Prove(const store::KeyLife& key);
 
  private:
   const store::KeyLife* Find(const std::string& selector) const;
   Status BeginRotation(const Step& step);
   Status Generate(const Step& step);
+  // One of the group that does not say that it has no such pair.
+  std::optional<std::string> MemberThatMayHave(const store::PlannedKey& planned) const;
+  // With another CKA_ID, where `member` may have a pair that was made before a crash: there must not be two under one.
+  Status PlanAnew(const store::PlannedKey& planned, const std::string& member);
   Status Publish(const Step& step, const store::KeyLife& key);
   Status Confirm(const Step& step, const store::KeyLife& key);
   Status Activate(const Step& step);
@@ -65,6 +70,8 @@ class StepMaker {
 
   // Asks the servers, and keeps what they say in seen_.
   Result<Verdict> Look(const store::KeyLife& key, Expected expected);
+  // Commits that the key's record is where the policy says, before it is put there; takes away what may be elsewhere.
+  Status ChoosePlace(store::KeyLife& key);
   Status PutRecord(const store::KeyLife& key, Expected value);
   Status RemoveRecord(const store::KeyLife& key);
   // Before a step with an effect outside of the store. What changes who can sign or verify is put on the ledger too.

@@ -291,11 +291,11 @@ Status Store::CommitRotation(const RotationCommit& commit) {
   if (!transaction) return transaction.error();
   Status done = Ok();
   if (commit.rotation) done = PutRotation(database_, commit.domain, *commit.rotation);
-  for (const PlannedKey& planned : commit.plan) {
-    if (done) done = InsertPlanned(database_, commit.domain, planned);
-  }
   for (const std::string& selector : commit.unplan) {
     if (done) done = DeletePlanned(database_, commit.domain, selector);
+  }
+  for (const PlannedKey& planned : commit.plan) {  // a selector may be planned anew
+    if (done) done = InsertPlanned(database_, commit.domain, planned);
   }
   if (done && commit.made) done = InsertMade(database_, *commit.made);
   for (const auto& change : commit.keys) {
