@@ -44,43 +44,61 @@ Result<NewPair> Session::MakePair(const KeySpec& spec, const ObjectName& name, b
   return error;
 }
 
-void Session::Discard(const NewPair& pair) {
-  (*module_)->C_DestroyObject(handle_, pair.private_key);
-  (*module_)->C_DestroyObject(handle_, pair.public_key);
+void Session::DestroyPair(const NewPair& pair) {
+  for (const CK_OBJECT_HANDLE object : {pair.private_key, pair.public_key}) {
+    if (object != CK_INVALID_HANDLE) (*module_)->C_DestroyObject(handle_, object);
+  }
 }
 
-Result<KeyPair> Session::CheckMade(const NewPair& pair) {
+// Where the token was in trouble a handle may be another object's by now (the way to the token was lost and found
+// again), so the objects are looked for anew; what is not found then is found later by its CKA_ID, which whoever asked
+// for it knows.
+void Session::Discard(const NewPair& pair, ByteView cka_id, const Error& error) {
+  if (RecoveryFor(error) == Recovery::kNone) {
+    DestroyPair(pair);
+  } else {
+    static_cast<void>(DestroyAll(cka_id));  // what the caller is told is the error that came first
+  }
+}
+
+Result<KeyPair> Session::CheckMade(const NewPair& pair, ByteView cka_id) {
   // By its handles: to look through all objects of a token takes longer the more there are.
   auto made = Describe(pair.private_key, pair.public_key);
   if (made && made->sensitive && !made->extractable) return made;
   // A key that nobody knows, or that can be taken out, must not stay.
-  Discard(pair);
-  if (!made) return made;
-  return MakeError(Reason::kTokenRefused, "the token made a key that can be taken out of it");
+  const Error error =
+      made ? MakeError(Reason::kTokenRefused, "the token made a key that can be taken out of it") : made.error();
+  Discard(pair, cka_id, error);
+  return error;
 }
 
 Result<KeyPair> Session::Generate(const KeySpec& spec, const ObjectName& name) {
   const auto pair = MakePair(spec, name, true);
   if (!pair) return pair.error();
-  return CheckMade(*pair);
+  return CheckMade(*pair, name.cka_id);
 }
 
 Result<NewPair> Session::GenerateForSession(const KeySpec& spec, const ObjectName& name) {
   return MakePair(spec, name, false);
 }
 
-Result<KeyPair> Session::Keep(const NewPair& pair) {
+Result<KeyPair> Session::Keep(const NewPair& pair, ByteView cka_id) {
   Template in_token;
   in_token.Add(CKA_TOKEN, kTrue);
   NewPair kept;
   CK_RV value = (*module_)->C_CopyObject(handle_, pair.public_key, in_token.data(), in_token.size(), &kept.public_key);
   if (IsOk(value)) {
     value = (*module_)->C_CopyObject(handle_, pair.private_key, in_token.data(), in_token.size(), &kept.private_key);
-    if (!IsOk(value)) (*module_)->C_DestroyObject(handle_, kept.public_key);
   }
-  Discard(pair);
-  if (!IsOk(value)) return Fail(value, "C_CopyObject");
-  return CheckMade(kept);
+  if (!IsOk(value)) {
+    const Error error = Fail(value, "C_CopyObject");
+    kept.private_key = CK_INVALID_HANDLE;
+    Discard(kept, cka_id, error);
+    if (usable_) DestroyPair(pair);
+    return error;
+  }
+  DestroyPair(pair);
+  return CheckMade(kept, cka_id);
 }
 
 }  // namespace hallmark::pkcs11

@@ -72,7 +72,9 @@ Status Session::UnwrapPrivateKey(const WrappingPair& pair, const WrappedKey& wra
   CK_OBJECT_HANDLE key = 0;
   value = (*module_)->C_UnwrapKey(handle_, &unwrap_key, secret, Octets(wrapped.key), wrapped.key.size(),
                                   key_template.data(), key_template.size(), &key);
-  (*module_)->C_DestroyObject(handle_, secret);
+  // Where the handles are gone with the login this one may be another object's; the secret goes with its session.
+  const Recovery recovery = RecoveryFor(MakeTokenError(value, "C_UnwrapKey"));
+  if (recovery != Recovery::kLogin && recovery != Recovery::kModule) (*module_)->C_DestroyObject(handle_, secret);
   return IsOk(value) ? Ok() : Status(Refusal(value, "C_UnwrapKey"));
 }
 
@@ -84,6 +86,7 @@ Result<WipedBytes> Session::DecryptSecret(const WrappingPair& pair, const Wrappe
   WipedBytes out(kWrappingBits / 8);
   CK_ULONG size = out.size();
   value = (*module_)->C_Decrypt(handle_, Octets(wrapped.secret), wrapped.secret.size(), out.data(), &size);
+  if (IsOk(value) && size > out.size()) value = CKR_BUFFER_TOO_SMALL;
   if (!IsOk(value)) return Refusal(value, "C_Decrypt");
   out.Shrink(size);
   return out;

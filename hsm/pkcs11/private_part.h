@@ -2,6 +2,7 @@
 
 #include <p11-kit/pkcs11.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -24,8 +25,8 @@ class WipedBytes {
 
   std::uint8_t* data() { return octets_.data(); }
   std::size_t size() const { return octets_.size(); }
-  // Of what it was given room for, so much was needed.
-  void Shrink(std::size_t size) { octets_.resize(size); }
+  // Of what it was given room for, so much was needed. It never grows: to move would leave a copy behind.
+  void Shrink(std::size_t size) { octets_.resize(std::min(size, octets_.size())); }
   ByteView view() const { return octets_; }
 
  private:

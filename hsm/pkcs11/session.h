@@ -79,7 +79,7 @@ class Session {
   // The same in two steps: the long one makes a pair that lives as long as the session does, the short one copies it
   // into the token and gives the first one up, whatever comes of it.
   Result<NewPair> GenerateForSession(const KeySpec& spec, const ObjectName& name);
-  Result<KeyPair> Keep(const NewPair& pair);
+  Result<KeyPair> Keep(const NewPair& pair, ByteView cka_id);
 
   // Destroys the pair with this CKA_ID, or what a destruction that was cut short left of it. Success where there is
   // none; kKeyMismatch, and nothing is done, where its public part is not `spki`.
@@ -111,9 +111,12 @@ class Session {
  private:
   Session(const Module& module, CK_SESSION_HANDLE handle) : module_(&module), alive_(module.alive()), handle_(handle) {}
   Result<NewPair> MakePair(const KeySpec& spec, const ObjectName& name, bool in_token);
-  Result<KeyPair> CheckMade(const NewPair& pair);
+  Result<KeyPair> CheckMade(const NewPair& pair, ByteView cka_id);
   Result<KeyPair> Describe(CK_OBJECT_HANDLE private_key, CK_OBJECT_HANDLE public_key);
-  void Discard(const NewPair& pair);
+  // By its handles, those that are valid.
+  void DestroyPair(const NewPair& pair);
+  // What was made and must not stay, after `error`, as far as that can be done.
+  void Discard(const NewPair& pair, ByteView cka_id, const Error& error);
   Result<Bytes> Sign(const KeyPair& key, CK_MECHANISM mechanism, ByteView input);
   Result<std::vector<CK_OBJECT_HANDLE>> FindObjects(CK_OBJECT_CLASS object_class, ByteView cka_id);
   Result<Bytes> Attribute(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type);

@@ -212,7 +212,7 @@ Result<pkcs11::KeyPair> KeyCalls::MakeBesideSigning(const link::GenerateKey& cal
   const Status seated = Sit(login, pkcs11::Access::kWrite);
   if (!seated) return seated.error();
   const auto begun = steady_clock::now();
-  auto kept = seat_.current().Keep(*pair);
+  auto kept = seat_.current().Keep(*pair, call.cka_id);
   PauseMaking(making * kMakingShare + (steady_clock::now() - begun) * kSigningShare);
   if (!kept) return fail(kept.error());
   if (!importer_.begun() || !seat_.current().usable()) Rise();

@@ -129,6 +129,19 @@ TEST(ImportOfRsa, ThroughASmartcardOfOneSession) {
   EXPECT_TRUE(import.Signs(key));
 }
 
+TEST(ImportOfEd25519, SecretOfAbsurdLengthIsRefused) {
+  Import import(std::string(kNoUnwrap) + "C_Decrypt @1 length 0x10000000000\nC_Decrypt @2 length 385\n");
+  const LooseKey key = MakeLooseKey("ED25519");
+  for (int i = 0; i < 2; ++i) {
+    const auto reply = import.Send(key);
+    EXPECT_EQ(reply.outcome, Outcome::kTokenRefused) << reply.message;
+    EXPECT_NE(reply.message.find("C_Decrypt"), std::string::npos) << reply.message;
+    import.ExpectNothingLeft();
+  }
+  import.ExpectWell();
+  EXPECT_EQ(import.Send(key).outcome, Outcome::kOk);
+}
+
 TEST(ImportedKeys, ManyForOneWrappingKey) {
   Import import;
   const auto begun = import.Begin();

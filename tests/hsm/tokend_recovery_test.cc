@@ -357,6 +357,29 @@ TEST_F(Recovery, KeyThatCannotBeMadeIsNotLeftBehind) {
   EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, {0x42}).outcome, Outcome::kOk);
 }
 
+// After such trouble a handle may be another object's: nothing is destroyed by it. Whoever asked finds the pair by its
+// CKA_ID.
+TEST_F(Recovery, NothingIsDestroyedByAHandleFromBeforeTheTrouble) {
+  auto& tokend = Start();
+  // SoftHSM's pair is copied into the token; the session's own is destroyed by its handles while all is well.
+  environment_.WriteFaults(
+      "C_GetAttributeValue * return CKR_DEVICE_ERROR\nC_FindObjectsInit @2+ return CKR_DEVICE_ERROR\n"
+      "C_DestroyObject @3+ crash");
+  EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, {0x42}).outcome, Outcome::kTokenDown);
+  environment_.WriteFaults("");
+  tokend.AwaitState(TokenState::kReady);
+  environment_.WriteFaults(
+      "C_CopyObject @2 return CKR_SESSION_HANDLE_INVALID\nC_FindObjectsInit @2+ return CKR_SESSION_HANDLE_INVALID\n"
+      "C_DestroyObject * crash");
+  EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, {0x43}).outcome, Outcome::kTokenDown);
+  environment_.WriteFaults("");
+  tokend.AwaitState(TokenState::kReady);
+  tokend.Send(link::FindKey{9, {0x42}});
+  const auto left = tokend.Await<link::KeyReply>();
+  EXPECT_EQ(left.outcome, Outcome::kOk) << left.message;
+  EXPECT_EQ(tokend.Destroy({0x42}, left.spki).outcome, Outcome::kOk);
+}
+
 TEST_F(Recovery, SlowTokenIsWaitedFor) {
   Start();
   environment_.WriteFaults("C_Sign 1 delay 300");

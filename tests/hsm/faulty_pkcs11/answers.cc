@@ -92,6 +92,10 @@ void ChangeTokenInfo(const Action& action, CK_SLOT_ID, CK_TOKEN_INFO* info) {
   }
 }
 
+void ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE*, CK_ULONG* size) {
+  if (action.kind == Action::Kind::kLength) *size = action.number;
+}
+
 void ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_OBJECT_HANDLE*, CK_ULONG, CK_ULONG* count) {
   if (action.kind == Action::Kind::kLength) *count = action.number;
 }

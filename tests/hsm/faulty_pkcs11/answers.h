@@ -23,6 +23,7 @@ std::optional<CK_MECHANISM_TYPE> MechanismOf(CK_SESSION_HANDLE session);
 // Change what a call is about to give.
 void ChangeSignature(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* signature, CK_ULONG* size);
 void ChangeTokenInfo(const Action& action, CK_SLOT_ID, CK_TOKEN_INFO* info);
+void ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* data, CK_ULONG* size);
 void ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_OBJECT_HANDLE*, CK_ULONG, CK_ULONG* count);
 void ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ATTRIBUTE* attributes, CK_ULONG count);
 void ChangeLength(const Action& action, CK_BBOOL, CK_SLOT_ID*, CK_ULONG* count);

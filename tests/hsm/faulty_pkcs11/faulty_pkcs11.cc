@@ -120,6 +120,7 @@ struct Wrapped<Member, kName> {
 
   static CK_RV Change(const Action& action, CK_RV value, Args... args) {
     if constexpr (kFunction == "C_Sign") ChangeSignature(action, args...);
+    if constexpr (kFunction == "C_Decrypt") ChangeLength(action, args...);
     if constexpr (kFunction == "C_GetTokenInfo") ChangeTokenInfo(action, args...);
     if constexpr (kFunction == "C_FindObjects" || kFunction == "C_GetSlotList" || kFunction == "C_GetAttributeValue") {
       ChangeLength(action, args...);

@@ -12,7 +12,8 @@ namespace faulty {
       each(C_GetMechanismInfo) each(C_OpenSession) each(C_CloseSession) each(C_CloseAllSessions)              \
           each(C_GetSessionInfo) each(C_Login) each(C_Logout) each(C_FindObjectsInit) each(C_FindObjects)     \
               each(C_FindObjectsFinal) each(C_GetAttributeValue) each(C_GenerateKeyPair) each(C_CreateObject) \
-                  each(C_CopyObject) each(C_DestroyObject) each(C_UnwrapKey) each(C_SignInit) each(C_Sign)
+                  each(C_CopyObject) each(C_DestroyObject) each(C_UnwrapKey) each(C_SignInit) each(C_Sign)    \
+                      each(C_Decrypt)
 
 #define FAULTY_NAME(name) #name,
 inline constexpr const char* kFunctions[] = {FAULTY_FUNCTIONS(FAULTY_NAME) "C_GetFunctionList"};
