@@ -325,8 +325,12 @@ std::uint32_t Token::RefOf(const snapshot::Key& key) {
 }
 
 void Token::Pump() {
-  if (status_.state != link::TokenState::kReady || channel_ == nullptr) return;
-  for (auto batch = NextBatch(); !batch.items.empty(); batch = NextBatch()) channel_->Send(std::move(batch));
+  // Where a frame cannot be sent there is no channel any more.
+  while (status_.state == link::TokenState::kReady && channel_ != nullptr) {
+    link::SignBatch batch = NextBatch();
+    if (batch.items.empty()) return;
+    channel_->Send(std::move(batch));
+  }
 }
 
 link::SignBatch Token::NextBatch() {

@@ -85,24 +85,24 @@ class TokenSetTest : public testing::Test {
   }
 
   using Answer = Result<Made>;
-  // Of digests that differ; of `text` where there is one, which must outlive the answer.
-  std::future<Answer> Sign(std::shared_ptr<const snapshot::Key> key, std::string_view only = {},
-                           std::chrono::seconds within = 20s, const std::string* text = nullptr) {
-    auto promise = std::make_shared<std::promise<Answer>>();
-    Signing signing{std::move(key),
-                    {},
-                    text == nullptr ? &text_ : text,
-                    std::chrono::steady_clock::now() + within,
-                    Flow{"test"},
-                    nullptr,
-                    [promise](Answer answer) { promise->set_value(std::move(answer)); }};
-    signing.digest.fill(static_cast<std::uint8_t>(++signings_));
-    if (text != nullptr) signing.digest = dkim::Sha256Of(*text);
-    signing.only = only;
-    auto answer = promise->get_future();
+  // Each of another digest.
+  std::future<Answer> Sign(const std::shared_ptr<const snapshot::Key>& key, std::string_view only = {},
+                           std::chrono::seconds within = 20s) {
     std::vector<Signing> batch;
-    batch.push_back(std::move(signing));
+    auto answer = Put(batch, key, text_, only, within);
+    batch.back().digest.fill(static_cast<std::uint8_t>(++signings_));
     tokens_->Sign(std::move(batch));
+    return answer;
+  }
+  // Puts a signing of `text`, which must outlive the answer, into a batch.
+  static std::future<Answer> Put(std::vector<Signing>& batch, std::shared_ptr<const snapshot::Key> key,
+                                 const std::string& text, std::string_view only = {},
+                                 std::chrono::seconds within = 20s) {
+    auto promise = std::make_shared<std::promise<Answer>>();
+    auto answer = promise->get_future();
+    batch.push_back({std::move(key), dkim::Sha256Of(text), &text, std::chrono::steady_clock::now() + within,
+                     Flow{"test"}, nullptr, [promise](Answer made) { promise->set_value(std::move(made)); }});
+    batch.back().only = only;
     return answer;
   }
   // How many of so many answers, asked for at once, are good; each error is a failure.

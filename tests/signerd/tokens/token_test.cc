@@ -103,11 +103,12 @@ TEST_F(TokenSetTest, LargeHeadersForATokenThatHashesItself) {
   ASSERT_NE(FactsOf("one").status.wants_data, 0);
   const std::string text(900'000, 'x');
   std::vector<std::future<Answer>> answers;
-  for (int i = 0; i < 8; ++i) answers.push_back(Sign(key, {}, 20s, &text));
+  std::vector<Signing> batch;
+  for (int i = 0; i < 8; ++i) answers.push_back(Put(batch, key, text));
+  tokens_->Sign(std::move(batch));
   for (auto& one : answers) {
     const Answer answer = one.get();
-    ASSERT_TRUE(answer) << answer.error().message;
-    EXPECT_TRUE(key->public_key->Verify(dkim::Sha256Of(text), answer->signature));
+    EXPECT_TRUE(answer && key->public_key->Verify(dkim::Sha256Of(text), answer->signature));
   }
   EXPECT_EQ(FactsOf("one").starts, 1);
 }
