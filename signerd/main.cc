@@ -305,7 +305,8 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   service::OperatorService operator_service({gate, **operators, **approvals});
   service::AdminService admin_service({gate, **store, keys, rotator, current, pipeline, tokens, health, clock, publish,
                                        poke, HALLMARK_VERSION, backup_settings.box, presence});
-  service::RotationService rotation_service({gate, **store, rotator, **records, signer, clock, poke});
+  service::RotationService rotation_service({gate, **store, rotator, **records, signer, clock, poke,
+                                             [&](const std::string& domain) { schedule.Queue(domain); }});
   service::MigrationService migration_service({gate, keys});
   service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
   service::CertificateService certificate_service({gate, **store, current, transport_watch, clock, publish});
@@ -353,7 +354,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
   NotifySystemd("READY=1");
   RequestInitialKeys(**store, rotator, config.initial_domains);
-  for (const auto& [name, domain] : current.Get()->domains) schedule.Poke(name);
+  for (const auto& [name, domain] : current.Get()->domains) schedule.Queue(name);
 
   const std::string& ledger_token = config.checkpoint_token;
   ServeUntilSignal(signals,

@@ -176,6 +176,11 @@ std::vector<Result<Bytes>> Exchange(std::span<const Question> questions, std::ch
   return answers;
 }
 
+std::chrono::milliseconds TimeLeft(Deadline deadline, std::chrono::milliseconds timeout, unsigned attempts) {
+  const auto left = std::chrono::floor<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+  return std::clamp(left / attempts, std::chrono::milliseconds(0), timeout);
+}
+
 bool HasRoute(const Nameserver& server) {
   const auto address = ToSocketAddress(server);
   if (!address) return false;

@@ -24,6 +24,10 @@ struct Question {
 std::vector<Result<Bytes>> Exchange(std::span<const Question> questions, std::chrono::milliseconds timeout,
                                     unsigned attempts);
 
+// For an Exchange that must have ended by `deadline`: `timeout`, or less.
+std::chrono::milliseconds TimeLeft(std::chrono::steady_clock::time_point deadline, std::chrono::milliseconds timeout,
+                                   unsigned attempts);
+
 // Whether this host has a route to the address; sends nothing.
 bool HasRoute(const Nameserver& server);
 

@@ -1,5 +1,7 @@
 #include "signerd/dns/lookup.h"
 
+#include <algorithm>
+
 namespace hallmark::dns {
 namespace {
 
@@ -48,11 +50,24 @@ Result<Packet> Lookup::Ask(const ldns_rdf* name, ldns_rr_type type) {
 
 std::vector<Result<Packet>> Lookup::AskAll(std::span<const Query> queries) {
   std::vector<Result<Packet>> answers = AskServer(servers_.front(), queries);
+  std::size_t first = 0;  // that gave any answer
+  const auto any = [](const auto& list) {
+    return std::any_of(list.begin(), list.end(), [](auto& one) { return !!one; });
+  };
+  bool answered = any(answers);
   for (std::size_t next = 1; next < servers_.size(); ++next) {
+    std::vector<Query> left;
+    std::vector<std::size_t> which;
     for (std::size_t i = 0; i < queries.size(); ++i) {
-      if (!answers[i]) answers[i] = std::move(AskServer(servers_[next], queries.subspan(i, 1)).front());
+      if (!answers[i]) left.push_back(queries[i]), which.push_back(i);
     }
+    if (left.empty()) break;
+    std::vector<Result<Packet>> more = AskServer(servers_[next], left);
+    if (!answered && any(more)) answered = true, first = next;
+    for (std::size_t i = 0; i < left.size(); ++i) answers[which[i]] = std::move(more[i]);
   }
+  // Or those before it would cost each question their whole time.
+  std::rotate(servers_.begin(), servers_.begin() + static_cast<std::ptrdiff_t>(first), servers_.end());
   return answers;
 }
 
@@ -62,14 +77,15 @@ std::vector<Result<Packet>> Lookup::AskServer(const Nameserver& server, std::spa
   for (const Query& query : queries) {
     questions.push_back({server, Question::Transport::kUdp, MakeQuery(query.name, query.type, asking)});
   }
-  const auto wires = Exchange(questions, options_.timeout, options_.attempts);
+  const auto wires = Exchange(questions, TimeLeft(deadline_, options_.timeout, options_.attempts), options_.attempts);
   std::vector<Result<Packet>> answers;
   for (std::size_t i = 0; i < queries.size(); ++i) {
     Question& question = questions[i];
     Result<Bytes> wire = wires[i];
     if (wire && IsTruncated(*wire)) {
       question.transport = Question::Transport::kTcp;
-      wire = std::move(Exchange({&question, 1}, options_.timeout, options_.attempts).front());
+      const auto timeout = TimeLeft(deadline_, options_.timeout, options_.attempts);
+      wire = std::move(Exchange({&question, 1}, timeout, options_.attempts).front());
     }
     auto answer = wire ? ParseUsableAnswer(question.message, *wire) : Result<Packet>(wire.error());
     if (!answer) answer = Unanswered(queries[i], server, answer.error().message);

@@ -11,8 +11,8 @@
 
 namespace hallmark::dns {
 
-// Asks the resolver. A resolver that does not answer is followed by the next one, where there are several. Not
-// thread-safe.
+// Asks the resolver. A resolver that does not answer is followed by the next one, where there are several, and is asked
+// last from then on. Not thread-safe.
 class Lookup {
  public:
   struct Options {
@@ -31,6 +31,9 @@ class Lookup {
 
   // The answer, with code NOERROR or NXDOMAIN. kDnsUnavailable otherwise, with the question in the sentence.
   Result<Packet> Ask(const ldns_rdf* name, ldns_rr_type type);
+  // For all questions from now on: none is waited for any longer.
+  void SetDeadline(std::chrono::steady_clock::time_point deadline) { deadline_ = deadline; }
+
   // All at once, in their order.
   std::vector<Result<Packet>> AskAll(std::span<const Query> queries);
 
@@ -39,6 +42,7 @@ class Lookup {
   std::vector<Result<Packet>> AskServer(const Nameserver& server, std::span<const Query> queries);
   Options options_;
   std::vector<Nameserver> servers_;
+  std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::time_point::max();
 };
 
 }  // namespace hallmark::dns

@@ -11,6 +11,11 @@
 #include "signerd/dns/zone.h"
 
 namespace hallmark::dns {
+namespace {
+
+constexpr int kQuestionsInARow = 5;  // that may take their whole time
+
+}  // namespace
 
 struct Observer::State {
   ObserverOptions options;
@@ -23,7 +28,13 @@ struct Observer::State {
 // One observation: from the name asked along its aliases.
 class Observer::Walk {
  public:
-  explicit Walk(State& state) : state_(state) { observation_.secure = state.anchors != nullptr; }
+  explicit Walk(State& state)
+      : state_(state),
+        deadline_(std::chrono::steady_clock::now() +
+                  kQuestionsInARow * state.options.timeout * static_cast<int>(state.options.attempts)) {
+    observation_.secure = state.anchors != nullptr;
+    state.lookup.SetDeadline(deadline_);
+  }
 
   Result<Observation> Run(Rdf name) {
     constexpr int kMostLinks = 8;  // real chains have one or two
@@ -75,7 +86,8 @@ class Observer::Walk {
       questions.push_back({address.at, kTcp, MakeQuery(context.name, LDNS_RR_TYPE_TXT, asking)});
       questions.push_back({address.at, kUdp, MakeQuery(context.apex, LDNS_RR_TYPE_SOA, Asking::kServer)});
     }
-    const auto wires = Exchange(questions, state_.options.timeout, state_.options.attempts);
+    const auto wires = Exchange(questions, TimeLeft(deadline_, state_.options.timeout, state_.options.attempts),
+                                state_.options.attempts);
     std::vector<Said> said;
     for (std::size_t i = 0; i < authority.addresses.size(); ++i) {
       const auto& address = authority.addresses[i];
@@ -137,6 +149,7 @@ class Observer::Walk {
   }
 
   State& state_;
+  const std::chrono::steady_clock::time_point deadline_;
   Observation observation_;
 };
 

@@ -67,8 +67,8 @@ Status CheckTrustAnchor(const std::filesystem::path& file);
 // a name does not exist (kNone is believed), and the one that a wildcard was rightly expanded.
 //
 // Addresses of a family that this host has no route for are left out where the server has others.
-// Not thread-safe; distinct objects are independent. A call blocks for at most timeout x attempts for each question to
-// the resolver (a few for each link) and for each link of the chain, of which at most eight are followed.
+// Not thread-safe; distinct objects are independent. A call blocks for at most five times timeout x attempts, however
+// many questions it has to ask one after the other: servers that there is no time left for are kSilent.
 class Observer {
  public:
   // kInvalidArgument, kIoFailed (/etc/resolv.conf), kConfigInvalid (trust anchor).

@@ -165,7 +165,7 @@ Status StepMaker::PlanAnew(const store::PlannedKey& planned, const std::string& 
   commit.plan.push_back(planned);
   commit.plan.back().cka_id = std::move(*id);
   commit.events.push_back(
-      {0, life_.domain, planned.selector, "domain", "", "PLANNED_ANEW", now_, now_, Text(kByPolicy), left});
+      {0, life_.domain, planned.selector, "key", "", "PLANNED_ANEW", now_, now_, Text(kByPolicy), left});
   const Status done = parts_.store.CommitRotation(commit);
   if (!done) return done;
   log::warn("{}: {} is made anew: {}, which did not answer: remove it there", life_.domain, planned.selector, left);

@@ -46,10 +46,10 @@ Status RotationService::GiveView(const std::string& domain, admin::Rotation* res
   return Ok();
 }
 
-void RotationService::PokeAll() {
+void RotationService::QueueAll() {
   const auto domains = parts_.store.ListDomains({"", kAll});
   if (!domains) return;  // each is looked at within the hour anyway
-  for (const auto& domain : *domains) parts_.poke(domain.name);
+  for (const auto& domain : *domains) parts_.queue(domain.name);
 }
 
 Status RotationService::ReadPolicy(const std::string& domain, admin::RotationPolicy* response) {
@@ -104,7 +104,7 @@ Status RotationService::SetPolicy(const Caller& caller, const admin::SetRotation
     if (!put) return put;
   }
   if (policy->domain.empty()) {
-    PokeAll();
+    QueueAll();
   } else {
     parts_.poke(policy->domain);
   }

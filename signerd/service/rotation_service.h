@@ -19,7 +19,8 @@ class RotationService final : public hallmark::admin::v1::RotationService::Callb
     const keys::RecordPublisher& publisher;
     const keys::Signer& signer;
     const Clock& clock;
-    std::function<void(const std::string& domain)> poke;  // have the domain looked at soon
+    std::function<void(const std::string& domain)> poke;   // have the domain looked at soon
+    std::function<void(const std::string& domain)> queue;  // have it looked at in its turn: it is one of many
   };
   explicit RotationService(const Parts& parts);
 
@@ -54,7 +55,7 @@ class RotationService final : public hallmark::admin::v1::RotationService::Callb
   Reactor* RunAct(Context* context, const char* method, const Request* request, hallmark::admin::v1::Rotation* response,
                   Act act);
   Status GiveView(const std::string& domain, hallmark::admin::v1::Rotation* response);
-  void PokeAll();
+  void QueueAll();
 
   const Parts parts_;
 };

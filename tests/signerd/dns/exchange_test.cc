@@ -172,5 +172,14 @@ TEST(Exchange, OneSilentServerDoesNotCostTheAnswerOfAnother) {
   EXPECT_THAT(answers[3].error().message, HasSubstr("no DNS message"));
 }
 
+TEST(Exchange, NoQuestionHasMoreTimeThanThereIsLeft) {
+  using std::chrono::hours;
+  const auto now = std::chrono::steady_clock::now();
+  EXPECT_EQ(TimeLeft(std::chrono::steady_clock::time_point::max(), hours(1), 2), hours(1));
+  EXPECT_EQ(TimeLeft(now + hours(4), hours(1), 2), hours(1));
+  EXPECT_LE(TimeLeft(now + hours(4), hours(100), 2), hours(2)) << "for both attempts together";
+  EXPECT_EQ(TimeLeft(now - hours(4), hours(1), 2), hours(0));
+}
+
 }  // namespace
 }  // namespace hallmark::dns

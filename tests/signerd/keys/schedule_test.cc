@@ -98,6 +98,79 @@ TEST(Schedule, AClockThatGoesBackHasEveryDomainLookedAt) {
   EXPECT_TRUE(Eventually([&] { return count("a") == 2 && count("b") == 2 && count("c") == 1; }));
 }
 
+TEST(Schedule, ADomainThatIsLookedAtWhileTheClockGoesBackIsLookedAtAgain) {
+  ManualClock clock{std::chrono::sys_seconds(10'000'000s)};
+  std::atomic<bool> release{false};
+  std::atomic<int> slow{0}, others{0};
+  Schedule schedule(
+      [&](const std::string& domain) {
+        const auto next = clock.Now() + 24h;
+        if (domain != "slow") {
+          ++others;
+        } else if (++slow == 1) {
+          release.wait(false);
+        }
+        return next;
+      },
+      clock);
+  schedule.Poke("slow");
+  schedule.Poke("other");
+  EXPECT_TRUE(Eventually([&] { return slow == 1 && others == 1; }));
+  clock.Set(clock.Now() - 240h);
+  schedule.Poke("third");
+  EXPECT_TRUE(Eventually([&] { return others == 3; })) << "that the clock went back is not noticed";
+  release = true;
+  release.notify_all();
+  EXPECT_TRUE(Eventually([&] { return slow == 2; }));
+}
+
+// An emergency must not wait until name servers answer.
+TEST(Schedule, WhatIsAskedForIsDoneThoughAllElseIsSlow) {
+  const SystemClock clock;
+  std::atomic<bool> release{false};
+  std::atomic<bool> asked{false};
+  Schedule schedule(
+      [&](const std::string& domain) {
+        domain == "asked" ? asked.store(true) : release.wait(false);
+        return clock.Now() + 1h;
+      },
+      clock);
+  for (unsigned i = 0; i < 2 * Schedule::kThreads; ++i) schedule.Queue("slow" + std::to_string(i));
+  schedule.Poke("asked");
+  EXPECT_TRUE(Eventually([&] { return asked.load(); }));
+  release = true;
+  release.notify_all();
+}
+
+TEST(Schedule, WhatIsAskedForGoesBeforeWhatIsDue) {
+  const SystemClock clock;
+  std::atomic<bool> begun{false}, release{false};
+  std::mutex mutex;
+  std::vector<std::string> order;
+  Schedule schedule(
+      [&](const std::string& domain) {
+        begun = true;
+        release.wait(false);
+        const std::lock_guard lock(mutex);
+        order.push_back(domain);
+        return clock.Now() + 1h;
+      },
+      clock, 1);
+  schedule.Queue("first");
+  EXPECT_TRUE(Eventually([&] { return begun.load(); }));
+  for (const char* domain : {"a", "b", "c"}) schedule.Queue(domain);
+  schedule.Poke("z");
+  schedule.Poke("first");
+  release = true;
+  release.notify_all();
+  EXPECT_TRUE(Eventually([&] {
+    const std::lock_guard lock(mutex);
+    return order.size() == 6;
+  }));
+  schedule.Stop();
+  EXPECT_EQ(order, (std::vector<std::string>{"first", "first", "z", "a", "b", "c"}));
+}
+
 // And a jump forward makes due what is then due.
 TEST(Schedule, AClockThatJumpsForwardIsFollowed) {
   ManualClock clock{std::chrono::sys_seconds(10'000'000s)};
