@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <shared_mutex>
+#include <system_error>
 #include <utility>
 
 #include "firmware/runtime/log.h"
@@ -25,6 +26,7 @@ constexpr std::chrono::seconds kLongestPause{10};
 constexpr std::chrono::milliseconds kLook{20};  // how often a call that may not be made yet is looked at
 // A smartcard takes minutes to make an RSA key. What makes none is as quick as the keeper's steps are.
 constexpr std::chrono::seconds kLongestMaking{600};
+constexpr std::size_t kMostWaiting = 1000;
 
 link::KeyReply ReplyTo(std::uint64_t id, const Result<pkcs11::KeyPair>& key) {
   link::KeyReply reply;
@@ -53,6 +55,15 @@ bool Writes(const KeyCall& call) {
   return !std::holds_alternative<link::FindKey>(call) && !std::holds_alternative<link::BeginImport>(call);
 }
 
+bool Fits(const link::GenerateKey& call) { return FitsKey(call.cka_id, {}, call.label); }
+bool Fits(const link::FindKey& call) { return FitsKey(call.cka_id, {}); }
+bool Fits(const link::DestroyKey& call) { return FitsKey(call.cka_id, call.spki); }
+bool Fits(const link::BeginImport&) { return true; }
+bool Fits(const link::ImportKey& call) {
+  return FitsKey(call.cka_id, call.spki, call.label) && call.wrapped_secret.size() <= kLargestWrapped &&
+         call.wrapped_key.size() <= kLargestWrapped;
+}
+
 bool Makes(const KeyCall& call) {
   return std::holds_alternative<link::GenerateKey>(call) || std::holds_alternative<link::BeginImport>(call);
 }
@@ -66,7 +77,7 @@ bool MixesObjectsUp(const pkcs11::TokenInfo& token) { return token.manufacturer 
 Result<pkcs11::NewPair> MakeSlowly(pkcs11::Session& session, const pkcs11::KeySpec& spec,
                                    const pkcs11::ObjectName& name, steady_clock::duration& took) {
   Result<pkcs11::NewPair> pair = pkcs11::NewPair();
-  std::thread([&] {
+  const auto make = [&] {
     if (::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLowPriority) != 0) {
       log::warn("keys are made at the priority of signing: the system refused a lower one");
     }
@@ -74,7 +85,12 @@ Result<pkcs11::NewPair> MakeSlowly(pkcs11::Session& session, const pkcs11::KeySp
     timespec used{};
     ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
     took = std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
-  }).join();
+  };
+  try {
+    std::thread(make).join();
+  } catch (const std::system_error& error) {
+    return MakeError(Reason::kInternal, std::string("no thread to make the key on: ") + error.what());
+  }
   return pair;
 }
 
@@ -98,11 +114,22 @@ void KeyCalls::Stop() {
 }
 
 void KeyCalls::Add(KeyCall call) {
+  const auto refuse = [&](const Error& error) { callbacks_.on_reply(ReplyTo(IdOf(call), error)); };
+  if (!std::visit([](const auto& c) { return Fits(c); }, call)) {
+    refuse(MakeError(Reason::kInvalidArgument, "the CKA_ID, the label or the key is longer than tokens take"));
+    return;
+  }
+  bool full = false;
   {
     const std::lock_guard lock(mutex_);
-    waiting_.push_back(std::move(call));
+    full = waiting_.size() >= kMostWaiting;
+    if (!full) waiting_.push_back(std::move(call));
   }
-  wake_.notify_one();
+  if (full) {
+    refuse(MakeError(Reason::kTokenDown, "too many key calls wait for the token: try again later"));
+  } else {
+    wake_.notify_one();
+  }
 }
 
 void KeyCalls::Wake() {

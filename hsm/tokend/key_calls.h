@@ -26,14 +26,14 @@ class KeyCalls {
     std::function<void(link::KeyCallBegun)> on_begun;  // a call has the only session for itself; not of every call
     std::function<void(link::KeyReply)> on_reply;      // answers each call once
   };
-  // Called back on the thread of KeyCalls.
+  // Called back on the thread of KeyCalls, or within Add().
   KeyCalls(Keeper& keeper, Callbacks callbacks);
   ~KeyCalls();
 
   void Start();
   void Stop();
 
-  // Any thread.
+  // What is too long, or one too many, is answered at once. Any thread.
   void Add(KeyCall call);
   // The keeper's state changed.
   void Wake();

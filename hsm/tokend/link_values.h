@@ -10,6 +10,12 @@ inline pkcs11::KeyType ToPkcs11(link::KeyType type) {
   return type == link::KeyType::kRsa ? pkcs11::KeyType::kRsa : pkcs11::KeyType::kEd25519;
 }
 
+// What a key may be called, and how long it may be. No token takes nearly as much.
+inline constexpr std::size_t kLongestName = 255, kLongestSpki = 4096, kLargestWrapped = 16384;
+inline bool FitsKey(const Bytes& cka_id, const Bytes& spki, const std::string& label = "") {
+  return cka_id.size() <= kLongestName && spki.size() <= kLongestSpki && label.size() <= kLongestName;
+}
+
 // What signerd is told of a failure, beside its CK_RV.
 inline link::Outcome OutcomeOf(const Error& error) {
   switch (error.reason) {

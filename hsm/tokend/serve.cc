@@ -14,6 +14,7 @@
 #include "firmware/runtime/log.h"
 #include "hsm/link/channel.h"
 #include "hsm/tokend/key_calls.h"
+#include "hsm/tokend/link_values.h"
 #include "hsm/tokend/signer.h"
 
 namespace hallmark::tokend {
@@ -105,8 +106,12 @@ class Watchdog {
   const KeyCalls& key_calls_;
 };
 
-void Dispatch(link::Frame& frame, Signer& signer, KeyCalls& key_calls, ExpiryTimer& expiry, link::Channel& channel) {
+// An error where the link is not to go on.
+Status Dispatch(link::Frame& frame, Signer& signer, KeyCalls& key_calls, ExpiryTimer& expiry, link::Channel& channel) {
   if (auto* key = std::get_if<link::DefineKey>(&frame)) {
+    if (!FitsKey(key->cka_id, key->spki)) {
+      return MakeError(Reason::kInvalidArgument, "a key was defined whose CKA_ID or public part no token would take");
+    }
     signer.Define(*key);
   } else if (auto* batch = std::get_if<link::SignBatch>(&frame)) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(batch->timeout_ms);
@@ -127,6 +132,7 @@ void Dispatch(link::Frame& frame, Signer& signer, KeyCalls& key_calls, ExpiryTim
   } else {
     log::error("a frame that only tokend sends: ignored");
   }
+  return Ok();
 }
 
 }  // namespace
@@ -159,25 +165,32 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
   auto work = boost::asio::make_work_guard(io);
   boost::asio::steady_timer grace(io);
   std::thread stopper;
-  channel->Start([&](link::Frame frame) { Dispatch(frame, signer, key_calls, expiry, *channel); },
-                 [&](const Error& error) {
-                   log::info("ending: {}", error.message);
-                   expiry.Stop();
-                   watchdog.Stop();
-                   grace.expires_after(kGrace);
-                   grace.async_wait([](boost::system::error_code stopped) {
-                     if (!stopped) ::_exit(0);  // a call of the module hangs, and cannot be cancelled
-                   });
-                   stopper = std::thread([&] {
-                     signer.Stop();
-                     key_calls.Stop();
-                     keeper.Stop();
-                     boost::asio::post(io, [&] {
-                       grace.cancel();
-                       work.reset();
-                     });
-                   });
-                 });
+  const auto end = [&](const Error& error) {
+    log::info("ending: {}", error.message);
+    expiry.Stop();
+    watchdog.Stop();
+    grace.expires_after(kGrace);
+    grace.async_wait([](boost::system::error_code stopped) {
+      if (!stopped) ::_exit(0);  // a call of the module hangs, and cannot be cancelled
+    });
+    stopper = std::thread([&] {
+      signer.Stop();
+      key_calls.Stop();
+      keeper.Stop();
+      boost::asio::post(io, [&] {
+        grace.cancel();
+        work.reset();
+      });
+    });
+  };
+  channel->Start(
+      [&](link::Frame frame) {
+        const Status done = Dispatch(frame, signer, key_calls, expiry, *channel);
+        if (done) return;
+        channel->Close();
+        end(done.error());
+      },
+      end);
   channel->Send(link::Hello{link::kVersion, static_cast<std::uint32_t>(::getpid())});
   channel->Send(link::TokenStatus{});
   keeper.Start({[&](const link::TokenStatus& status) { channel->Send(status); },

@@ -60,15 +60,15 @@ std::optional<std::uint64_t> ValueSize(std::uint64_t kind, std::string_view& res
   }
 }
 
-// One token's folder. SoftHSM's own lock keeps its other users (softhsm2-util) out of the file meanwhile; it goes with
-// the descriptor.
+// One token's folder. SoftHSM's own lock keeps its other users (softhsm2-util) out of the file meanwhile. It is one of
+// the open file: one of the process would be gone as soon as any descriptor of that file is closed, as ReadFile does.
 Status MendToken(const fs::path& token) {
   const fs::path object = token / "token.object", copy = token / "token.object.copy";
   const FileDescriptor file(::open(object.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file && errno != ENOENT) return Failed(object, "open");
   struct flock lock {};
   lock.l_type = F_RDLCK;
-  if (file && ::fcntl(file.get(), F_SETLKW, &lock) != 0) return Failed(object, "lock");
+  if (file && ::fcntl(file.get(), F_OFD_SETLKW, &lock) != 0) return Failed(object, "lock");
   const auto present = ReadFile(object, kMostOctets);
   if (!present && present.error().reason != Reason::kNotFound) return present.error();
   const auto kept = ReadFile(copy, kMostOctets);
@@ -79,6 +79,17 @@ Status MendToken(const fs::path& token) {
   if (!kept || !SoftHsmFiles::IsWhole(*kept)) return Ok();  // not a token, or one that was never used
   log::warn("{}: broken off while it was written; its copy is put in its place", object.string());
   return WriteFileAtomically(object, *kept, 0600);
+}
+
+// Until one is an error. A loop over the iterator itself would throw where it cannot go on.
+template <class Iterator, class Do>
+Status ForEach(const fs::path& folder, Do call) {
+  std::error_code failed;
+  for (Iterator entry(folder, fs::directory_options::skip_permission_denied, failed); !failed && entry != Iterator();
+       entry.increment(failed)) {
+    if (const Status done = call(*entry); !done) return done;
+  }
+  return failed ? Status(MakeError(Reason::kIoFailed, folder.string() + ": cannot read: " + failed.message())) : Ok();
 }
 
 }  // namespace
@@ -94,27 +105,23 @@ SoftHsmFiles::SoftHsmFiles(const fs::path& module) {
 
 Status SoftHsmFiles::Mend() const {
   if (folder_.empty()) return Ok();
-  std::error_code failed;
-  for (const auto& entry : fs::directory_iterator(folder_, failed)) {
-    if (!entry.is_directory(failed)) continue;
-    if (const Status done = MendToken(entry.path()); !done) return done;
-  }
-  return failed ? Status(MakeError(Reason::kIoFailed, folder_.string() + ": cannot read: " + failed.message())) : Ok();
+  return ForEach<fs::directory_iterator>(folder_, [](const fs::directory_entry& entry) {
+    std::error_code gone;
+    return entry.is_directory(gone) ? MendToken(entry.path()) : Ok();
+  });
 }
 
 Status SoftHsmFiles::Sync(fs::file_time_type since) const {
   if (folder_.empty()) return Ok();
-  std::error_code failed;
-  for (const auto& entry : fs::recursive_directory_iterator(folder_, failed)) {
+  return ForEach<fs::recursive_directory_iterator>(folder_, [&](const fs::directory_entry& entry) {
     std::error_code gone;  // SoftHSM takes away what was destroyed
     const bool folder = entry.is_directory(gone);
-    if (!folder && entry.last_write_time(gone) < since - kCoarseTime) continue;
-    if (gone) continue;
+    if (!folder && entry.last_write_time(gone) < since - kCoarseTime) return Ok();
+    if (gone) return Ok();
     const FileDescriptor file(::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    if (!file && errno == ENOENT) continue;
-    if (!file || ::fsync(file.get()) != 0) return Failed(entry.path(), "sync");
-  }
-  return failed ? Status(MakeError(Reason::kIoFailed, folder_.string() + ": cannot read: " + failed.message())) : Ok();
+    if (!file && errno == ENOENT) return Ok();
+    return !file || ::fsync(file.get()) != 0 ? Status(Failed(entry.path(), "sync")) : Ok();
+  });
 }
 
 bool SoftHsmFiles::IsWhole(std::string_view object) {

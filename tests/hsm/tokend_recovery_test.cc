@@ -380,6 +380,20 @@ TEST_F(Recovery, NothingIsDestroyedByAHandleFromBeforeTheTrouble) {
   EXPECT_EQ(tokend.Destroy({0x42}, left.spki).outcome, Outcome::kOk);
 }
 
+TEST_F(Recovery, KeyCallsThatPileUpAreRefused) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_FindObjectsInit @1 hang");
+  tokend.Send(link::FindKey{1, kId});
+  while (environment_.CountCalls("hang") == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  for (std::uint64_t id = 2; id <= 1003; ++id) tokend.Send(link::FindKey{id, kId});
+  for (const std::uint64_t id : {1002, 1003}) {
+    const auto refused = tokend.Await<link::KeyReply>();
+    EXPECT_EQ(refused.id, id);
+    EXPECT_EQ(refused.outcome, Outcome::kTokenDown);
+    EXPECT_NE(refused.message.find("too many"), std::string::npos) << refused.message;
+  }
+}
+
 TEST_F(Recovery, SlowTokenIsWaitedFor) {
   Start();
   environment_.WriteFaults("C_Sign 1 delay 300");

@@ -1,6 +1,8 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
@@ -231,6 +233,56 @@ constexpr char kRfc8463Signature[] =
     "/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11BusFa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==";
 // The p= of appendix A.2.
 constexpr char kRfc8463PublicKey[] = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
+TEST(Tokend, RefusesAKeyThatNoTokenWouldTake) {
+  const HsmEnvironment environment;
+  TokendClient tokend(environment);
+  tokend.Await<link::Hello>();
+  tokend.AwaitState(TokenState::kReady);
+  const Bytes longest(255, 0x42), too_long(256, 0x42);
+  const auto find = [&](const Bytes& id) {
+    tokend.Send(link::FindKey{1, id});
+    return tokend.Await<link::KeyReply>().outcome;
+  };
+  EXPECT_EQ(find(longest), Outcome::kKeyMissing);
+  EXPECT_EQ(find(too_long), Outcome::kInvalid);
+  tokend.Send(link::GenerateKey{2, KeyType::kEd25519, 0, kId, std::string(256, 'x')});
+  EXPECT_EQ(tokend.Await<link::KeyReply>().outcome, Outcome::kInvalid);
+  EXPECT_EQ(tokend.Destroy(kId, Bytes(4097)).outcome, Outcome::kInvalid);
+  // Nothing answers a definition: the link ends.
+  tokend.Send(link::DefineKey{1, KeyType::kEd25519, too_long, Bytes(44)});
+  while (tokend.Receive()) {
+  }
+  EXPECT_EQ(tokend.Wait(), 0);
+}
+
+std::filesystem::path FolderOfTheToken(const HsmEnvironment& environment) {
+  return std::filesystem::directory_iterator(environment.directory() / "tokens")->path();
+}
+
+// While tokend compares the token's file with its copy nobody else writes it, though tokend opens and closes it again.
+TEST(SoftHsmToken, IsLockedWhileItIsMended) {
+  const HsmEnvironment environment;
+  const auto object = FolderOfTheToken(environment) / "token.object";
+  const auto copy = FolderOfTheToken(environment) / "token.object.copy";
+  ASSERT_EQ(::mkfifo(copy.c_str(), 0600), 0);
+  TokendClient tokend(environment);
+  tokend.Await<link::Hello>();
+  FileDescriptor writer;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!writer && std::chrono::steady_clock::now() < deadline) {
+    writer = FileDescriptor(::open(copy.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK));  // ENXIO until tokend reads it
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  ASSERT_TRUE(writer);
+  const FileDescriptor file(::open(object.c_str(), O_RDWR | O_CLOEXEC));
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  EXPECT_EQ(::fcntl(file.get(), F_SETLK, &lock), -1);
+  writer.Reset();
+  tokend.AwaitState(TokenState::kReady);
+  EXPECT_TRUE(std::filesystem::is_regular_file(copy));
+}
 
 TEST(Tokend, SignsAsRfc8463Shows) {
   const HsmEnvironment environment;
