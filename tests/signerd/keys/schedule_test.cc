@@ -128,16 +128,18 @@ TEST(Schedule, ADomainThatIsLookedAtWhileTheClockGoesBackIsLookedAtAgain) {
 TEST(Schedule, WhatIsAskedForIsDoneThoughAllElseIsSlow) {
   const SystemClock clock;
   std::atomic<bool> release{false};
-  std::atomic<bool> asked{false};
+  std::atomic<int> asked{0};
   Schedule schedule(
       [&](const std::string& domain) {
-        domain == "asked" ? asked.store(true) : release.wait(false);
+        domain == "asked" ? static_cast<void>(++asked) : release.wait(false);
         return clock.Now() + 1h;
       },
       clock);
   for (unsigned i = 0; i < 2 * Schedule::kThreads; ++i) schedule.Queue("slow" + std::to_string(i));
-  schedule.Poke("asked");
-  EXPECT_TRUE(Eventually([&] { return asked.load(); }));
+  for (int i = 1; i <= 20 && asked == i - 1; ++i) {  // more than a thread does before it takes what is slow
+    schedule.Poke("asked");
+    EXPECT_TRUE(Eventually([&] { return asked == i; }));
+  }
   release = true;
   release.notify_all();
 }
