@@ -45,6 +45,17 @@ Result<ledger::VerifierKey> VerifierKeyOf(const Bytes& spki, const std::string& 
   return ledger::VerifierKey{origin, *raw};
 }
 
+// The same, as the log that it signs for.
+Result<ledger::VerifierKey> VerifierKeyOf(const Bytes& spki, const std::filesystem::path& ledger_directory,
+                                          const std::string& origin) {
+  auto key = VerifierKeyOf(spki, origin);
+  if (!key) return key;
+  const auto kept = ledger::KeptOrigin(ledger_directory, key->key, origin);
+  if (!kept) return kept.error();
+  key->name = *kept;
+  return key;
+}
+
 Result<ledger::VerifierKeys> PastVerifierKeys(store::Store& store) {
   const auto rows = store.ListPastLedgerKeys();
   if (!rows) return rows.error();
@@ -100,8 +111,11 @@ Result<store::Store::LedgerKey> CheckpointKey::Replace(const store::Store::Ledge
                     R"("})");
     act.set_outcome("OK");
     act.set_count(1);
+    // As which log the lost key signed: the box may have another name now.
+    const auto past = VerifierKeyOf(recorded.spki, take_over_->ledger_directory, take_over_->origin);
+    if (!past) return past.error();
     Status done = take_over_->journal(record);
-    if (done) done = store_.ReplaceLedgerKey(*key, OriginOf(recorded));
+    if (done) done = store_.ReplaceLedgerKey(*key, past->name);
     if (!done) return done.error();
     log::warn(
         "ledger: token {} has no longer the key that signed the checkpoints: a new one signs from now on; give "
@@ -112,15 +126,6 @@ Result<store::Store::LedgerKey> CheckpointKey::Replace(const store::Store::Ledge
     log::warn("{} cannot be deleted: {}", take_over_->permission.string(), failed.message());
   }
   return key;
-}
-
-// As which log the key signed: the box may have another name now.
-std::string CheckpointKey::OriginOf(const store::Store::LedgerKey& recorded) const {
-  const auto text = ReadFile(take_over_->ledger_directory / "verifier-key");
-  const auto keys = text ? ledger::ParseVerifierKeys(*text) : Result<ledger::VerifierKeys>(text.error());
-  if (!keys) return take_over_->origin;
-  const auto key = VerifierKeyOf(recorded.spki, keys->back().name);
-  return key && *key == keys->back() ? key->name : take_over_->origin;
 }
 
 Result<store::Store::LedgerKey> CheckpointKey::Generate() {
@@ -172,13 +177,14 @@ Result<std::shared_ptr<const snapshot::Key>> RecordedCheckpointKey(store::Store&
   return *row ? ToKey(**row) : Result<std::shared_ptr<const snapshot::Key>>(nullptr);
 }
 
-Result<ledger::VerifierKeys> RecordedVerifierKeys(store::Store& store, const std::string& origin) {
+Result<ledger::VerifierKeys> RecordedVerifierKeys(store::Store& store, const std::filesystem::path& ledger_directory,
+                                                  const std::string& origin) {
   const auto row = store.GetLedgerKey();
   if (!row) return row.error();
   if (!*row) return MakeError(Reason::kNotFound, "no checkpoint has been signed yet; try again in some seconds");
   auto keys = PastVerifierKeys(store);
   if (!keys) return keys;
-  auto key = VerifierKeyOf((*row)->spki, origin);
+  auto key = VerifierKeyOf((*row)->spki, ledger_directory, origin);
   if (!key) return key.error();
   keys->push_back(std::move(*key));
   return keys;

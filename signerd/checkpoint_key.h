@@ -43,7 +43,6 @@ class CheckpointKey final : public ledger::CheckpointSigner {
   Result<store::Store::LedgerKey> Generate();
   // The recorded key, or the one that was made in its place.
   Result<store::Store::LedgerKey> Replace(const store::Store::LedgerKey& recorded);
-  std::string OriginOf(const store::Store::LedgerKey& recorded) const;
   store::Store& store_;
   tokens::TokenSet& tokens_;
   keys::Signer& signer_;
@@ -55,8 +54,9 @@ class CheckpointKey final : public ledger::CheckpointSigner {
 // That key as recorded; null where there is none yet. Any thread.
 Result<std::shared_ptr<const snapshot::Key>> RecordedCheckpointKey(store::Store& store);
 
-// Who signs the checkpoints of the log `origin` and who did before, as recorded. kNotFound: the key is made with the
-// first checkpoint. Any thread.
-Result<ledger::VerifierKeys> RecordedVerifierKeys(store::Store& store, const std::string& origin);
+// Who signs the checkpoints and who did before, as recorded. `origin`: of the log where nothing was signed yet
+// (ledger::KeptOrigin). kNotFound: the key is made with the first checkpoint. Any thread.
+Result<ledger::VerifierKeys> RecordedVerifierKeys(store::Store& store, const std::filesystem::path& ledger_directory,
+                                                  const std::string& origin);
 
 }  // namespace hallmark

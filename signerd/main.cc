@@ -137,6 +137,12 @@ std::chrono::sys_seconds LastRecordTime(const ledger::Ledger& ledger, const ledg
       std::chrono::sys_time<std::chrono::microseconds>(std::chrono::microseconds(record.time_us())));
 }
 
+// Whether what is older than so many days may be told by the clock.
+Status ClockIsSet(const health::Health& health) {
+  if (!health.Current().has_observe_time()) return MakeError(Reason::kLedgerUnavailable, "nobody has looked at it yet");
+  return health.clock_not_set() ? MakeError(Reason::kStateConflict, "the clock is not set") : Ok();
+}
+
 // Where systemd has the daemon put what others may read: the unit's RuntimeDirectory=. Empty elsewhere.
 std::filesystem::path PublishedHealth() {
   const char* folder = std::getenv("RUNTIME_DIRECTORY");
@@ -248,8 +254,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   auto ledger = ledger::Ledger::Open(config.ledger, clock);
   if (!ledger) return ledger.error();
   const auto indexer = ledger::Indexer::Start((*ledger)->directory(), [&] { return (*ledger)->durable().size; });
-  auto retention = ledger::Retention::Start(**ledger, *indexer, clock, config.keep_days);
-  if (!retention) return retention.error();
+  const auto last_record = LastRecordTime(**ledger, *indexer);
   watch::Tap tap;
   service::Drain drain;
   pipeline::PipelineConfig watched = config.pipeline;
@@ -285,8 +290,11 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
                                 return key ? *key : nullptr;
                               },
                               clock});
-  health::Health health({config.health, self_test, [&] { return tokens.Facts(); }, clock,
-                         LastRecordTime(**ledger, *indexer), PublishedHealth()});
+  health::Health health(
+      {config.health, self_test, [&] { return tokens.Facts(); }, clock, last_record, PublishedHealth()});
+  auto retention = ledger::Retention::Start(
+      {**ledger, *indexer, clock, config.keep_days, last_record, [&] { return ClockIsSet(health); }});
+  if (!retention) return retention.error();
   service::SigningService signing_service({current, **signing_transport, pipeline, health.clock_not_set(), drain,
                                            static_cast<std::size_t>(config.message_octets)});
   auto operators = operators::Operators::Open(**store, clock, config.operators);
@@ -311,7 +319,9 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   service::PolicyService policy_service({gate, **store, pipeline.reception(), publish});
   service::CertificateService certificate_service({gate, **store, current, transport_watch, clock, publish});
   const std::filesystem::path reset_mark = appliance ? config.state_directory / kResetMark : std::filesystem::path();
-  const auto verifier_keys = [&] { return RecordedVerifierKeys(**store, config.ledger.origin); };
+  const auto verifier_keys = [&] {
+    return RecordedVerifierKeys(**store, config.ledger.directory, config.ledger.origin);
+  };
   service::LedgerService ledger_service({gate, **ledger, *indexer, **retention, *recipients, verifier_keys});
   service::AlertService alert_service({gate, **store, clock});
   std::mutex stopping;  // held by who joins the threads that make keys: a factory reset, or the end

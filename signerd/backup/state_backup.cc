@@ -168,6 +168,7 @@ Status WriteEntry(ArchiveWriter& archive, const Entry& entry, std::int64_t now) 
 
 Status WriteLedger(ArchiveWriter& archive, const StateSource& source, std::int64_t now) {
   Status written = Ok();
+  const auto segments = source.ledger.KeepSegments();
   const auto exported = ledger::Export(
       {source.ledger.directory(), source.keys, [&] { return source.ledger.durable(); },
        [&](const std::string& path, std::uint64_t octets) { return archive.Begin(kLedgerFolder + path, octets, now); },

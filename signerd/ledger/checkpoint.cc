@@ -7,14 +7,11 @@
 #include <memory>
 
 #include "firmware/runtime/encoding.h"
-#include "firmware/runtime/file.h"
 
 namespace hallmark::ledger {
 namespace {
 
-constexpr std::uint8_t kEd25519 = 0x01;        // signature type of a note
-constexpr std::string_view kDash = "\u2014 ";  // an em dash and a blank begin a signature line
-constexpr std::size_t kMostCheckpoints = 1u << 30;
+constexpr std::uint8_t kEd25519 = 0x01;  // signature type of a note
 
 Error Wrong(const std::string& what) { return MakeError(Reason::kInvalidArgument, "checkpoint: " + what); }
 
@@ -27,7 +24,7 @@ std::string_view TakeLine(std::string_view& text) {
 
 // The signature of `key` in a note's signature lines; nothing when there is none.
 Bytes FindSignature(std::string_view lines, const VerifierKey& key) {
-  const std::string begin = std::string(kDash) + key.name + " ";
+  const std::string begin = std::string(kSignatureLine) + key.name + " ";
   const auto id = key.Id();
   while (!lines.empty()) {
     const std::string_view line = TakeLine(lines);
@@ -115,7 +112,7 @@ std::string SignedNote(std::string_view body, const VerifierKey& key, ByteView s
   const auto id = key.Id();
   Bytes octets(id.begin(), id.end());
   octets.insert(octets.end(), signature.begin(), signature.end());
-  return std::string(body) + "\n" + std::string(kDash) + key.name + " " + Base64Encode(octets) + "\n";
+  return std::string(body) + "\n" + std::string(kSignatureLine) + key.name + " " + Base64Encode(octets) + "\n";
 }
 
 Result<TreeHead> ParseCheckpoint(std::string_view note) {
@@ -156,23 +153,21 @@ Result<TreeHead> OpenCheckpoint(std::string_view note, const VerifierKeys& keys,
   return head;
 }
 
+std::size_t EndOfNote(std::string_view content) {
+  const std::size_t body = content.find("\n\n");  // ends the body
+  if (body == std::string_view::npos) return body;
+  const std::size_t signatures = content.find("\n\n", body + 2);
+  return signatures == std::string_view::npos ? signatures : signatures + 1;
+}
+
 std::vector<std::string> SplitCheckpoints(std::string_view content) {
   std::vector<std::string> notes;
   while (true) {
-    const std::size_t body = content.find("\n\n");  // ends the body
-    if (body == std::string_view::npos) return notes;
-    const std::size_t end = content.find("\n\n", body + 2);  // ends the signatures
-    if (end == std::string_view::npos) return notes;
-    notes.emplace_back(content.substr(0, end + 1));
-    content.remove_prefix(end + 2);
+    const std::size_t note = EndOfNote(content);
+    if (note == std::string_view::npos) return notes;
+    notes.emplace_back(content.substr(0, note));
+    content.remove_prefix(note + 1);
   }
-}
-
-Result<std::vector<std::string>> ReadCheckpoints(const std::filesystem::path& file) {
-  const auto content = ReadFile(file, kMostCheckpoints);
-  if (!content && content.error().reason == Reason::kNotFound) return std::vector<std::string>();
-  if (!content) return content.error();
-  return SplitCheckpoints(*content);
 }
 
 }  // namespace hallmark::ledger

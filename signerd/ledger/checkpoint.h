@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,9 +53,14 @@ Result<TreeHead> OpenCheckpoint(std::string_view note, const VerifierKey& key);
 // The same, if one of `keys` signed it; `number` becomes the number of that one.
 Result<TreeHead> OpenCheckpoint(std::string_view note, const VerifierKeys& keys, std::size_t& number);
 
-// The notes in `content`, each followed by an empty line; octets after the last whole one are left out.
+// How many octets the note has that `content` begins with, without the empty line that follows it; npos: it is not
+// whole.
+std::size_t EndOfNote(std::string_view content);
+// The notes in `content`, each followed by an empty line; octets after the last whole one are left out. For few of
+// them; the ledger's own file has its reader (checkpoint_file.h).
 std::vector<std::string> SplitCheckpoints(std::string_view content);
-// Those of a file, in order; none when there is no file.
-Result<std::vector<std::string>> ReadCheckpoints(const std::filesystem::path& file);
+
+// What a note's line with a signature begins with: an em dash and a blank. No other line does.
+constexpr std::string_view kSignatureLine = "\u2014 ";
 
 }  // namespace hallmark::ledger

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "signerd/ledger/checkpoint_file.h"
 #include "signerd/ledger/segment.h"
 
 namespace hallmark::ledger {
@@ -68,13 +69,12 @@ Status CopyWhole(const ExportInput& input, const SegmentFile& file, std::uint64_
 }  // namespace
 
 Result<std::uint64_t> Export(const ExportInput& input) {
-  std::string checkpoints;
-  const auto notes = ReadCheckpoints(input.directory / "checkpoints");
-  if (!notes) return notes.error();
-  for (const std::string& note : *notes) checkpoints += note + "\n";
+  const std::filesystem::path checkpoints = input.directory / "checkpoints";
+  const auto newest = NewestCheckpoint(checkpoints);
+  if (!newest) return newest.error();
   const std::uint64_t size = input.durable().size;
   Status given = Give(input, "verifier-key", TextOf(input.keys), 0);
-  if (given && !checkpoints.empty()) given = Give(input, "checkpoints", checkpoints, 0);
+  if (given && newest->end != 0) given = CopyOctets(input, checkpoints, "checkpoints", newest->end, 0);
   if (!given) return given.error();
   const auto segments = ListSegments(input.directory);
   if (!segments) return segments.error();
@@ -82,10 +82,7 @@ Result<std::uint64_t> Export(const ExportInput& input) {
     const SegmentFile& file = (*segments)[i];
     if (i != 0 && file.first >= size) break;
     const std::uint64_t end = i + 1 < segments->size() ? std::min((*segments)[i + 1].first, size) : size;
-    Status done = file.pruned ? CopyPruned(input, file.first, file.first) : CopyWhole(input, file, end);
-    if (!done && !file.pruned && done.error().reason == Reason::kNotFound) {  // deleted meanwhile
-      done = CopyPruned(input, file.first, file.first);
-    }
+    const Status done = file.pruned ? CopyPruned(input, file.first, file.first) : CopyWhole(input, file, end);
     if (!done) return done.error();
   }
   return size;

@@ -4,13 +4,14 @@
 
 #include "firmware/runtime/file.h"
 #include "firmware/runtime/log.h"
+#include "signerd/ledger/checkpoint_file.h"
+#include "signerd/ledger/segment.h"
 
 namespace hallmark::ledger {
 namespace {
 
 // Records of one write; a batch that is longer is made durable in several.
 constexpr std::size_t kMostRecords = 4096;
-constexpr std::size_t kMostOctets = 4u << 20;
 // Who waits for some of the records of one write.
 struct Answer {
   Ledger::Done done;
@@ -24,15 +25,9 @@ constexpr std::chrono::milliseconds kRetry{500};
 
 Result<std::unique_ptr<Ledger>> Ledger::Open(const LedgerConfig& config, const Clock& clock) {
   const std::filesystem::path file = config.directory / "checkpoints";
-  auto content = ReadFile(file);
-  if (!content && content.error().reason != Reason::kNotFound) return content.error();
-  const auto notes = SplitCheckpoints(content ? *content : "");
-  TreeHead newest;
-  if (!notes.empty()) {
-    const auto head = ParseCheckpoint(notes.back());
-    if (!head) return MakeError(head.error().reason, file.string() + ": " + head.error().message);
-    newest = *head;
-  }
+  const auto kept = NewestCheckpoint(file);
+  if (!kept) return kept.error();
+  const TreeHead& newest = kept->head;
   const auto now = std::chrono::duration_cast<std::chrono::microseconds>(clock.Precise().time_since_epoch()).count();
   auto tail = Tail::Open({config.directory, config.segment_octets, config.open}, newest.size, now);
   if (!tail) return tail.error();
@@ -47,10 +42,11 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const LedgerConfig& config, const C
   auto checkpoints = config.open(file);
   if (!checkpoints) return checkpoints.error();
   ledger->checkpoints_ = std::move(*checkpoints);
-  for (const std::string& note : notes) ledger->checkpoints_length_ += note.size() + 1;
-  const Status cut = ledger->checkpoints_->Truncate(ledger->checkpoints_length_);
-  if (!cut) return cut.error();
-  if (!notes.empty()) ledger->checkpoint_ = notes.back();
+  ledger->checkpoints_length_ = kept->end;
+  Status durable = ledger->checkpoints_->Truncate(kept->end);
+  if (durable) durable = ledger->checkpoints_->Sync();  // the daemon before may have ended between write and sync
+  if (!durable) return durable.error();
+  if (!kept->note.empty()) ledger->checkpoint_ = kept->note;
   ledger->checkpointed_ = newest.size;
   if (config.sink) {
     auto sink = Sink::Start(*config.sink);
@@ -93,7 +89,30 @@ void Ledger::Stop() {
   if (writer_.joinable()) writer_.join();
 }
 
+std::size_t Ledger::OctetsOf(const std::vector<std::string>& records) {
+  std::size_t octets = 0;
+  for (const std::string& record : records) octets += kFrameOctets + record.size();
+  return octets;
+}
+
+Status Ledger::CheckSize(const std::vector<std::string>& records) {
+  for (const std::string& record : records) {
+    if (!record.empty() && record.size() <= kMaxRecordOctets) continue;
+    return MakeError(Reason::kMessageTooLarge, "what the ledger would keep of it has " + std::to_string(record.size()) +
+                                                   " octets; a record has 1 to " + std::to_string(kMaxRecordOctets));
+  }
+  const std::size_t octets = OctetsOf(records);
+  if (octets <= kMostOctets) return Ok();
+  return MakeError(Reason::kMessageTooLarge, "what the ledger would keep of it has " + std::to_string(octets) +
+                                                 " octets; at most " + std::to_string(kMostOctets) +
+                                                 " are written at once");
+}
+
 void Ledger::Append(std::vector<std::string> records, Done done) {
+  if (const Status possible = CheckSize(records); !possible) {
+    done(possible.error());
+    return;
+  }
   {
     const std::lock_guard lock(mutex_);
     if (!stopping_) {
@@ -161,11 +180,10 @@ void Ledger::WriteBatch(std::vector<Waiting> batch) {
     const std::size_t begin = next;
     std::vector<std::string> records;
     std::size_t octets = 0;
-    while (next < batch.size() && records.size() < kMostRecords && octets < kMostOctets) {
-      for (std::string& record : batch[next].records) {
-        octets += record.size();
-        records.push_back(std::move(record));
-      }
+    while (next < batch.size() && records.size() < kMostRecords) {
+      octets += OctetsOf(batch[next].records);
+      if (octets > kMostOctets && next != begin) break;  // one alone fits: Append() saw to it
+      for (std::string& record : batch[next].records) records.push_back(std::move(record));
       ++next;
     }
     const std::uint64_t sequence = tail_.size();
@@ -204,6 +222,18 @@ void Ledger::Tell(const Status& status) {
   }
 }
 
+Result<std::string> KeptOrigin(const std::filesystem::path& ledger_directory, const std::array<std::uint8_t, 32>& key,
+                               const std::string& configured) {
+  const auto text = ReadFile(ledger_directory / kVerifierKeyFile);
+  if (!text && text.error().reason != Reason::kNotFound) return text.error();
+  if (!text || text->empty()) return configured;
+  const auto keys = ParseVerifierKeys(*text);
+  if (!keys) {
+    return MakeError(keys.error().reason, (ledger_directory / kVerifierKeyFile).string() + ": " + keys.error().message);
+  }
+  return keys->back().key == key ? keys->back().name : configured;
+}
+
 void Ledger::SignCheckpoints(CheckpointSigner& signer) {
   bool last = false;
   while (!last) {
@@ -225,21 +255,27 @@ void Ledger::SignCheckpoints(CheckpointSigner& signer) {
 Status Ledger::SignCheckpoint(CheckpointSigner& signer, const TreeHead& head) {
   const auto public_key = signer.PublicKey();
   if (!public_key) return public_key.error();
-  const VerifierKey key{config_.origin, *public_key};
+  const auto origin = KeptOrigin(config_.directory, *public_key, config_.origin);
+  if (!origin) return origin.error();
+  const VerifierKey key{*origin, *public_key};
   if (verifier_key() != key) {
     auto keys = signer.PastKeys();
     if (!keys) return keys.error();
     keys->push_back(key);
     // For whoever verifies a copy of the folder.
-    const Status kept = WriteFileAtomically(config_.directory / "verifier-key", TextOf(*keys));
+    const Status kept = WriteFileAtomically(config_.directory / kVerifierKeyFile, TextOf(*keys));
     if (!kept) return kept;
+    if (*origin != config_.origin) {
+      log::warn("ledger: its checkpoints stay those of {}, as they were when its key was made, and not of {}", *origin,
+                config_.origin);
+    }
   }
   {
     const std::lock_guard lock(mutex_);
     key_ = key;
     if (head.size == checkpointed_) return Ok();
   }
-  const std::string body = CheckpointBody(config_.origin, head);
+  const std::string body = CheckpointBody(key.name, head);
   const auto signature = signer.Sign(body);
   if (!signature) return signature.error();
   // A faulty token or a stale handle must not be taken for a proof.

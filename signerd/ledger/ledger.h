@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -37,10 +38,20 @@ struct LedgerConfig {
   std::filesystem::path directory;
   std::uint64_t segment_octets = 64u << 20;
   std::chrono::seconds checkpoint_interval{10};
-  std::string origin;  // of the checkpoints, and the name of their key
+  // Of the checkpoints, and the name of their key, where that signs its first one: a log's name does not change, or who
+  // has the verifier key would be told that the log is another one.
+  std::string origin;
   OpenLedgerFile open = &OpenOnDisk;
   std::optional<SinkConfig> sink;  // a second place for every record
 };
+
+// In the ledger's folder: the verifier keys, a line each, for whoever verifies a copy.
+constexpr char kVerifierKeyFile[] = "verifier-key";
+
+// The origin that `key` signs for: what the folder says where that key is its newest; else `configured`. kIoFailed,
+// kInvalidArgument: the folder's word can't be read. Any thread.
+Result<std::string> KeptOrigin(const std::filesystem::path& ledger_directory, const std::array<std::uint8_t, 32>& key,
+                               const std::string& configured);
 
 // What was signed, for whom and when, and what operators did: records in an append-only log, durable before anyone is
 // answered, under a Merkle tree whose head is signed in the token.
@@ -62,9 +73,16 @@ class Ledger {
 
   // Any thread; does not wait. `done` is called once, on a thread of the ledger's, and must not block: with the
   // sequence number of the first record when all are durable; with kLedgerUnavailable when none of them is part of the
-  // ledger, or a required sink has not taken them in time.
+  // ledger, or a required sink has not taken them in time; with kMessageTooLarge, on the caller's thread, when
+  // CheckSize() says so: a reader would take them for damage.
   using Done = std::function<void(Result<std::uint64_t>)>;
   void Append(std::vector<std::string> records, Done done);
+  // What one Append() takes at most, frames included: all of it is one write, of which a crash may leave any part.
+  static constexpr std::size_t kMostOctets = 4u << 20;
+  static std::size_t OctetsOf(const std::vector<std::string>& records);
+  // kMessageTooLarge: a record has no octets or more than kMaxRecordOctets, or all have more than kMostOctets. Any
+  // thread.
+  static Status CheckSize(const std::vector<std::string>& records);
   // Waits for it. Not on the writer's thread. Its time is set where it has none.
   Status AppendAndWait(hallmark::ledger::v1::Record record);
 
@@ -78,6 +96,11 @@ class Ledger {
   // Why it can't be written now; nothing when it can. Any thread, without waiting.
   bool available() const { return available_.load(); }
   const std::filesystem::path& directory() const { return config_.directory; }
+  // Who lists the segments and then reads them for long holds this; retention deletes none meanwhile, and tries again.
+  // Any thread; waits only for a deletion that is under way.
+  std::shared_lock<std::shared_mutex> KeepSegments() const { return std::shared_lock(segments_); }
+  // For who deletes segments. Not held where somebody reads them.
+  std::unique_lock<std::shared_mutex> TryDeleteSegments() const { return {segments_, std::try_to_lock}; }
   std::chrono::seconds checkpoint_interval() const { return config_.checkpoint_interval; }
   std::int64_t now_us() const;
 
@@ -98,6 +121,7 @@ class Ledger {
   const Clock& clock_;
   Tail tail_;  // of the writer's thread
   std::atomic<bool> available_{true};
+  mutable std::shared_mutex segments_;  // guards which segments there are on disk, but for new ones
 
   mutable std::mutex mutex_;  // guards what follows, up to the threads
   std::condition_variable wake_writer_, wake_signer_;

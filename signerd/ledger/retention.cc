@@ -1,6 +1,9 @@
 #include "signerd/ledger/retention.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
+#include <ctime>
 
 #include "firmware/runtime/file.h"
 #include "firmware/runtime/log.h"
@@ -10,10 +13,12 @@ namespace hallmark::ledger {
 namespace {
 
 constexpr std::chrono::hours kInterval{1};
-constexpr std::chrono::seconds kNotReadyYet{10};  // the index or the first checkpoint is not there yet
+constexpr std::chrono::seconds kSoon{10};  // the first checkpoint is not there yet, the clock is not set, ...
 constexpr std::int64_t kMicrosecondsOfDay = 86'400'000'000;
 
 std::filesystem::path StoredPath(const Ledger& ledger) { return ledger.directory() / "retention"; }
+// The newest time that a look found to be plausible, in seconds since 1970.
+std::filesystem::path SeenPath(const Ledger& ledger) { return ledger.directory() / "retention-time"; }
 
 Status CheckDays(std::int64_t days) {
   if (days >= 0 && days <= Retention::kMostDays) return Ok();
@@ -21,17 +26,31 @@ Status CheckDays(std::int64_t days) {
                    "keep_days: expected 0 (for ever) to " + std::to_string(Retention::kMostDays));
 }
 
-Result<std::optional<std::int64_t>> ReadStored(const std::filesystem::path& file) {
+// A line with a number; nothing where there is no file.
+Result<std::optional<std::int64_t>> ReadNumber(const std::filesystem::path& file) {
   const auto content = ReadFile(file);
   if (!content && content.error().reason == Reason::kNotFound) return std::optional<std::int64_t>();
   if (!content) return content.error();
-  std::int64_t days = -1;
+  std::int64_t number = 0;
   const char* const end = content->data() + content->size();
-  const auto [rest, error] = std::from_chars(content->data(), end, days);
-  if (error != std::errc() || std::string_view(rest, end) != "\n" || !CheckDays(days)) {
-    return MakeError(Reason::kInvalidArgument, file.string() + ": is not a number of days");
+  const auto [rest, error] = std::from_chars(content->data(), end, number);
+  if (error != std::errc() || std::string_view(rest, end) != "\n") {
+    return MakeError(Reason::kInvalidArgument, file.string() + ": is not a number");
   }
-  return std::optional(days);
+  return std::optional(number);
+}
+
+// The day: what is told of it stays the same for as long.
+std::string DateText(std::chrono::sys_seconds time) {
+  const std::time_t seconds = time.time_since_epoch().count();
+  std::tm parts{};
+  std::array<char, 32> text{};
+  ::gmtime_r(&seconds, &parts);
+  return {text.data(), std::strftime(text.data(), text.size(), "%F", &parts)};
+}
+
+Status KeepSeen(const Ledger& ledger, std::chrono::sys_seconds time) {
+  return WriteFileAtomically(SeenPath(ledger), std::to_string(time.time_since_epoch().count()) + "\n");
 }
 
 Status Remove(const std::filesystem::path& file) {
@@ -41,11 +60,29 @@ Status Remove(const std::filesystem::path& file) {
   return MakeError(Reason::kIoFailed, file.string() + ": cannot delete: " + failed.message());
 }
 
+// The hashes of the segment's records. The files that they come from are derived, and the records go for good: so they
+// must lead from the tree that this segment was begun behind to the one of the next.
+Result<std::vector<Hash>> HashesOf(const PruneInput& input, const SegmentHeader& header, const SegmentHeader& next) {
+  const std::uint64_t count = next.first - header.first;
+  auto nodes = input.tree.Cover(header.first, count);
+  if (!nodes) return nodes;
+  auto tree = CompactTree::From(header.first, header.frontier);
+  if (!tree) return tree.error();
+  const std::vector<unsigned> levels = SubtreeLevels(header.first, count);
+  for (std::size_t i = 0; i < levels.size(); ++i) tree->AppendSubtree(levels[i], (*nodes)[i]);
+  if (tree->nodes() == next.frontier) return nodes;
+  return MakeError(Reason::kInvalidArgument,
+                   "the hashes of records " + std::to_string(header.first) + " to " + std::to_string(next.first - 1) +
+                       " are not those that the next segment says: verify the ledger, and make its index anew "
+                       "(dkimctl ledger verify, rebuild-index)");
+}
+
 // The hashes first, durable under their name; then the records go.
-Status PruneOne(const PruneInput& input, const SegmentFile& file, const SegmentHeader& header, std::uint64_t end) {
-  auto nodes = input.tree.Cover(header.first, end - header.first);
+Status PruneOne(const PruneInput& input, const SegmentFile& file, const SegmentHeader& header,
+                const SegmentHeader& next) {
+  auto nodes = HashesOf(input, header, next);
   if (!nodes) return nodes.error();
-  const PrunedSegment pruned{header, end - header.first, std::move(*nodes), input.checkpoint};
+  const PrunedSegment pruned{header, next.first - header.first, std::move(*nodes), input.checkpoint};
   const Status kept = WriteFileAtomically(SegmentPath(input.directory, header.first, true), EncodePruned(pruned));
   return kept ? Remove(file.path) : kept;
 }
@@ -70,22 +107,36 @@ Result<Pruned> Prune(const PruneInput& input) {
     if (!next) return next.error();
     // The next segment was begun when this one's newest record was written, or later.
     if (next->header().created_us >= input.before_us || end > input.indexed || end > head->size) break;
-    const Status done = PruneOne(input, file, reader->header(), end);
+    const Status done = PruneOne(input, file, reader->header(), next->header());
     if (!done) return done.error();
     ++result.segments;
   }
   return result;
 }
 
-Result<std::unique_ptr<Retention>> Retention::Start(Ledger& ledger, Indexer& indexer, const Clock& clock,
-                                                    std::int64_t default_days) {
-  const auto stored = ReadStored(StoredPath(ledger));
+Result<std::unique_ptr<Retention>> Retention::Start(Parts parts) {
+  const auto stored = ReadNumber(StoredPath(parts.ledger));
   if (!stored) return stored.error();
-  std::unique_ptr<Retention> retention(new Retention(ledger, indexer, clock));
-  retention->state_.default_days = default_days;
-  retention->state_.days = stored->value_or(default_days);
-  retention->state_.stored = stored->has_value();
-  retention->thread_ = std::thread([raw = retention.get()] { raw->Run(); });
+  if (*stored && !CheckDays(**stored)) {
+    return MakeError(Reason::kInvalidArgument, StoredPath(parts.ledger).string() + ": is not a number of days");
+  }
+  const auto seen = ReadNumber(SeenPath(parts.ledger));
+  if (!seen) return seen.error();
+  std::unique_ptr<Retention> retention(new Retention(std::move(parts)));
+  Retention& made = *retention;
+  made.state_.default_days = made.parts_.default_days;
+  made.state_.days = stored->value_or(made.parts_.default_days);
+  made.state_.stored = stored->has_value();
+  made.seen_at_ = std::chrono::steady_clock::now();
+  if (*seen) {
+    made.seen_ = std::chrono::sys_seconds(std::chrono::seconds(**seen));
+  } else if (made.parts_.ledger.durable().size != 0) {
+    // Kept at once: records of this start may be of a wrong time, which the next start must not take for a right one.
+    const Status kept = KeepSeen(made.parts_.ledger, made.parts_.last_record);
+    if (!kept) return kept.error();
+    made.seen_ = made.parts_.last_record;
+  }
+  made.thread_ = std::thread([&made] { made.Run(); });
   return retention;
 }
 
@@ -109,11 +160,16 @@ Status Retention::Set(std::optional<std::int64_t> days) {
     if (!possible) return possible;
   }
   const std::lock_guard lock(mutex_);
-  const Status stored =
-      days ? WriteFileAtomically(StoredPath(ledger_), std::to_string(*days) + "\n") : Remove(StoredPath(ledger_));
+  const Status stored = days ? WriteFileAtomically(StoredPath(parts_.ledger), std::to_string(*days) + "\n")
+                             : Remove(StoredPath(parts_.ledger));
   if (!stored) return stored;
   state_.days = days.value_or(state_.default_days);
   state_.stored = days.has_value();
+  if (state_.clock_doubted) {
+    seen_ = parts_.clock.Now();
+    seen_at_ = std::chrono::steady_clock::now();
+    state_.clock_doubted = false;
+  }
   changed_ = true;
   wake_.notify_all();
   return Ok();
@@ -134,28 +190,63 @@ void Retention::Run() {
     const std::string problem = done || early ? "" : done.error().message;
     if (!problem.empty() && problem != state_.problem) log::error("ledger: old records are not deleted: {}", problem);
     state_.problem = problem;
-    const auto wait = early ? std::chrono::duration_cast<std::chrono::seconds>(kNotReadyYet) : kInterval;
+    const bool soon = early || (!done && done.error().reason == Reason::kStateConflict);
+    const auto wait = soon ? std::chrono::duration_cast<std::chrono::seconds>(kSoon) : kInterval;
     wake_.wait_for(lock, wait, [this] { return stop_ || changed_; });
   }
 }
 
+// Whether the clock may be right; then its time is kept for later starts.
+Status Retention::BelieveClock(std::int64_t days, std::chrono::sys_seconds now) {
+  using std::chrono::seconds;
+  const seconds most(kMostSilence), half = seconds(std::chrono::days(days)) / 2;
+  const seconds silence = days == 0 ? most : std::min(most, half);
+  const Status set = parts_.clock_is_set();
+  {
+    const std::lock_guard lock(mutex_);
+    state_.clock_doubted = false;
+    if (!set) return set;
+    if (!seen_) seen_ = now;
+    const auto passed = std::chrono::duration_cast<seconds>(std::chrono::steady_clock::now() - seen_at_);
+    const auto expected = *seen_ + passed;
+    if (now > expected + silence) {
+      state_.clock_doubted = days != 0;  // else nobody is told, and Set() says nothing of it
+      return MakeError(
+          Reason::kStateConflict,
+          "the clock says " + DateText(now) + ", and the last time that is certain is " + DateText(expected) +
+              ". Set the clock; or, where it is right and the box was off for so long, say again how long records are "
+              "kept (dkimctl ledger retention --keep-days " +
+              std::to_string(days) + ").");
+    }
+  }
+  const auto kept = ReadNumber(SeenPath(parts_.ledger));
+  if (!kept) return kept.error();
+  // It does not go back with the clock: one that is set after each start of the box would not be believed.
+  if (*kept && **kept >= now.time_since_epoch().count()) return Ok();
+  return KeepSeen(parts_.ledger, now);
+}
+
 Status Retention::DeleteOld(std::int64_t days) {
-  const auto tree = indexer_.tree();
+  const auto now = parts_.clock.Now();
+  const Status believed = BelieveClock(days, now);
+  const auto tree = parts_.indexer.tree();
   if (!tree) return tree.error();
-  const auto checkpoint = ledger_.latest_checkpoint();
+  const auto checkpoint = parts_.ledger.latest_checkpoint();
   if (!checkpoint) return MakeError(Reason::kLedgerUnavailable, "there is no checkpoint yet");
-  const auto now = std::chrono::duration_cast<std::chrono::microseconds>(clock_.Now().time_since_epoch()).count();
-  const std::int64_t before = days == 0 ? INT64_MIN : now - days * kMicrosecondsOfDay;
-  const auto pruned = Prune({ledger_.directory(), before, (*tree)->size(), *checkpoint, **tree});
+  const auto deleting = parts_.ledger.TryDeleteSegments();
+  if (!deleting) return MakeError(Reason::kLedgerUnavailable, "somebody reads the ledger");
+  const std::int64_t now_us = std::chrono::microseconds(now.time_since_epoch()).count();
+  const std::int64_t before = days == 0 || !believed ? INT64_MIN : now_us - days * kMicrosecondsOfDay;
+  const auto pruned = Prune({parts_.ledger.directory(), before, (*tree)->size(), *checkpoint, **tree});
   if (!pruned) return pruned.error();
   {
     const std::lock_guard lock(mutex_);
     state_.first = pruned->first;
   }
-  if (pruned->segments == 0) return Ok();
+  if (pruned->segments == 0) return days == 0 ? Ok() : believed;
   log::info("ledger: deleted {} segments, whose records are older than {} days; record {} is the first that is left",
             pruned->segments, days, pruned->first);
-  return indexer_.DropBefore(pruned->first);
+  return parts_.indexer.DropBefore(pruned->first);
 }
 
 }  // namespace hallmark::ledger

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -28,41 +29,61 @@ struct Pruned {
 };
 // Deletes whole segments, the oldest first, and keeps of each what proves the rest. Never the last one, and only what
 // is indexed and under the checkpoint. A crash in between leaves a segment both whole and pruned, which the next run
-// ends. kIoFailed. One thread at a time.
+// ends. kIoFailed; kInvalidArgument, and nothing is deleted: the hashes do not lead from the segment to the next one.
+// One thread at a time, while nobody reads the segments for long.
 Result<Pruned> Prune(const PruneInput& input);
 
 // Deletes what has been kept long enough, once an hour and whenever the days change. Any thread.
+//
+// What a clock that is ahead would delete cannot be brought back, so the clock is believed only as far as it goes on
+// from a time that was seen before: that of the last look, which a file keeps, or where there is none that of the
+// ledger's last record. It may be ahead of that, beside the time that has passed since the start, by half of what is
+// kept, at most by kMostSilence: so long the box may have been off. Further on nothing is deleted until the clock is
+// right, or someone says with Set() that it is.
 class Retention {
  public:
   static constexpr std::int64_t kMostDays = 36'500;
+  static constexpr std::chrono::days kMostSilence{30};
 
-  // `default_days`: the configuration's; 0: for ever. What was stored with Set() comes before it. kIoFailed and
-  // kInvalidArgument: what was stored cannot be read.
-  static Result<std::unique_ptr<Retention>> Start(Ledger& ledger, Indexer& indexer, const Clock& clock,
-                                                  std::int64_t default_days);
+  struct Parts {
+    Ledger& ledger;
+    Indexer& indexer;
+    const Clock& clock;
+    std::int64_t default_days;  // the configuration's; 0: for ever. What was stored with Set() comes before it
+    std::chrono::sys_seconds last_record;  // the time of the ledger's last record at the start; 0: it is not known
+    // Why the clock cannot be believed: kLedgerUnavailable where that is not known yet. Any thread.
+    std::function<Status()> clock_is_set;
+  };
+  // kIoFailed and kInvalidArgument: what was stored cannot be read.
+  static Result<std::unique_ptr<Retention>> Start(Parts parts);
   ~Retention();
 
   struct State {
     std::int64_t days = 0, default_days = 0;
-    bool stored = false;      // whether `days` was set by an operator
-    std::uint64_t first = 0;  // the first record that is not deleted
-    std::string problem;      // why the last deletion failed; empty: it did not
+    bool stored = false;         // whether `days` was set by an operator
+    std::uint64_t first = 0;     // the first record that is not deleted
+    std::string problem;         // why the last deletion failed; empty: it did not
+    bool clock_doubted = false;  // `problem` says so, and Set() says that the clock is right
   };
   State state() const;
-  // Stores `days`; nothing: back to the configuration's. Durable on return. kInvalidArgument, kIoFailed.
+  // Stores `days`; nothing: back to the configuration's. Where state() doubts the clock this says that it is right.
+  // Durable on return. kInvalidArgument, kIoFailed.
   Status Set(std::optional<std::int64_t> days);
 
  private:
-  Retention(Ledger& ledger, Indexer& indexer, const Clock& clock) : ledger_(ledger), indexer_(indexer), clock_(clock) {}
+  explicit Retention(Parts parts) : parts_(std::move(parts)) {}
   void Run();
   Status DeleteOld(std::int64_t days);
+  Status BelieveClock(std::int64_t days, std::chrono::sys_seconds now);
 
-  Ledger& ledger_;
-  Indexer& indexer_;
-  const Clock& clock_;
+  const Parts parts_;
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
   State state_;
+  // A time that had passed when the steady clock was at `seen_at_`. Nothing: the ledger was empty at the start, and the
+  // first time that a clock that is set says will do.
+  std::optional<std::chrono::sys_seconds> seen_;
+  std::chrono::steady_clock::time_point seen_at_;
   bool stop_ = false, changed_ = false;
   std::thread thread_;
 };

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "firmware/runtime/log.h"
+
 namespace hallmark::ledger {
 namespace {
 
-// No write is longer: Append() cuts a batch that is.
+// No write is longer: Ledger::kMostOctets is less.
 constexpr std::size_t kMostWritten = 8u << 20;
 // A segment's beginning is not longer.
 constexpr std::uint64_t kMostHeader = 4096;
@@ -32,8 +34,12 @@ Result<Tail> Tail::Open(Config config, std::uint64_t checkpointed, std::int64_t 
                        last.path.string() + ": the ledger's last segment is missing: it ends with a deleted one");
     }
     read = tail.ReadLast(last, checkpointed);
+    // A disk that cannot be read says nothing of what is on it.
+    if (!read && read.error().reason != Reason::kInvalidArgument) return read.error();
     const bool begun = read || tail.length_ != 0 || std::filesystem::file_size(last.path, failed) > kMostHeader;
     if (begun || (segments->size() == 1 && last.first != 0)) break;
+    log::warn("ledger: {}: put aside as {}.torn: it was being begun when the daemon ended", read.error().message,
+              last.path.filename().string());
     std::filesystem::rename(last.path, last.path.string() + ".torn", failed);
     if (failed) return MakeError(Reason::kIoFailed, last.path.string() + ": " + failed.message());
     segments->pop_back();
@@ -77,8 +83,9 @@ Status Tail::ReadLast(const SegmentFile& last, std::uint64_t checkpointed) {
   auto file = config_.open(last.path);
   if (!file) return file.error();
   file_ = std::move(*file);
-  if (cut_ == 0) return Ok();
-  const Status done = file_->Truncate(length_);
+  // What was read may be in the page cache only: a daemon that was killed before its sync told nobody of it, but from
+  // here on a retry is answered from it.
+  const Status done = cut_ == 0 ? Ok() : file_->Truncate(length_);
   return done ? file_->Sync() : done;
 }
 
@@ -108,7 +115,10 @@ Status Tail::Append(const std::vector<std::string>& records, std::int64_t now_us
   }
   if (length_ > config_.segment_octets) {
     const Status begun = Begin(now_us);
-    if (!begun) return Unavailable(begun.error());  // the old segment is as it was
+    if (!begun) {  // the old segment is as it was
+      repair_ = Repair::kNewSegment;
+      return Unavailable(begun.error());
+    }
   }
   CompactTree tree = tree_;
   std::string frames;

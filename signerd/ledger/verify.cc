@@ -1,8 +1,10 @@
 #include "signerd/ledger/verify.h"
 
 #include <map>
+#include <optional>
 #include <vector>
 
+#include "signerd/ledger/checkpoint_file.h"
 #include "signerd/ledger/segment.h"
 
 namespace hallmark::ledger {
@@ -20,16 +22,18 @@ class Verifier {
 
   Result<Verified> Run() {
     Status done = TakeCheckpoints();
+    if (done) done = TakeKept();
     if (!done) return done.error();
     result_.head = input_.durable();
-    result_.end = EndOfWork();
-    done = Walk();
+    done = SetEnd();
+    if (done) done = Walk();
     if (!done) return done.error();
-    wanted_.erase(0);
-    if (!wanted_.empty() && wanted_.rbegin()->first > result_.head.size) {
+    const std::uint64_t newest = others_.empty() ? newest_ : std::max(newest_, others_.rbegin()->first);
+    if (newest > result_.head.size) {
       return Wrong("the ledger has " + Number(result_.head.size) + " records, but a checkpoint is of " +
-                   Number(wanted_.rbegin()->first) + ": it was cut off or put back");
+                   Number(newest) + ": it was cut off or put back");
     }
+    for (const auto& [size, others] : others_) PassBy(size, others);
     if (result_.end == result_.head.size && tree_.Root() != result_.head.root) {
       return Wrong("the segments do not hold the records that were written: one of the last was changed or moved");
     }
@@ -37,27 +41,53 @@ class Verifier {
   }
 
  private:
-  // Signatures and order; their roots are looked at when the tree has come so far.
+  // A checkpoint that is not in the ledger's own file.
+  struct Other {
+    Hash root;
+    bool kept;  // by an auditor
+  };
+
+  // Signatures and order of all; their roots are looked at when the tree has come so far, in a second reading.
   Status TakeCheckpoints() {
-    const std::filesystem::path file = input_.directory / "checkpoints";
-    const auto notes = ReadCheckpoints(file);
-    if (!notes) return notes.error();
-    std::uint64_t before = 0;
+    auto reader = CheckpointReader::Open(file_);
+    if (!reader) return reader.error();
+    octets_ = reader->octets();
     std::size_t signer = 0;
-    for (std::size_t i = 0; i < notes->size(); ++i) {
-      const std::string where = "checkpoints, checkpoint " + Number(i + 1);
+    while (true) {
+      const auto note = reader->Next();
+      if (!note) return note.error();
+      if (!*note) break;
+      const std::string where = "checkpoints, checkpoint " + Number(reader->count());
       std::size_t number = 0;
-      const auto head = OpenCheckpoint((*notes)[i], input_.keys, number);
+      const auto head = OpenCheckpoint(**note, input_.keys, number);
       if (!head) return Wrong(where + ": " + head.error().message);
       if (number < signer) return Wrong(where + ": is signed with a key that was replaced before");
       signer = number;
-      if (i != 0 && head->size <= before) {
-        return Wrong(where + ": one of " + Number(head->size) + " records comes after one of " + Number(before));
+      if (reader->count() != 1 && head->size <= newest_) {
+        return Wrong(where + ": one of " + Number(head->size) + " records comes after one of " + Number(newest_));
       }
-      before = head->size;
-      Want(*head);
+      newest_ = head->size;
     }
-    return TakeKept();
+    auto again = CheckpointReader::Open(file_, octets_);
+    if (!again) return again.error();
+    own_.emplace(std::move(*again));
+    return NextOwn();
+  }
+
+  Status NextOwn() {
+    auto head = NextHead(*own_);
+    if (!head) return head.error();
+    next_ = *head;
+    return Ok();
+  }
+
+  static Result<std::optional<TreeHead>> NextHead(CheckpointReader& reader) {
+    const auto note = reader.Next();
+    if (!note) return note.error();
+    if (!*note) return std::optional<TreeHead>();
+    const auto head = ParseCheckpoint(**note);
+    if (!head) return head.error();
+    return std::optional(*head);
   }
 
   Status TakeKept() {
@@ -72,18 +102,35 @@ class Verifier {
       std::size_t number = 0;
       const auto head = OpenCheckpoint(note, input_.keys, number);
       if (!head) return Wrong("the checkpoint that was kept: " + head.error().message);
-      Want(*head);
+      if (head->size != 0) others_[head->size].push_back({head->root, true});
     }
     return Ok();
   }
 
-  void Want(const TreeHead& head) { wanted_[head.size].push_back(head.root); }
+  void PassBy(std::uint64_t size, const std::vector<Other>& others) {
+    for (const Other& other : others) {
+      result_.passed_by += 1;
+      if (other.kept) result_.not_compared.push_back(size);
+    }
+  }
 
   // The first checkpoint of all that is asked for; where there is none yet, what is durable.
-  std::uint64_t EndOfWork() const {
-    if (input_.end == 0) return result_.head.size;
-    const auto found = wanted_.lower_bound(std::max(input_.end, tree_.size()));
-    return found == wanted_.end() ? result_.head.size : std::min(found->first, result_.head.size);
+  Status SetEnd() {
+    result_.end = result_.head.size;
+    if (input_.end == 0) return Ok();
+    const std::uint64_t wanted = std::max(input_.end, tree_.size());
+    auto reader = CheckpointReader::Open(file_, octets_);
+    if (!reader) return reader.error();
+    while (true) {
+      const auto head = NextHead(*reader);
+      if (!head) return head.error();
+      if (*head && (*head)->size < wanted) continue;
+      if (*head) result_.end = std::min(result_.end, (*head)->size);
+      break;
+    }
+    const auto other = others_.lower_bound(wanted);
+    if (other != others_.end()) result_.end = std::min(result_.end, other->first);
+    return Ok();
   }
 
   Status Walk() {
@@ -94,12 +141,9 @@ class Verifier {
     for (std::size_t i = begin; i < segments->size() && (i == begin || tree_.size() < result_.end); ++i) {
       const std::uint64_t end = i + 1 < segments->size() ? (*segments)[i + 1].first : result_.end;
       Status done = (*segments)[i].pruned ? Pruned((*segments)[i].path) : Whole((*segments)[i].path, end);
-      if (!done && !(*segments)[i].pruned && done.error().reason == Reason::kNotFound) {  // deleted meanwhile
-        done = Pruned(SegmentPath(input_.directory, (*segments)[i].first, true));
-      }
-      if (!done) return done;
       // A checkpoint within deleted records says nothing of the tree; the next one does.
-      if (tree_.size() > result_.end) result_.end = EndOfWork();
+      if (done && tree_.size() > result_.end) done = SetEnd();
+      if (!done) return done;
     }
     if (tree_.size() == result_.end) return Ok();
     return Wrong("the segments end with " + Number(tree_.size()) + " records of " + Number(result_.end) +
@@ -114,7 +158,13 @@ class Verifier {
       if (!tree || header.first > input_.first) return Wrong(name + ": its header is not that of this segment");
       tree_ = std::move(*tree);
       result_.first = header.first;
-      wanted_.erase(wanted_.begin(), wanted_.upper_bound(header.first));
+      while (next_ && next_->size <= header.first) {
+        const Status done = NextOwn();
+        if (!done) return done;
+      }
+      for (; !others_.empty() && others_.begin()->first <= header.first; others_.erase(others_.begin())) {
+        PassBy(others_.begin()->first, others_.begin()->second);
+      }
     }
     if (header.first != tree_.size()) {
       return Wrong(name + ": begins with record " + Number(header.first) + ", but record " + Number(tree_.size()) +
@@ -157,7 +207,7 @@ class Verifier {
     if (head->size < pruned->header.first + pruned->count) {
       return Wrong(name + ": was deleted before a checkpoint was of its records");
     }
-    Want(*head);
+    others_[head->size].push_back({head->root, false});
     const std::vector<unsigned> levels = SubtreeLevels(tree_.size(), pruned->count);
     if (levels.size() != pruned->nodes.size()) return Wrong(name + ": has not the hashes of its records");
     for (std::size_t i = 0; i < levels.size(); ++i) {
@@ -171,33 +221,58 @@ class Verifier {
 
   // Compares with the checkpoints of the size that the tree has now.
   Status AfterRecords(const std::string& where, bool one) {
-    while (!wanted_.empty() && wanted_.begin()->first <= tree_.size()) {
-      const auto& [size, roots] = *wanted_.begin();
-      for (const Hash& root : roots) {
-        if (size < tree_.size()) {
-          result_.passed_by += size == 0 ? 0 : 1;
-        } else if (root == tree_.Root()) {
-          ++result_.checkpoints;
-        } else {
-          return Wrong(where + ": the checkpoint of " + Number(size) +
-                       " records is not of these records: one of them was changed, removed, put in or moved");
-        }
+    while (next_ && next_->size <= tree_.size()) {
+      Status done = Compare(where, next_->size, {next_->root, false});
+      if (done) done = NextOwn();
+      if (!done) return done;
+    }
+    for (; !others_.empty() && others_.begin()->first <= tree_.size(); others_.erase(others_.begin())) {
+      for (const Other& other : others_.begin()->second) {
+        const Status done = Compare(where, others_.begin()->first, other);
+        if (!done) return done;
       }
-      wanted_.erase(wanted_.begin());
     }
     if (one && tree_.size() % kProgressEvery != 0) return Ok();
     if (input_.progress(tree_.size() - result_.first, result_.end - result_.first)) return Ok();
     return MakeError(Reason::kCancelled, "the call was cancelled");
   }
 
+  Status Compare(const std::string& where, std::uint64_t size, const Other& other) {
+    if (size < tree_.size()) {
+      PassBy(size, {other});
+    } else if (other.root == tree_.Root()) {
+      ++result_.checkpoints;
+    } else {
+      return Wrong(where + ": the checkpoint of " + Number(size) +
+                   " records is not of these records: one of them was changed, removed, put in or moved");
+    }
+    return Ok();
+  }
+
   const VerifyInput& input_;
-  std::map<std::uint64_t, std::vector<Hash>> wanted_;  // roots by size
+  const std::filesystem::path file_ = input_.directory / "checkpoints";
+  std::uint64_t octets_ = 0;                            // of that file, as it was at the beginning
+  std::uint64_t newest_ = 0;                            // size of its last one
+  std::optional<CheckpointReader> own_;                 // the second reading
+  std::optional<TreeHead> next_;                        // of it: the one that the tree comes to next
+  std::map<std::uint64_t, std::vector<Other>> others_;  // by size
   CompactTree tree_;
   bool begun_ = false;  // with the first segment
   Verified result_;
 };
 
 }  // namespace
+
+std::string NotCompared(const Verified& verified) {
+  if (verified.not_compared.empty()) return "";
+  std::string text = "what is there is whole, but nothing is known of what was kept: ";
+  text += verified.not_compared.size() == 1 ? "the checkpoint of "
+                                            : Number(verified.not_compared.size()) + " checkpoints, the first of ";
+  return text + Number(verified.not_compared.front()) +
+         " records, cannot be compared with it; within records that retention deleted there is no tree of that size, "
+         "nor "
+         "outside of the part that was read";
+}
 
 Result<Verified> Verify(const VerifyInput& input) { return Verifier(input).Run(); }
 

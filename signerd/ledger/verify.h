@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "firmware/runtime/result.h"
 #include "signerd/ledger/checkpoint.h"
@@ -29,7 +30,12 @@ struct Verified {
   std::uint64_t deleted = 0;      // records that retention deleted: their hashes were checked
   std::uint64_t checkpoints = 0;  // whose signature and root were checked
   std::uint64_t passed_by = 0;    // whose signature only: they are of a size within deleted records
+  // Sizes of checkpoints in `kept` that no tree could be compared with: within deleted records, or outside of the part
+  // that was read. Nothing is known of them, so that this is no success for who asked.
+  std::vector<std::uint64_t> not_compared;
 };
+// That as a sentence; empty when all were compared.
+std::string NotCompared(const Verified& verified);
 
 // Reads the ledger and checks frames, sequence, the tree that each segment was begun behind, and every checkpoint's
 // signature, order and root. kInvalidArgument: the ledger is not whole, and the sentence says what is wrong and where.
@@ -37,6 +43,7 @@ struct Verified {
 //
 // Of a part it reads from the beginning of the segment that `first` is in, whose header has the tree before it, to the
 // first checkpoint behind `end`: that its root comes out shows that header and records are those that were signed.
+// Memory does not grow with the ledger. No segment may be deleted meanwhile (Ledger::KeepSegments).
 Result<Verified> Verify(const VerifyInput& input);
 
 }  // namespace hallmark::ledger

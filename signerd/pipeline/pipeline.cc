@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
+#include <iterator>
 #include <thread>
+#include <utility>
 
 #include "firmware/runtime/log.h"
 #include "signerd/pipeline/recall.h"
@@ -317,8 +319,9 @@ void Pipeline::Finish(std::vector<WorkPointer> batch) {
   const auto finishing = std::chrono::steady_clock::now();
   for (const WorkPointer& work : batch) work->stamps.finishing = finishing;
   const auto now = reception_.snapshot.Get();
-  auto recorded = std::make_shared<std::vector<Recorded>>();
+  std::vector<Recorded> recorded;
   std::vector<std::string> records;
+  std::size_t octets = 0;  // of them
   for (const WorkPointer& work : batch) {
     auto message = FinishOne(*work, *now);
     if (!message && message.error().reason == Reason::kSignatureInvalid && !work->signed_again) {
@@ -329,10 +332,25 @@ void Pipeline::Finish(std::vector<WorkPointer> batch) {
       Answer(*work, message.error());
       continue;
     }
-    for (std::string& record : RecordsOf(*work, *message)) records.push_back(std::move(record));
-    recorded->push_back({work, std::move(*message)});
+    auto more = RecordsOf(*work, *message);
+    if (const Status fits = ledger::Ledger::CheckSize(more); !fits) {
+      Answer(*work, fits.error());
+      continue;
+    }
+    // Each fits, but of very many recipients in clear not all at once.
+    octets += ledger::Ledger::OctetsOf(more);
+    if (octets > ledger::Ledger::kMostOctets) {
+      Record(std::exchange(recorded, {}), std::exchange(records, {}));
+      octets = ledger::Ledger::OctetsOf(more);
+    }
+    std::move(more.begin(), more.end(), std::back_inserter(records));
+    recorded.push_back({work, std::move(*message)});
   }
-  if (records.empty()) return;
+  if (!records.empty()) Record(std::move(recorded), std::move(records));
+}
+
+void Pipeline::Record(std::vector<Recorded> batch, std::vector<std::string> records) {
+  auto recorded = std::make_shared<std::vector<Recorded>>(std::move(batch));
   const auto recording = std::chrono::steady_clock::now();
   for (const Recorded& one : *recorded) one.work->stamps.recording = recording;
   // The guard keeps the pool from ending before they are answered. The ledger's one writer answers one message itself,

@@ -103,6 +103,7 @@ class Pipeline {
   struct Recorded;
   static std::uint64_t OctetsOf(const Work& work);  // of the whole message; 0 where it is not known
   std::vector<std::string> RecordsOf(const Work& work, const SignedMessage& made) const;
+  void Record(std::vector<Recorded> batch, std::vector<std::string> records);
   void AnswerRecorded(std::vector<Recorded> batch, const Result<std::uint64_t>& sequence);
   static Status CheckEnough(const Work& work);
   Result<SignedMessage> FinishOne(Work& work, const snapshot::Snapshot& now);

@@ -157,6 +157,7 @@ Status LedgerService::Verify(const api::VerifyLedgerRequest& request,
   const auto keys = parts_.verifier_keys();
   if (!keys) return keys.error();
   auto told = std::chrono::steady_clock::now();
+  const auto segments = parts_.ledger.KeepSegments();
   const auto verified = ledger::Verify({parts_.ledger.directory(), *keys, request.checkpoints(), first, end,
                                         [this] { return parts_.ledger.durable(); },
                                         [&](std::uint64_t done, std::uint64_t size) {
@@ -172,10 +173,12 @@ Status LedgerService::Verify(const api::VerifyLedgerRequest& request,
   if (!verified && !damaged) return verified.error();
   api::VerifyLedgerResponse response;
   auto& result = *response.mutable_result();
-  result.set_whole(!damaged);
+  const std::string not_compared = verified ? ledger::NotCompared(*verified) : "";
+  result.set_whole(!damaged && not_compared.empty());
   if (damaged) {
     result.set_problem(verified.error().message);
   } else {
+    result.set_problem(not_compared);
     result.set_records(verified->head.size);
     result.set_deleted_records(verified->deleted);
     result.set_checkpoints(verified->checkpoints);
@@ -241,9 +244,11 @@ Status LedgerService::KeepFor(const Caller& caller, const api::SetRetentionReque
                      "keep_days: expected 0 (for ever) to " + std::to_string(ledger::Retention::kMostDays));
   }
   const bool shorter = days != 0 && (state.days == 0 || days < state.days);
-  if (shorter) {
+  const bool confirms = days != 0 && state.clock_doubted;
+  if (shorter || confirms) {
     const Status may = parts_.gate.RequireApproval(
-        caller, "deletes records of the ledger that are older than " + std::to_string(days) + " days");
+        caller, "deletes records of the ledger that are older than " + std::to_string(days) + " days" +
+                    (confirms ? ", and says that the clock is right: " + state.problem : ""));
     if (!may) return may;
   }
   const Status set = parts_.retention.Set(request.has_keep_days() ? std::optional(days) : std::nullopt);
@@ -292,6 +297,7 @@ LedgerService::Stream<api::ExportLedgerResponse>* LedgerService::ExportLedger(Co
       [this](StreamWriter<api::ExportLedgerResponse>& out) -> Status {
         const auto keys = parts_.verifier_keys();
         if (!keys) return keys.error();
+        const auto segments = parts_.ledger.KeepSegments();
         const auto done = ledger::Export({parts_.ledger.directory(),
                                           *keys,
                                           [this] { return parts_.ledger.durable(); },

@@ -246,6 +246,24 @@ class BackupTest(Case):
         self.check("--verifier-key", path, status=4)
         self.check("--verifier-key", self.hallmark.folder / "state/ledger/verifier-key")
 
+    def test_who_gives_a_verifier_key_gets_nothing_that_it_does_not_prove(self):
+        """With a recipient's certificate anyone makes a backup; one without a checkpoint is consistent in itself."""
+        self.start()
+        self.wait_for_checkpoint()
+        self.backup()
+        own = ("--verifier-key", self.hallmark.folder / "state/ledger/verifier-key")
+        self.check(*own)
+        self.forge(lambda files: files.pop("ledger/checkpoints"))
+        facts = json.loads(self.check(*own, status=4).stdout)
+        self.assertEqual((facts["whole"], facts["proved"]), (False, False))
+        self.assertIn("not proved", facts["problem"])
+        state = self.hallmark.folder / "restored"
+        refused = self.hallmark.dkimctl("backup", "restore", self.file, "--key", self.key, "--state", state, *own, status=4)
+        self.assertIn("not proved", refused.stdout)
+        self.assertFalse(state.exists())
+        # Without one it is said, and left to who restores it.
+        self.assertFalse(json.loads(self.check().stdout)["proved"])
+
 
 class RestoreTest(Case):
     def setUp(self):
@@ -363,11 +381,19 @@ class RestoreTest(Case):
         verifier = (self.hallmark.folder / "state/ledger/verifier-key").read_text()
         shutil.rmtree(self.hallmark.folder / "state")
         self.hallmark.dkimctl("backup", "restore", self.file, "--key", self.key, "--state", self.hallmark.folder / "state")
+        # On a host with another name: the log is the same one.
+        self.hallmark.edit_config(lambda text: text.replace("checkpoint_seconds = 1", 'checkpoint_seconds = 1\norigin = "renamed"'))
         self.hallmark.start()
         self.assertEqual(len(self.hallmark.sign(message(5)).signatures), 2)
         wait_for(lambda: self.all_signed(self.hallmark), "a checkpoint of all")
         self.assertEqual((self.hallmark.folder / "state/ledger/verifier-key").read_text(), verifier)
         self.assertFalse((self.hallmark.folder / "state/new-ledger-key").exists())
+        self.assertEqual(self.hallmark.dkimctl("ledger", "verify").stdout.split(":")[0], "whole")
+        kept = self.hallmark.folder / "kept-key"
+        kept.write_text(verifier)
+        self.file = self.hallmark.folder / "renamed.backup"
+        self.backup()
+        self.assertTrue(json.loads(self.check("--verifier-key", kept).stdout)["proved"])
 
     def test_a_restore_that_was_cut_short_is_not_started_from(self):
         self.hallmark.start()

@@ -8,6 +8,7 @@
 #include "hallmark/ledger/v1/record.pb.h"
 #include "signerd/backup/names.h"
 #include "signerd/dkim/sha256.h"
+#include "signerd/ledger/checkpoint_file.h"
 #include "signerd/ledger/segment.h"
 #include "signerd/ledger/verify.h"
 #include "tools/dkimctl/backup_folder.h"
@@ -135,10 +136,16 @@ Status CheckLedger(const std::filesystem::path& directory, const std::string& ma
   const auto record = FindRecord(*segments, manifest);
   if (!record) return record.error();
   if (!*record) return NotWhole("the ledger does not say that this backup was made: its files are of another one");
-  const auto notes = ledger::ReadCheckpoints(directory / "checkpoints");
-  const auto newest = notes && !notes->empty() ? ledger::ParseCheckpoint(notes->back()) : ledger::TreeHead();
-  facts.proved = newest && newest->size > **record;
-  return Ok();
+  const auto newest = ledger::NewestCheckpoint(directory / "checkpoints");
+  if (!newest) return newest.error();
+  facts.proved = newest->head.size > **record;
+  // Who gives a key wants to know whose the backup is. Without a checkpoint of it anyone may have made all of it who
+  // has a recipient's certificate.
+  if (facts.proved || given_key.empty()) return Ok();
+  return NotWhole(
+      "it is not proved whose it is: no checkpoint that the given verifier key signed is of what is in it. Take "
+      "another "
+      "backup; or go without --verifier-key, where you know by other means who made it");
 }
 
 }  // namespace

@@ -118,7 +118,7 @@ Json FactsJson(const BackupFacts& facts) {
 }
 
 std::string FactsText(const BackupFacts& facts) {
-  if (!facts.problem.empty()) return "NOT whole: " + OneLine(facts.problem) + "\n";
+  if (!facts.problem.empty()) return "NOT accepted: " + OneLine(facts.problem) + "\n";
   Table table;
   table.Add({"box:", facts.box});
   table.Add({"made:", TimeOf(facts)});
@@ -206,7 +206,7 @@ void AddKey(CLI::App& command, const std::shared_ptr<Options>& options) {
 }
 
 void AddVerifierKey(CLI::App& command, const std::shared_ptr<Options>& options) {
-  command.add_option("--verifier-key", options->verifier_key, "The ledger's key that you keep [its own]")
+  command.add_option("--verifier-key", options->verifier_key, "The ledger's key that must prove it [its own]")
       ->type_name("FILE");
 }
 
@@ -224,7 +224,7 @@ void AddBackupCommands(CLI::App& app, Context& context) {
   create->add_option("FILE", options->file, "Made anew")->required()->type_name("");
   AddTimeout(*create, context);
 
-  CLI::App* check = AddCommand(*group, context, "check", "Verify a backup; exit code 4: it is not whole",
+  CLI::App* check = AddCommand(*group, context, "check", "Verify a backup; exit code 4: it is not good",
                                "dkimctl backup check signer1.backup --key officer.key\n"
                                "dkimctl backup check signer1.backup --key officer.key --verifier-key kept",
                                [&context, options] { return Check(context, *options); });

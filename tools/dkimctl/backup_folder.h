@@ -45,7 +45,8 @@ struct BackupFacts {
 };
 
 // Reads all of an unpacked backup: its files are those that it lists, and the ledger is whole. `verifier_key`: a file
-// with the ledger's verifier key that the caller was given; empty: the one in the backup is believed.
+// with the ledger's verifier key that the caller was given: what it does not prove is a problem. Empty: the one in the
+// backup is believed, and a backup that nothing proves is none.
 Answer<BackupFacts> CheckBackup(const std::filesystem::path& folder, const std::filesystem::path& verifier_key);
 
 }  // namespace hallmark::ctl

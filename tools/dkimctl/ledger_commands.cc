@@ -93,7 +93,9 @@ Outcome Prove(const Context& context, const Options& options) {
 }
 
 std::string Verdict(const api::VerifyLedgerResult& result) {
-  if (!result.whole()) return "NOT whole: " + OneLine(result.problem()) + "\n";
+  // Of a ledger that is whole there are records, though what was kept cannot be compared with it.
+  if (!result.whole())
+    return (result.records() == 0 ? "NOT whole: " : "NOT compared: ") + OneLine(result.problem()) + "\n";
   std::string text = "whole: ";
   if (result.end_record() - result.first_record() != result.records()) {
     text +=
@@ -226,6 +228,12 @@ Outcome Retention(const Context& context, const Options& options) {
   if (!now) return now.error();
   if (options.keep_days >= 0 || options.use_default) {
     const std::int64_t days = options.use_default ? now->default_keep_days() : options.keep_days;
+    const auto status = client->Call(&Stub::GetLedgerStatus, api::GetLedgerStatusRequest());
+    if (!status) return status.error();
+    if (days != 0 && !status->retention_problem().empty() && !options.yes &&
+        !Confirm("Nothing is deleted at present: " + OneLine(status->retention_problem()) + " Set it?")) {
+      return Failed("where the clock is in doubt this says that it is right; say --yes");
+    }
     const bool shorter = days != 0 && (now->keep_days() == 0 || days < now->keep_days());
     if (shorter && !options.yes &&
         !Confirm("Delete records that are older than " + Days(days) + "? They cannot be brought back.")) {

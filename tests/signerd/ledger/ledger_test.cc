@@ -1,113 +1,26 @@
 #include "signerd/ledger/ledger.h"
 
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
 
 #include <fstream>
-#include <future>
 #include <random>
 #include <thread>
 
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/file.h"
-#include "ledger/unsafe_disk.h"
+#include "ledger/ledger_fixture.h"
 #include "sample.h"
-#include "signerd/ledger/indexer.h"
 #include "signerd/ledger/recipients.h"
-#include "signerd/ledger/retention.h"
 #include "signerd/ledger/segment.h"
-#include "signerd/ledger/verify.h"
 
 namespace hallmark::ledger {
 namespace {
 
 using std::chrono::milliseconds;
 
-// A key in memory, in place of one in a token.
-class SoftSigner final : public CheckpointSigner {
- public:
-  SoftSigner() : key_(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"), &EVP_PKEY_free) {}
-  Result<std::array<std::uint8_t, 32>> PublicKey() override {
-    if (down) return MakeError(Reason::kTokenDown, "the token is away");
-    std::array<std::uint8_t, 32> raw{};
-    std::size_t size = raw.size();
-    EVP_PKEY_get_raw_public_key(key_.get(), raw.data(), &size);
-    return raw;
-  }
-  Result<Bytes> Sign(const std::string& text) override {
-    Bytes signature(64);
-    std::size_t size = signature.size();
-    const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-    EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_.get());
-    EVP_DigestSign(context.get(), signature.data(), &size, AsBytes(text).data(), text.size());
-    if (wrong) signature[7] ^= 1;
-    return signature;
-  }
-  std::atomic<bool> down{false}, wrong{false};
+using test::SoftSigner;
 
- private:
-  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key_;
-};
-
-class LedgerTest : public testing::Test {
- protected:
-  LedgerTest() {
-    config_.directory = folder_.path() / "ledger";
-    config_.origin = "hallmark/test";
-    config_.open = disk_.opener();
-    config_.checkpoint_interval = std::chrono::seconds(1);
-  }
-
-  std::unique_ptr<Ledger> Open() {
-    auto ledger = Ledger::Open(config_, clock_);
-    EXPECT_TRUE(ledger) << ledger.error().message;
-    return ledger ? std::move(*ledger) : nullptr;
-  }
-  static Result<std::uint64_t> Append(Ledger& ledger, std::vector<std::string> records) {
-    std::promise<Result<std::uint64_t>> promise;
-    auto answer = promise.get_future();
-    ledger.Append(std::move(records), [&](Result<std::uint64_t> sequence) { promise.set_value(std::move(sequence)); });
-    return answer.get();
-  }
-  // All records as they stand in the segments, which must be whole.
-  std::vector<std::string> Records() const {
-    std::vector<std::string> records;
-    const auto segments = ListSegments(config_.directory);
-    EXPECT_TRUE(segments);
-    for (const SegmentFile& file : *segments) {
-      auto reader = SegmentReader::Open(file.path);
-      EXPECT_TRUE(reader) << reader.error().message;
-      EXPECT_EQ(reader->header().first, records.size());
-      while (true) {
-        const auto record = reader->Next();
-        EXPECT_TRUE(record) << record.error().message;
-        if (!record || !*record) break;
-        records.emplace_back(**record);
-      }
-    }
-    return records;
-  }
-  static Hash RootOf(const std::vector<std::string>& records) {
-    CompactTree tree;
-    for (const std::string& record : records) tree.Append(LeafHash(AsBytes(record)));
-    return tree.Root();
-  }
-  std::filesystem::path OnlySegment() const { return SegmentPath(config_.directory, 0); }
-  // Waits until the newest checkpoint is of `size` records.
-  static bool WaitForCheckpoint(const Ledger& ledger, std::uint64_t size) {
-    for (int i = 0; i < 500; ++i) {
-      const auto note = ledger.latest_checkpoint();
-      if (note && ParseCheckpoint(*note)->size == size) return true;
-      std::this_thread::sleep_for(milliseconds(10));
-    }
-    return false;
-  }
-
-  hallmark::test::TemporaryFolder folder_;
-  test::UnsafeDisk disk_;
-  const SystemClock clock_;
-  LedgerConfig config_;
-};
+class LedgerTest : public test::LedgerFixture {};
 
 TEST_F(LedgerTest, WhatWasAppendedIsThereAfterAStart) {
   {
@@ -270,10 +183,9 @@ TEST_F(LedgerTest, TheHeadIsSignedWhenItHasGrownAndAtTheEnd) {
     ledger->Stop();
     EXPECT_EQ(ParseCheckpoint(*ledger->latest_checkpoint())->size, 3u);
   }
-  const auto notes = ReadCheckpoints(config_.directory / "checkpoints");
-  ASSERT_TRUE(notes);
-  ASSERT_EQ(notes->size(), 2u);
-  EXPECT_EQ(ParseCheckpoint(notes->back())->root, RootOf({"a", "b", "c"}));
+  const auto notes = SplitCheckpoints(*ReadFile(config_.directory / "checkpoints"));
+  ASSERT_EQ(notes.size(), 2u);
+  EXPECT_EQ(ParseCheckpoint(notes.back())->root, RootOf({"a", "b", "c"}));
 }
 
 TEST_F(LedgerTest, WithoutATokenItGoesOnAndSignsLater) {
@@ -323,32 +235,128 @@ TEST_F(LedgerTest, ALedgerThatWasPutBackIsRefused) {
   EXPECT_FALSE(Ledger::Open(config_, clock_));
 }
 
-// The example of the signed-note format's first implementation.
-TEST(Checkpoint, KnowsTheFormOfSignedNotes) {
-  const auto key = VerifierKey::Parse("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW");
-  ASSERT_TRUE(key) << key.error().message;
-  EXPECT_EQ(key->name, "PeterNeumann");
-  EXPECT_EQ(key->Text(), "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW");
-}
-
-TEST(Checkpoint, SaysWhatIsWrong) {
-  const VerifierKey key{"log", {}};
-  const std::string root = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-  for (const std::string& note : std::vector<std::string>{
-           "", std::string("log\n1\n") + root + "\n", "other\n1\n" + root + "\n\n\u2014 log AAAA\n",
-           "log\n01\n" + root + "\n\n\u2014 log AAAA\n", "log\n1\nAAAA\n\n\u2014 log AAAA\n",
-           "log\n1\n" + root + "\n\n\u2014 log AAAA\n"}) {
-    const auto opened = OpenCheckpoint(note, key);
-    ASSERT_FALSE(opened) << note;
-    EXPECT_EQ(opened.error().reason, Reason::kInvalidArgument);
+// A daemon that was killed between write and sync: what it wrote is in the page cache, and nowhere else.
+TEST_F(LedgerTest, WhatIsFoundIsDurableBeforeItCounts) {
+  SoftSigner signer;
+  {
+    const auto ledger = Open();
+    ledger->Start(signer);
+    Append(*ledger, {"a"}).value();
   }
+  std::string frame;
+  AppendFrame(frame, "b");
+  std::ofstream(OnlySegment(), std::ios::binary | std::ios::app) << frame;
+  const auto checkpoints = config_.directory / "checkpoints";
+  const std::string note = *ReadFile(checkpoints);
+  std::ofstream(checkpoints, std::ios::binary | std::ios::app) << note;
+  Open().reset();
+  disk_.CutPower(0);
+  EXPECT_EQ(Records(), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(*ReadFile(checkpoints), note + note);
 }
 
-TEST(Checkpoint, AFileGivesItsWholeNotes) {
-  const VerifierKey key{"log", {}};
-  const std::string note = SignedNote(CheckpointBody("log", {7, EmptyRoot()}), key, Bytes(64));
-  EXPECT_EQ(SplitCheckpoints(note + "\n" + note + "\n" + note.substr(0, 20)), (std::vector<std::string>{note, note}));
-  EXPECT_EQ(ParseCheckpoint(note)->size, 7u);
+TEST_F(LedgerTest, ARecordThatAReaderWouldTakeForDamageIsRefused) {
+  const auto ledger = Open();
+  const auto refused = [&](std::vector<std::string> records) {
+    const auto answer = Append(*ledger, std::move(records));
+    return !answer && answer.error().reason == Reason::kMessageTooLarge;
+  };
+  EXPECT_TRUE(refused({std::string(kMaxRecordOctets + 1, 'x')}));
+  EXPECT_TRUE(refused({"good", ""}));
+  EXPECT_TRUE(refused(std::vector<std::string>(5, std::string(kMaxRecordOctets, 'x'))));
+  EXPECT_EQ(ledger->durable().size, 0u);
+  EXPECT_EQ(*Append(*ledger, {std::string(kMaxRecordOctets, 'y')}), 0u);
+  EXPECT_EQ(*Append(*ledger, {"z"}), 1u);
+  EXPECT_EQ(Records().size(), 2u);
+}
+
+TEST_F(LedgerTest, NoWriteIsLongerThanWhatIsTakenForATornTail) {
+  const auto ledger = Open();
+  std::vector<std::future<Result<std::uint64_t>>> answers;
+  for (int i = 0; i < 20; ++i) {
+    auto promise = std::make_shared<std::promise<Result<std::uint64_t>>>();
+    answers.push_back(promise->get_future());
+    ledger->Append(std::vector<std::string>(3, std::string(kMaxRecordOctets, 'x')),
+                   [promise](Result<std::uint64_t> sequence) { promise->set_value(std::move(sequence)); });
+  }
+  for (std::size_t i = 0; i < answers.size(); ++i) EXPECT_EQ(*answers[i].get(), 3 * i);
+  EXPECT_LE(disk_.longest_write, Ledger::kMostOctets);
+}
+
+TEST_F(LedgerTest, ANewSegmentThatCannotBeBegunIsTriedAgain) {
+  config_.segment_octets = 100;
+  const auto ledger = Open();
+  Append(*ledger, {std::string(200, 'a')}).value();
+  disk_.full = true;
+  EXPECT_FALSE(Append(*ledger, {"b"}));
+  const int refused = disk_.refused;
+  ASSERT_TRUE(WaitFor([&] { return disk_.refused > refused + 1; })) << "nobody tried again";
+  EXPECT_FALSE(ledger->available());
+  disk_.full = false;
+  EXPECT_TRUE(WaitFor([&] { return ledger->available(); }));
+  EXPECT_EQ(*Append(*ledger, {"b"}), 1u);
+  EXPECT_EQ(Records().size(), 2u);
+}
+
+TEST_F(LedgerTest, ASegmentThatCannotBeReadIsNotPutAside) {
+  Append(*Open(), {"a"}).value();
+  const auto last = SegmentPath(config_.directory, 1);
+  std::filesystem::create_symlink("/proc/self/mem", last);  // no octets, as it says, and EIO for who reads it
+  const auto refused = Ledger::Open(config_, clock_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, Reason::kIoFailed);
+  EXPECT_TRUE(std::filesystem::is_symlink(last));
+}
+
+// A host that gets another name has the same ledger, and who keeps its verifier key the right one.
+TEST_F(LedgerTest, ItsOriginStaysWithItsKey) {
+  SoftSigner signer;
+  {
+    const auto ledger = Open();
+    ledger->Start(signer);
+    Append(*ledger, {"a"}).value();
+  }
+  const std::string kept = *ReadFile(config_.directory / "verifier-key");
+  config_.origin = "hallmark/renamed";
+  {
+    const auto ledger = Open();
+    ledger->Start(signer);
+    Append(*ledger, {"b"}).value();
+    ASSERT_TRUE(WaitForCheckpoint(*ledger, 2));
+    EXPECT_EQ(ledger->verifier_key()->name, "hallmark/test");
+  }
+  EXPECT_EQ(*ReadFile(config_.directory / "verifier-key"), kept);
+  for (const std::string& note : SplitCheckpoints(*ReadFile(config_.directory / "checkpoints"))) {
+    EXPECT_TRUE(OpenCheckpoint(note, ParseVerifierKeys(kept)->front()));
+  }
+  SoftSigner other;  // another key signs for the log as it is called now
+  const auto ledger = Open();
+  ledger->Start(other);
+  Append(*ledger, {"c"}).value();
+  ASSERT_TRUE(WaitForCheckpoint(*ledger, 3));
+  EXPECT_EQ(ledger->verifier_key()->name, "hallmark/renamed");
+}
+
+// Years of checkpoints: the first GiB is never looked at.
+TEST_F(LedgerTest, AFileOfVeryManyCheckpointsIsReadFromItsEnd) {
+  SoftSigner signer;
+  {
+    const auto ledger = Open();
+    ledger->Start(signer);
+    for (std::uint64_t size = 1; size <= 2; ++size) {
+      Append(*ledger, {"record"}).value();
+      ASSERT_TRUE(WaitForCheckpoint(*ledger, size));
+    }
+  }
+  const auto checkpoints = config_.directory / "checkpoints";
+  const std::string notes = *ReadFile(checkpoints);
+  std::filesystem::resize_file(checkpoints, 0);
+  std::filesystem::resize_file(checkpoints, (1ull << 30) + 1);  // a hole
+  std::ofstream(checkpoints, std::ios::binary | std::ios::app) << "\n" << notes << notes.substr(0, notes.size() / 3);
+  const auto ledger = Open();
+  ASSERT_NE(ledger, nullptr);
+  EXPECT_EQ(ParseCheckpoint(*ledger->latest_checkpoint())->size, 2u);
+  EXPECT_EQ(std::filesystem::file_size(checkpoints), (1ull << 30) + 2 + notes.size());
 }
 
 TEST(LedgerRecipients, AreFoundByWhoKnowsThemOnly) {
@@ -382,78 +390,6 @@ TEST(LedgerRecipients, AreHashedWithHmacSha256) {
   EXPECT_EQ(HexEncode(hashes[1]), "5d5d139563c95b5967b9bd9a8c9b233a9dedb45072794cd232dc1b74832607d0");
   EXPECT_EQ(hashes[2], hashes[0]);
   EXPECT_TRUE(recipients->Hash({}).empty());
-}
-
-TEST_F(LedgerTest, RetentionDeletesWhatIsOldWhileTheLedgerGoesOn) {
-  using std::chrono::days;
-  config_.segment_octets = 300;
-  ManualClock clock(std::chrono::sys_seconds(std::chrono::seconds(1'700'000'000)));
-  SoftSigner signer;
-  auto ledger = *Ledger::Open(config_, clock);
-  ledger->Start(signer);
-  v1::Record record;
-  record.mutable_signature()->set_partner("own");
-  const auto append = [&](int count) {
-    for (int i = 0; i < count; ++i) {
-      record.set_time_us(ledger->now_us());
-      ASSERT_TRUE(Append(*ledger, {record.SerializeAsString()}));
-    }
-  };
-  append(60);
-  clock.Set(clock.Now() + days(10));
-  append(60);
-  ASSERT_TRUE(WaitForCheckpoint(*ledger, 120));
-  const auto size = [&] { return ledger->durable().size; };
-  auto indexer = Indexer::Start(config_.directory, size);
-  ASSERT_TRUE(indexer->WaitFor(120, std::chrono::seconds(30)));
-  auto retention = *Retention::Start(*ledger, *indexer, clock, 0);
-  EXPECT_EQ(retention->state().days, 0);
-  std::this_thread::sleep_for(milliseconds(50));
-  EXPECT_TRUE(std::filesystem::exists(OnlySegment())) << "kept for ever";
-
-  EXPECT_FALSE(retention->Set(-1));
-  ASSERT_TRUE(retention->Set(5));
-  for (int i = 0; i < 500 && retention->state().first == 0; ++i) std::this_thread::sleep_for(milliseconds(10));
-  const std::uint64_t first = retention->state().first;
-  EXPECT_GT(first, 40u);
-  EXPECT_LE(first, 60u);
-  EXPECT_EQ(indexer->Record(first - 1).error().reason, Reason::kNotFound);
-  EXPECT_TRUE(indexer->Record(first));
-  EXPECT_EQ(indexer->Search({}, {true, 1000, std::nullopt})->hits.front().sequence, first);
-  const auto check = [&] {
-    const auto verified = Verify({config_.directory,
-                                  {*ledger->verifier_key()},
-                                  "",
-                                  0,
-                                  0,
-                                  [&] { return ledger->durable(); },
-                                  [](auto, auto) { return true; }});
-    ASSERT_TRUE(verified) << verified.error().message;
-    EXPECT_EQ(verified->deleted, first);
-    const auto tree = indexer->tree();
-    const auto proof = (*tree)->InclusionProof(first, 120);
-    ASSERT_TRUE(proof) << proof.error().message;
-    EXPECT_TRUE(
-        VerifyInclusion(LeafHash(AsBytes(*indexer->Record(first))), first, 120, *proof, ledger->durable().root));
-  };
-  check();
-
-  // After a start, and with what is derived made anew from what is left.
-  retention.reset();
-  indexer.reset();
-  ledger.reset();
-  std::filesystem::remove_all(config_.directory / "hashes");
-  ledger = *Ledger::Open(config_, clock);
-  ledger->Start(signer);
-  indexer = Indexer::Start(config_.directory, size);
-  ASSERT_TRUE(indexer->WaitFor(120, std::chrono::seconds(30)));
-  retention = *Retention::Start(*ledger, *indexer, clock, 0);
-  EXPECT_EQ(retention->state().days, 5);
-  EXPECT_TRUE(retention->state().stored);
-  for (int i = 0; i < 500 && !ledger->verifier_key(); ++i) std::this_thread::sleep_for(milliseconds(10));
-  check();
-  ASSERT_TRUE(retention->Set(std::nullopt));
-  EXPECT_EQ(retention->state().days, 0);
 }
 
 TEST_F(LedgerTest, ARequiredSinkHasItBeforeAnyoneIsAnswered) {

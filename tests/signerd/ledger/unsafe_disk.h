@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <map>
@@ -17,6 +18,8 @@ class UnsafeDisk {
   std::atomic<int> syncs_to_fail{0};
   std::atomic<int> truncates_to_fail{0};
   std::atomic<bool> full{false};  // no write and no reservation succeeds
+  std::atomic<int> refused{0};    // what was failed so far
+  std::atomic<std::size_t> longest_write{0};
 
   OpenLedgerFile opener() {
     return [this](const std::filesystem::path& path) -> Result<std::unique_ptr<LedgerFile>> {
@@ -48,6 +51,7 @@ class UnsafeDisk {
         static_cast<void>(real_->WriteAt(offset, octets.substr(0, octets.size() / 2)));
         return Failed("write");
       }
+      disk_.longest_write = std::max(disk_.longest_write.load(), octets.size());
       return real_->WriteAt(offset, octets);
     }
     Status Sync() override {
@@ -73,6 +77,7 @@ class UnsafeDisk {
       return now > 0;
     }
     Status Failed(const char* doing) const {
+      ++disk_.refused;
       return MakeError(Reason::kIoFailed, path_.string() + ": cannot " + doing + ": no space left on device");
     }
     UnsafeDisk& disk_;

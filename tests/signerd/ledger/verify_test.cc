@@ -265,6 +265,45 @@ TEST_F(VerifyTest, AnExportIsTheLedger) {
   EXPECT_TRUE(lengths.contains("checkpoints") && lengths.contains("segments/00000000000000000127.seg"));
 }
 
+// An auditor who kept a checkpoint is not told that all is well where nothing could be compared with it.
+TEST_F(VerifyTest, WhatCannotBeComparedIsSaid) {
+  const auto not_compared = [&](const std::string& kept, std::uint64_t first = 0, std::uint64_t end = 0) {
+    const auto verified = Run(kept, first, end);
+    EXPECT_TRUE(verified) << verified.error().message;
+    EXPECT_EQ(NotCompared(*verified).empty(), verified->not_compared.empty());
+    return verified->not_compared;
+  };
+  using Sizes = std::vector<std::uint64_t>;
+  const std::string kept = Note(Head(20)) + "\n" + Note(Head(37)) + "\n" + Note(Head(100)) + "\n" + Note(Head(150));
+  EXPECT_EQ(not_compared(kept), Sizes{});
+  EXPECT_EQ(not_compared(kept, 130, 148), (Sizes{20, 37, 100, 150})) << "outside of the part";
+  ASSERT_TRUE(PruneAll(kBegun + 1, 153));
+  // At the end of a segment, and where a deleted one's own hashes meet, there is a tree; otherwise there is none.
+  EXPECT_EQ(not_compared(kept), (Sizes{20, 100}));
+  EXPECT_EQ(not_compared(Note(Head(37))), Sizes{});
+  EXPECT_EQ(not_compared(Note(Head(96))), Sizes{});
+  TreeHead other = Head(37);
+  other.root[0] ^= 1;
+  EXPECT_NE(Problem(Note(other)), "");
+}
+
+// The records are the truth, the hashes derived from them: they go only where those are right.
+TEST_F(VerifyTest, NothingIsDeletedWhoseHashesAreWrong) {
+  auto tree = TreeFiles::Open(folder_.path(), 0);
+  for (std::size_t i = 0; i < writer_.leaves().size(); ++i) {
+    Hash leaf = writer_.leaves()[i];
+    if (i == 50) leaf[3] ^= 1;
+    ASSERT_TRUE((*tree)->Append(leaf));
+  }
+  ASSERT_TRUE((*tree)->Flush());
+  const auto pruned = Prune({folder_.path(), kBegun + 1, 153, Note(Head(148)), **tree});
+  ASSERT_FALSE(pruned);
+  EXPECT_EQ(pruned.error().reason, Reason::kInvalidArgument);
+  EXPECT_FALSE(std::filesystem::exists(Segment(0))) << "its hashes were right";
+  EXPECT_TRUE(std::filesystem::exists(Segment(37)));
+  EXPECT_FALSE(std::filesystem::exists(SegmentPath(folder_.path(), 37, true)));
+}
+
 // The token with the first key was lost; another one signs from then on, on a box with another name.
 TEST_F(VerifyTest, AnotherKeyTakesOver) {
   const NoteSigner next("hallmark/new");

@@ -189,6 +189,30 @@ TEST_F(PipelineTest, RefusesOnlyAtTheIntakeAndAtOnce) {
   EXPECT_TRUE(Wait(pipeline, MakeJob(nullptr)));
 }
 
+// Of recipients in clear a record may have more octets than the ledger takes: its reader would call them damage.
+TEST_F(PipelineTest, WhatTheLedgerCannotHoldIsNotSignedAndWhatItCanIs) {
+  Pipeline& pipeline = Make();
+  const auto job = [&](std::size_t recipients) {
+    Job made = MakeJob(nullptr);
+    made.origin.envelope.recipients.assign(recipients, std::string(200, 'b') + "@example.net");
+    return made;
+  };
+  std::vector<std::future<Result<SignedMessage>>> answers;
+  for (std::size_t i = 0; i < 40; ++i) {
+    Job next = job(i % 4 == 3 ? 10'000 : 4'500);  // of 2 MB, and of 0.95 MB
+    auto promise = std::make_shared<std::promise<Result<SignedMessage>>>();
+    answers.push_back(promise->get_future());
+    next.done = [promise](Result<SignedMessage> result) { promise->set_value(std::move(result)); };
+    pipeline.Submit(std::move(next));
+  }
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    const auto answer = answers[i].get();
+    EXPECT_EQ(answer ? "" : ReasonName(answer.error().reason), i % 4 == 3 ? "MESSAGE_TOO_LARGE" : "") << i;
+  }
+  EXPECT_EQ(Records().size(), 60u);
+  EXPECT_LE(disk_.longest_write, ledger::Ledger::kMostOctets);
+}
+
 TEST_F(PipelineTest, EverySignatureIsOnTheLedgerBeforeItIsGiven) {
   Pipeline& pipeline = Make();
   Job job = MakeJob(nullptr);

@@ -1,0 +1,190 @@
+#include "signerd/ledger/retention.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <future>
+
+#include "firmware/runtime/file.h"
+#include "ledger/ledger_fixture.h"
+#include "signerd/ledger/verify.h"
+
+namespace hallmark::ledger {
+namespace {
+
+using std::chrono::days;
+
+constexpr std::chrono::sys_seconds kBegin{std::chrono::seconds(1'700'000'000)};
+
+// Sixty records of one day, and sixty of ten days later, which is now.
+class RetentionTest : public test::LedgerFixture {
+ protected:
+  RetentionTest() {
+    config_.segment_octets = 300;
+    Start();
+    Append60();
+    clock_.Set(kBegin + days(10));
+    Append60();
+    EXPECT_TRUE(WaitForCheckpoint(*ledger_, 120));
+    EXPECT_TRUE(indexer_->WaitFor(120, std::chrono::seconds(60)));
+  }
+
+  void Start() {
+    ledger_ = *Ledger::Open(config_, clock_);
+    ledger_->Start(signer_);
+    indexer_ = Indexer::Start(config_.directory, [this] { return ledger_->durable().size; });
+    EXPECT_TRUE(indexer_->WaitFor(ledger_->durable().size, std::chrono::seconds(60)));
+  }
+  // As signerd starts: with the time of the ledger's last record.
+  void StartRetention(std::int64_t default_days) {
+    v1::Record last;
+    ASSERT_TRUE(last.ParseFromString(*indexer_->Record(ledger_->durable().size - 1)));
+    const std::chrono::sys_seconds time{std::chrono::seconds(last.time_us() / 1'000'000)};
+    retention_ = *Retention::Start({*ledger_, *indexer_, clock_, default_days, time, [this] { return clock_is_set_; }});
+  }
+  void Stop() {
+    retention_.reset();
+    indexer_.reset();
+    ledger_.reset();
+  }
+  void Append60() {
+    v1::Record record;
+    record.mutable_signature()->set_partner("own");
+    for (int i = 0; i < 60; ++i) {
+      record.set_time_us(ledger_->now_us());
+      ASSERT_TRUE(Append(*ledger_, {record.SerializeAsString()}));
+    }
+  }
+  bool WaitForProblem(const std::string& words) {
+    return WaitFor([&] { return retention_->state().problem.find(words) != std::string::npos; });
+  }
+
+  ManualClock clock_{kBegin};
+  Status clock_is_set_ = Ok();
+  test::SoftSigner signer_;
+  std::unique_ptr<Ledger> ledger_;
+  std::unique_ptr<Indexer> indexer_;
+  std::unique_ptr<Retention> retention_;
+};
+
+TEST_F(RetentionTest, DeletesWhatIsOldWhileTheLedgerGoesOn) {
+  StartRetention(0);
+  EXPECT_EQ(retention_->state().days, 0);
+  ASSERT_TRUE(WaitFor([&] { return std::filesystem::exists(config_.directory / "retention-time"); }));
+  EXPECT_TRUE(std::filesystem::exists(OnlySegment())) << "kept for ever";
+
+  EXPECT_FALSE(retention_->Set(-1));
+  ASSERT_TRUE(retention_->Set(5));
+  ASSERT_TRUE(WaitFor([&] { return retention_->state().first != 0; }));
+  const std::uint64_t first = retention_->state().first;
+  EXPECT_GT(first, 40u);
+  EXPECT_LE(first, 60u);
+  EXPECT_EQ(indexer_->Record(first - 1).error().reason, Reason::kNotFound);
+  EXPECT_TRUE(indexer_->Record(first));
+  EXPECT_EQ(indexer_->Search({}, {true, 1000, std::nullopt})->hits.front().sequence, first);
+  const auto check = [&] {
+    const auto verified = Verify({config_.directory,
+                                  {*ledger_->verifier_key()},
+                                  "",
+                                  0,
+                                  0,
+                                  [&] { return ledger_->durable(); },
+                                  [](auto, auto) { return true; }});
+    ASSERT_TRUE(verified) << verified.error().message;
+    EXPECT_EQ(verified->deleted, first);
+    const auto tree = indexer_->tree();
+    const auto proof = (*tree)->InclusionProof(first, 120);
+    ASSERT_TRUE(proof) << proof.error().message;
+    EXPECT_TRUE(
+        VerifyInclusion(LeafHash(AsBytes(*indexer_->Record(first))), first, 120, *proof, ledger_->durable().root));
+  };
+  check();
+
+  // After a start, and with what is derived made anew from what is left.
+  Stop();
+  std::filesystem::remove_all(config_.directory / "hashes");
+  Start();
+  StartRetention(0);
+  EXPECT_EQ(retention_->state().days, 5);
+  EXPECT_TRUE(retention_->state().stored);
+  ASSERT_TRUE(WaitFor([&] { return ledger_->verifier_key().has_value(); }));
+  check();
+  ASSERT_TRUE(retention_->Set(std::nullopt));
+  EXPECT_EQ(retention_->state().days, 0);
+}
+
+// A dead battery, or a time server that lies: what is deleted by such a clock cannot be brought back.
+TEST_F(RetentionTest, AClockThatIsFarAheadDeletesNothing) {
+  clock_.Set(kBegin + days(740));
+  StartRetention(400);
+  ASSERT_TRUE(WaitForProblem("the clock says 2025-11-23"));
+  EXPECT_TRUE(retention_->state().clock_doubted);
+  EXPECT_TRUE(std::filesystem::exists(OnlySegment()));
+  // What is written meanwhile is of the wrong time; the next start does not believe it for that.
+  Append60();
+  Stop();
+  Start();
+  StartRetention(400);
+  ASSERT_TRUE(WaitForProblem("the clock says 2025-11-23"));
+  EXPECT_TRUE(std::filesystem::exists(OnlySegment()));
+  // When it is right again there is nothing to say.
+  Stop();
+  clock_.Set(kBegin + days(11));
+  Start();
+  StartRetention(400);
+  ASSERT_TRUE(WaitFor([&] { return *ReadFile(config_.directory / "retention-time") == "1700950400\n"; }));
+  EXPECT_EQ(retention_->state().problem, "");
+  EXPECT_FALSE(retention_->state().clock_doubted);
+  EXPECT_TRUE(std::filesystem::exists(OnlySegment()));
+}
+
+TEST_F(RetentionTest, ABoxThatWasOffForLongIsToldThatItsClockIsRight) {
+  clock_.Set(kBegin + days(740));
+  StartRetention(400);
+  ASSERT_TRUE(WaitForProblem("retention --keep-days 400"));
+  ASSERT_TRUE(retention_->Set(400));
+  ASSERT_TRUE(WaitFor([&] { return retention_->state().first > 60; }));
+  EXPECT_TRUE(WaitFor([&] { return retention_->state().problem.empty(); }));
+  // Once is enough.
+  Stop();
+  clock_.Set(kBegin + days(741));
+  Start();
+  StartRetention(400);
+  EXPECT_TRUE(WaitFor([&] { return retention_->state().first > 60; }));
+  EXPECT_EQ(retention_->state().problem, "");
+}
+
+TEST_F(RetentionTest, WhoOnlySetsTheDaysDoesNotSayThatTheClockIsRight) {
+  StartRetention(0);
+  ASSERT_TRUE(WaitFor([&] { return std::filesystem::exists(config_.directory / "retention-time"); }));
+  clock_.Set(kBegin + days(740));
+  ASSERT_TRUE(retention_->Set(400));
+  ASSERT_TRUE(WaitForProblem("the clock says"));
+  EXPECT_TRUE(std::filesystem::exists(OnlySegment()));
+}
+
+TEST_F(RetentionTest, AClockThatIsNotSetDeletesNothing) {
+  clock_is_set_ = MakeError(Reason::kStateConflict, "the clock is not set");
+  StartRetention(5);
+  ASSERT_TRUE(WaitForProblem("not set"));
+  EXPECT_FALSE(retention_->state().clock_doubted) << "nobody can say that it is right";
+  EXPECT_TRUE(std::filesystem::exists(OnlySegment()));
+}
+
+TEST_F(RetentionTest, NothingIsDeletedWhileSomebodyReadsTheSegments) {
+  auto reading = ledger_->KeepSegments();
+  const auto may_delete = [&] {
+    return std::async(std::launch::async, [&] { return ledger_->TryDeleteSegments().owns_lock(); }).get();
+  };
+  EXPECT_FALSE(may_delete());
+  StartRetention(5);
+  ASSERT_TRUE(WaitFor([&] { return std::filesystem::exists(config_.directory / "retention-time"); }));
+  EXPECT_TRUE(std::filesystem::exists(OnlySegment()));
+  reading.unlock();
+  ASSERT_TRUE(WaitFor([&] { return retention_->state().first != 0; }));
+  EXPECT_FALSE(std::filesystem::exists(OnlySegment()));
+}
+
+}  // namespace
+}  // namespace hallmark::ledger
