@@ -1,10 +1,34 @@
 #include "firmware/runtime/log.h"
 
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <cstdlib>
 
 namespace hallmark::log {
+namespace {
+
+// The message without anything that ends a line or does something to a terminal: C0, DEL, and C1 as UTF-8 writes it.
+// Messages carry what callers sent, and a line of the log is to be one that this program wrote.
+class EscapedMessage final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& line) override {
+    unsigned char before = 0;
+    for (const char c : message.payload) {
+      const auto octet = static_cast<unsigned char>(c);
+      const bool c1 = before == 0xc2 && octet >= 0x80 && octet < 0xa0;
+      if (octet < ' ' || octet == 0x7f || c1) {
+        fmt::format_to(std::back_inserter(line), "\\x{:02x}", octet);
+      } else {
+        line.push_back(c);
+      }
+      before = octet;
+    }
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<EscapedMessage>(); }
+};
+
+}  // namespace
 
 bool Init(const std::string& program, const std::string& level) {
   const auto parsed = spdlog::level::from_str(level);
@@ -12,7 +36,10 @@ bool Init(const std::string& program, const std::string& level) {
   auto logger = std::make_shared<spdlog::logger>(program, std::make_shared<spdlog::sinks::stderr_sink_mt>());
   // The journal adds its own time stamp.
   const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
-  logger->set_pattern(journal ? "%n %l: %v" : "%Y-%m-%dT%H:%M:%S.%e%z %n %l: %v");
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<EscapedMessage>('*');
+  formatter->set_pattern(journal ? "%n %l: %*" : "%Y-%m-%dT%H:%M:%S.%e%z %n %l: %*");
+  logger->set_formatter(std::move(formatter));
   logger->set_level(parsed);
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));
