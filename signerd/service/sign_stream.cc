@@ -9,8 +9,9 @@ namespace {
 
 using StreamReactor = grpc::ServerBidiReactor<api::SignRequest, api::SignStreamResponse>;
 
-// Messages taken from one stream and not answered yet; more are read when some have been.
-constexpr std::size_t kMostInFlight = 256;
+// Messages taken from one stream whose answers the relay has not taken yet; more are read when it has. The answers that
+// wait to be written count too: a relay that reads none would fill the memory with them.
+constexpr std::size_t kMostUnanswered = 256;
 
 // Many messages on one stream. Reading, answering and writing happen on different threads: what to do next is decided
 // under the mutex and done after it is released, since gRPC may call back from within.
@@ -101,7 +102,7 @@ class StreamCall final : public StreamReactor {
       const std::lock_guard lock(mutex_);
       change();
       if (broken_) answers_.clear();
-      if (!reading_ && !reads_ended_ && in_flight_ < kMostInFlight) read = reading_ = true;
+      if (!reading_ && !reads_ended_ && in_flight_ + answers_.size() < kMostUnanswered) read = reading_ = true;
       if (!writing_ && !answers_.empty()) {
         write = writing_ = true;
         current_ = std::move(answers_.front());

@@ -159,6 +159,31 @@ class NetworkAbuseTest(unittest.TestCase):
             for peer in peers:
                 peer.close()
 
+    def test_a_stream_whose_answers_nobody_reads(self):
+        """Requests of no octets, each with an error of hundreds for an answer: where answers are not taken no more is read."""
+        with self.beside_a_neighbour(SMALL):
+            peer, request = self.connect(INITIAL_WINDOW_SIZE=0), grpc_message(b"")
+            peer.wait_for(lambda one: one.kind == raw_http2.SETTINGS)
+            peer.send(raw_http2.settings() + peer.call_headers(1, SIGN_STREAM))
+            part, sent, wanted = request * 3000, 0, scaled(20, 200) * MIB
+            windows, moved = {0: 65535, 1: 65535}, time.monotonic()
+            while sent < wanted and not peer.ended and time.monotonic() - moved < 10:
+                for one in peer.take():
+                    if one.kind == raw_http2.WINDOW_UPDATE and one.stream in windows:
+                        windows[one.stream] += int.from_bytes(one.payload, "big")
+                    elif one.kind == raw_http2.PING and not one.flags:
+                        peer.send(frame(raw_http2.PING, raw_http2.ACK, 0, one.payload))
+                if min(windows.values()) < len(part):
+                    time.sleep(0.01)
+                    continue
+                peer.send(frame(raw_http2.DATA, 0, 1, part))
+                windows = {stream: window - len(part) for stream, window in windows.items()}
+                sent, moved = sent + len(part), time.monotonic()
+            self.assertFalse(peer.ended, "the guard had to end it")
+            self.assertLess(sent, wanted)
+            peer.close()
+        self.assert_nothing_is_left()
+
     def test_messages_that_are_never_ended(self):
         """Each announces 60 MiB and sends as much as it may, on many streams: far more than the quota altogether. The guard
         ends its connection before gRPC ends calls of whoever is there."""
