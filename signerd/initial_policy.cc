@@ -15,7 +15,7 @@ Status PutInitialPolicy(store::Store& store, const std::filesystem::path& file) 
   if (!text) return text.error();
   const auto wanted = policy::FromApi(*text, *present);
   if (!wanted) return MakeError(Reason::kConfigInvalid, file.string() + ": " + wanted.error().message);
-  const Status put = store.ChangePolicy(policy::FindDifference(*present, *wanted).edit);
+  const Status put = store.ChangePolicy(*present, policy::FindDifference(*present, *wanted).edit);
   if (put) {
     log::info("first policy, from {}: {} partners, {} relays", file.string(), wanted->partners.size(),
               wanted->relays.size());

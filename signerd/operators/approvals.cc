@@ -6,7 +6,9 @@ namespace hallmark::operators {
 namespace {
 
 constexpr std::int64_t kMostShown = 1000;
-constexpr std::size_t kMostWaiting = 500;
+// What waits of one requester: more is more than anybody looks through, and the store holds it.
+constexpr std::int64_t kMostWaiting = 50;
+constexpr std::int64_t kMostOctetsWaiting = 16 << 20;
 
 const char* StateName(ApprovalState state) {
   switch (state) {
@@ -40,16 +42,16 @@ Result<std::int64_t> Approvals::Request(ApprovalRow row) {
   const auto now = clock_.Now();
   const Status expired = store_.ExpireApprovals(now);
   if (!expired) return expired.error();
-  const auto waiting = store_.ListApprovals(ApprovalState::kWaiting, kMostShown);
+  const auto same = store_.FindWaitingApproval(row);
+  if (!same) return same.error();
+  if (*same) return **same;
+  const auto waiting = store_.CountWaitingApprovals(row.requester);
   if (!waiting) return waiting.error();
-  for (const ApprovalRow& other : *waiting) {
-    if (other.requester == row.requester && other.certificate == row.certificate && other.method == row.method &&
-        other.request == row.request && other.danger == row.danger) {
-      return other.id;
-    }
-  }
-  if (waiting->size() >= kMostWaiting) {
-    return MakeError(Reason::kOverloaded, "too many requests wait for an approval: decide some of them first");
+  if (waiting->count >= kMostWaiting ||
+      waiting->octets + static_cast<std::int64_t>(row.request.size() + row.danger.size()) > kMostOctetsWaiting) {
+    return MakeError(Reason::kOverloaded, "requests of " + row.requester +
+                                              " wait for an approval, as many or as large as may be: have some of them "
+                                              "decided first");
   }
   row.state = ApprovalState::kWaiting;
   row.created = now;

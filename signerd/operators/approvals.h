@@ -28,10 +28,10 @@ class Approvals {
   static Result<std::unique_ptr<Approvals>> Open(store::Store& store, const Clock& clock, std::chrono::seconds length);
 
   // Keeps a request of `row`'s requester; the id. The same request that waits already is not kept twice. kOverloaded
-  // when too many wait.
+  // when too many of this requester wait, or too large ones: 50, and 16 MiB.
   Result<std::int64_t> Request(ApprovalRow row);
   Result<ApprovalRow> Get(std::int64_t id);
-  // The newest first, at most 1,000.
+  // The newest first, at most 1,000; without their requests, and of a long danger the beginning.
   Result<std::vector<ApprovalRow>> List(bool all);
 
   // Has it carried out by `carry_out`; the row then says kDone or kFailed. kStateConflict when it does not wait,

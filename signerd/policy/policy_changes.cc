@@ -170,8 +170,23 @@ std::string Join(const Set& set) {
   return text;
 }
 
+// What a new partner may do, and which bounds it has not: the person who approves it sees nothing else of it.
 std::string RightsOf(const Partner& partner) {
-  return "sends with " + Join(partner.author_domains.texts()) + ", signed for " + Join(partner.signing_domains.texts());
+  std::string text =
+      "sends with " + Join(partner.author_domains.texts()) + ", signed for " + Join(partner.signing_domains.texts());
+  if (!partner.addresses.empty()) text += ", only from " + Join(TextsOf(partner.addresses));
+  if (partner.alignment == snapshot::Alignment::kOff) text += ", alignment off";
+  const snapshot::Quota& quota = partner.quota;
+  const std::pair<const char*, std::uint64_t> limits[] = {{"rate_per_second", quota.rate_per_second},
+                                                          {"messages_per_day", quota.messages_per_day},
+                                                          {"recipients_per_message", quota.recipients_per_message},
+                                                          {"recipients_per_day", quota.recipients_per_day},
+                                                          {"max_octets", partner.message.max_octets}};
+  std::string missing;
+  for (const auto& [name, limit] : limits) {
+    if (limit == 0) missing += (missing.empty() ? ", without " : ", ") + std::string(name);
+  }
+  return text + missing;
 }
 std::string RightsOf(const Relay& relay) { return relay.identity + " speaks for " + Join(InOrder(relay.partners)); }
 
@@ -200,15 +215,12 @@ void CompareAll(const std::string& kind, const std::map<std::string, T>& from, c
 }  // namespace
 
 std::string Difference::Widening() const {
-  constexpr std::size_t kMost = 20;  // for a person; `dkimctl apply --dry-run` shows all
   std::string text;
-  std::size_t count = 0;
   for (const admin::PolicyChange& change : changes) {
     for (const std::string& line : change.widens()) {
-      if (++count <= kMost) text += (text.empty() ? "" : "; ") + change.what() + ": " + line;
+      text += (text.empty() ? "" : "; ") + change.what() + ": " + line;
     }
   }
-  if (count > kMost) text += "; and " + std::to_string(count - kMost) + " more";
   return text;
 }
 

@@ -4,6 +4,7 @@
 
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/log.h"
+#include "signerd/service/cut_text.h"
 #include "signerd/service/errors.h"
 #include "signerd/service/request_json.h"
 
@@ -11,6 +12,8 @@ namespace hallmark::service {
 namespace {
 
 constexpr std::chrono::seconds kCountingTime{1};
+// What a person is to judge. An error carries the beginning; all of it is with the approval.
+constexpr std::size_t kMostDanger = 256 << 10, kMostDangerInAnError = 1000;
 constexpr char kSessionMetadata[] = "hallmark-session";
 constexpr std::string_view kBegun = "BEGUN";
 
@@ -89,7 +92,11 @@ Result<Caller> AdminGate::Identify(const grpc::ServerContextBase& context, const
   }
   caller.name = row->name;
   caller.role = row->role;
-  caller.request = request.SerializeAsString();
+  // What this version does not know of is neither kept nor shown: nobody could judge it.
+  const std::unique_ptr<google::protobuf::Message> known(request.New());
+  known->CopyFrom(request);
+  known->DiscardUnknownFields();
+  caller.request = known->SerializeAsString();
   caller.shown = RequestJson(request);
   return caller;
 }
@@ -148,14 +155,21 @@ AdminGate::Reactor* AdminGate::RunWithoutSession(Context* context, const Act& ac
   return reactor;
 }
 
-Result<Caller> AdminGate::Admit(const grpc::ServerContextBase& context, const Act& act,
-                                const google::protobuf::Message& request) {
-  auto caller = Identify(context, act, request);
-  if (!caller) return caller;
-  const Status begun = Begin(*caller);
-  if (begun) return caller;
-  if (begun.error().reason == Reason::kRoleNotAllowed) Done(*caller, begun);
-  return begun.error();
+Status AdminGate::CheckSession(const grpc::ServerContextBase& context, const Caller& caller) {
+  const auto peer = PeerOf(context);
+  return peer ? parts_.operators.HasSession(caller.name, caller.certificate, SessionToken(context))
+              : Status(peer.error());
+}
+
+Status AdminGate::Admit(const grpc::ServerContextBase& context, const Caller& caller) {
+  const Status still = CheckSession(context, caller);
+  if (!still) {
+    Count(caller, ReasonName(still.error().reason), 0);
+    return still;
+  }
+  const Status begun = Begin(caller);
+  if (!begun && begun.error().reason == Reason::kRoleNotAllowed) Done(caller, begun);
+  return begun;
 }
 
 void AdminGate::Done(const Caller& caller, Status done) {
@@ -233,10 +247,16 @@ Status AdminGate::RequireApproval(const Caller& caller, const std::string& dange
     const auto approved = parts_.approvals.Get(static_cast<std::int64_t>(caller.approval));
     if (!approved) return approved.error();
     if (approved->danger == danger) return Ok();
-    return MakeError(Reason::kStateConflict, "things have changed since it was requested; it would now be: " + danger);
+    return MakeError(Reason::kStateConflict, "things have changed since it was requested; it would now be: " +
+                                                 CutText(danger, kMostDangerInAnError));
   }
   if (!replays_.contains(caller.act.method)) {
     return MakeError(Reason::kInternal, std::string(caller.act.method) + " cannot be carried out later");
+  }
+  if (danger.size() > kMostDanger) {
+    return MakeError(Reason::kInvalidArgument,
+                     "this does more than a second person can judge at once: ask for it in several parts. It " +
+                         CutText(danger, kMostDangerInAnError));
   }
   operators::ApprovalRow row;
   row.requester = caller.name;
@@ -248,8 +268,9 @@ Status AdminGate::RequireApproval(const Caller& caller, const std::string& dange
   row.danger = danger;
   const auto id = parts_.approvals.Request(std::move(row));
   if (!id) return id.error();
-  Error error = MakeError(Reason::kApprovalRequired,
-                          danger + ": this needs a second person, and waits as approval " + std::to_string(*id));
+  Error error = MakeError(Reason::kApprovalRequired, CutText(danger, kMostDangerInAnError) +
+                                                         ": this needs a second person, and waits as approval " +
+                                                         std::to_string(*id));
   error.approval = static_cast<std::uint64_t>(*id);
   return error;
 }

@@ -67,11 +67,16 @@ class AdminGate {
   Reactor* RunWithoutSession(Context* context, const Act& act, const google::protobuf::Message& request,
                              const Check& check, std::function<Status(const operators::Peer&)> work);
 
-  // The checks of Run for a method that streams its answer and so runs on a thread of its own: the caller, when it may
-  // `act`. A refusal is on the ledger already. What changes something is put there as begun, which waits for the disk;
-  // it must not be done when this is an error. The method's end is told by Done.
-  Result<Caller> Admit(const grpc::ServerContextBase& context, const Act& act,
-                       const google::protobuf::Message& request);
+  // For a method that streams its answer and so runs on a thread of its own. First who calls, from memory: does not
+  // wait, so that whoever may not call takes no such thread. A refusal is counted.
+  Result<Caller> Identify(const grpc::ServerContextBase& context, const Act& act,
+                          const google::protobuf::Message& request);
+  // Then, on that thread, whether the caller may still do it. A refusal is on the ledger already. What changes
+  // something is put there as begun, which waits for the disk; it must not be done when this is an error. The method's
+  // end is told by Done.
+  Status Admit(const grpc::ServerContextBase& context, const Caller& caller);
+  // Whether certificate and session still let the caller in; from memory. For between the parts of a long answer.
+  Status CheckSession(const grpc::ServerContextBase& context, const Caller& caller);
   // Puts the outcome of what was admitted on the ledger; does not wait for it. Once, before the gate ends.
   void Done(const Caller& caller, Status done);
 
@@ -87,8 +92,6 @@ class AdminGate {
 
  private:
   Result<operators::Peer> PeerOf(const grpc::ServerContextBase& context);
-  Result<Caller> Identify(const grpc::ServerContextBase& context, const Act& act,
-                          const google::protobuf::Message& request);
   Status CarryOut(const operators::ApprovalRow& approval);
   Status Begin(const Caller& caller);
   Status RunLedgered(const Caller& caller, const Work& work);

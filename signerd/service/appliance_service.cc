@@ -46,11 +46,19 @@ Status ApplianceService::Backup(StreamWriter<api::CreateBackupResponse>& out) co
 
 grpc::ServerWriteReactor<api::CreateBackupResponse>* ApplianceService::CreateBackup(
     Context* context, const api::CreateBackupRequest* request) {
-  auto* out = StreamWriter<api::CreateBackupResponse>::Make();
-  boost::asio::post(backups_, [this, context, request, out] {
-    const auto caller = parts_.gate.Admit(*context, {"CreateBackup", Role::kOfficer}, *request);
-    const Status done = caller ? Backup(*out) : Status(caller.error());
-    if (caller) parts_.gate.Done(*caller, done);
+  auto* out = StreamWriter<api::CreateBackupResponse>::Make(context);
+  auto caller = parts_.gate.Identify(*context, {"CreateBackup", Role::kOfficer}, *request);
+  if (!caller) {
+    out->Finish(ToGrpcStatus(caller.error(), Audience::kOperator));
+    return out;
+  }
+  boost::asio::post(backups_, [this, context, caller = std::move(*caller), out] {
+    const Status admitted = parts_.gate.Admit(*context, caller);
+    const auto session = [&] { return parts_.gate.CheckSession(*context, caller); };
+    out->CheckEach([&] { return session().has_value(); });
+    Status done = admitted ? Backup(*out) : admitted;
+    if (admitted && !done && !session()) done = session();
+    if (admitted) parts_.gate.Done(caller, done);
     out->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
   });
   return out;

@@ -4,11 +4,15 @@
 #include <cstdlib>
 
 #include "google/rpc/error_details.pb.h"
+#include "signerd/service/cut_text.h"
 
 namespace hallmark::service {
 namespace {
 
 constexpr std::int64_t kNever = 0;
+// It goes into the trailers twice, encoded, and a client takes 8 kB of those: what is longer would take the whole
+// status with it.
+constexpr std::size_t kMostMessage = 1500;
 
 struct Answer {
   grpc::StatusCode code;
@@ -45,6 +49,7 @@ Answer ToAnswer(Reason reason) {
     case kFieldForbidden:
     case kFieldRequired:
     case kSizeNotAllowed:
+    case kRecipientsExceeded:
     case kRoleNotAllowed: return {grpc::StatusCode::PERMISSION_DENIED, kNever, nullptr};
     case kDomainNotConfigured:
     case kNoActiveKey:
@@ -57,8 +62,7 @@ Answer ToAnswer(Reason reason) {
     case kAlreadyExists: return {grpc::StatusCode::ALREADY_EXISTS, kNever, nullptr};
     case kOverloaded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 200, nullptr};
     case kRateExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 1000, nullptr};
-    case kDailyVolumeExceeded:
-    case kRecipientsExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, kNever, nullptr};
+    case kDailyVolumeExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, kNever, nullptr};
     case kLoginRequired:
     case kLoginRefused: return {grpc::StatusCode::UNAUTHENTICATED, kNever, nullptr};
     case kLockedOut: return {grpc::StatusCode::RESOURCE_EXHAUSTED, kNever, nullptr};
@@ -98,7 +102,7 @@ google::rpc::Status ToRpcStatus(const Error& error, Audience audience) {
   const bool hide = audience == Audience::kRelay && answer.relay_message != nullptr;
   google::rpc::Status status;
   status.set_code(answer.code);
-  status.set_message(hide ? answer.relay_message : error.message);
+  status.set_message(hide ? answer.relay_message : CutText(error.message, kMostMessage));
   google::rpc::ErrorInfo info;
   info.set_reason(std::string(ReasonName(error.reason)));
   info.set_domain("hallmark");

@@ -63,14 +63,41 @@ template <class Response>
 LedgerService::Stream<Response>* LedgerService::RunStream(Context* context, const Act& act,
                                                           const google::protobuf::Message& request,
                                                           std::function<Status(StreamWriter<Response>&)> work) {
-  auto* out = StreamWriter<Response>::Make();
-  boost::asio::post(streams_, [this, context, act, &request, out, work = std::move(work)] {
-    const auto caller = parts_.gate.Admit(*context, act, request);
-    const Status done = caller ? work(*out) : caller.error();
-    if (caller) parts_.gate.Done(*caller, done);
+  auto* out = StreamWriter<Response>::Make(context);
+  auto caller = parts_.gate.Identify(*context, act, request);
+  const Status may = caller ? Enter(caller->name) : caller.error();
+  if (!may) {
+    if (caller) parts_.gate.Done(*caller, may);
+    out->Finish(ToGrpcStatus(may.error(), Audience::kOperator));
+    return out;
+  }
+  boost::asio::post(streams_, [this, context, caller = std::move(*caller), out, work = std::move(work)] {
+    const Status admitted = parts_.gate.Admit(*context, caller);
+    // Who was logged out meanwhile reads no further.
+    const auto session = [&] { return parts_.gate.CheckSession(*context, caller); };
+    out->CheckEach([&] { return session().has_value(); });
+    Status done = admitted ? work(*out) : admitted;
+    if (admitted && !done && !session()) done = session();
+    if (admitted) parts_.gate.Done(caller, done);
+    Leave(caller.name);
     out->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
   });
   return out;
+}
+
+Status LedgerService::Enter(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (running_[name] >= kMostEach) {
+    return MakeError(Reason::kOverloaded, std::to_string(kMostEach) + " such calls of " + name +
+                                              " run or wait already: let one of them end first");
+  }
+  ++running_[name];
+  return Ok();
+}
+
+void LedgerService::Leave(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (--running_[name] == 0) running_.erase(name);
 }
 
 Status LedgerService::Search(const api::SearchRecordsRequest& request, api::SearchRecordsResponse& response) const {

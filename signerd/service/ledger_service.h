@@ -2,6 +2,9 @@
 
 #include <boost/asio/thread_pool.hpp>
 #include <functional>
+#include <map>
+#include <mutex>
+#include <string>
 
 #include "hallmark/admin/v1/ledger.grpc.pb.h"
 #include "signerd/ledger/indexer.h"
@@ -56,11 +59,15 @@ class LedgerService final : public hallmark::admin::v1::LedgerService::CallbackS
                         hallmark::admin::v1::Retention*) override;
 
  private:
-  static constexpr std::size_t kStreams = 2;  // at a time; more wait
+  static constexpr std::size_t kStreams = 4;  // at a time; more wait
+  static constexpr int kMostEach = 3;         // of one operator, who so never has all of them
 
   template <class Response>
   Stream<Response>* RunStream(Context* context, const Act& act, const google::protobuf::Message& request,
                               std::function<Status(StreamWriter<Response>&)> work);
+  // Before a stream of this operator, and after: kOverloaded when they have too many.
+  Status Enter(const std::string& name);
+  void Leave(const std::string& name);
   Status Search(const hallmark::admin::v1::SearchRecordsRequest& request,
                 hallmark::admin::v1::SearchRecordsResponse& response) const;
   Status Prove(std::uint64_t sequence, hallmark::admin::v1::InclusionProof& response) const;
@@ -74,6 +81,8 @@ class LedgerService final : public hallmark::admin::v1::LedgerService::CallbackS
   void FillRetention(hallmark::admin::v1::Retention& response) const;
 
   const Parts parts_;
+  std::mutex mutex_;                    // guards running_
+  std::map<std::string, int> running_;  // streams that run or wait, by operator
   boost::asio::thread_pool streams_;
 };
 

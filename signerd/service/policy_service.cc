@@ -100,7 +100,7 @@ Status PolicyService::Apply(const Caller& caller, const admin::ApplyPolicyReques
     const Status may = parts_.gate.RequireApproval(caller, "widens rights: " + widening);
     if (!may) return may;
   }
-  Status done = parts_.store.ChangePolicy(difference.edit);
+  Status done = parts_.store.ChangePolicy(*present, difference.edit);
   if (done) done = parts_.publish();
   if (!done) return done;
   parts_.reception.quotas.Retain(*parts_.reception.snapshot.Get());

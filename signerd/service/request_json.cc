@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "hallmark/admin/v1/options.pb.h"
+#include "signerd/service/cut_text.h"
 
 namespace hallmark::service {
 namespace {
@@ -13,7 +14,6 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
 constexpr std::size_t kMost = 4096;
-constexpr std::string_view kCut = "...";
 
 void ClearSecrets(Message& message) {
   const google::protobuf::Reflection* reflection = message.GetReflection();
@@ -43,13 +43,7 @@ std::string RequestJson(const Message& request) {
   options.preserve_proto_field_names = true;
   std::string json;
   if (!google::protobuf::util::MessageToJsonString(*shown, &json, options).ok()) return "{}";
-  if (json.size() > kMost) {
-    std::size_t end = kMost - kCut.size();
-    while (end > 0 && (static_cast<unsigned char>(json[end]) & 0xc0) == 0x80) --end;  // not inside a character
-    json.resize(end);
-    json += kCut;
-  }
-  return json;
+  return CutText(std::move(json), kMost);
 }
 
 }  // namespace hallmark::service

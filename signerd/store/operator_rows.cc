@@ -6,9 +6,11 @@
 namespace hallmark::store {
 namespace {
 
-constexpr char kSelectApproval[] =
-    "SELECT id, state, requester, certificate, least, method, request, shown, danger, created, expires, decider, "
-    "decided, outcome FROM approval ";
+// `request`, `danger`: the columns, or what stands for them.
+std::string SelectApproval(const std::string& request, const std::string& danger) {
+  return "SELECT id, state, requester, certificate, least, method, " + request + ", shown, " + danger +
+         ", created, expires, decider, decided, outcome FROM approval ";
+}
 
 OperatorRow ReadOperator(const Statement& row) {
   return {row.Text(0),
@@ -113,10 +115,38 @@ Result<std::int64_t> Store::InsertApproval(const ApprovalRow& row) {
   return id;
 }
 
+Result<std::optional<std::int64_t>> Store::FindWaitingApproval(const ApprovalRow& row) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(
+      "SELECT id FROM approval WHERE state = ? AND requester = ? AND certificate = ? AND method = ? AND request = ? "
+      "AND danger = ?");
+  if (!statement) return statement.error();
+  const auto found = statement->Bind(1, static_cast<std::int64_t>(ApprovalState::kWaiting))
+                         .Bind(2, row.requester)
+                         .Bind(3, ByteView(row.certificate))
+                         .Bind(4, row.method)
+                         .Bind(5, ByteView(row.request))
+                         .Bind(6, row.danger)
+                         .Step();
+  if (!found) return found.error();
+  return *found ? std::optional(statement->Integer(0)) : std::nullopt;
+}
+
+Result<Store::WaitingApprovals> Store::CountWaitingApprovals(const std::string& requester) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(
+      "SELECT count(*), coalesce(sum(length(request) + length(CAST(danger AS BLOB))), 0) FROM approval "
+      "WHERE state = ? AND requester = ?");
+  if (!statement) return statement.error();
+  const auto counted = statement->Bind(1, static_cast<std::int64_t>(ApprovalState::kWaiting)).Bind(2, requester).Step();
+  if (!counted) return counted.error();
+  return WaitingApprovals{statement->Integer(0), statement->Integer(1)};
+}
+
 Status Store::UpdateApproval(const ApprovalRow& row, ApprovalState from) {
   const std::lock_guard lock(mutex_);
   auto statement = database_.Prepare(
-      "UPDATE approval SET state = ?, decider = ?, decided = ?, outcome = ? WHERE id = ? AND state = ?");
+      "UPDATE approval SET state = ?, decider = ?, decided = ?, outcome = ?, request = x'' WHERE id = ? AND state = ?");
   if (!statement) return statement.error();
   const Status done = statement->Bind(1, static_cast<std::int64_t>(row.state))
                           .Bind(2, row.decider)
@@ -133,7 +163,7 @@ Status Store::UpdateApproval(const ApprovalRow& row, ApprovalState from) {
 
 Result<ApprovalRow> Store::GetApproval(std::int64_t id) {
   const std::lock_guard lock(mutex_);
-  auto statement = database_.Prepare(std::string(kSelectApproval) + "WHERE id = ?");
+  auto statement = database_.Prepare(SelectApproval("request", "danger") + "WHERE id = ?");
   if (!statement) return statement.error();
   const auto row = statement->Bind(1, id).Step();
   if (!row) return row.error();
@@ -143,8 +173,9 @@ Result<ApprovalRow> Store::GetApproval(std::int64_t id) {
 
 Result<std::vector<ApprovalRow>> Store::ListApprovals(std::optional<ApprovalState> state, std::int64_t most) {
   const std::lock_guard lock(mutex_);
+  const std::string beginning = "CASE WHEN length(danger) > 2000 THEN substr(danger, 1, 2000) || '...' ELSE danger END";
   auto statement =
-      database_.Prepare(std::string(kSelectApproval) + "WHERE ?1 < 0 OR state = ?1 ORDER BY id DESC LIMIT ?2");
+      database_.Prepare(SelectApproval("x''", beginning) + "WHERE ?1 < 0 OR state = ?1 ORDER BY id DESC LIMIT ?2");
   if (!statement) return statement.error();
   statement->Bind(1, state ? static_cast<std::int64_t>(*state) : -1).Bind(2, most);
   return Collect<ApprovalRow>(*statement,
@@ -153,7 +184,8 @@ Result<std::vector<ApprovalRow>> Store::ListApprovals(std::optional<ApprovalStat
 
 Status Store::ExpireApprovals(std::chrono::sys_seconds now) {
   const std::lock_guard lock(mutex_);
-  auto statement = database_.Prepare("UPDATE approval SET state = ?1 WHERE state = ?2 AND expires <= ?3");
+  auto statement =
+      database_.Prepare("UPDATE approval SET state = ?1, request = x'' WHERE state = ?2 AND expires <= ?3");
   if (!statement) return statement.error();
   return statement->Bind(1, static_cast<std::int64_t>(ApprovalState::kExpired))
       .Bind(2, static_cast<std::int64_t>(ApprovalState::kWaiting))

@@ -42,7 +42,7 @@ struct ApprovalRow {
   Bytes certificate;  // the requester's: SHA-256
   Role least = Role::kOfficer;
   std::string method;
-  Bytes request;              // serialized
+  Bytes request;              // serialized; empty once it does not wait any more, and in a list
   std::string shown, danger;  // the request as JSON without secrets; what it would do
   std::chrono::sys_seconds created{}, expires{};
   std::string decider;

@@ -133,6 +133,22 @@ Status InsertAll(Database& database, const snapshot::PolicyEdit& edit) {
   return Ok();
 }
 
+Status CheckStates(Database& database, const std::map<std::string, Partner>& expected) {
+  auto statement = database.Prepare("SELECT name, state FROM partner");
+  if (!statement) return statement.error();
+  std::size_t same = 0, present = 0;
+  while (true) {
+    const auto row = statement->Step();
+    if (!row) return row.error();
+    if (!*row) break;
+    ++present;
+    const auto found = expected.find(statement->Text(0));
+    if (found != expected.end() && Whole(found->second.state) == statement->Integer(1)) ++same;
+  }
+  if (same == present && present == expected.size()) return Ok();
+  return MakeError(Reason::kStateConflict, "the policy was changed meanwhile: look again");
+}
+
 }  // namespace
 
 Result<snapshot::Policy> Store::GetPolicy() {
@@ -151,12 +167,13 @@ Result<snapshot::Policy> Store::GetPolicy() {
   return policy;
 }
 
-Status Store::ChangePolicy(const snapshot::PolicyEdit& edit) {
+Status Store::ChangePolicy(const snapshot::Policy& from, const snapshot::PolicyEdit& edit) {
   const std::lock_guard lock(mutex_);
   auto transaction = Transaction::Begin(database_);
   if (!transaction) return transaction.error();
+  Status done = CheckStates(database_, from.partners);
   // Everything goes before anything comes, so that two relays can exchange their identities.
-  Status done = Delete(database_, "relay", edit.removed_relays);
+  if (done) done = Delete(database_, "relay", edit.removed_relays);
   if (done) done = Delete(database_, "relay", NamesOf(edit.put_relays));
   if (done) done = Delete(database_, "partner", edit.removed_partners);
   if (done) done = Delete(database_, "partner", NamesOf(edit.put_partners));

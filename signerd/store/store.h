@@ -101,8 +101,9 @@ class Store {
 
   // Empty until a first policy was put.
   Result<snapshot::Policy> GetPolicy();
-  // All of it or nothing.
-  Status ChangePolicy(const snapshot::PolicyEdit& edit);
+  // All of it or nothing. kStateConflict when a partner is not in the state that `from`, which the edit was computed
+  // from, has it in: the watcher suspends at any time, and that must not be undone by who did not see it.
+  Status ChangePolicy(const snapshot::Policy& from, const snapshot::PolicyEdit& edit);
   // kStateConflict when the partner is no longer in state `from`.
   Status ChangePartnerState(const std::string& name, snapshot::PartnerState from, snapshot::PartnerState to);
   Status SetRelayState(const std::string& name, snapshot::RelayState state);
@@ -134,10 +135,17 @@ class Store {
 
   // Gives the id.
   Result<std::int64_t> InsertApproval(const ApprovalRow& row);
-  // Replaces state, decider, decided and outcome; kStateConflict when the approval is no longer in state `from`.
+  // The one that waits and asks for the same: requester, certificate, method, request and danger.
+  Result<std::optional<std::int64_t>> FindWaitingApproval(const ApprovalRow& row);
+  struct WaitingApprovals {
+    std::int64_t count, octets;  // octets of requests and dangers
+  };
+  Result<WaitingApprovals> CountWaitingApprovals(const std::string& requester);
+  // Replaces state, decider, decided and outcome, and forgets the request; kStateConflict when the approval is no
+  // longer in state `from`.
   Status UpdateApproval(const ApprovalRow& row, ApprovalState from);
   Result<ApprovalRow> GetApproval(std::int64_t id);
-  // The newest first, of all states or one.
+  // The newest first, of all states or one; without their requests, and of a long danger the beginning.
   Result<std::vector<ApprovalRow>> ListApprovals(std::optional<ApprovalState> state, std::int64_t most);
   // Those that wait at `now` and should not any more become kExpired.
   Status ExpireApprovals(std::chrono::sys_seconds now);

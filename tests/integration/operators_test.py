@@ -1,6 +1,7 @@
 """Operators: two factors, sessions, roles, a second person for what is dangerous, and all of it on the ledger; with real
 certificates and processes."""
 
+import contextlib
 import hashlib
 import os
 import pty
@@ -14,12 +15,15 @@ import time
 import unittest
 
 import grpc
+import hpack
 
 import deployment
 import ledger_files
 import messages
 import officers
 import pki
+import raw_http2
+from waiting import wait_for
 
 from google.protobuf import message_factory
 from hallmark.admin.v1 import (admin_pb2, alerts_pb2, appliance_pb2, certificates_pb2, ledger_pb2, migration_pb2, operators_pb2, operators_pb2_grpc,
@@ -262,6 +266,32 @@ class ApprovalsTest(Case):
         names = [partner.name for partner in policy.GetPolicy(policy_pb2.GetPolicyRequest()).policy.partners]
         self.assertIn("acme", names)
 
+    def test_all_that_widens_is_told(self):
+        """However much it is; the error says the beginning, since it must fit into trailers."""
+        self.start()
+        policy = self.officer.policy()
+        present = policy.GetPolicy(policy_pb2.GetPolicyRequest())
+        for number in range(200):
+            present.policy.relays.add(name=f"many{number}", identity=f"dns:many{number}.example", partners=["own"],
+                                      state=admin_pb2.RELAY_STATE_ACTIVE)
+        error = self.hallmark.call_error(policy.ApplyPolicy, policy_pb2.ApplyPolicyRequest(policy=present.policy, etag=present.etag))
+        self.assertLess(len(error.details()), 1500)
+        approval = self.state(self.hallmark.approval_of(error))
+        missing = [relay.name for relay in present.policy.relays[-200:] if f"{relay.identity} speaks for own" not in approval.danger]
+        self.assertEqual(missing, [])
+
+    def test_what_signerd_does_not_know_is_not_kept(self):
+        self.start()
+        number = self.create(self.officer, "eve")
+        unknown = b"\xc2\x3e\x80\x80\x40" + bytes(1 << 20)  # field 1000, of 1 MiB
+        request = operators_pb2.CreateOperatorRequest(name="eve", identity="uri:test:eve", role=AUDITOR)
+        padded = operators_pb2.CreateOperatorRequest.FromString(request.SerializeToString() + unknown)
+        self.assertGreater(padded.ByteSize(), 1 << 20)
+        error = self.hallmark.call_error(self.officer.operators().CreateOperator, padded)
+        self.assertEqual(self.hallmark.approval_of(error), number, "it is the same request")
+        with contextlib.closing(sqlite3.connect(self.hallmark.folder / "state/hallmark.db")) as database:
+            self.assertLess(database.execute("SELECT max(length(request)) FROM approval").fetchone()[0], 100)
+
     def test_survive_a_crash_expire_and_are_rejected(self):
         self.start()
         kept, late, own = self.create(self.officer, "kept"), self.create(self.officer, "late"), self.create(self.officer, "own")
@@ -307,6 +337,58 @@ class ApprovalsTest(Case):
         self.assertIn("STATE_CONFLICT", self.hallmark.dkimctl("key", "activate", *names, status=1).stderr)
 
 
+class StreamsTest(Case):
+    """Answers that take long, and callers who do not read them."""
+
+    def start(self):
+        super().start()
+        wait_for(lambda: self.export(self.second) == "", "the first checkpoint, without which there is nothing to export")
+
+    def unread(self, officer, count):
+        """A connection with exports whose answers this officer does not take."""
+        pair = [self.hallmark.read(f"tls/{officer.files}.{ending}") for ending in ("pem", "key")]
+        peer = raw_http2.RawHttp2(self.hallmark.admin_address, raw_http2.tls_context(self.hallmark.read("tls/server-ca.pem"), pair))
+        self.addCleanup(peer.close)
+        peer.greet(INITIAL_WINDOW_SIZE=0)
+        for stream in range(1, 2 * count, 2):
+            peer.send(peer.call_headers(stream, "/hallmark.admin.v1.LedgerService/ExportLedger", more=[("hallmark-session", officer.token)]) +
+                      raw_http2.frame(raw_http2.DATA, raw_http2.END_STREAM, stream,
+                                      raw_http2.grpc_message(ledger_pb2.ExportLedgerRequest().SerializeToString())))
+        return peer
+
+    def export(self, officer):
+        """The reason why an export of this officer is refused; "" where it is not."""
+        try:
+            list(officer.ledger().ExportLedger(ledger_pb2.ExportLedgerRequest(), timeout=120))
+        except grpc.RpcError as error:
+            return deployment.error_reason(error)
+        return ""
+
+    def test_that_nobody_reads_hold_up_nobody_else(self):
+        self.start()
+        self.unread(self.officer, 3)
+        wait_for(lambda: self.export(self.officer) == "OVERLOADED", "three of the same officer")
+        self.assertEqual(self.export(self.second), "")
+        wait_for(lambda: self.export(self.officer) == "", "the end of what nobody reads", 180)
+
+    def test_end_with_the_session(self):
+        self.start()
+        peer = self.unread(self.officer, 3)
+        wait_for(lambda: self.export(self.officer) == "OVERLOADED", "three of the same officer")
+        self.plain(self.officer).Logout(operators_pb2.LogoutRequest(), metadata=[("hallmark-session", self.officer.token)], timeout=30)
+        peer.send(raw_http2.settings(INITIAL_WINDOW_SIZE=1 << 20))
+        frames, ended, decoder, status = [], set(), hpack.Decoder(), set()
+        while len(ended) < 3:
+            frames += peer.wait_for(lambda one: one.kind == raw_http2.HEADERS)
+            headers = dict(decoder.decode(frames[-1].payload))
+            if frames[-1].flags & raw_http2.END_STREAM:
+                ended.add(frames[-1].stream)
+                status.add(headers["grpc-status"])
+        self.assertEqual(status, {str(grpc.StatusCode.UNAUTHENTICATED.value[0])})
+        octets = b"".join(one.payload for one in frames if one.kind == raw_http2.DATA)
+        self.assertNotIn(b"segments/", octets)
+
+
 class LedgerTest(Case):
     def test_every_call_and_no_secret(self):
         self.start()
@@ -345,6 +427,16 @@ class LedgerTest(Case):
                 self.assertNotIn((self.hallmark.folder / f"secrets/{files}.{ending}").read_bytes().strip(), kept)
         self.assertNotIn(b"otpauth", kept)
         self.assertNotIn(b'"code"', kept)
+
+    def test_a_caller_writes_no_line_of_the_log(self):
+        self.start()
+        forged = "signerd error: all is lost"
+        request = policy_pb2.GetPartnerRequest(name=f"x\n{forged}\r\x1b[2J\x7f\u0085")
+        self.refused("NOT_FOUND", self.officer.policy().GetPartner, request)
+        log = wait_for(lambda: forged in self.hallmark.log_text() and self.hallmark.log_text(), "the line of the refusal")
+        self.assertIn(f"x\\x0a{forged}\\x0d\\x1b[2J\\x7f", log)
+        for wrong in ("\n" + forged, "\x1b", "\x7f", "\u0085"):
+            self.assertNotIn(wrong, log)
 
     def test_a_flood_of_refused_logins(self):
         self.start()

@@ -81,6 +81,46 @@ TEST_F(ApprovalsTest, TheSameRequestWaitsOnce) {
   EXPECT_NE(*approvals_->Request(Request()), *id);
 }
 
+// One operator neither fills the store nor keeps the others from asking.
+TEST_F(ApprovalsTest, OfOneRequesterAreBounded) {
+  std::int64_t last = 0;
+  for (int i = 0; i < 50; ++i) {
+    const auto id = approvals_->Request(Request(std::to_string(i)));
+    ASSERT_TRUE(id) << i;
+    last = *id;
+  }
+  EXPECT_EQ(approvals_->Request(Request("one more")).error().reason, Reason::kOverloaded);
+  EXPECT_EQ(*approvals_->Request(Request("49")), last) << "what waits already is no more";
+  ApprovalRow others = Request(std::string(9 << 20, 'x'));
+  others.requester = "carol";
+  others.danger = "first";
+  EXPECT_TRUE(approvals_->Request(others));
+  others.danger = "second";
+  EXPECT_EQ(approvals_->Request(others).error().reason, Reason::kOverloaded) << "18 MiB together";
+  ASSERT_TRUE(approvals_->Reject(last, kBob, "no"));
+  EXPECT_TRUE(approvals_->Request(Request("one more")));
+}
+
+TEST_F(ApprovalsTest, AListHasTheBeginningOfALongOne) {
+  ApprovalRow row = Request();
+  row.danger = std::string(5000, 'x') + "y";
+  const auto id = approvals_->Request(row);
+  EXPECT_EQ(approvals_->List(false)->front().danger, std::string(2000, 'x') + "...");
+  EXPECT_EQ(approvals_->Get(*id)->danger, row.danger);
+}
+
+// The request is only kept to be carried out.
+TEST_F(ApprovalsTest, KeepTheirRequestWhileTheyWait) {
+  const auto rejected = approvals_->Request(Request("x")), expires = approvals_->Request(Request("y"));
+  EXPECT_EQ(approvals_->Get(*rejected)->request, Bytes{'x'});
+  for (const ApprovalRow& row : *approvals_->List(false)) EXPECT_TRUE(row.request.empty());
+  ASSERT_TRUE(approvals_->Reject(*rejected, kBob, "no"));
+  EXPECT_TRUE(approvals_->Get(*rejected)->request.empty());
+  EXPECT_EQ(approvals_->Get(*rejected)->danger, "revokes x");
+  clock_.Set(kStart + kLength);
+  EXPECT_TRUE(approvals_->Get(*expires)->request.empty());
+}
+
 TEST_F(ApprovalsTest, Expire) {
   const auto id = approvals_->Request(Request());
   clock_.Set(kStart + kLength - std::chrono::seconds(1));

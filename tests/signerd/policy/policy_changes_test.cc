@@ -178,6 +178,34 @@ TEST(PolicyChanges, AddedAndRemoved) {
   EXPECT_THAT(difference.edit.removed_relays, ElementsAre("relay1"));
 }
 
+TEST(PolicyChanges, NewPartnersSayWhatBoundsThemNot) {
+  Policy to = Base();
+  Partner bounded = Acme(to), open = test::PartnerForAll("open");
+  bounded.name = "bounded";
+  open.alignment = snapshot::Alignment::kOff;
+  to.partners.emplace("bounded", bounded);
+  to.partners.emplace("open", open);
+  const std::string widening = FindDifference(Base(), to).Widening();
+  EXPECT_THAT(widening, HasSubstr("partner bounded: sends with .acme.example, signed for acme.example, only from "
+                                  "*@acme.example; partner open: "));
+  EXPECT_THAT(widening, HasSubstr(", alignment off, without rate_per_second, messages_per_day, recipients_per_message, "
+                                  "recipients_per_day, max_octets"));
+}
+
+// Whoever approves it sees the last of it too.
+TEST(PolicyChanges, NothingThatWidensIsLeftOut) {
+  Policy to = Base();
+  for (int i = 0; i < 300; ++i) {
+    const std::string name = "relay" + std::to_string(1000 + i);
+    to.relays.emplace(name, Relay{name, "dns:" + name + ".example", {"own"}});
+  }
+  const std::string widening = FindDifference(Base(), to).Widening();
+  for (const auto& [name, relay] : to.relays) {
+    if (Base().relays.contains(name)) continue;
+    EXPECT_THAT(widening, HasSubstr(relay.identity + " speaks for own"));
+  }
+}
+
 TEST(PolicyChanges, NothingIsNothing) {
   const Difference difference = FindDifference(Base(), Base());
   EXPECT_TRUE(difference.changes.empty());

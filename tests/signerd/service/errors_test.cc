@@ -22,6 +22,14 @@ bool HasRetry(const google::rpc::Status& status) {
   return false;
 }
 
+TEST(Errors, FitIntoTheTrailers) {
+  std::string sentence(1498, 'x');
+  for (int i = 0; i < 1000; ++i) sentence += "\xc3\xb6";
+  const auto status = ToRpcStatus(MakeError(Reason::kInvalidArgument, sentence), Audience::kOperator);
+  EXPECT_EQ(status.message(), std::string(1497, 'x') + "...");
+  EXPECT_EQ(ToRpcStatus(MakeError(Reason::kInvalidArgument, "short"), Audience::kOperator).message(), "short");
+}
+
 TEST(Errors, EveryReasonHasAStableNameAndADomain) {
   std::set<std::string> names;
   for (int i = 0; i <= static_cast<int>(Reason::kInternal); ++i) {
@@ -31,8 +39,8 @@ TEST(Errors, EveryReasonHasAStableNameAndADomain) {
     EXPECT_EQ(info.domain(), "hallmark");
     EXPECT_NE(status.code(), grpc::StatusCode::OK);
     // UNAVAILABLE is the one code that a relay retries, and RESOURCE_EXHAUSTED the one that asks for less: both say
-    // when, but for what is over until tomorrow or for good, and for a lock-out, whose sentence says it.
-    const std::set<std::string> over = {"DAILY_VOLUME_EXCEEDED", "RECIPIENTS_EXCEEDED", "LOCKED_OUT"};
+    // when, but for what is over until tomorrow, and for a lock-out, whose sentence says it.
+    const std::set<std::string> over = {"DAILY_VOLUME_EXCEEDED", "LOCKED_OUT"};
     const bool waits = status.code() == grpc::StatusCode::UNAVAILABLE ||
                        (status.code() == grpc::StatusCode::RESOURCE_EXHAUSTED && !over.contains(info.reason()));
     EXPECT_EQ(HasRetry(status), waits) << info.reason();

@@ -285,7 +285,7 @@ TEST_F(StoreTest, KeepsPartnersAndRelaysAcrossARestart) {
   EXPECT_TRUE(store_->GetPolicy()->partners.empty());
   const snapshot::Partner acme = FullPartner();
   const snapshot::Relay relay{"r", "dns:r.example", {"acme", "own"}, snapshot::RelayState::kRevoked};
-  ASSERT_TRUE(store_->ChangePolicy({{acme, test::PartnerForAll("own")}, {relay}, {}, {}}));
+  ASSERT_TRUE(store_->ChangePolicy(*store_->GetPolicy(), {{acme, test::PartnerForAll("own")}, {relay}, {}, {}}));
   Reopen();
   const auto policy = store_->GetPolicy();
   ASSERT_TRUE(policy);
@@ -301,25 +301,40 @@ TEST_F(StoreTest, KeepsPartnersAndRelaysAcrossARestart) {
 
 TEST_F(StoreTest, APolicyIsChangedWholeOrNotAtAll) {
   const snapshot::Relay one{"one", "dns:a.example", {"own"}}, two{"two", "dns:b.example", {"own"}};
-  ASSERT_TRUE(store_->ChangePolicy({{test::PartnerForAll("own")}, {one, two}, {}, {}}));
+  ASSERT_TRUE(store_->ChangePolicy(*store_->GetPolicy(), {{test::PartnerForAll("own")}, {one, two}, {}, {}}));
   // Two relays exchange their identities.
-  ASSERT_TRUE(
-      store_->ChangePolicy({{}, {{"one", "dns:b.example", {"own"}}, {"two", "dns:a.example", {"own"}}}, {}, {}}));
+  ASSERT_TRUE(store_->ChangePolicy(
+      *store_->GetPolicy(), {{}, {{"one", "dns:b.example", {"own"}}, {"two", "dns:a.example", {"own"}}}, {}, {}}));
   EXPECT_EQ(store_->GetPolicy()->relays.at("one").identity, "dns:b.example");
   // An identity that is taken: nothing of the change stays.
-  const auto refused =
-      store_->ChangePolicy({{test::PartnerForAll("next")}, {{"three", "dns:a.example", {"next"}}}, {}, {"one"}});
+  const auto refused = store_->ChangePolicy(
+      *store_->GetPolicy(), {{test::PartnerForAll("next")}, {{"three", "dns:a.example", {"next"}}}, {}, {"one"}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().reason, Reason::kAlreadyExists);
   EXPECT_FALSE(store_->GetPolicy()->partners.contains("next"));
   EXPECT_TRUE(store_->GetPolicy()->relays.contains("one"));
-  ASSERT_TRUE(store_->ChangePolicy({{}, {}, {}, {"one"}}));
+  ASSERT_TRUE(store_->ChangePolicy(*store_->GetPolicy(), {{}, {}, {}, {"one"}}));
   EXPECT_FALSE(store_->GetPolicy()->relays.contains("one"));
+}
+
+// The watcher suspends from its own thread, between reading the policy and changing it.
+TEST_F(StoreTest, APolicyDoesNotUndoASuspensionThatItDidNotSee) {
+  using snapshot::PartnerState;
+  ASSERT_TRUE(store_->ChangePolicy(*store_->GetPolicy(), {{test::PartnerForAll("own"), FullPartner()}, {}, {}, {}}));
+  const snapshot::Policy seen = *store_->GetPolicy();
+  snapshot::Partner heavier = seen.partners.at("own");
+  heavier.weight = 7;
+  ASSERT_TRUE(store_->ChangePartnerState("own", PartnerState::kActive, PartnerState::kSuspended));
+  EXPECT_EQ(store_->ChangePolicy(seen, {{heavier}, {}, {}, {}}).error().reason, Reason::kStateConflict);
+  EXPECT_EQ(store_->ChangePolicy(seen, {{}, {}, {"own"}, {}}).error().reason, Reason::kStateConflict);
+  EXPECT_EQ(store_->GetPolicy()->partners.at("own").state, PartnerState::kSuspended);
+  EXPECT_EQ(store_->GetPolicy()->partners.at("own").weight, 1);
 }
 
 TEST_F(StoreTest, StatesOfPartnersAndRelays) {
   using snapshot::PartnerState;
-  ASSERT_TRUE(store_->ChangePolicy({{test::PartnerForAll("own")}, {{"r", "dns:r.example", {"own"}}}, {}, {}}));
+  ASSERT_TRUE(store_->ChangePolicy(*store_->GetPolicy(),
+                                   {{test::PartnerForAll("own")}, {{"r", "dns:r.example", {"own"}}}, {}, {}}));
   ASSERT_TRUE(store_->ChangePartnerState("own", PartnerState::kActive, PartnerState::kSuspended));
   EXPECT_EQ(store_->GetPolicy()->partners.at("own").state, PartnerState::kSuspended);
   const auto late = store_->ChangePartnerState("own", PartnerState::kActive, PartnerState::kSuspended);
