@@ -211,7 +211,8 @@ TEST_P(BadImport, TheTokenTakesNoPublicObject) {
   import_.environment_.WriteFaults(std::string(GetParam()) + "C_CreateObject * return 0x31\n");  // CKR_DEVICE_MEMORY
   EXPECT_NE(import_.Send(wrapped_, key_.spki).outcome, Outcome::kOk);
   import_.environment_.WriteFaults("");
-  import_.tokend_->AwaitState(TokenState::kReady);
+  // SoftHSM writes the token anew at a login, and another program may find half of it.
+  while (import_.tokend_->status()->generation < 2) ASSERT_TRUE(import_.tokend_->Receive());
   EXPECT_EQ(import_.Objects().find("Key Object"), std::string::npos) << import_.Objects();
 }
 
