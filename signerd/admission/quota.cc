@@ -107,10 +107,11 @@ Error VolumeRefusal(const snapshot::Partner& partner) {
                                                      std::to_string(partner.quota.messages_per_day) +
                                                      " messages a day (UTC), and has");
 }
-Error RecipientsRefusal(const snapshot::Partner& partner) {
-  return MakeError(Reason::kRecipientsExceeded, "partner " + partner.name + " may send to " +
-                                                    std::to_string(partner.quota.recipients_per_day) +
-                                                    " recipients a day (UTC)");
+// More than the day may have is never sent, whatever the day.
+Error RecipientsRefusal(const snapshot::Partner& partner, std::uint64_t recipients) {
+  const std::uint64_t most = partner.quota.recipients_per_day;
+  return MakeError(recipients > most ? Reason::kRecipientsExceeded : Reason::kDailyVolumeExceeded,
+                   "partner " + partner.name + " may send to " + std::to_string(most) + " recipients a day (UTC)");
 }
 
 }  // namespace
@@ -142,7 +143,7 @@ Result<Charge> Quotas::Take(const snapshot::Partner& partner, std::size_t recipi
   if (!counters->messages.Take(day, 1, quota.messages_per_day)) return VolumeRefusal(partner);
   if (!counters->recipients.Take(day, counted, quota.recipients_per_day)) {
     counters->messages.GiveBack(day, 1);
-    return RecipientsRefusal(partner);
+    return RecipientsRefusal(partner, counted);
   }
   return Charge(std::move(counters), day, counted);
 }
@@ -159,7 +160,7 @@ Status Quotas::Look(const snapshot::Partner& partner, std::size_t recipients, Ti
     return VolumeRefusal(partner);
   const std::uint64_t counted = std::max<std::uint64_t>(1, recipients);
   if (quota.recipients_per_day != kNoLimit && present.recipients.On(day) + counted > quota.recipients_per_day)
-    return RecipientsRefusal(partner);
+    return RecipientsRefusal(partner, counted);
   return Ok();
 }
 

@@ -46,7 +46,8 @@ class Quotas {
  public:
   using TimePoint = std::chrono::system_clock::time_point;
 
-  // Counts one message. kRateExceeded, kDailyVolumeExceeded, kRecipientsExceeded: then nothing was counted in the day.
+  // Counts one message. kRateExceeded, kDailyVolumeExceeded, and where it has more recipients than a whole day may
+  // kRecipientsExceeded: then nothing was counted in the day.
   // A message whose relay names no recipients counts as one with one.
   Result<Charge> Take(const snapshot::Partner& partner, std::size_t recipients, TimePoint now);
   // What Take would say, without counting.

@@ -315,9 +315,10 @@ class RulesTest(Case):
         self.acme_table(f"[partner.quota]\nmessages_per_day = {before[0] + 3}\nrecipients_per_message = 5\n"
                         f"recipients_per_day = {before[1] + 8}\n")
         to = lambda count: {"envelope_recipients": [f"r{i}@example.net" for i in range(count)]}
-        self.assertEqual(self.outcome("solo", "a@acme.example", **to(6))[0], "RECIPIENTS_EXCEEDED")
+        error = self.hallmark.call_error(self.sign, "solo", "a@acme.example", **to(6))
+        self.assertEqual((error.code(), deployment.error_reason(error)), (grpc.StatusCode.PERMISSION_DENIED, "RECIPIENTS_EXCEEDED"))
         self.assertEqual(self.outcome("solo", "a@acme.example", **to(5))[0], "")
-        self.assertEqual(self.outcome("solo", "a@acme.example", **to(4))[0], "RECIPIENTS_EXCEEDED")
+        self.assertEqual(self.outcome("solo", "a@acme.example", **to(4))[0], "DAILY_VOLUME_EXCEEDED")
         self.assertEqual(self.outcome("solo", "a@acme.example", **to(2))[0], "")
         partner = self.hallmark.dkimctl_json("partner", "show", "acme")
         self.assertEqual((int(partner["messages_today"]), int(partner["recipients_today"])), (before[0] + 2, before[1] + 7))

@@ -93,11 +93,12 @@ TEST_F(QuotaTest, DaysVolumeBeginsAnewAtMidnightUtc) {
 TEST_F(QuotaTest, RecipientsOfADay) {
   const Partner partner = WithQuota({.recipients_per_day = 10});
   EXPECT_EQ(Take(partner, 8), "");
-  EXPECT_EQ(Take(partner, 3), "RECIPIENTS_EXCEEDED");
+  EXPECT_EQ(Take(partner, 3), "DAILY_VOLUME_EXCEEDED");
+  EXPECT_EQ(Take(partner, 11), "RECIPIENTS_EXCEEDED") << "no day has room for it";
   EXPECT_EQ(quotas_.Use("acme", now_).messages, 1u) << "what is refused is not counted";
   EXPECT_EQ(Take(partner, 0), "") << "a message without recipients counts as one with one";
   EXPECT_EQ(Take(partner, 1), "");
-  EXPECT_EQ(Take(partner, 1), "RECIPIENTS_EXCEEDED");
+  EXPECT_EQ(Take(partner, 1), "DAILY_VOLUME_EXCEEDED");
 }
 
 TEST_F(QuotaTest, WhatIsNotSignedIsGivenBackToTheDay) {
