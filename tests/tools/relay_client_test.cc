@@ -50,6 +50,12 @@ grpc::Status Later(const std::string& reason, std::chrono::milliseconds when) {
   return {plain.error_code(), plain.error_message(), status.SerializeAsString()};
 }
 
+// It stands as long as the call does, as one does that waits for a disk: its network and its health service answer.
+grpc::Status Silence(grpc::ServerContext& context) {
+  while (!context.IsCancelled()) std::this_thread::sleep_for(5ms);
+  return grpc::Status::CANCELLED;
+}
+
 // Waits until the client sees its servers so.
 void AwaitReady(Client& client, const std::vector<bool>& ready) {
   for (const auto end = std::chrono::steady_clock::now() + 60s; std::chrono::steady_clock::now() < end;) {
@@ -271,16 +277,75 @@ TEST_F(RelayClient, WhatTheServerSaidLastIsToldWhenItIsGoneSince) {
 
 TEST_F(RelayClient, AServerThatDoesNotAnswerCostsNoMoreThanTheTimeLimit) {
   RelayServer server(pki_);
-  server.answer = [](grpc::ServerContext& context) {
-    while (!context.IsCancelled()) std::this_thread::sleep_for(5ms);
-    return grpc::Status::CANCELLED;
-  };
+  server.answer = Silence;
   Settings settings = pki_.settings({server.address()});
   settings.timeout = 300ms;
   const Outcome outcome = Sign(*Connect(settings));
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
   EXPECT_EQ(outcome.failure->reason, "TIMEOUT");
+}
+
+TEST_F(RelayClient, AServerThatStaysSilentLeavesTimeForAnotherAndIsLeftInPeace) {
+  RelayServer one(pki_), two(pki_);
+  Settings settings = pki_.settings({one.address(), two.address()});
+  settings.timeout = 10s;
+  const auto client = Connect(settings);
+  AwaitReady(*client, {true, true});
+  one.answer = Silence;
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(Sign(*client));
+  EXPECT_EQ(two.seen().request_ids.size(), 4u);
+  ASSERT_EQ(one.seen().request_ids.size(), 1u);
+  EXPECT_THAT(two.seen().request_ids, testing::Contains(one.seen().request_ids.front()));
+}
+
+TEST_F(RelayClient, WhatMayBeTheTroubleOfOneServerIsAskedOfAnother) {
+  RelayServer one(pki_), two(pki_);
+  const auto client = Connect(pki_.settings({one.address(), two.address()}));
+  AwaitReady(*client, {true, true});
+  const std::pair<grpc::StatusCode, const char*> rows[] = {
+      {grpc::StatusCode::FAILED_PRECONDITION, "DOMAIN_NOT_CONFIGURED"},
+      {grpc::StatusCode::FAILED_PRECONDITION, "NO_ACTIVE_KEY"},
+      {grpc::StatusCode::FAILED_PRECONDITION, "KEY_MISSING"},
+      {grpc::StatusCode::FAILED_PRECONDITION, "KEY_MISMATCH"},
+      {grpc::StatusCode::FAILED_PRECONDITION, "TOKEN_REFUSED"},
+      {grpc::StatusCode::INTERNAL, "SIGNATURE_INVALID"},
+      {grpc::StatusCode::PERMISSION_DENIED, "CALLER_UNKNOWN"},
+  };
+  for (const auto& [code, reason] : rows) {
+    one.answer = [code = code, reason = reason](grpc::ServerContext&) { return Refusal(code, reason, "here"); };
+    // They take turns, so that both of them are asked first once.
+    for (int i = 0; i < 2; ++i) EXPECT_TRUE(Sign(*client)) << reason;
+  }
+  EXPECT_EQ(two.seen().request_ids.size(), 2 * std::size(rows));
+  EXPECT_THAT(two.seen().request_ids, testing::IsSupersetOf(one.seen().request_ids));
+}
+
+// What both refuse is refused, and what one cannot do for now is not for the other to refuse.
+TEST_F(RelayClient, OfTwoRefusalsTroubleOfASignersIsTold) {
+  RelayServer one(pki_), two(pki_);
+  const auto client = Connect(pki_.settings({one.address(), two.address()}));
+  AwaitReady(*client, {true, true});
+  struct Row {
+    const char *here, *there, *told;
+    grpc::StatusCode code = grpc::StatusCode::FAILED_PRECONDITION;  // there
+  };
+  const Row rows[] = {
+      {"DOMAIN_NOT_CONFIGURED", "DOMAIN_NOT_CONFIGURED", "DOMAIN_NOT_CONFIGURED"},
+      {"DOMAIN_NOT_CONFIGURED", "KEY_MISSING", "KEY_MISSING"},
+      {"DOMAIN_NOT_CONFIGURED", "TOKEN_DOWN", "TOKEN_DOWN", grpc::StatusCode::UNAVAILABLE},
+  };
+  for (const Row& row : rows) {
+    one.answer = [&](grpc::ServerContext&) { return Refusal(grpc::StatusCode::FAILED_PRECONDITION, row.here, "here"); };
+    two.answer = [&](grpc::ServerContext&) { return Refusal(row.code, row.there, "there"); };
+    for (int i = 0; i < 2; ++i) {
+      const std::size_t asked = one.seen().request_ids.size() + two.seen().request_ids.size();
+      const Outcome outcome = Sign(*client);
+      ASSERT_FALSE(outcome);
+      EXPECT_EQ(outcome.failure->reason, row.told);
+      EXPECT_EQ(one.seen().request_ids.size() + two.seen().request_ids.size(), asked + 2);
+    }
+  }
 }
 
 TEST_F(RelayClient, OnlyUnavailableIsTriedAgainAndEveryFailureHasItsKind) {
@@ -293,7 +358,7 @@ TEST_F(RelayClient, OnlyUnavailableIsTriedAgainAndEveryFailureHasItsKind) {
   const Row rows[] = {
       {RESOURCE_EXHAUSTED, "RATE_EXCEEDED", FailureKind::kLimited},
       {RESOURCE_EXHAUSTED, "DAILY_VOLUME_EXCEEDED", FailureKind::kLimited},
-      {RESOURCE_EXHAUSTED, "RECIPIENTS_EXCEEDED", FailureKind::kLimited},
+      {PERMISSION_DENIED, "RECIPIENTS_EXCEEDED", FailureKind::kRefused},
       {RESOURCE_EXHAUSTED, "OVERLOADED", FailureKind::kUnavailable},
       {DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", FailureKind::kUnavailable},
       {INTERNAL, "INTERNAL", FailureKind::kUnavailable},

@@ -40,7 +40,7 @@ milliseconds Call::Remaining() const { return std::chrono::ceil<milliseconds>(de
 
 void Call::Continue() {
   if (Remaining() <= milliseconds::zero()) {
-    Fail(last_failure_.value_or(Failure{FailureKind::kUnavailable, "TIMEOUT", "no server answered in time", {}}));
+    FailAtLast();
     return;
   }
   set_ = endpoints_.Now();
@@ -51,8 +51,8 @@ void Call::Continue() {
     Send(index);
   } else if (std::find(tried_.begin(), tried_.end(), true) == tried_.end()) {
     WaitForServer();
-  } else if (const milliseconds pause = round_pause_.value_or(kRoundPause); pause >= Remaining()) {
-    Fail(*last_failure_);
+  } else if (const milliseconds pause = round_pause_.value_or(kRoundPause); one_servers_ || pause >= Remaining()) {
+    FailAtLast();
   } else {
     tried_.assign(tried_.size(), false);
     round_pause_.reset();
@@ -82,7 +82,9 @@ void Call::Send(std::size_t index) {
   index_ = index;
   response_.Clear();
   context_ = std::make_unique<grpc::ClientContext>();
-  context_->set_deadline(std::chrono::system_clock::now() + Remaining());
+  // One that hangs must not cost a message the time that another one needs.
+  has_all_time_ = !set_->HasAnother(index, tried_);
+  context_->set_deadline(std::chrono::system_clock::now() + (has_all_time_ ? Remaining() : Remaining() / 2));
   auto& stub = (*set_)[index].stub();
   const auto take = [this](const grpc::Status& status) { Take(status); };
   if (const auto* digest = std::get_if<signing::v1::SignDigestRequest>(&request_)) {
@@ -100,17 +102,30 @@ void Call::Take(const grpc::Status& status) {
     End(SignedOutcome());
     return;
   }
-  Failure failure = ToFailure(status, (*set_)[index_].server());
-  if (status.error_code() != grpc::StatusCode::UNAVAILABLE) {
-    Fail(std::move(failure));
-    return;
+  Endpoint& endpoint = (*set_)[index_];
+  Failure failure = ToFailure(status, endpoint.server());
+  if (failure.reason == "TIMEOUT") endpoint.Rest();
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+    if (last_chance_) {  // what a server said itself tells more than that it is gone since
+      Fail(last_failure_.value_or(std::move(failure)));
+      return;
+    }
+    if (failure.retry_after) round_pause_ = std::min(*failure.retry_after, round_pause_.value_or(*failure.retry_after));
+    last_failure_ = std::move(failure);
+    TryAnother();
+  } else if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED && !has_all_time_) {
+    last_failure_ = std::move(failure);
+    TryAnother();
+  } else if (!one_servers_ && MayBeOneServers(failure)) {
+    one_servers_ = std::move(failure);
+    TryAnother();
+  } else {
+    last_failure_ = std::move(failure);
+    FailAtLast();
   }
-  if (last_chance_) {  // what a server said itself tells more than that it is gone since
-    Fail(last_failure_.value_or(std::move(failure)));
-    return;
-  }
-  if (failure.retry_after) round_pause_ = std::min(*failure.retry_after, round_pause_.value_or(*failure.retry_after));
-  last_failure_ = std::move(failure);
+}
+
+void Call::TryAnother() {
   tried_[index_] = true;
   Continue();
 }
@@ -138,6 +153,15 @@ void Call::Fail(Failure failure) {
   Outcome outcome;
   outcome.failure = std::move(failure);
   End(std::move(outcome));
+}
+
+// Trouble of a signer's before a refusal by another one: when it is over, that signer may sign.
+void Call::FailAtLast() {
+  if (one_servers_ && (one_servers_->kind == FailureKind::kUnavailable || !last_failure_)) {
+    Fail(*one_servers_);
+  } else {
+    Fail(last_failure_.value_or(Failure{FailureKind::kUnavailable, "TIMEOUT", "no server answered in time", {}}));
+  }
 }
 
 void Call::End(Outcome outcome) {

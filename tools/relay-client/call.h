@@ -16,9 +16,10 @@
 namespace hallmark::relay {
 
 // One message being signed: asks the next server that is ready, and another one, or the same after a pause, where the
-// answer is UNAVAILABLE; always with the same request_id, so that it is signed once. When no server is ready it waits
-// for one, but not for the whole of its time. Owns itself until `done` has returned; never blocks, and only one thread
-// is in it at a time.
+// answer is UNAVAILABLE; another one too, where there is no answer in half of the time, and one more where the refusal
+// may be the server's own trouble; always with the same request_id, so that it is signed once. When no server is ready
+// it waits for one, but not for the whole of its time. Owns itself until `done` has returned; never blocks, and only
+// one thread is in it at a time.
 class Call {
  public:
   using Done = std::function<void(Outcome)>;
@@ -32,9 +33,11 @@ class Call {
   void Continue();
   void Send(std::size_t index);
   void Take(const grpc::Status& status);
+  void TryAnother();
   void WaitForServer();
   void Pause(std::chrono::milliseconds pause);
   void Fail(Failure failure);
+  void FailAtLast();
   void End(Outcome outcome);
   Outcome SignedOutcome();
   std::chrono::milliseconds Remaining() const;
@@ -48,6 +51,7 @@ class Call {
   // Of the attempt under way.
   std::shared_ptr<EndpointSet> set_;
   std::size_t index_ = 0;
+  bool has_all_time_ = false;  // it is not given up before the message is
   std::unique_ptr<grpc::ClientContext> context_;
   std::unique_ptr<ChunkWriter> writer_;
   signing::v1::SignResponse response_;
@@ -55,8 +59,9 @@ class Call {
 
   std::vector<bool> tried_;                               // in this round, by index
   std::optional<std::chrono::milliseconds> round_pause_;  // the shortest that a server of this round asked for
-  std::optional<Failure> last_failure_;
-  std::optional<Clock::time_point> alone_since_;  // since when no server is ready
+  std::optional<Failure> last_failure_;                   // but for the next one
+  std::optional<Failure> one_servers_;                    // a refusal about which one other server is asked
+  std::optional<Clock::time_point> alone_since_;          // since when no server is ready
   bool last_chance_ = false;
   std::chrono::milliseconds poll_{5};
 };

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::chrono::seconds kLookEvery{1};
 constexpr std::chrono::milliseconds kShortestTimeout{100};
+constexpr std::chrono::seconds kRest{30};
 
 // Client-side health checking comes with this policy only. One address or several, it stays connected to all.
 constexpr char kServiceConfig[] = R"({"loadBalancingConfig": [{"round_robin": {}}],)"
@@ -68,6 +69,10 @@ Endpoint::Endpoint(std::string server, const std::string& server_name,
       channel_(grpc::CreateCustomChannel(server_, credentials, ChannelArguments(server_name))),
       stub_(channel_) {}
 
+void Endpoint::Rest() { rests_until_ = std::chrono::steady_clock::now() + kRest; }
+
+bool Endpoint::Rests() const { return std::chrono::steady_clock::now() < rests_until_.load(); }
+
 EndpointSet::EndpointSet(const Settings& settings, const Pem& pem) {
   const auto credentials = Credentials(pem);
   for (const std::string& server : settings.servers) {
@@ -77,11 +82,22 @@ EndpointSet::EndpointSet(const Settings& settings, const Pem& pem) {
 
 std::size_t EndpointSet::Next(grpc_connectivity_state state, const std::vector<bool>& tried) {
   const std::size_t first = turn_.fetch_add(1, std::memory_order_relaxed);
+  std::size_t resting = size();
   for (std::size_t i = 0; i < size(); ++i) {
     const std::size_t index = (first + i) % size();
-    if (!tried[index] && endpoints_[index]->State() == state) return index;
+    if (tried[index] || endpoints_[index]->State() != state) continue;
+    if (!endpoints_[index]->Rests()) return index;
+    if (resting == size()) resting = index;
   }
-  return size();
+  return resting;
+}
+
+bool EndpointSet::HasAnother(std::size_t index, const std::vector<bool>& tried) {
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (i == index || tried[i] || endpoints_[i]->Rests()) continue;
+    if (endpoints_[i]->State() == GRPC_CHANNEL_READY) return true;
+  }
+  return false;
 }
 
 bool EndpointSet::AnyReady() {

@@ -28,10 +28,15 @@ class Endpoint {
   grpc_connectivity_state State() { return channel_->GetState(/*try_to_connect=*/true); }
   signing::v1::SigningService::Stub& stub() { return stub_; }
 
+  // It left a call without an answer: for half a minute others are asked first.
+  void Rest();
+  bool Rests() const;
+
  private:
   const std::string server_;
   const std::shared_ptr<grpc::Channel> channel_;
   signing::v1::SigningService::Stub stub_;
+  std::atomic<std::chrono::steady_clock::time_point> rests_until_{};
 };
 
 // All servers, with one set of certificates. Any thread.
@@ -41,8 +46,11 @@ class EndpointSet {
 
   std::size_t size() const { return endpoints_.size(); }
   Endpoint& operator[](std::size_t index) { return *endpoints_[index]; }
-  // The index of the next one in turn that is in this state and not in `tried`; size() when there is none.
+  // The index of the next one in turn that is in this state and not in `tried`, one that rests after the others; size()
+  // when there is none.
   std::size_t Next(grpc_connectivity_state state, const std::vector<bool>& tried);
+  // Whether one other than `index` is ready, not in `tried`, and does not rest.
+  bool HasAnother(std::size_t index, const std::vector<bool>& tried);
   bool AnyReady();
 
  private:

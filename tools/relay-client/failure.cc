@@ -10,10 +10,14 @@
 namespace hallmark::relay {
 namespace {
 
-constexpr std::array<std::string_view, 3> kLimits = {"RATE_EXCEEDED", "DAILY_VOLUME_EXCEEDED", "RECIPIENTS_EXCEEDED"};
+constexpr std::array<std::string_view, 2> kLimits = {"RATE_EXCEEDED", "DAILY_VOLUME_EXCEEDED"};
 // Refusals that say something about the signer's state or this relay's standing, and nothing about the message.
 constexpr std::array<std::string_view, 6> kSignersTrouble = {"CALLER_UNKNOWN", "CERTIFICATE_REVOKED", "NO_ACTIVE_KEY",
                                                              "KEY_MISSING",    "KEY_MISMATCH",        "TOKEN_REFUSED"};
+// Not CERTIFICATE_REVOKED: a revocation that one server has not heard of yet is none to get around.
+constexpr std::array<std::string_view, 7> kOneServers = {"CALLER_UNKNOWN",   "DOMAIN_NOT_CONFIGURED", "NO_ACTIVE_KEY",
+                                                         "KEY_MISSING",      "KEY_MISMATCH",          "TOKEN_REFUSED",
+                                                         "SIGNATURE_INVALID"};
 
 template <class List>
 bool Contains(const List& list, std::string_view reason) {
@@ -61,6 +65,8 @@ Failure WithoutReason(const grpc::Status& status, const std::string& server) {
 }
 
 }  // namespace
+
+bool MayBeOneServers(const Failure& failure) { return Contains(kOneServers, failure.reason); }
 
 Failure ToFailure(const grpc::Status& status, const std::string& server) {
   Failure failure;

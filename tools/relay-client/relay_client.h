@@ -48,7 +48,7 @@ struct Settings {
   // message_octets.
   bool send_message = false;
   std::uint64_t message_octets = 64u << 20;
-  // How long Finish may take, with all that it tries again.
+  // How long Finish may take, with all that it tries again. One server gets half of it while another is ready.
   std::chrono::milliseconds timeout{20000};
 };
 
