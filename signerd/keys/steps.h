@@ -70,6 +70,7 @@ class StepMaker {
 
   // Asks the servers, and keeps what they say in seen_.
   Result<Verdict> Look(const store::KeyLife& key, Expected expected);
+  Status CheckPublisher() const;  // that the policy's is configured
   // Commits that the key's record is where the policy says, before it is put there; takes away what may be elsewhere.
   Status ChoosePlace(store::KeyLife& key);
   Status PutRecord(const store::KeyLife& key, Expected value);

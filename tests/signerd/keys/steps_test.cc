@@ -160,6 +160,22 @@ TEST_F(Steps, ARecordIsNotLeftAtAPlaceThatAPolicyNoLongerNames) {
   EXPECT_THAT(world_.dns.publishers, testing::Contains("main").Times(2));
 }
 
+TEST_F(Steps, APublisherThatIsNotConfiguredIsInNoWayOfARollback) {
+  world_.tokens.dies_when_made = true;
+  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+  world_.Tick();
+  world_.policy.publisher = "gone";
+  world_.SetPolicy();
+  world_.Tick();
+  ASSERT_THAT(world_.In(KeyState::kGenerated), SizeIs(2));
+  EXPECT_THAT(world_.rotator->View(kDomain)->trouble, HasSubstr("publisher gone"));
+  ASSERT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
+  ASSERT_TRUE(world_.rotator->Resume(kDomain, "alice"));
+  world_.Live(1h);
+  EXPECT_THAT(world_.In(KeyState::kWithdrawn), SizeIs(2));
+  EXPECT_EQ(world_.rotator->View(kDomain)->trouble, "");
+}
+
 TEST_F(Steps, AServerThatIsSilentAtTheActivationBeginsNoNewWait) {
   Begin();
   const auto next = BringToReady();
