@@ -6,6 +6,13 @@
 #include "signerd/dkim/ascii.h"
 
 namespace hallmark::dkim {
+namespace {
+
+// RFC 6409 section 8: a submission server may add these two where they are missing. Sendmail does so after its milters
+// have seen the message, which broke a signature that says that there is none.
+bool MayBeAddedLater(std::string_view lower_name) { return lower_name == "date" || lower_name == "message-id"; }
+
+}  // namespace
 
 FieldRules::FieldRules(const SigningProfile& profile) {
   for (const std::string& name : profile.excluded_fields) places_.emplace(ToLower(name), kNone);
@@ -17,7 +24,7 @@ FieldRules::FieldRules(const SigningProfile& profile) {
 
 void FieldRules::Add(const std::string& name, bool oversigned) {
   const auto [place, fresh] = places_.emplace(ToLower(name), rules_.size());
-  if (fresh) rules_.push_back({place->first, oversigned});
+  if (fresh) rules_.push_back({place->first, oversigned, !MayBeAddedLater(place->first)});
   if (oversigned && place->second != kNone) rules_[place->second].oversigned = true;
 }
 
@@ -52,7 +59,9 @@ Result<FieldSelection> SelectFields(const Header& header, const FieldRules& rule
       selection.fields.push_back(&fields[i]);
       selection.names.push_back(rules.rules()[rule].name);
     }
-    if (rules.rules()[rule].oversigned) selection.names.push_back(rules.rules()[rule].name);
+    const bool present = lowest[rule] != kNone;
+    const FieldRules::Rule& of = rules.rules()[rule];
+    if (of.oversigned && (present || of.where_absent)) selection.names.push_back(of.name);
   }
   if (selection.names.size() > kMaxSignedNames) {
     return MakeError(Reason::kHeaderTooLarge,

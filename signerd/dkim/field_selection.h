@@ -18,6 +18,7 @@ class FieldRules {
   struct Rule {
     std::string name;  // lower case
     bool oversigned = false;
+    bool where_absent = true;  // oversigned too where the message has none
   };
   explicit FieldRules(const SigningProfile& profile);
 
@@ -55,9 +56,9 @@ struct FieldSelection {
   std::vector<const Field*> fields;     // what the names stand for, in the same order, without those of absent fields
 };
 
-// Applies a profile to a header: repeated fields bottom-up, oversigned names once more than there are instances,
-// excluded ones never, From always (RFC 6376 sections 5.4 and 5.4.2). kFromMissing; kHeaderTooLarge when h= would pass
-// kMaxSignedNames.
+// Applies a profile to a header: repeated fields bottom-up, oversigned names once more than there are instances (Date
+// and Message-ID only where there is one), excluded ones never, From always (RFC 6376 sections 5.4 and 5.4.2).
+// kFromMissing; kHeaderTooLarge when h= would pass kMaxSignedNames.
 Result<FieldSelection> SelectFields(const Header& header, const FieldRules& rules);
 
 // The fields that the names of an h= stand for: each takes the lowest instance not taken yet; those that find none are

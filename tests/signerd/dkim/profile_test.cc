@@ -73,10 +73,21 @@ TEST(DefaultProfile, GivesThisH) {
       "x\r\n"
       "List-Unsubscribe: <https://example.com/u>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nX-Y: "
       "z\r\n\r\n";
-  EXPECT_EQ(
-      TagOf(MakeField(message), "h"),
-      "from:from:reply-to:subject:subject:date:message-id:to:cc:mime-version:content-type:content-transfer-encoding:"
-      "in-reply-to:references:list-unsubscribe:list-unsubscribe-post");
+  EXPECT_EQ(TagOf(MakeField(message), "h"),
+            "from:from:reply-to:subject:subject:to:cc:mime-version:content-type:content-transfer-encoding:"
+            "in-reply-to:references:list-unsubscribe:list-unsubscribe-post");
+}
+
+// As Sendmail does after its milters have seen the message.
+TEST(DefaultProfile, LetsDateAndMessageIdBeAddedWhereThereIsNone) {
+  const std::string without = "From: joe@example.com\r\nSubject: x\r\n\r\nHello\r\n";
+  const std::string added = "Date: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@example.com>\r\n";
+  const std::string field = MakeField(without);
+  EXPECT_EQ(Verdicts(field + added + without, ZoneOf({})), "pass");
+  EXPECT_NE(Verdicts(field + "Cc: all@example.com\r\n" + without, ZoneOf({})), "pass");
+  const std::string with = added + without, twice = MakeField(with);
+  EXPECT_EQ(Verdicts(twice + with, ZoneOf({})), "pass");
+  EXPECT_NE(Verdicts(twice + "Date: Tue, 24 Nov 2026 10:00:00 +0000\r\n" + with, ZoneOf({})), "pass");
 }
 
 struct BadProfile {
