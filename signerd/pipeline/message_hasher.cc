@@ -80,12 +80,24 @@ Status MessageHasher::EndHeader() {
   return Ok();
 }
 
+Status MessageHasher::DecideAgain() const {
+  const auto now = reception_.snapshot.Get();
+  const Status allowed = admission::CheckStillAllowed(*now, *origin_.relay, *admitted_->partner);
+  if (!allowed) return allowed;
+  const auto decision = admission::Decide({*now, *now->FindRelay(origin_.relay->identity), origin_.requested_partner,
+                                           origin_.requested_domain, *header_, octets_,
+                                           origin_.envelope.recipients.size(), reception_.clock.Now()});
+  return decision ? Ok() : Status(decision.error());
+}
+
 Result<HashedMessage> MessageHasher::Finish() {
   if (!header_) {
     const Status ended = EndHeader();
     if (!ended) return ended.error();
     const Status size = admission::CheckSize(*admitted_->partner, octets_);
     if (!size) return size.error();
+  } else if (const Status still = DecideAgain(); !still) {
+    return still.error();
   }
   const dkim::BodyHash hash = body_->Finish();
   return WithBody({std::move(*header_), std::move(*admitted_), {}}, {hash, body_->facts()});

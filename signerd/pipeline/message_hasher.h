@@ -89,10 +89,12 @@ class MessageHasher {
       : origin_(origin), reception_(reception), reader_(reception.limits) {}
 
   Status Push(std::string_view chunk);
+  // Decides again: a body may take hours, and the policy is not what it was. It is not counted again.
   Result<HashedMessage> Finish();
 
  private:
   Status EndHeader();
+  Status DecideAgain() const;
   const Origin& origin_;
   const Reception& reception_;
   std::uint64_t octets_ = 0;

@@ -98,8 +98,14 @@ void CertificateService::List(api::ListCertificatesResponse& response) {
     const auto crl = transport->crl().state();
     entry.set_crl_problem(crl->problem);
     if (crl->lists == nullptr) continue;
-    SetTime(*entry.mutable_crl_next_update(), crl->lists->next_update);
-    entry.set_crl_entries(static_cast<std::int64_t>(crl->lists->revoked.size()));
+    auto next_update = std::chrono::sys_seconds::max();
+    std::size_t entries = 0;
+    for (const auto& [issuer, list] : *crl->lists) {
+      next_update = std::min(next_update, list->next_update);
+      entries += list->revoked.size();
+    }
+    SetTime(*entry.mutable_crl_next_update(), next_update);
+    entry.set_crl_entries(static_cast<std::int64_t>(entries));
   }
 }
 

@@ -8,7 +8,6 @@
 #include <algorithm>
 
 #include "firmware/runtime/file.h"
-#include "signerd/service/peer.h"
 
 namespace hallmark::service {
 namespace {
@@ -33,11 +32,15 @@ Status CheckSignature(X509_CRL& crl, const std::vector<X509Ptr>& authorities) {
   return Invalid(named ? "the signature is not that of the client CA" : "the issuer is no client CA of this listener");
 }
 
-void Add(X509_CRL& crl, RevocationLists& lists) {
+void Add(X509_CRL& crl, IssuerList& list) {
+  const auto this_update = ReadAsn1Time(X509_CRL_get0_lastUpdate(&crl));
+  if (this_update >= list.this_update) {
+    list.this_update = this_update;
+    list.next_update = ReadAsn1Time(X509_CRL_get0_nextUpdate(&crl));
+  }
   STACK_OF(X509_REVOKED)* entries = X509_CRL_get_REVOKED(&crl);
   for (int i = 0; i < sk_X509_REVOKED_num(entries); ++i) {
-    const X509_REVOKED* entry = sk_X509_REVOKED_value(entries, i);
-    lists.revoked.insert(IssuerSerial(X509_CRL_get_issuer(&crl), X509_REVOKED_get0_serialNumber(entry)));
+    list.revoked.insert(SerialText(X509_REVOKED_get0_serialNumber(sk_X509_REVOKED_value(entries, i))));
   }
 }
 
@@ -49,17 +52,27 @@ std::string NameText(const X509_NAME* name) {
   return {text, static_cast<std::size_t>(size)};
 }
 
-// Whether `next` may replace `now`: it has a list of each issuer that `now` has one of and that is still a client CA,
-// and none is older.
-Status CheckNotOlder(const RevocationLists& now, const RevocationLists& next, std::string_view client_ca) {
+// What is in force when `next` was read while `now` was: of each client CA the list that counts. `problem` gets what is
+// wrong with those of `next` that do not.
+RevocationLists InForce(const RevocationLists& now, const RevocationLists& next, std::string_view client_ca,
+                        std::chrono::sys_seconds time, std::string& problem) {
+  RevocationLists lists;
   for (const X509Ptr& authority : ReadCertificates(client_ca)) {
-    const std::string issuer = NameText(X509_get_subject_name(authority.get()));
-    const auto before = now.this_update.find(issuer), after = next.this_update.find(issuer);
-    if (before == now.this_update.end()) continue;
-    if (after == next.this_update.end()) return Invalid("has no list of " + issuer + " any more; the last one stays");
-    if (after->second < before->second) return Invalid("the list of " + issuer + " is older than the one in force");
+    const X509_NAME* issuer = X509_get_subject_name(authority.get());
+    const auto before = now.find(issuer), after = next.find(issuer);
+    if (lists.contains(issuer) || (before == now.end() && after == next.end())) continue;
+    std::string wrong;
+    if (after == next.end()) {
+      wrong = "has no list of " + NameText(issuer) + " any more; the last one stays";
+    } else if (before != now.end() && after->second->this_update < before->second->this_update) {
+      wrong = "the list of " + NameText(issuer) + " is older than the one in force";
+    } else if (after->second->next_update < time) {
+      wrong = "the list of " + NameText(issuer) + " has expired; give a newer one";
+    }
+    if (!wrong.empty()) problem += (problem.empty() ? "" : "; ") + wrong;
+    lists.insert(wrong.empty() || before == now.end() ? *after : *before);
   }
-  return Ok();
+  return lists;
 }
 
 }  // namespace
@@ -67,8 +80,7 @@ Status CheckNotOlder(const RevocationLists& now, const RevocationLists& next, st
 Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_view client_ca) {
   const std::vector<X509Ptr> authorities = ReadCertificates(client_ca);
   const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), &BIO_free);
-  RevocationLists lists;
-  lists.next_update = std::chrono::sys_seconds::max();
+  std::map<X509NamePtr, std::shared_ptr<IssuerList>, NameOrder> lists;
   for (int count = 0;; ++count) {
     const Crl crl(PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr), &X509_CRL_free);
     if (crl == nullptr) {
@@ -76,7 +88,7 @@ Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_vi
       const bool ended = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
       if (count == 0 || !ended) return Invalid("not a PEM certificate revocation list");
       ERR_clear_error();
-      return lists;
+      return RevocationLists(lists.begin(), lists.end());
     }
     if (X509_CRL_get_ext_by_critical(crl.get(), 1, -1) >= 0) {
       return Invalid("a list with a critical extension (a delta or indirect list); give a complete one");
@@ -84,10 +96,9 @@ Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_vi
     const Status signature = CheckSignature(*crl, authorities);
     if (!signature) return signature.error();
     if (X509_CRL_get0_nextUpdate(crl.get()) == nullptr) return Invalid("a list without nextUpdate");
-    lists.next_update = std::min(lists.next_update, ReadAsn1Time(X509_CRL_get0_nextUpdate(crl.get())));
-    auto& this_update = lists.this_update[NameText(X509_CRL_get_issuer(crl.get()))];
-    this_update = std::max(this_update, ReadAsn1Time(X509_CRL_get0_lastUpdate(crl.get())));
-    Add(*crl, lists);
+    auto& list = lists[CopyName(X509_CRL_get_issuer(crl.get()))];
+    if (list == nullptr) list = std::make_shared<IssuerList>();
+    Add(*crl, *list);
   }
 }
 
@@ -112,22 +123,20 @@ void ClientCrl::Refresh(const std::string& client_ca, std::chrono::sys_seconds n
   Parse(client_ca);
   State next{state_.load()->lists, problem_};
   if (parsed_ != nullptr) {
-    const bool expired = parsed_->next_update < now;
-    const Status newer = next.lists == nullptr ? Ok() : CheckNotOlder(*next.lists, *parsed_, client_ca);
-    if (next.lists == nullptr || (newer && !expired)) next.lists = parsed_;
-    if (!newer) {
-      next.problem = file_.string() + ": " + newer.error().message;
-    } else if (expired) {
-      next.problem = file_.string() + ": has expired; give a newer list";
-    }
+    std::string problem;
+    auto lists = InForce(next.lists == nullptr ? RevocationLists() : *next.lists, *parsed_, client_ca, now, problem);
+    next.lists = std::make_shared<const RevocationLists>(std::move(lists));
+    if (!problem.empty()) next.problem = file_.string() + ": " + problem;
   }
   state_.store(std::make_shared<const State>(std::move(next)));
 }
 
-bool ClientCrl::Revokes(const std::string& issuer_serial) const {
+bool ClientCrl::Revokes(const X509_NAME* issuer, const std::string& serial) const {
   if (file_.empty()) return false;
   const auto state = state_.load();
-  return state->lists != nullptr && state->lists->revoked.contains(issuer_serial);
+  if (state->lists == nullptr) return false;
+  const auto list = state->lists->find(issuer);
+  return list != state->lists->end() && list->second->revoked.contains(serial);
 }
 
 }  // namespace hallmark::service

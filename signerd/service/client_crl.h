@@ -10,24 +10,35 @@
 #include <unordered_set>
 
 #include "firmware/runtime/result.h"
+#include "signerd/service/peer.h"
 
 namespace hallmark::service {
 
-// What one or more CRLs say together.
-struct RevocationLists {
-  std::unordered_set<std::string> revoked;                      // by IssuerSerial()
-  std::chrono::sys_seconds next_update;                         // the earliest of theirs
-  std::map<std::string, std::chrono::sys_seconds> this_update;  // by issuer, as RFC 2253 writes its name
+// What the CRLs of one issuer say together.
+struct IssuerList {
+  std::unordered_set<std::string> revoked;            // by SerialText()
+  std::chrono::sys_seconds this_update, next_update;  // the newest one's
 };
+
+// As certificates are matched (RFC 5280 section 7.1): neither case, spaces nor the kind of string make another name.
+// After a CA's renewal its name is often encoded otherwise than in the certificates from before.
+struct NameOrder {
+  using is_transparent = void;
+  bool operator()(const X509NamePtr& a, const X509NamePtr& b) const { return X509_NAME_cmp(a.get(), b.get()) < 0; }
+  bool operator()(const X509NamePtr& a, const X509_NAME* b) const { return X509_NAME_cmp(a.get(), b) < 0; }
+  bool operator()(const X509_NAME* a, const X509NamePtr& b) const { return X509_NAME_cmp(a, b.get()) < 0; }
+};
+using RevocationLists = std::map<X509NamePtr, std::shared_ptr<const IssuerList>, NameOrder>;  // by issuer
 
 // Every CRL of a PEM text. Each must be whole (no delta, no critical extension), and signed by one of the certificates
 // of `client_ca` (PEM), which must be its issuer. kConfigInvalid says what is wrong. Whether they have expired is the
 // caller's to look at. Any thread.
 Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_view client_ca);
 
-// The CRL file of one listener. A file that is missing, unreadable, foreign, expired, older than the lists in force or
-// without one of theirs does not replace them; lists in force that expire stay in force: what they revoke is not
-// forgiven because a newer list is late, or an old one was put back.
+// The CRL file of one listener. A file that is missing, unreadable or foreign changes nothing. Each issuer's list is
+// judged by itself: one that has expired, is older than the one in force or is not there any more does not replace it.
+// Lists in force that expire stay in force: what they revoke is not forgiven because a newer list is late, or an old
+// one was put back.
 class ClientCrl {
  public:
   // `file` empty: none; then nothing is revoked by it.
@@ -41,7 +52,7 @@ class ClientCrl {
   // Reads the file and puts its lists in force where they are good. One thread.
   void Refresh(const std::string& client_ca, std::chrono::sys_seconds now);
   // Any thread, without waiting.
-  bool Revokes(const std::string& issuer_serial) const;
+  bool Revokes(const X509_NAME* issuer, const std::string& serial) const;
   std::shared_ptr<const State> state() const { return state_.load(); }
   const std::filesystem::path& file() const { return file_; }
 

@@ -37,12 +37,10 @@ std::vector<X509Ptr> ReadCertificates(std::string_view pem) {
   return certificates;
 }
 
-std::string IssuerSerial(const X509_NAME* issuer, const ASN1_INTEGER* serial) {
-  unsigned char* der = nullptr;
-  const int size = i2d_X509_NAME(issuer, &der);
-  std::string text(reinterpret_cast<const char*>(der), size > 0 ? static_cast<std::size_t>(size) : 0);
-  OPENSSL_free(der);
-  text.push_back(ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER ? '-' : '+');
+X509NamePtr CopyName(const X509_NAME* name) { return {X509_NAME_dup(name), &X509_NAME_free}; }
+
+std::string SerialText(const ASN1_INTEGER* serial) {
+  std::string text(1, ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER ? '-' : '+');
   text.append(reinterpret_cast<const char*>(ASN1_STRING_get0_data(serial)),
               static_cast<std::size_t>(ASN1_STRING_length(serial)));
   return text;
@@ -60,7 +58,8 @@ CertificateFacts FactsOf(const X509& certificate) {
   unsigned size = 0;
   X509_digest(&certificate, EVP_sha256(), digest, &size);
   facts.fingerprint = HexEncode(ByteView(digest, size));
-  facts.issuer_serial = IssuerSerial(X509_get_issuer_name(&certificate), X509_get0_serialNumber(&certificate));
+  facts.issuer = CopyName(X509_get_issuer_name(&certificate));
+  facts.serial = SerialText(X509_get0_serialNumber(&certificate));
   facts.subject = SubjectText(certificate);
   facts.not_after = ReadAsn1Time(X509_get0_notAfter(&certificate));
   return facts;

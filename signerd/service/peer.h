@@ -18,11 +18,14 @@ struct FreeX509 {
   void operator()(X509* certificate) const { X509_free(certificate); }
 };
 using X509Ptr = std::unique_ptr<X509, FreeX509>;
+// A name that is never changed: OpenSSL compares those from several threads at once.
+using X509NamePtr = std::shared_ptr<const X509_NAME>;
 
 // What is known of a certificate.
 struct CertificateFacts {
   std::string fingerprint;              // SHA-256 of the DER form, lower-case hexadecimal
-  std::string issuer_serial;            // as IssuerSerial() gives it
+  X509NamePtr issuer;                   // with `serial`, what a CRL names it by
+  std::string serial;                   // as SerialText() gives it
   std::string subject;                  // for a person, as RFC 2253 writes it
   std::vector<std::string> identities;  // only of a peer: its SANs, as PeerIdentities() gives them
   std::chrono::sys_seconds not_after;
@@ -31,8 +34,9 @@ struct CertificateFacts {
 // Every certificate of a PEM text, in its order; empty when there is none. Any thread.
 std::vector<X509Ptr> ReadCertificates(std::string_view pem);
 CertificateFacts FactsOf(const X509& certificate);
-// What a CRL names a certificate by: the issuer's DER name and the serial number's octets.
-std::string IssuerSerial(const X509_NAME* issuer, const ASN1_INTEGER* serial);
+X509NamePtr CopyName(const X509_NAME* name);
+// A serial number's sign and octets.
+std::string SerialText(const ASN1_INTEGER* serial);
 std::chrono::sys_seconds ReadAsn1Time(const ASN1_TIME* time);
 
 // The certificates that callers of one listener have shown since the start, each parsed once. At most kMost are kept:

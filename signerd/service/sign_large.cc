@@ -54,6 +54,12 @@ class LargeCall final : public SigningCall<LargeReactor> {
       Fail(MakeError(Reason::kInvalidArgument, "the stream ended before its first chunk"));
       return;
     }
+    // The certificate may have been revoked, or have expired, since the first chunk. The rest is decided again too.
+    const auto peer = parts_.transport.Admit(*context_->auth_context());
+    if (!peer) {
+      Fail(peer.error());
+      return;
+    }
     auto hashed = hasher_->Finish();
     if (!hashed) {
       Fail(hashed.error());

@@ -39,9 +39,15 @@ Result<std::unique_ptr<Transport>> Transport::Open(std::string name, const Liste
 Result<PeerCertificates::Facts> Transport::Admit(const grpc::AuthContext& peer) {
   auto facts = peers_.Of(peer);
   if (facts == nullptr) return MakeError(Reason::kCallerUnknown, "the caller showed no certificate that can be read");
-  if (snapshot_.Get()->revoked_certificates.contains(facts->fingerprint) || crl_.Revokes(facts->issuer_serial)) {
+  if (snapshot_.Get()->revoked_certificates.contains(facts->fingerprint) ||
+      crl_.Revokes(facts->issuer.get(), facts->serial)) {
     return MakeError(Reason::kCertificateRevoked,
                      "the client certificate " + facts->fingerprint + " is revoked: get a new one");
+  }
+  // The handshake looked at this too, but a connection may be older than that.
+  if (facts->not_after < clock_.Now()) {
+    return MakeError(Reason::kCallerUnknown,
+                     "the client certificate " + facts->fingerprint + " has expired: connect with a new one");
   }
   return facts;
 }

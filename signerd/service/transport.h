@@ -24,7 +24,8 @@ class Transport {
                                                  const snapshot::Current& snapshot, const Clock& clock);
 
   // What the caller's certificate says. kCertificateRevoked when it is revoked, by fingerprint or by the CRL;
-  // kCallerUnknown when there is none. For every call: a revocation is in force on open connections too.
+  // kCallerUnknown when there is none, or it has expired. For every call: a revocation is in force on open connections
+  // too, and so is an expiry.
   Result<PeerCertificates::Facts> Admit(const grpc::AuthContext& peer);
 
   // Takes up changed files, and logs each problem as it comes and goes. The watch's thread only.

@@ -10,6 +10,7 @@ import unittest
 import deployment
 import messages
 import pki
+from waiting import wait_for
 
 from hallmark.admin.v1 import certificates_pb2, certificates_pb2_grpc
 from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
@@ -181,6 +182,64 @@ class CertificatesTest(unittest.TestCase):
         self.wait(lambda: self.is_revoked(call), "the revocation")
         self.wait(lambda: "expired" in self.files().crl_problem, "the expiry")
         self.assert_revoked(call)
+
+    def test_list_of_a_ca_that_was_renewed(self):
+        """Certificates, lists and CA certificates name the CA in one encoding or the other."""
+        renewed = pki.Authority(renews=self.authority)
+        crl = self.add_crl("signing", self.authority)
+        self.start()
+        self.hallmark.trust(renewed.pem)
+        old, new = (authority.issue(dns=["relay1.localdomain"]) for authority in (self.authority, renewed))
+        old_call, new_call = self.relay(old), self.relay(new)
+        self.wait(lambda: not self.files().problem, "the new CA certificate")
+        old_call()
+        wait_for(lambda: self.signs(new_call), "a certificate of the renewed CA lets in")
+        for lists in (renewed, self.authority):
+            with self.subTest("renewed" if lists is renewed else "before"):
+                crl.write_bytes(lists.crl([old[0], new[0]]))
+                self.wait(lambda: self.is_revoked(old_call) and self.is_revoked(new_call), "the revocation of both")
+                crl.write_bytes(lists.crl([]))
+                self.wait(lambda: self.signs(old_call) and self.signs(new_call), "the end of the revocation")
+
+    def signs(self, call):
+        try:
+            call()
+        except deployment.grpc.RpcError:
+            return False
+        return True
+
+    def test_an_expired_list_does_not_hold_up_another_ca(self):
+        other, now = pki.Authority("Other"), datetime.datetime.utcnow()
+        self.hallmark.trust(other.pem)
+        crl = self.add_crl("signing", self.authority)
+        certificate, others = self.authority.issue(dns=["relay1.localdomain"]), other.issue(dns=["relay1.localdomain"])
+        stale = self.authority.crl([certificate[0]], until=now - datetime.timedelta(minutes=1))
+        crl.write_bytes(stale + other.crl([]))
+        self.start()
+        call, others_call = self.relay(certificate), self.relay(others)
+        others_call()
+        self.assert_revoked(call)
+        self.assertIn("the list of CN=Test CA has expired", self.files().crl_problem)
+        crl.write_bytes(stale + other.crl([others[0]]))
+        self.wait(lambda: self.is_revoked(others_call), "the revocation by the list that is good")
+        self.assert_revoked(call)
+        crl.write_bytes(self.authority.crl([]) + other.crl([others[0]]))
+        self.wait(lambda: not self.files().crl_problem, "the end of the problem")
+        call()
+
+    def test_a_certificate_that_expires_on_an_open_connection(self):
+        self.start()
+        call = self.relay(self.authority.issue(dns=["relay1.localdomain"], days=30 / 86400))
+        call()
+        reason = wait_for(lambda: self.reason(call), "its expiry", 120)
+        self.assertEqual(reason, "CALLER_UNKNOWN")
+
+    def reason(self, call):
+        try:
+            call()
+        except deployment.grpc.RpcError as error:
+            return deployment.error_reason(error)
+        return ""
 
     def test_crl_of_operators(self):
         crl = self.add_crl("admin", self.officers)

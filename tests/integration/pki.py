@@ -5,6 +5,7 @@ import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
@@ -22,9 +23,11 @@ def _builder(subject, issuer, key, days):
 class Authority:
     """A CA of its own."""
 
-    def __init__(self, name="Test CA"):
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    def __init__(self, name="Test CA", renews=None):
+        """`renews`: it is that authority, with its key and a new certificate, in which the name is another kind of string."""
+        self._key = renews._key if renews else ec.generate_private_key(ec.SECP256R1())
+        kind = _ASN1Type.PrintableString if renews else _ASN1Type.UTF8String
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name, kind)])
         builder = _builder(self._name, self._name, self._key, 30)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)

@@ -416,22 +416,38 @@ class ChangeTest(Case):
         self.assertEqual(set(between), {"PARTNER_SUSPENDED"}, "the next message already")
         self.assertEqual({reason for began, _, reason in answers if began > resumed}, {""})
 
-    def test_a_long_upload_ends_with_its_partner(self):
+    def upload(self, stub, between):
+        """The reason why a message that comes in two chunks is refused, with between() between them; "" where it is signed."""
         message, half = message_of("a@acme.example", b"Hello.\r\n" * 100), threading.Event()
         sent = threading.Event()
 
         def chunks():
             yield signing_pb2.MessageChunk(options=signing_pb2.SignOptions(), data=message[:300])
             sent.set()
-            half.wait(30)
+            half.wait(60)
             yield signing_pb2.MessageChunk(data=message[300:])
 
-        call = self.stubs["solo"].SignLarge.future(chunks(), timeout=60)
+        call = stub.SignLarge.future(chunks(), timeout=120)
         self.assertTrue(sent.wait(30))
         time.sleep(0.3)
-        self.hallmark.dkimctl("partner", "suspend", "acme")
+        between()
         half.set()
-        self.assertEqual(deployment.error_reason(call.exception()), "PARTNER_SUSPENDED")
+        return deployment.error_reason(call.exception()) if call.exception() else ""
+
+    def test_a_long_upload_ends_with_its_partner(self):
+        self.assertEqual(self.upload(self.stubs["solo"], lambda: self.hallmark.dkimctl("partner", "suspend", "acme")), "PARTNER_SUSPENDED")
+
+    def test_a_long_upload_ends_with_its_certificate(self):
+        certificate = self.authority.issue(dns=["solo.localdomain"])
+        file = self.hallmark.folder / "lost.pem"
+        file.write_bytes(certificate[0])
+        stub = signing_pb2_grpc.SigningServiceStub(self.hallmark.channel(self.hallmark.signing_address, *certificate))
+        self.assertEqual(self.upload(stub, lambda: None), "")
+        self.assertEqual(self.upload(stub, lambda: self.hallmark.dkimctl("certificate", "revoke", file, "--yes")), "CERTIFICATE_REVOKED")
+
+    def test_a_long_upload_is_judged_by_the_policy_of_its_end(self):
+        narrower = POLICY.replace('author_domains = [".acme.example"]', 'state = "active"\nauthor_domains = ["news.acme.example"]')
+        self.assertEqual(self.upload(self.stubs["solo"], lambda: self.apply(narrower)), "AUTHOR_NOT_ALLOWED")
 
     def test_changes_survive_kill(self):
         self.hallmark.dkimctl("partner", "revoke", "acme", "--yes")
