@@ -145,6 +145,12 @@ Result<SignedFields> CanonicalizeFields(const Header& header, const PreparedProf
   return fields;
 }
 
+Status CheckAuidFor(const SigningProfile& profile, std::string_view signing_domain) {
+  if (profile.auid.empty()) return Ok();
+  const auto tag = AuidTag(profile.auid, signing_domain);
+  return tag ? Ok() : Status(tag.error());
+}
+
 Result<PreparedSignature> PrepareSignature(const SignatureSpec& spec) {
   const SigningProfile& profile = spec.profile;
   const FieldSelection& selection = spec.fields.selection;

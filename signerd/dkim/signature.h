@@ -41,6 +41,9 @@ struct PreparedSignature {
   Digest digest{};          // SHA-256 of signed_data
 };
 
+// Whether `profile` can sign for this domain (lower case, A-labels): its i= is within d=. kInvalidArgument.
+Status CheckAuidFor(const SigningProfile& profile, std::string_view signing_domain);
+
 // Lays the field out for good and hashes the header with it: the octets that are hashed are the octets that will be
 // emitted, with an empty b=. Pure; any thread. kInvalidArgument: d= or s= cannot be one, i= is not within d=.
 Result<PreparedSignature> PrepareSignature(const SignatureSpec& spec);

@@ -82,11 +82,23 @@ AdminService::AdminService(const Parts& parts) : parts_(parts), started_(parts.c
                                                    });
 }
 
-Result<std::string> AdminService::KnownProfile(const std::string& name) {
+Result<std::string> AdminService::ProfileFor(const std::string& domain, const std::string& name) {
   if (name.empty() || name == "default") return std::string("default");
   const auto profile = parts_.store.GetProfile(name);
   if (!profile) return profile.error();
+  const Status fits = dkim::CheckAuidFor(*profile, domain);
+  if (!fits) return fits.error();
   return name;
+}
+
+// A profile that does not fit a domain would have each of its messages refused.
+Status AdminService::CheckFitsItsDomains(const dkim::SigningProfile& profile) const {
+  for (const auto& [name, domain] : parts_.snapshot.Get()->domains) {
+    if (domain.profile->name != profile.name) continue;
+    const Status fits = dkim::CheckAuidFor(profile, name);
+    if (!fits) return MakeError(fits.error().reason, fits.error().message + ", which has this profile");
+  }
+  return Ok();
 }
 
 Status AdminService::ReadDomain(const std::string& name, admin::Domain* domain) {
@@ -105,7 +117,7 @@ AdminService::Reactor* AdminService::CreateDomain(Context* context, const admin:
   return parts_.gate.Run(context, {"CreateDomain", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
     const auto name = dkim::NormalizeDomain(request->name());
     if (!name) return MakeError(name.error().reason, "name: " + name.error().message);
-    const auto profile = KnownProfile(request->profile());
+    const auto profile = ProfileFor(*name, request->profile());
     if (!profile) return profile.error();
     const Status inserted = parts_.store.InsertDomain({*name, *profile, parts_.clock.Now()});
     if (!inserted) return inserted;
@@ -139,7 +151,7 @@ AdminService::Reactor* AdminService::UpdateDomain(Context* context, const admin:
   return parts_.gate.Run(context, {"UpdateDomain", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
     const auto name = dkim::NormalizeDomain(request->name());
     if (!name) return MakeError(name.error().reason, "name: " + name.error().message);
-    const auto profile = KnownProfile(request->profile());
+    const auto profile = ProfileFor(*name, request->profile());
     if (!profile) return profile.error();
     const Status changed = parts_.store.SetDomainProfile(*name, *profile);
     return changed ? PublishAndRead(*name, response) : changed;
@@ -302,7 +314,8 @@ AdminService::Reactor* AdminService::UpdateSigningProfile(Context* context,
                          [=, this](const Caller&) -> Status {
                            const auto profile = FromApi(request->profile());
                            if (!profile) return profile.error();
-                           Status done = parts_.store.UpdateProfile(*profile);
+                           Status done = CheckFitsItsDomains(*profile);
+                           if (done) done = parts_.store.UpdateProfile(*profile);
                            if (done) done = parts_.publish();
                            return done ? Give(parts_.store.GetProfile(profile->name), response) : done;
                          });

@@ -66,7 +66,9 @@ class AdminService final : public admin::AdminService::CallbackService {
   Reactor* GetStatus(Context*, const admin::GetStatusRequest*, admin::GetStatusResponse*) override;
 
  private:
-  Result<std::string> KnownProfile(const std::string& name);
+  // The name of a profile that exists and can sign for the domain; an empty one is "default".
+  Result<std::string> ProfileFor(const std::string& domain, const std::string& name);
+  Status CheckFitsItsDomains(const dkim::SigningProfile& profile) const;
   Status ReadDomain(const std::string& name, admin::Domain* domain);
   // With the tokens of its group that do not have it, asked now.
   Status GiveWithTokens(const Result<snapshot::Key>& key, admin::Key* response);

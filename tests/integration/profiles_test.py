@@ -104,6 +104,25 @@ class ProfilesTest(unittest.TestCase):
                     profile=admin_pb2.SigningProfile(**options)))
                 self.assertIn(deployment.error_reason(error), ("INVALID_ARGUMENT", "ALREADY_EXISTS"))
 
+    def test_an_auid_is_within_the_domains_of_its_profile(self):
+        admin, profile = self.hallmark.admin(), admin_pb2.SigningProfile(name="auid-of-example", auid="@mail.example.com")
+        admin.CreateSigningProfile(admin_pb2.CreateSigningProfileRequest(profile=profile))
+
+        def refused(call, request):
+            error = self.hallmark.call_error(call, request)
+            self.assertEqual(deployment.error_reason(error), "INVALID_ARGUMENT")
+            self.assertIn("auid", error.details())
+
+        refused(admin.CreateDomain, admin_pb2.CreateDomainRequest(name="auid.example", profile="auid-of-example"))
+        admin.CreateDomain(admin_pb2.CreateDomainRequest(name="auid.example"))
+        refused(admin.UpdateDomain, admin_pb2.UpdateDomainRequest(name="auid.example", profile="auid-of-example"))
+        profile.auid = "@mail.auid.example"
+        admin.UpdateSigningProfile(admin_pb2.UpdateSigningProfileRequest(profile=profile))
+        admin.UpdateDomain(admin_pb2.UpdateDomainRequest(name="auid.example", profile="auid-of-example"))
+        profile.auid = "@mail.example.com"
+        refused(admin.UpdateSigningProfile, admin_pb2.UpdateSigningProfileRequest(profile=profile))
+        self.assertEqual(admin.GetSigningProfile(admin_pb2.GetSigningProfileRequest(name="auid-of-example")).auid, "@mail.auid.example")
+
 
 if __name__ == "__main__":
     unittest.main()
