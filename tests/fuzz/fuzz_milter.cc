@@ -1,3 +1,5 @@
+#include <strings.h>
+
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -41,9 +43,13 @@ class Mta {
     Remember(command, data, codes);
     Follow(command, data, codes);
     if (command == 'E' && message_) {
-      Check(handed.size() == ++handed_, "the end of a message hands it over, once");
-      CheckHanded(handed.back());
-      CheckEnd(codes, answer);
+      if (message_->traced && local_) {
+        Check(codes == "a", "what this host has from another is left alone");
+      } else {
+        Check(handed.size() == ++handed_, "the end of a message hands it over, once");
+        CheckHanded(handed.back());
+        CheckEnd(codes, answer);
+      }
       message_.reset();
     }
     Check(handed.size() == handed_, "only the end of a message hands one over");
@@ -55,7 +61,7 @@ class Mta {
   struct UnderWay {
     std::string text, sender;
     std::vector<std::string> recipients;
-    bool in_body = false;
+    bool in_body = false, traced = false;  // traced: it has a Received field
   };
 
   static void CheckWhole(std::string_view answer) {
@@ -71,6 +77,7 @@ class Mta {
     Check((field(answer, 2) & ~field(offer, 2)) == 0, "no step that was not offered");
     Check((field(answer, 1) & 1) != 0, "header fields are added");
     steps_ = field(answer, 2);
+    asked_for_ = (field(answer, 1) & 0x100) != 0;
   }
 
   // How many answers the command gets, and of what kind.
@@ -90,7 +97,7 @@ class Mta {
 
   void Follow(char command, std::string_view data, const std::string& codes) {
     const std::string_view first = data.substr(0, data.find('\0'));
-    if (command == 'M') partner_ = Alone(data, codes);
+    if (command == 'M') Alone(data, codes);
     const auto path = [&] {
       std::string text(first);
       if (text.starts_with('<')) text.erase(0, 1);
@@ -132,21 +139,28 @@ class Mta {
     if (command == 'E') macros_.clear();
   }
 
-  // The same message in a conversation of its own has the same fate. Gives its partner.
-  std::string Alone(std::string_view mail, const std::string& codes) const {
+  // The same message in a conversation of its own has the same fate. Says its partner, and whether it is this host's.
+  void Alone(std::string_view mail, const std::string& codes) {
     Tally tally;
-    Conversation conversation(settings_, tally, Sign);
-    conversation.Push(Offer(6, kAllActions, 0));
-    for (const auto* packets : {&connection_, &mail_macros_}) {
-      for (const std::string& packet : *packets) conversation.Push(packet);
+    for (const bool traced : {false, true}) {
+      Conversation conversation(settings_, tally, Sign);
+      conversation.Push(Offer(asked_for_ ? 6 : 2, asked_for_ ? kAllActions : 0x3f, 0));
+      for (const auto* packets : {&connection_, &mail_macros_}) {
+        for (const std::string& packet : *packets) conversation.Push(packet);
+      }
+      Check(Codes(conversation.Push(Packet('M', mail))) == codes, "where a message comes from is its own");
+      if (traced) conversation.Push(Packet('L', Strings({"Received"})));
+      conversation.Push(Packet('E'));
+      const bool left = conversation.handed().empty();
+      if (traced) local_ = codes == "c" && left;
+      if (!traced) partner_ = left ? std::string() : conversation.handed().front().options.partner;
     }
-    Check(Codes(conversation.Push(Packet('M', mail))) == codes, "where a message comes from is its own");
-    conversation.Push(Packet('E'));
-    return conversation.handed().empty() ? std::string() : conversation.handed().front().options.partner;
   }
 
   void Field(std::string_view data) {
     const std::size_t end = data.find('\0');
+    const std::string name(data.substr(0, end));
+    if (::strcasecmp(name.c_str(), "Received") == 0) message_->traced = true;
     std::string& text = message_->text;
     text.append(data.substr(0, end)).append((steps_ & 0x100000) != 0 ? ":" : ": ");
     std::string_view value = end == std::string_view::npos ? std::string_view() : data.substr(end + 1);
@@ -193,6 +207,7 @@ class Mta {
 
   const SessionSettings& settings_;
   std::uint32_t steps_ = 0;
+  bool asked_for_ = false, local_ = false;
   std::optional<UnderWay> message_;
   std::vector<std::string> connection_, macros_, mail_macros_;  // packets
   std::string partner_;
@@ -223,6 +238,7 @@ SessionSettings ChooseSettings(std::uint8_t choice) {
   settings.outbound.networks = {*Network::Parse("127.0.0.0/8"), *Network::Parse("::1/128")};
   settings.outbound.daemon_names = {"ORIGINATING"};
   settings.outbound.inbound_daemon_names = {"IN"};
+  settings.outbound.reinjected = choice / 27 % 2 == 1;
   settings.outbound.certificates = {"*.example"};
   settings.partners = {{"acme", {"acme*"}, {"*acme*"}, {"ACME"}, {"587"}}};
   settings.on = {static_cast<Choice>(choice % 3), static_cast<Choice>(choice / 3 % 3),

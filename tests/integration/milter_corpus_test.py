@@ -30,7 +30,8 @@ class CorpusWay:
         self.hallmark = enter(deployment.Deployment())
         self.key_lines, self._domains, self._profile = [], [], ""
         milters = {pair: enter(dkim_milter.DkimMilter(self.hallmark, tables={
-            "signerd": {"body_canonicalization": pair.partition("/")[2]}, "on": {"unconfigured": "reject"}})) for pair in PAIRS}
+            "signerd": {"body_canonicalization": pair.partition("/")[2]}, "on": {"unconfigured": "reject"},
+            "outbound": {"reinjected": True}})) for pair in PAIRS}
         services = {pair: {"smtpd_milters": milter.address} for pair, milter in milters.items()}
         self.way = enter(mail_way.MailWay("", [], services, SETTINGS, receiver_settings=SETTINGS))
 

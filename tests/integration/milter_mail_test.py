@@ -211,6 +211,15 @@ class MilterMailTest(unittest.TestCase):
         self.way.relay.submit(SENDER, LOCAL, messages.MESSAGE.replace(b"\r\n", b"\n"))
         self.assert_signed(self.delivered())
 
+    def test_mail_from_elsewhere_that_a_local_program_hands_over(self):
+        inbound = b"Received: from mx.example ([203.0.113.9])\n\tby filter.example; Mon, 23 Nov 2026 10:00:00 +0000\n" \
+            + messages.MESSAGE.replace(b"\r\n", b"\n")
+        self.way.relay.submit(SENDER, LOCAL, inbound)
+        self.assert_left_alone(self.delivered())
+        self.way.relay.maildir.clear()
+        self.send(inbound.replace(b"\n", b"\r\n"))
+        self.assert_left_alone(self.delivered())
+
     def test_empty_sender(self):
         self.send(messages.MESSAGE, sender="", source="127.0.0.1")
         self.assertEqual(self.way.relay.maildir.wait(1)[0].sender, "")

@@ -27,17 +27,25 @@ signing_domains = ["example.com"]
 rate_per_second = 1
 burst = 1
 
+[[partner]]
+name = "few"
+author_domains = ["example.com"]
+signing_domains = ["example.com"]
+
+[partner.quota]
+recipients_per_message = 2
+
 [[relay]]
 name = "relay1"
 identity = "dns:relay1.localdomain"
-partners = ["own", "acme", "slow"]
+partners = ["own", "acme", "slow", "few"]
 """
 
 OUTBOUND = {"networks": ["192.0.2.0/24", "198.51.100.7", "2001:db8::/32"], "certificates": ["relay-*", "*/CN=acme", "exact.example"],
             "daemon_names": ["ORIGINATING"], "daemon_ports": ["587", "465"], "inbound_daemon_names": ["INBOUND"]}
 PARTNERS = [{"name": "acme", "users": ["*@acme.example", "acme-*"], "certificates": ["relay-acme"]},
             {"name": "acme", "daemon_ports": ["465"]}, {"name": "slow", "users": ["*slow*"], "daemon_names": ["SLOW"]},
-            {"name": "nobody", "users": ["*"]}]
+            {"name": "few", "users": ["few-*"]}, {"name": "nobody", "users": ["*"]}]
 
 
 def stage(command, **macros):
@@ -45,7 +53,7 @@ def stage(command, **macros):
     return {command: {f"{{{name}}}": value for name, value in macros.items()}}
 
 
-Case = collections.namedtuple("Case", "client macros signed")
+Case = collections.namedtuple("Case", "client macros signed old", defaults=(None,))  # old: otherwise, for an MTA without symbol lists
 INSIDE, OUTSIDE = ("4", "192.0.2.17"), ("4", "203.0.113.5")
 CASES = {
     "nobody we know": Case(OUTSIDE, {}, False),
@@ -68,8 +76,8 @@ CASES = {
     "an unknown family": Case(("U", ""), {}, False),
     "no address at all": Case(("4", "unknown"), {}, False),
     "an address with more": Case(("4", "192.0.2.17 "), {}, False),
-    "certificate": Case(OUTSIDE, stage(HELO, cert_subject="relay-7"), True),
-    "certificate with MAIL": Case(OUTSIDE, stage(MAIL, cert_subject="relay-7"), True),
+    "certificate": Case(OUTSIDE, stage(HELO, cert_subject="relay-7"), True, False),
+    "certificate with MAIL": Case(OUTSIDE, stage(MAIL, cert_subject="relay-7"), True, False),
     "certificate that the MTA verified": Case(OUTSIDE, stage(MAIL, cert_subject="/C=DE/CN=acme", verify="OK"), True),
     "certificate that it did not": Case(OUTSIDE, stage(MAIL, cert_subject="/C=DE/CN=acme", verify="FAIL"), False),
     "no certificate": Case(OUTSIDE, stage(MAIL, cert_subject="relay-7", verify="NONE"), False),
@@ -96,14 +104,15 @@ class OutboundTest(MilterCase):
         milter = self.start_milter(tables={"outbound": OUTBOUND})
         for name, case in CASES.items():
             for version in (6, 2):
+                signed = case.old if version == 2 and case.old is not None else case.signed
                 with self.subTest(name, version=version):
                     with self.connect(milter.address, version=version) as mta:
                         answer = mta.submit(Mail(message("case"), macros=case.macros, client=case.client))
-                        if case.signed:
+                        if signed:
                             self.assert_signed(answer)
                         else:
                             self.assertEqual((answer.verdict, answer.command), (ACCEPT, MAIL))
-        signed = 2 * sum(case.signed for case in CASES.values())
+        signed = sum(case.signed + (case.signed if case.old is None else case.old) for case in CASES.values())
         self.assertEqual(messages_counted(milter), {"signed": signed, "left_alone": 2 * len(CASES) - signed})
 
     def test_without_a_table_loopback_and_logins_are_ours(self):
@@ -113,6 +122,34 @@ class OutboundTest(MilterCase):
             with self.connect(milter.address) as mta:
                 answer = mta.submit(Mail(message("table"), macros=AUTHENTICATED, client=client))
                 self.assertEqual(answer.verdict, CONTINUE if client in ours else ACCEPT, client)
+
+    def test_what_comes_from_this_host_and_from_another_before(self):
+        trace = b"Received: from mx.example ([203.0.113.9]) by relay.example; Mon, 23 Nov 2026 10:00:00 +0000\r\n"
+        loopback, unix = ("4", "127.0.0.1"), ("L", "/run/client")
+        milter, all_of_it = self.start_milter(tables={"outbound": {"networks": ["127.0.0.0/8", "192.0.2.0/24"]}}), self.start_milter(
+            tables={"outbound": {"reinjected": True}})
+        for version in (6, 2):
+            for client, macros, signed in ((loopback, {}, False), (unix, {}, False), (INSIDE, {}, True), (loopback, AUTHENTICATED, True)):
+                with self.subTest(client, version=version), self.connect(milter.address, version=version) as mta:
+                    answer = mta.submit(Mail(trace + message("again"), client=client, macros=macros))
+                    if signed:
+                        self.assert_signed(answer)
+                    else:
+                        self.assertEqual((answer.verdict, answer.command, answer.inserted), (ACCEPT, EOM, []))
+                    self.assert_signed(mta.submit(Mail(message("own"), client=loopback), connect=True))
+            with self.connect(all_of_it.address, version=version) as mta:
+                self.assert_signed(mta.submit(Mail(trace + message("again"), client=loopback)))
+        self.assertEqual(messages_counted(milter), {"signed": 12, "left_alone": 4})
+        self.assert_says(milter, "Received")
+
+    def test_warnings_are_told_and_counted(self):
+        milter = self.start_milter()
+        long_line = b"X-Long: " + b"x" * 1200 + b"\r\n" + message("long")
+        with self.connect(milter.address) as mta:
+            for number in range(3):
+                self.assert_signed(mta.submit(Mail(long_line, macros=AUTHENTICATED), connect=number == 0))
+        self.assertEqual(scrape(milter)['hallmark_milter_warnings_total{code="LONG_LINE"}'], 3)
+        self.assert_says(milter, "LONG_LINE")
 
     def test_for_whom(self):
         milter = self.start_milter(tables={"outbound": OUTBOUND, "on": {"refused": "reject"}}, partners=PARTNERS)
@@ -166,6 +203,16 @@ class OutboundTest(MilterCase):
         for answer in deferred:
             self.assertRegex(answer.text, r"^451 4\.7\.1 .*RATE_EXCEEDED")
         self.assertEqual(scrape(milter)['hallmark_milter_not_signed_total{why="limited"}'], len(deferred))
+
+
+    def test_too_many_recipients_of_one_message_are_refused_for_good(self):
+        milter = self.start_milter(partners=PARTNERS)
+        recipients = tuple(b"<r%d@example.org>" % number for number in range(3))
+        with self.connect(milter.address) as mta:
+            answer = mta.submit(Mail(message("three"), recipients=recipients, macros=stage(MAIL, auth_authen="few-1")))
+        self.assertRegex(answer.text, r"^550 5\.7\.1 .*RECIPIENTS_EXCEEDED")
+        with self.connect(milter.address) as mta:
+            self.assert_signed(mta.submit(Mail(message("two"), recipients=recipients[:2], macros=stage(MAIL, auth_authen="few-1"))))
 
 
 class ChoicesTest(MilterCase):

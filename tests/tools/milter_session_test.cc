@@ -304,6 +304,123 @@ TEST_F(MilterSession, NoMoreRecipientsThanSignerdTakes) {
   EXPECT_EQ(conversation->handed().front().options.envelope_recipients.size(), 10'000u);
 }
 
+TEST_F(MilterSession, WhatIsTooLongForAnAddressIsNone) {
+  const std::string at_most(4096, 'x'), longer(4097, 'x');
+  EXPECT_EQ(Codes(Negotiated()->Push(kMail + Packet('R', Strings({at_most})) + kHeader + Packet('N') + Packet('E'))),
+            "ciic");
+  for (const std::string& octets :
+       {kMail + Packet('R', Strings({longer})),
+        Packet('D', 'M' + Strings({"{auth_authen}", "alice"})) + Packet('M', Strings({longer}))}) {
+    auto conversation = Negotiated();
+    conversation->Push(octets);
+    EXPECT_TRUE(conversation->broken());
+  }
+}
+
+TEST_F(MilterSession, RecipientsAreBoundedInOctetsToo) {
+  auto conversation = Negotiated();
+  conversation->Push(kMail);
+  for (int i = 0; i < 1000; ++i) conversation->Push(Packet('R', Strings({std::string(4096, 'x')})));
+  EXPECT_EQ(Codes(conversation->Push(kHeader + Packet('N') + Packet('E'))), "iic");
+  EXPECT_EQ(conversation->handed().front().options.envelope_recipients.size(), (1u << 20) / 4096);
+}
+
+TEST(MilterMacros, AreBoundedInNumberAndOctets) {
+  Macros macros;
+  macros.Take('M' + Strings({"{auth_authen}", "alice"}));
+  for (int i = 0; i < 100; ++i) macros.Take('R' + Strings({"m" + std::to_string(i), std::string(4000, 'x')}));
+  EXPECT_EQ(macros.Get("auth_authen"), "alice");
+  EXPECT_EQ(macros.Get("m0").size(), 4000u);
+  EXPECT_EQ(macros.Get("m99"), "") << "64 KiB are full";
+  macros.EndMessage();
+  macros.Take('R' + Strings({"i", "1"}));
+  macros.Take('R' + Strings({"i", std::string(4096, 'x')}));
+  EXPECT_EQ(macros.Get("i"), "") << "a value that is too long takes the old one away";
+  for (int i = 0; i < 100; ++i) macros.Take('R' + Strings({"i", std::string(4000, 'x')}));
+  EXPECT_EQ(macros.Get("i").size(), 4000u) << "what is replaced does not count";
+}
+
+class ThisHost : public MilterSession {
+ protected:
+  void SetUp() override { settings.outbound.networks = {*Network::Parse("127.0.0.0/8"), *Network::Parse("::1")}; }
+  // The answers to a message with a Received field in `received`, from a client.
+  std::string Submit(const std::string& client, const std::string& received, const std::string& macros = "") {
+    const std::string field = received.empty() ? "" : Packet('L', Strings({received, " from mx.example"}));
+    conversation = Negotiated();
+    return Codes(conversation->Push(client + macros + Packet('M', Strings({"<a@example.com>"})) + field + kHeader +
+                                    Packet('N') + Packet('B', "x") + Packet('E')));
+  }
+  static std::string Client(char family, const std::string& address) {
+    return Packet('C', Strings({"h"}) + family + std::string(2, '\1') + Strings({address}));
+  }
+
+  const std::string v4 = Client('4', "127.0.0.1");
+  std::unique_ptr<Conversation> conversation;
+};
+
+TEST_F(ThisHost, WhatHasPassedAnotherIsLeftAlone) {
+  for (const std::string& client :
+       {v4, Client('6', "::1"), Client('6', "::ffff:127.0.0.1"), Client('L', "/run/client")}) {
+    EXPECT_EQ(Submit(client, ""), "ciic");
+    for (const char* name : {"Received", "received", "RECEIVED"}) EXPECT_EQ(Submit(client, name), "ca");
+    EXPECT_TRUE(conversation->handed().empty());
+    EXPECT_EQ(Submit(client, "X-Received"), "ciic");
+    EXPECT_EQ(Submit(client, "Received-SPF"), "ciic");
+  }
+  EXPECT_EQ(Count(Verdict::kLeftAlone), 12u);
+  EXPECT_EQ(Count(Verdict::kAborted), 0u);
+}
+
+TEST_F(ThisHost, WhatIsOursByMoreThanTheNetworkIsSigned) {
+  settings.outbound.networks.push_back(*Network::Parse("192.0.2.0/24"));
+  settings.outbound.daemon_names = {"ORIGINATING"};
+  EXPECT_EQ(Submit(Client('4', "192.0.2.1"), "Received"), "ciic");
+  EXPECT_EQ(Submit(v4, "Received", Packet('D', 'M' + Strings({"{auth_authen}", "alice"}))), "ciic");
+  EXPECT_EQ(Submit(v4, "Received", Packet('D', 'H' + Strings({"{daemon_name}", "ORIGINATING"}))), "ciic");
+  settings.outbound.reinjected = true;
+  EXPECT_EQ(Submit(v4, "Received"), "ciic");
+}
+
+TEST_F(ThisHost, TheNextMessageIsSignedAgain) {
+  EXPECT_EQ(Submit(v4, "Received"), "ca");
+  EXPECT_EQ(Codes(conversation->Push(kMessage)), "ciic");
+  const std::string mail = Packet('M', Strings({"<a@example.com>"}));
+  EXPECT_EQ(Codes(conversation->Push(mail + Packet('L', Strings({"Received", " x"})) + Packet('A'))), "c");
+  EXPECT_EQ(Codes(conversation->Push(mail + kHeader + Packet('N') + Packet('E'))), "ciic");
+}
+
+// Sendmail of before symbol lists sends {cert_subject} with HELO, and no {verify}, unless it is configured to.
+TEST_F(MilterSession, ACertificateCountsWhereItIsKnownToBeVerified) {
+  settings.outbound.certificates = {"*/CN=acme"};
+  const auto mail = [&](const std::string& offer, const std::vector<std::string_view>& macros) {
+    auto conversation = Start();
+    conversation.Push(offer);
+    return Codes(conversation.Push(Packet('D', 'H' + Strings(macros)) + Packet('M', Strings({"<a@example.com>"}))));
+  };
+  const std::string old = Offer(2, 0x3f, 0x7f), today = Offer(6, kAllActions, kAllSteps);
+  EXPECT_EQ(mail(today, {"{cert_subject}", "/CN=acme"}), "c");
+  EXPECT_EQ(mail(old, {"{cert_subject}", "/CN=acme"}), "a");
+  for (const std::string& offer : {old, today}) {
+    EXPECT_EQ(mail(offer, {"{cert_subject}", "/CN=acme", "{verify}", "OK"}), "c");
+    EXPECT_EQ(mail(offer, {"{cert_subject}", "/CN=acme", "{verify}", "FAIL"}), "a");
+  }
+}
+
+TEST(MilterWarnings, AreCountedByCodeAndToldOnceAMinute) {
+  using namespace std::chrono_literals;
+  WarningTally tally;
+  const WarningTally::Time start{};
+  EXPECT_TRUE(tally.Count("LONG_LINE", start));
+  EXPECT_FALSE(tally.Count("LONG_LINE", start + 59s));
+  EXPECT_TRUE(tally.Count("BARE_LF", start + 59s));
+  EXPECT_TRUE(tally.Count("LONG_LINE", start + 60s));
+  EXPECT_THAT(tally.Counts(), ElementsAre(testing::Pair("BARE_LF", 1), testing::Pair("LONG_LINE", 3)));
+  for (int i = 0; i < 1000; ++i) tally.Count("X" + std::to_string(i), start);
+  const auto counts = tally.Counts();
+  EXPECT_EQ(counts.size(), 65u);
+  EXPECT_EQ(counts.at("OTHER"), 1000u - 62u);
+}
+
 TEST_F(MilterSession, EachFailureHasItsAnswer) {
   using relay::FailureKind;
   struct Row {

@@ -83,7 +83,16 @@ asio::awaitable<void> Connection::Sign() {
   signing_ = false;
   last_active_ = std::chrono::steady_clock::now();
   service_.signing_seconds.Observe(std::chrono::duration<double>(last_active_ - start).count());
+  TakeWarnings(outcome.warnings);
   session_.Signed(outcome, out_);
+}
+
+void Connection::TakeWarnings(const std::vector<relay::Warning>& warnings) {
+  for (const relay::Warning& warning : warnings) {
+    if (!service_.tally.warnings.Count(warning.code, last_active_)) continue;
+    log::warn("{}: signed, but {}: {} (told once a minute at most)", session_.queue_id(), Printable(warning.code),
+              Printable(warning.message));
+  }
 }
 
 asio::awaitable<void> Connection::Read() {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "firmware/runtime/metrics.h"
 #include "tools/milter/frame.h"
@@ -50,6 +51,7 @@ class Connection {
   boost::asio::awaitable<void> Read();
   boost::asio::awaitable<void> Write();
   boost::asio::awaitable<void> Sign();
+  void TakeWarnings(const std::vector<relay::Warning>& warnings);
 
   Socket socket_;
   const Service& service_;

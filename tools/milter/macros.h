@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <string_view>
@@ -10,8 +11,8 @@ namespace hallmark::milter {
 // value of a name takes the place of an earlier one. Not thread-safe.
 class Macros {
  public:
-  // The data of a macro packet: the command that they belong to, then names and values. What is not whole is left out.
-  // Those of CONNECT begin a connection, those of MAIL a message.
+  // The data of a macro packet: the command that they belong to, then names and values. What is not whole, of more than
+  // 4 KiB, or too much for one message is left out. Those of CONNECT begin a connection, those of MAIL a message.
   void Take(std::string_view data);
   // Empty where it is not defined; MTAs define nothing as empty.
   std::string_view Get(std::string_view name) const;
@@ -19,9 +20,24 @@ class Macros {
   void EndMessage() { message_.clear(); }
   void EndConnection();
 
+  // Whether the MTA sends those that it was asked for, or those that it is configured to.
+  bool asked_for() const { return asked_for_; }
+  void set_asked_for(bool asked_for) { asked_for_ = asked_for; }
+
  private:
-  using Values = std::map<std::string, std::string, std::less<>>;
+  // A limited number of limited values, so that a connection's memory is.
+  class Values {
+   public:
+    void Put(std::string_view name, std::string_view value);
+    const std::string* Find(std::string_view name) const;
+    void clear();
+
+   private:
+    std::map<std::string, std::string, std::less<>> values_;
+    std::size_t octets_ = 0;
+  };
   Values connection_, message_;
+  bool asked_for_ = false;
 };
 
 }  // namespace hallmark::milter

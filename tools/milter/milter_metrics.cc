@@ -19,6 +19,8 @@ MetricFamilies WriteMetrics(const Tally& tally, const Histogram& signing_seconds
   for (std::size_t i = 0; i < kTroubles; ++i) out.Counter({{"why", kTroubleNames[i]}}, tally.troubles[i].load());
   out.Family("hallmark_milter_signing_seconds", "From the end of a message to its signatures", MetricType::Histogram);
   signing_seconds.Write(out, {});
+  out.Family("hallmark_milter_warnings_total", "What signerd warned of beside a signature", MetricType::Counter);
+  for (const auto& [code, count] : tally.warnings.Counts()) out.Counter({{"code", code}}, count);
   out.Family("hallmark_milter_connections", "Connections of MTAs", MetricType::Gauge);
   out.Gauge({}, static_cast<double>(tally.connections_open.load()));
   out.Family("hallmark_milter_connections_total", "Connections that were taken", MetricType::Counter);

@@ -24,11 +24,21 @@ bool Names(const std::vector<std::string>& names, std::string_view name) {
   return !name.empty() && std::ranges::find(names, name) != names.end();
 }
 
-// Postfix names the subject of a certificate that it trusts only. Sendmail names every client's, and says in {verify}
-// what it thinks of it.
+// Postfix names the subject of a certificate that it trusts only, and knows no {verify}. Sendmail names every client's,
+// and says in {verify} what it thinks of it; where it was not asked for that it may have been left out.
 std::string_view VerifiedCertificate(const Macros& macros) {
   const std::string_view verify = macros.Get("verify");
-  return verify.empty() || verify == "OK" ? macros.Get("cert_subject") : std::string_view();
+  const bool trusted = verify == "OK" || (verify.empty() && macros.asked_for());
+  return trusted ? macros.Get("cert_subject") : std::string_view();
+}
+
+bool IsThisHost(const Peer& peer) {
+  if (peer.local) return true;
+  if (!peer.address) return false;
+  const auto& address = *peer.address;
+  return address.is_v6() && address.to_v6().is_v4_mapped()
+             ? ip::make_address_v4(ip::v4_mapped, address.to_v6()).is_loopback()
+             : address.is_loopback();
 }
 
 }  // namespace
@@ -75,15 +85,18 @@ bool MatchesPattern(std::string_view pattern, std::string_view text) {
   return given == wanted;
 }
 
-bool IsOutbound(const OutboundRules& rules, const Peer& peer, const Macros& macros) {
+Origin OriginOf(const OutboundRules& rules, const Peer& peer, const Macros& macros) {
   const std::string_view daemon = macros.Get("daemon_name");
-  if (Names(rules.inbound_daemon_names, daemon)) return false;
-  if (rules.authenticated && !macros.Get("auth_authen").empty()) return true;
-  if (Matches(rules.certificates, VerifiedCertificate(macros))) return true;
-  if (Names(rules.daemon_names, daemon) || Names(rules.daemon_ports, macros.Get("daemon_port"))) return true;
+  if (Names(rules.inbound_daemon_names, daemon)) return Origin::kOutside;
+  if (rules.authenticated && !macros.Get("auth_authen").empty()) return Origin::kOwn;
+  if (Matches(rules.certificates, VerifiedCertificate(macros))) return Origin::kOwn;
+  if (Names(rules.daemon_names, daemon) || Names(rules.daemon_ports, macros.Get("daemon_port"))) return Origin::kOwn;
   const auto address = peer.local ? ip::address(ip::address_v4::loopback()) : peer.address;
-  return address &&
-         std::ranges::any_of(rules.networks, [&](const Network& network) { return network.Contains(*address); });
+  const bool inside = address && std::ranges::any_of(rules.networks, [&](const Network& network) {
+                        return network.Contains(*address);
+                      });
+  if (!inside) return Origin::kOutside;
+  return IsThisHost(peer) && !rules.reinjected ? Origin::kThisHost : Origin::kOwn;
 }
 
 std::string_view FindPartner(const std::vector<PartnerRule>& partners, const Macros& macros) {

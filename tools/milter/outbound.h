@@ -28,7 +28,8 @@ class Network {
   std::optional<boost::asio::ip::network_v6> v6_;
 };
 
-// A message is outbound when any of these holds, and its daemon is not one for inbound mail.
+// A message is outbound when any of these holds, and its daemon is not one for inbound mail. The networks alone do not
+// make one outbound that comes from this host and has passed another: a content filter hands on inbound mail too.
 struct OutboundRules {
   bool authenticated = true;              // by SASL
   std::vector<Network> networks;          // of the client's address; one with 127.0.0.1 has UNIX sockets' clients too
@@ -36,6 +37,7 @@ struct OutboundRules {
   std::vector<std::string> daemon_names;
   std::vector<std::string> daemon_ports;
   std::vector<std::string> inbound_daemon_names;
+  bool reinjected = false;  // what this host hands over is outbound, wherever it was before
 };
 
 // One [[partner]] of the configuration. Users and certificates are patterns.
@@ -50,7 +52,12 @@ struct Peer {
   bool local = false;  // a UNIX socket
 };
 
-bool IsOutbound(const OutboundRules& rules, const Peer& peer, const Macros& macros);
+enum class Origin : std::uint8_t {
+  kOutside,   // not outbound
+  kThisHost,  // outbound unless it has a Received field: MTAs do not show a milter their own
+  kOwn,       // outbound
+};
+Origin OriginOf(const OutboundRules& rules, const Peer& peer, const Macros& macros);
 
 // The first partner with a rule that holds; empty: none.
 std::string_view FindPartner(const std::vector<PartnerRule>& partners, const Macros& macros);

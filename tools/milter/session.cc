@@ -9,6 +9,8 @@ namespace hallmark::milter {
 namespace {
 
 constexpr std::size_t kMostRecipients = 10000;  // as signerd takes
+constexpr std::size_t kMostRecipientOctets = 1u << 20;
+constexpr std::size_t kLongestPath = 4096;  // MTAs take no longer command lines than half of this
 
 // All that we would rather not be sent, or not answer. HELO and what belongs to it comes where the MTA cannot be told
 // which macros to send with MAIL.
@@ -77,7 +79,9 @@ Result<Session::Next> Session::Take(const Frame& frame, std::string& out) {
     case Command::kConnect: Connect(frame.data, out); break;
     case Command::kHelo: AnswerUnless(step::kNoReplyHelo, out); break;
     case Command::kUnknown: AnswerUnless(step::kNoReplyUnknown, out); break;
-    case Command::kMail: Mail(frame.data, out); break;
+    case Command::kMail:
+      if (const Status status = Mail(frame.data, out); !status) return status.error();
+      break;
     case Command::kAbort: EndMessage(State::kBetween); break;
     case Command::kQuitNewConnection: EndConnection(); break;
     case Command::kQuit: EndMessage(State::kBetween); return Next::kClose;
@@ -94,6 +98,7 @@ Status Session::Negotiate(std::string_view data, std::string& out) {
   if ((actions & action::kAddHeader) == 0) return Violation("an MTA that lets no milter add header fields");
 
   const bool lists = (actions & action::kSymbolList) != 0;
+  macros_.set_asked_for(lists);
   steps_ = steps & (kWanted | (lists ? step::kNoHelo : 0));
   std::string answer;
   AppendU32(answer, std::min(version, kVersion));
@@ -127,20 +132,26 @@ void Session::Connect(std::string_view data, std::string& out) {
   AnswerUnless(step::kNoReplyConnect, out);
 }
 
-void Session::Mail(std::string_view data, std::string& out) {
+Status Session::Mail(std::string_view data, std::string& out) {
   DropMessage();
-  if (!IsOutbound(settings_.outbound, peer_, macros_)) {
+  origin_ = OriginOf(settings_.outbound, peer_, macros_);
+  reinjected_ = false;
+  recipient_octets_ = 0;
+  if (origin_ == Origin::kOutside) {
     tally_.Count(Verdict::kLeftAlone);
     AppendReply(out, Reply::kAccept);
     EndMessage(State::kLeftAlone);
-    return;
+    return Ok();
   }
+  const std::string_view sender = WithoutBrackets(First(SplitStrings(data)));
+  if (sender.size() > kLongestPath) return Violation("a sender of " + std::to_string(sender.size()) + " octets");
   relay::MessageOptions options;
-  options.envelope_sender = WithoutBrackets(First(SplitStrings(data)));
+  options.envelope_sender = sender;
   options.partner = FindPartner(settings_.partners, macros_);
   message_.emplace(settings_.signerd, std::move(options));
   state_ = State::kEnvelope;
   AppendReply(out, Reply::kContinue);
+  return Ok();
 }
 
 // What only makes sense within a message. One that is left alone was accepted at MAIL; an MTA that still goes on is
@@ -166,7 +177,9 @@ Status Session::InEnvelope(Command command, std::string_view data, std::string& 
     return Violation("a header field, or a recipient, within a body");
   }
 
-  if (command == Command::kRecipient) Recipient(data);
+  if (command == Command::kRecipient) {
+    if (const Status status = Recipient(data); !status) return status;
+  }
   if (command == Command::kHeader) Header(data);
   if (command == Command::kEndOfHeader) BeginBody();
   if (command == Command::kBody || command == Command::kEndOfMessage) {
@@ -176,21 +189,29 @@ Status Session::InEnvelope(Command command, std::string_view data, std::string& 
   if (command == Command::kEndOfMessage) {
     queue_id_ = Printable(macros_.Get("i"));
     state_ = State::kSigning;
+    if (reinjected_) LeaveReinjected(out);
   } else {
     AnswerUnless(no_reply, out);
   }
   return Ok();
 }
 
-void Session::Recipient(std::string_view data) {
+Status Session::Recipient(std::string_view data) {
+  const std::string_view recipient = WithoutBrackets(First(SplitStrings(data)));
+  if (recipient.size() > kLongestPath)
+    return Violation("a recipient of " + std::to_string(recipient.size()) + " octets");
   auto& recipients = message_->options().envelope_recipients;
-  if (recipients.size() < kMostRecipients) recipients.emplace_back(WithoutBrackets(First(SplitStrings(data))));
+  if (recipients.size() >= kMostRecipients || recipient.size() > kMostRecipientOctets - recipient_octets_) return Ok();
+  recipient_octets_ += recipient.size();
+  recipients.emplace_back(recipient);
+  return Ok();
 }
 
 // Without kLeadingSpace the MTA has taken the white space after the colon away: then one space is what it most probably
 // was.
 void Session::Header(std::string_view data) {
   const auto strings = SplitStrings(data);
+  if (origin_ == Origin::kThisHost && MatchesPattern("received", First(strings))) reinjected_ = true;
   std::string field(First(strings));
   field += (steps_ & step::kLeadingSpace) != 0 ? ":" : ": ";
   if (strings.size() > 1) field += WithCrlf(strings[1]);
@@ -200,6 +221,16 @@ void Session::Header(std::string_view data) {
 void Session::BeginBody() {
   message_->Feed("\r\n");
   state_ = State::kBody;
+}
+
+// Only now, because a field that is not answered cannot be answered with "accept".
+void Session::LeaveReinjected(std::string& out) {
+  log::info("{}: left alone: it comes from this host and has a Received field (outbound.reinjected)", queue_id_);
+  tally_.Count(Verdict::kLeftAlone);
+  message_.reset();
+  state_ = State::kBetween;
+  macros_.EndMessage();
+  AppendReply(out, Reply::kAccept);
 }
 
 void Session::DropMessage() {

@@ -44,6 +44,8 @@ class Session {
 
   relay::Message TakeMessage();
   void Signed(const relay::Outcome& outcome, std::string& out);
+  // The MTA's name for the message that was handed over last; printable ASCII.
+  const std::string& queue_id() const { return queue_id_; }
 
   // Whether there is a message under way, which an end of the connection would cost the MTA.
   bool InMessage() const { return message_.has_value() || state_ == State::kSigning; }
@@ -53,11 +55,12 @@ class Session {
 
   Status Negotiate(std::string_view data, std::string& out);
   void Connect(std::string_view data, std::string& out);
-  void Mail(std::string_view data, std::string& out);
+  Status Mail(std::string_view data, std::string& out);
   Status InEnvelope(Command command, std::string_view data, std::string& out);
-  void Recipient(std::string_view data);
+  Status Recipient(std::string_view data);
   void Header(std::string_view data);
   void BeginBody();
+  void LeaveReinjected(std::string& out);
   void DropMessage();
   void EndMessage(State next);
   void EndConnection();
@@ -70,6 +73,9 @@ class Session {
   Peer peer_;
   Macros macros_;
   std::optional<relay::Message> message_;
+  Origin origin_ = Origin::kOutside;  // of the message
+  bool reinjected_ = false;           // it came from this host, and from another one before
+  std::size_t recipient_octets_ = 0;
   std::string queue_id_;
 };
 

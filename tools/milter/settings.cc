@@ -76,6 +76,7 @@ void ReadOutbound(ConfigTable table, OutboundRules& rules) {
   rules.certificates = ReadPatterns(table, "certificates", "subjects of client certificates");
   rules.daemon_names = table.StringsOrNone("daemon_names", "what milter_macro_daemon_name says");
   rules.daemon_ports = ReadPorts(table);
+  rules.reinjected = table.Flag("reinjected", false);
   rules.inbound_daemon_names = table.StringsOrNone("inbound_daemon_names", "what milter_macro_daemon_name says");
 }
 
