@@ -75,7 +75,9 @@ Status Tail::ReadLast(const SegmentFile& last, std::uint64_t checkpointed) {
       continue;
     }
     if (record.error().reason != Reason::kInvalidArgument) return record.error();
-    const std::uint64_t rest = std::filesystem::file_size(last.path) - length_;
+    std::error_code failed;
+    const std::uint64_t rest = std::filesystem::file_size(last.path, failed) - length_;
+    if (failed) return MakeError(Reason::kIoFailed, last.path.string() + ": " + failed.message());
     if (tree_.size() < checkpointed || rest > kMostWritten) return record.error();
     cut_ += rest;
     break;

@@ -274,6 +274,20 @@ class LedgerSearchTest(unittest.TestCase):
         # To keep them longer takes one.
         self.assertIn("configuration", self.hallmark.dkimctl("ledger", "retention", "--default").stdout)
 
+    def test_a_clock_that_is_far_ahead_waits_for_two_officers(self):
+        self.hallmark.dkimctl_with_approval("ledger", "retention", "--keep-days", "30", "--yes")
+        self.hallmark.stop()
+        (self.ledger() / "retention-time").write_text("1000000000\n")  # 2001: where it was looked at last
+        self.hallmark.start()
+        doubted = self.await_status(lambda status: status.retention_problem or None)
+        self.assertIn("the last time that is certain is 2001-09-09", doubted.retention_problem)
+        self.assertIn("the clock says", self.hallmark.dkimctl("ledger", "status").stdout)
+        self.hallmark.dkimctl("ledger", "retention", "--keep-days", "30", status=1)  # without --yes
+        self.hallmark.dkimctl("ledger", "retention", "--keep-days", "30", "--yes", status=5)
+        self.assertIn("and says that the clock is right", " ".join(self.hallmark.dkimctl("approvals", "list").stdout.split()))
+        self.hallmark.dkimctl_with_approval("ledger", "retention", "--keep-days", "30", "--yes")
+        self.await_status(lambda status: not status.retention_problem or None)
+
     def test_who_is_no_operator_reads_nothing(self):
         relay = ledger_pb2_grpc.LedgerServiceStub(self.hallmark.channel(self.hallmark.admin_address))
         for call, request in ((relay.SearchRecords, ledger_pb2.SearchRecordsRequest()),
