@@ -45,7 +45,10 @@ class MilterFaultsTest(unittest.TestCase):
     def build(self, **milter):
         """The way: upstream -> relay -> to_milter -> milter -> to_signerd -> signerd."""
         self.to_signerd = self.enterContext(tcp_proxy.TcpProxy(self.hallmark.signing_address))
-        self.milter = self.enterContext(dkim_milter.DkimMilter(self.hallmark, milter.pop("servers", [self.to_signerd.address]), **milter))
+        # What upstream sends on comes from this host, and has upstream's Received field.
+        tables = {**milter.pop("tables", {}), "outbound": {"reinjected": True}}
+        self.milter = self.enterContext(dkim_milter.DkimMilter(
+            self.hallmark, milter.pop("servers", [self.to_signerd.address]), tables, **milter))
         self.to_milter = self.enterContext(tcp_proxy.TcpProxy(self.milter.address.removeprefix("inet:")))
         self.relay = self.enterContext(postfix.Postfix(settings={
             "smtpd_milters": f"inet:{self.to_milter.address}", "milter_default_action": "tempfail"}))
