@@ -24,7 +24,8 @@ struct ExportInput {
 
 // Gives a ledger's files as they are at one moment, while the ledger goes on: segments up to the last durable record,
 // what is kept of deleted ones, checkpoints and the verifier key. The key of hashed recipients is not among them.
-// No segment may be deleted meanwhile (Ledger::KeepSegments). Returns how many records there are. kIoFailed; kInvalidArgument: damage; kCancelled. Any thread, for long.
+// No segment may be deleted meanwhile (Ledger::KeepSegments). Returns how many records there are. kIoFailed;
+// kInvalidArgument: damage; kCancelled. Any thread, for long.
 Result<std::uint64_t> Export(const ExportInput& input);
 
 }  // namespace hallmark::ledger
