@@ -258,6 +258,20 @@ class MilterMailTest(unittest.TestCase):
         self.assert_signed(self.delivered())
         self.assertEqual(opendkim.results(self.way.receiver.maildir.wait(1)[0].message), ["pass", "pass"])
 
+    def test_what_postfix_changes_after_signing_and_how_not(self):
+        """As docs/relays.md has it: a next server that offers no 8BITMIME, and a line that is too long."""
+        mime = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
+        eight_bits = mime + messages.MESSAGE.replace(b"At noon?", "Grüße".encode())
+        long_line = messages.MESSAGE + b"x" * 2000 + b"\r\n"
+        for kept, limit in (("yes", "0"), ("no", "998")):
+            with self.subTest(kept=kept), mail_way.MailWay(
+                    self.milter.address, self.key_lines, settings={"disable_mime_output_conversion": kept, "smtp_line_length_limit": limit},
+                    receiver_settings={"smtpd_discard_ehlo_keywords": "8bitmime, smtputf8"}) as way:
+                way.relay.send(SENDER, [REMOTE], eight_bits, options=["BODY=8BITMIME"])
+                way.relay.send(SENDER, [REMOTE], long_line)
+                found = [opendkim.results(mail.message) for mail in way.receiver.maildir.wait(2)]
+                self.assertEqual(found, [["pass" if kept == "yes" else "fail"] * 2] * 2)
+
     def test_smtputf8(self):
         message = messages.MESSAGE.replace(b"Alice <alice@example.com>", "Jörg Müller <jörg@example.com>".encode())
         message = message.replace(b"Lunch", "Mittag — 昼食".encode())
