@@ -421,13 +421,15 @@ void Token::OnTick() {
        waiting_.Remove([&](const Attempt& waiting) { return Gone(waiting.signing, now).has_value(); })) {
     attempt.signing.done(*Gone(attempt.signing, now));
   }
-  if (const auto refusal = StartsForLong()) FailWaiting(*refusal);
+  const auto refusal = StartsForLong();
+  if (refusal) FailWaiting(*refusal);
 
   for (auto& [id, attempt] : in_flight_) {
-    if (attempt.signing.done != nullptr && attempt.signing.deadline <= now) {
-      // It keeps its place until tokend answers: the session is busy all the same.
-      std::exchange(attempt.signing.done, nullptr)(ErrorOf(link::Outcome::kExpired, config_.name, 0));
-    }
+    const bool expired = attempt.signing.deadline <= now;
+    if (attempt.signing.done == nullptr || (!expired && !refusal)) continue;
+    // It keeps its place until tokend answers: the session is busy all the same.
+    const auto done = std::exchange(attempt.signing.done, nullptr);
+    done(expired ? ErrorOf(link::Outcome::kExpired, config_.name, 0) : *refusal);
   }
   ReplaceIfItHangs(now);
   if (pin_file_age_ && AgeOf(config_.pin_file) != *pin_file_age_) {
