@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "firmware/runtime/encoding.h"
+#include "firmware/runtime/printable.h"
 #include "signerd/dkim/ascii.h"
 
 namespace hallmark::dkim {
@@ -255,12 +256,7 @@ bool IsAscii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
-// For an error: hostile octets must not reach a log as they are.
-std::string Printable(std::string_view text) {
-  std::string out;
-  for (const char c : text.substr(0, 80)) out.push_back(c > ' ' && c < '\x7f' ? c : '?');
-  return out;
-}
+constexpr std::size_t kMostShown = 80;  // of hostile octets, in an error
 
 }  // namespace
 
@@ -287,7 +283,7 @@ Result<Author> FindAuthor(const Header& header) {
 
 Result<std::string> NormalizeDomain(std::string_view name) {
   const auto invalid = [&](const std::string& what) {
-    return MakeError(Reason::kInvalidArgument, "\"" + Printable(name) + "\" " + what);
+    return MakeError(Reason::kInvalidArgument, "\"" + Printable(name, kMostShown) + "\" " + what);
   };
   if (name.ends_with('.')) name.remove_suffix(1);
   if (name.empty()) return MakeError(Reason::kInvalidArgument, "an empty domain name");
@@ -310,7 +306,7 @@ Result<std::string> NormalizeDomain(std::string_view name) {
 Status ValidateSelector(std::string_view selector) {
   if (selector.size() <= kMaxDomain && AreLabels(selector, true)) return Ok();
   return MakeError(Reason::kInvalidArgument,
-                   "\"" + Printable(selector) +
+                   "\"" + Printable(selector, kMostShown) +
                        "\" is not a selector: expected lower-case letters, digits, hyphens and "
                        "underscores, with dots between labels");
 }

@@ -6,6 +6,7 @@
 #include "firmware/runtime/log.h"
 #include "signerd/keys/erase.h"
 #include "signerd/service/errors.h"
+#include "signerd/service/gated_stream.h"
 #include "signerd/service/replay.h"
 
 namespace hallmark::service {
@@ -53,12 +54,8 @@ grpc::ServerWriteReactor<api::CreateBackupResponse>* ApplianceService::CreateBac
     return out;
   }
   boost::asio::post(backups_, [this, context, caller = std::move(*caller), out] {
-    const Status admitted = parts_.gate.Admit(*context, caller);
-    const auto session = [&] { return parts_.gate.CheckSession(*context, caller); };
-    out->CheckEach([&] { return session().has_value(); });
-    Status done = admitted ? Backup(*out) : admitted;
-    if (admitted && !done && !session()) done = session();
-    if (admitted) parts_.gate.Done(caller, done);
+    const Status done = RunGated<api::CreateBackupResponse>(parts_.gate, *context, caller, *out,
+                                                            [this](auto& writer) { return Backup(writer); });
     out->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
   });
   return out;

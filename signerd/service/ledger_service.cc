@@ -7,6 +7,7 @@
 #include "signerd/ledger/export.h"
 #include "signerd/ledger/verify.h"
 #include "signerd/service/errors.h"
+#include "signerd/service/gated_stream.h"
 #include "signerd/service/replay.h"
 
 namespace hallmark::service {
@@ -72,13 +73,7 @@ LedgerService::Stream<Response>* LedgerService::RunStream(Context* context, cons
     return out;
   }
   boost::asio::post(streams_, [this, context, caller = std::move(*caller), out, work = std::move(work)] {
-    const Status admitted = parts_.gate.Admit(*context, caller);
-    // Who was logged out meanwhile reads no further.
-    const auto session = [&] { return parts_.gate.CheckSession(*context, caller); };
-    out->CheckEach([&] { return session().has_value(); });
-    Status done = admitted ? work(*out) : admitted;
-    if (admitted && !done && !session()) done = session();
-    if (admitted) parts_.gate.Done(caller, done);
+    const Status done = RunGated<Response>(parts_.gate, *context, caller, *out, work);
     Leave(caller.name);
     out->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
   });

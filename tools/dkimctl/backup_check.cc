@@ -144,8 +144,7 @@ Status CheckLedger(const std::filesystem::path& directory, const std::string& ma
   if (facts.proved || given_key.empty()) return Ok();
   return NotWhole(
       "it is not proved whose it is: no checkpoint that the given verifier key signed is of what is in it. Take "
-      "another "
-      "backup; or go without --verifier-key, where you know by other means who made it");
+      "another backup; or go without --verifier-key, where you know by other means who made it");
 }
 
 }  // namespace
