@@ -5,14 +5,14 @@ kernels=/efi/EFI/Linux
 
 reason=/run/hallmark/update.reason
 
-# RAUC keeps its handlers' output to itself.
+# RAUC keeps its handlers' output to itself. A stranger's stick may have words of its own in it, for a terminal to obey.
 say() {
-  echo "hallmark: update: $*" >/dev/console
+  printf 'hallmark: update: %s\n' "$(printf '%s' "$*" | LC_ALL=C tr -cd ' -~')" >/dev/console
 }
 
 # For RAUC's handlers: ends the installation. Who asked for it says why.
 refuse() {
-  echo "$1" >$reason
+  printf '%s\n' "$1" >$reason
   exit 1
 }
 
