@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import tempfile
 import unittest
 
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
@@ -19,7 +20,24 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "tools/relay-client/examples"
 NODE_MODULES = deployment.BUILD / "examples/node/node_modules"
 SMALL = messages.MESSAGE
+KEYLESS = SMALL.replace(b"example.com>", b"keyless.example>")
 LARGE = messages.MESSAGE + (b"x" * 76 + b" \r\n") * 220_000  # beyond what the examples send at once
+
+# What Haraka gives a plugin, as far as ours uses it. Says what the hook calls next with.
+HARAKA = """
+Object.assign(globalThis, { DENY: 'DENY', DENYSOFT: 'DENYSOFT' });
+const [folder, proto, server, ca, certificate, private_key] = process.argv.slice(1);
+const plugin = require(folder + '/plugins/hallmark.js');
+plugin.config = { get: () => ({ main: { proto, server, ca, certificate, private_key } }) };
+plugin.register();
+const message = require('fs').readFileSync(0);
+const transaction = {
+  mail_from: { address: 'alice@example.com' }, rcpt_to: [{ address: 'bob@example.org' }], header: { get: () => 'is there' },
+  message_stream: { get_data: (take) => take(message) }, add_leading_header: () => {},
+};
+plugin.hook_queue_outbound((code = 'next') => { console.log(code); plugin.shutdown(); },
+  { transaction, lognotice: (_, text) => console.error(text) });
+"""
 
 
 class RelayExamplesTest(unittest.TestCase):
@@ -28,6 +46,7 @@ class RelayExamplesTest(unittest.TestCase):
         cls.hallmark = deployment.Deployment()
         cls.addClassCleanup(cls.hallmark.close)
         cls.hallmark.add_domain("example.com")
+        cls.hallmark.add_domain("keyless.example", algorithms=())
         cls.keys = mail_way.keys_of(cls.hallmark.key_lines(["example.com"]))
 
     def run_example(self, command, message, server=None):
@@ -44,6 +63,9 @@ class RelayExamplesTest(unittest.TestCase):
         finished = self.run_example(command, SMALL.replace(b"example.com>", b"elsewhere.example>"))
         self.assertEqual((finished.returncode, finished.stdout), (77, b""))
         self.assertIn(b"DOMAIN_NOT_CONFIGURED", finished.stderr)
+        finished = self.run_example(command, KEYLESS)  # the signer's trouble, and not the message's
+        self.assertEqual((finished.returncode, finished.stdout), (75, b""))
+        self.assertIn(b"NO_ACTIVE_KEY", finished.stderr)
         for pid in self.hallmark.tokend_pids():  # it is back soon, and the example tries until then
             os.kill(pid, signal.SIGKILL)
         self.assertEqual(self.run_example(command, SMALL).returncode, 0)
@@ -56,6 +78,20 @@ class RelayExamplesTest(unittest.TestCase):
         # Node looks for modules beside the script.
         script = shutil.copy(EXAMPLES / "node/sign.js", NODE_MODULES.parent)
         self.assert_signs_and_refuses(["node", script, ROOT / "proto"])
+
+    @unittest.skipUnless(NODE_MODULES.is_dir(), "tools/check could not install what the Node example needs")
+    def test_haraka(self):
+        """The plugin's hook alone: what Haraka is told of a message."""
+        shutil.copy(EXAMPLES / "node/sign.js", NODE_MODULES.parent)
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(EXAMPLES / "haraka/plugins", pathlib.Path(folder, "plugins"))
+            pathlib.Path(folder, "hallmark").symlink_to(NODE_MODULES.parent)
+            for message, told, reason in ((SMALL, "next", b""), (KEYLESS, "DENYSOFT", b"NO_ACTIVE_KEY"),
+                                          (SMALL.replace(b"From:", b"X-From:"), "DENY", b"FROM_MISSING"),
+                                          (SMALL.replace(b"example.com>", b"elsewhere.example>"), "next", b"DOMAIN_NOT_CONFIGURED")):
+                finished = self.run_example(["node", "-e", HARAKA, folder, ROOT / "proto"], message)
+                self.assertEqual((finished.returncode, finished.stdout.decode().split()), (0, [told]), finished.stderr)
+                self.assertIn(reason, finished.stderr)
 
     def test_reflection_is_all_that_a_client_needs(self):
         """As grpcurl does it: ask what there is, take the types from the answer, and call with JSON."""

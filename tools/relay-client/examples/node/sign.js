@@ -30,23 +30,28 @@ function connect(protoFolder, server, ca, certificate, privateKey) {
   });
 }
 
-// What a relay answers with 550; all else that fails is 451.
+// What a relay answers with 550, where Hallmark gives a reason other than these, which tell of trouble of the signer's or
+// with this relay's certificate; all else that fails is 451.
 const REFUSED = [grpc.status.INVALID_ARGUMENT, grpc.status.PERMISSION_DENIED, grpc.status.FAILED_PRECONDITION];
+const SIGNERS_TROUBLE = ['CALLER_UNKNOWN', 'CERTIFICATE_REVOKED', 'NO_ACTIVE_KEY', 'KEY_MISSING', 'KEY_MISMATCH', 'TOKEN_REFUSED'];
 
 // Reads what an error of Hallmark carries: the reason that a program goes by ("DOMAIN_NOT_ALLOWED"), after how many
-// milliseconds to try again, and whether that is of no use.
+// milliseconds to try again, and whether it is the message that is refused, so that this is of no use.
 function detailsReader(protoFolder) {
   const root = new protobuf.Root();
   root.resolvePath = (_, target) => path.resolve(protoFolder, target);
   root.loadSync(['google/rpc/status.proto', 'google/rpc/error_details.proto']);
   return (error) => {
-    const found = { reason: grpc.status[error.code], wait: 200, refused: REFUSED.includes(error.code) };
+    const found = { reason: grpc.status[error.code], wait: 200, refused: false };
     const [octets] = error.metadata ? error.metadata.get('grpc-status-details-bin') : [];
     if (!octets) return found;
     for (const { type_url: url, typeUrl, value } of root.lookupType('google.rpc.Status').decode(octets).details) {
       const type = (url || typeUrl).split('/').pop();
       const detail = root.lookupType(type).decode(value);
-      if (type === 'google.rpc.ErrorInfo') found.reason = detail.reason;
+      if (type === 'google.rpc.ErrorInfo' && detail.domain === 'hallmark') {
+        found.reason = detail.reason;
+        found.refused = REFUSED.includes(error.code) && !SIGNERS_TROUBLE.includes(detail.reason);
+      }
       if (type === 'google.rpc.RetryInfo') found.wait = Number(detail.retryDelay.seconds) * 1000 + detail.retryDelay.nanos / 1e6;
     }
     return found;

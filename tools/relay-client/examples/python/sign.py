@@ -22,6 +22,11 @@ LARGE = 16 << 20  # From here on a message travels in chunks. Sign takes up to 6
 CHUNK = 256 << 10
 SECONDS = 20  # for everything, with all that is tried again
 
+# What a relay answers with 550, where Hallmark gives a reason other than these, which tell of trouble of the signer's or with this
+# relay's certificate; all else that fails is 451.
+REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.FAILED_PRECONDITION)
+SIGNERS_TROUBLE = ("CALLER_UNKNOWN", "CERTIFICATE_REVOKED", "NO_ACTIVE_KEY", "KEY_MISSING", "KEY_MISMATCH", "TOKEN_REFUSED")
+
 
 def connect(server, ca, certificate, private_key):
     """A stub. Keep it: it holds the connection, and any thread may use it."""
@@ -51,10 +56,16 @@ def details(error):
     for detail in status.details:
         info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
         if detail.Unpack(info):
-            reason = info.reason
+            reason = info.reason if info.domain == "hallmark" else reason
         elif detail.Unpack(retry):
             wait = retry.retry_delay.ToMilliseconds() / 1000
     return reason, wait
+
+
+def refused(error):
+    """Whether it is the message that is refused, so that no try helps."""
+    reason = details(error)[0]
+    return error.code() in REFUSED and reason != "" and reason not in SIGNERS_TROUBLE
 
 
 def sign(stub, message, sender="", recipients=()):
@@ -87,10 +98,7 @@ def main():
         fields = sign(stub, message, sender="alice@example.com", recipients=["bob@example.org"])
     except grpc.RpcError as error:
         print(f"{details(error)[0] or error.code().name}: {error.details()}", file=sys.stderr)
-        # A relay answers 451 to the first and 550 to the second.
-        temporary = error.code() not in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED,
-                                         grpc.StatusCode.FAILED_PRECONDITION)
-        sys.exit(75 if temporary else 77)
+        sys.exit(77 if refused(error) else 75)
     sys.stdout.buffer.write(fields + message)  # unchanged, before the first field
 
 
