@@ -122,7 +122,8 @@ class LedgerSearchTest(unittest.TestCase):
                            {"record": proof["record"][:-8] + "AAAAAAA="},
                            {"checkpoint": proof["checkpoint"].replace("\n" + str(proof["tree_size"]) + "\n", "\n1\n", 1)}):
                 out.write_text(json.dumps({**proof, **change}))
-                self.assertEqual(self.offline("--proof", out).returncode, 1, change.keys())
+                self.assertEqual(self.offline("--proof", out, "--key", self.ledger() / "verifier-key").returncode, 1,
+                                 change.keys())
 
     def verify(self, *arguments):
         """What is wrong, as `dkimctl ledger verify` says it; "" when the ledger is whole."""

@@ -1,7 +1,11 @@
-"""tools/ledger-verify where retention deleted records, with ledgers that are made here, without a daemon."""
+"""tools/ledger-verify where retention deleted records, where the folder is written to meanwhile, and with a proof that was made up, with
+ledgers that are made here, without a daemon."""
 
 import base64
+import errno
 import hashlib
+import json
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -11,11 +15,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import ledger_files
+from waiting import wait_for
 from hallmark.ledger.v1 import segment_pb2
 
 VERIFY = pathlib.Path(__file__).resolve().parents[2] / "tools" / "ledger-verify"
 ORIGIN = "hallmark/test"
-WHOLE, NOT_WHOLE, NOT_COMPARED = 0, 1, 3
+WHOLE, NOT_WHOLE, WRONG_USAGE, NOT_COMPARED = 0, 1, 2, 3
 SEGMENTS = ((0, 37), (37, 127), (127, 153))
 RECORDS = [f"record {number}".encode() for number in range(153)]
 
@@ -46,10 +51,12 @@ class LedgerVerifyTest(unittest.TestCase):
         (self.ledger / "segments").mkdir()
         (self.ledger / "verifier-key").write_text(f"{ORIGIN}+{self.key_id.hex()}+{base64.b64encode(bytes([1]) + raw).decode()}\n")
         for first, end in SEGMENTS:
-            self.path(first).write_bytes(ledger_files.MAGIC + ledger_files.frame(self.header(first).SerializeToString())
-                                         + b"".join(ledger_files.frame(record) for record in RECORDS[first:end]))
+            self.path(first).write_bytes(self.segment(first, end))
         self.kept = self.ledger / "kept"
         (self.ledger / "checkpoints").write_text("".join(self.note(size) + "\n" for size in (20, 37, 100, 127, 150)))
+
+    def segment(self, first, end):
+        return ledger_files.MAGIC + b"".join(map(ledger_files.frame, [self.header(first).SerializeToString(), *RECORDS[first:end]]))
 
     def path(self, first, suffix="seg"):
         return self.ledger / "segments" / f"{first:020}.{suffix}"
@@ -57,16 +64,16 @@ class LedgerVerifyTest(unittest.TestCase):
     def header(self, first):
         return segment_pb2.SegmentHeader(first=first, frontier=cover(0, first), created_us=1)
 
-    def note(self, size, root=None):
+    def note(self, size, root=None, key_id=None, key=None):
         root = root or ledger_files.roots(RECORDS, [size])[size]
         body = f"{ORIGIN}\n{size}\n{base64.b64encode(root).decode()}\n"
-        signature = base64.b64encode(self.key_id + self.key.sign(body.encode())).decode()
+        signature = base64.b64encode((key_id or self.key_id) + (key or self.key).sign(body.encode())).decode()
         return f"{body}\n\u2014 {ORIGIN} {signature}\n"
 
-    def delete(self, first, end):
+    def delete(self, first, end, newest=150):
         """What retention keeps of a segment."""
         pruned = segment_pb2.PrunedSegment(header=self.header(first), count=end - first, nodes=cover(first, end - first),
-                                           checkpoint=self.note(150))
+                                           checkpoint=self.note(newest))
         self.path(first, "pruned").write_bytes(b"HMPRUNE1" + ledger_files.frame(pruned.SerializeToString()))
         self.path(first).unlink()
 
@@ -77,6 +84,12 @@ class LedgerVerifyTest(unittest.TestCase):
                              check=False)
         self.assertEqual(run.returncode, status, run.stdout + run.stderr)
         return run.stderr
+
+    def offline(self, *arguments, status):
+        """What is said where it is whole, or what is wrong."""
+        run = subprocess.run([VERIFY, *arguments], capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual(run.returncode, status, run.stdout + run.stderr)
+        return run.stdout or run.stderr
 
     def test_a_checkpoint_within_deleted_records_is_not_taken_for_one_that_was_compared(self):
         self.verify(self.note(20), self.note(100), status=WHOLE)
@@ -104,6 +117,90 @@ class LedgerVerifyTest(unittest.TestCase):
                             (notes[:9] + ["nonsense\n"] + notes[9:], "checkpoint 10")):
             checkpoints.write_text("".join(note + "\n" for note in wrong))
             self.assertIn(says, self.verify(status=NOT_WHOLE))
+
+    def test_what_comes_while_a_folder_is_read_is_no_damage(self):
+        self.path(127).write_bytes(self.segment(127, 140))
+        (self.ledger / "checkpoints").write_text("".join(self.note(size) + "\n" for size in (20, 37, 100, 127)))
+        # The verifier has seen what there is when it opens the first segment, and waits for its octets.
+        first = self.path(0).read_bytes()
+        self.path(0).unlink()
+        os.mkfifo(self.path(0))
+        process = subprocess.Popen([VERIFY, self.ledger], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        with open(wait_for(lambda: self.opened(self.path(0)), "it opens no segment"), "wb") as pipe:
+            self.path(140).write_bytes(self.segment(140, 153))
+            with open(self.ledger / "checkpoints", "a", encoding="utf-8") as checkpoints:
+                checkpoints.write(self.note(153) + "\n")
+            self.delete(37, 127, newest=153)
+            pipe.write(first)
+        said, wrong = process.communicate(timeout=120)
+        self.assertEqual((process.returncode, wrong), (WHOLE, ""))
+        self.assertIn("whole: 140 records, 127 of them under a signed checkpoint", said)
+        self.path(0).unlink()
+        self.path(0).write_bytes(first)
+        self.assertIn("whole: 153 records, 153 of them", self.offline(self.ledger, status=WHOLE))
+
+    @staticmethod
+    def opened(pipe):
+        """The pipe's end to write to, as soon as it is being read."""
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return None
+            raise
+
+    def test_only_a_last_record_that_no_checkpoint_is_of_may_be_written_half(self):
+        whole = self.path(127).read_bytes()
+        last, covered = len(ledger_files.frame(RECORDS[152])), len(self.segment(127, 150))
+        for cut in (1, last - 8, last - 1):
+            self.path(127).write_bytes(whole[:-cut])
+            said = self.offline(self.ledger, status=WHOLE)
+            self.assertIn("whole: 152 records, 150 of them", said)
+            self.assertIn(f"not counted: {self.path(127).name}, offset {len(whole) - last}: the file ends within a frame", said)
+        self.path(127).write_bytes(whole[:covered - 1])
+        said = self.offline(self.ledger, status=NOT_WHOLE)
+        self.assertIn("149 records, but a checkpoint is of 150: it was cut off or put back", said)
+        self.assertIn("ends within a frame", said)
+        self.path(127).write_bytes(whole[:-1])
+        self.assertIn("cut off or put back", self.verify(self.note(153), status=NOT_WHOLE))
+        # A record that is there and is another one is no half one.
+        self.path(127).write_bytes(whole[:-1] + b"!")
+        self.assertIn("the CRC is wrong", self.offline(self.ledger, status=NOT_WHOLE))
+
+    def test_a_segment_that_is_being_begun_is_the_end(self):
+        begun = self.segment(153, 153)
+        for octets in (0, 5, 8, 12, len(begun) - 1):
+            self.path(153).write_bytes(begun[:octets])
+            said = self.offline(self.ledger, status=WHOLE)
+            self.assertIn("whole: 153 records, 150 of them", said)
+            self.assertIn(f"not counted: {self.path(153).name}", said)
+        self.path(153).write_bytes(begun)
+        self.assertNotIn("not counted", self.offline(self.ledger, status=WHOLE))
+        self.path(153).write_bytes(b"HMPRUNE1")
+        self.assertIn("does not begin as a segment does", self.offline(self.ledger, status=NOT_WHOLE))
+        # Behind it there is nothing that was begun later.
+        self.path(153).unlink()
+        for octets in (0, 12, 100):
+            self.path(37).write_bytes(self.segment(37, 127)[:octets])
+            self.assertIn(f"{self.path(37).name}", self.offline(self.ledger, status=NOT_WHOLE))
+
+    def test_a_proof_is_not_believed_by_the_key_in_it(self):
+        theirs = Ed25519PrivateKey.generate()
+        raw = theirs.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        key_id = hashlib.sha256(ORIGIN.encode() + b"\n\1" + raw).digest()[:4]
+        verifier_key = f"{ORIGIN}+{key_id.hex()}+{base64.b64encode(bytes([1]) + raw).decode()}\n"
+        record = b"never written"
+        proof = self.ledger / "proof.json"
+        made_up = self.note(1, hashlib.sha256(b"\0" + record).digest(), key_id, theirs)
+        proof.write_text(json.dumps({"index": 0, "tree_size": 1, "record": base64.b64encode(record).decode(), "hashes": [],
+                                     "checkpoint": made_up, "verifier_key": verifier_key}))
+        self.assertIn("--proof takes --key", self.offline("--proof", proof, status=WRONG_USAGE))
+        self.assertIn("is not signed by", self.offline("--proof", proof, "--key", self.ledger / "verifier-key", status=NOT_WHOLE))
+        theirs_given = self.ledger / "theirs"
+        theirs_given.write_text(verifier_key)
+        self.assertIn("proved: record 0", self.offline("--proof", proof, "--key", theirs_given, status=WHOLE))
 
 
 if __name__ == "__main__":
