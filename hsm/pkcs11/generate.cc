@@ -12,6 +12,8 @@ Result<NewPair> Session::MakePair(const KeySpec& spec, const ObjectName& name, b
   const auto present = FindObjects(CKO_PRIVATE_KEY, name.cka_id);
   if (!present) return present.error();
   if (!present->empty()) return MakeError(Reason::kTokenRefused, "the token has a key with this CKA_ID already");
+  const Status alone = in_token ? RemoveOrphan(name.cka_id, CK_INVALID_HANDLE) : Ok();
+  if (!alone) return alone.error();
 
   NewPair pair;
   const auto generate = [&](CK_MECHANISM_TYPE mechanism_type, Template public_template) {
@@ -42,6 +44,22 @@ Result<NewPair> Session::MakePair(const KeySpec& spec, const ObjectName& name, b
   const std::string kind = spec.type == KeyType::kRsa ? "RSA-" + std::to_string(spec.bits) : "Ed25519";
   error.message = "no " + kind + " key was made: " + error.message;
   return error;
+}
+
+// A public object alone is what is left of a pair whose making was cut short (power, the end of tokend), and nobody can
+// have signed with it. Beside a new pair under the same CKA_ID it would be taken for that one's.
+Status Session::RemoveOrphan(ByteView cka_id, CK_OBJECT_HANDLE own) {
+  const auto found = FindObjects(CKO_PUBLIC_KEY, cka_id);
+  if (!found) return found.error();
+  for (const CK_OBJECT_HANDLE object : *found) {
+    if (object == own) continue;
+    // Who is not logged in sees no private objects, and takes half of a good pair for an orphan.
+    const Status logged_in = CheckLoggedIn();
+    if (!logged_in) return logged_in;
+    const CK_RV value = (*module_)->C_DestroyObject(handle_, object);
+    if (!IsOk(value)) return Fail(value, "C_DestroyObject");
+  }
+  return Ok();
 }
 
 void Session::DestroyPair(const NewPair& pair) {
@@ -83,6 +101,11 @@ Result<NewPair> Session::GenerateForSession(const KeySpec& spec, const ObjectNam
 }
 
 Result<KeyPair> Session::Keep(const NewPair& pair, ByteView cka_id) {
+  const Status alone = RemoveOrphan(cka_id, pair.public_key);
+  if (!alone) {
+    if (usable_) DestroyPair(pair);
+    return alone.error();
+  }
   Template in_token;
   in_token.Add(CKA_TOKEN, kTrue);
   NewPair kept;

@@ -74,7 +74,8 @@ class Session {
   // The pair with this CKA_ID. kKeyMissing; kTokenRefused where it cannot be used unattended (CKA_ALWAYS_AUTHENTICATE)
   // or the CKA_ID names several.
   Result<KeyPair> Find(ByteView cka_id);
-  // Private, sensitive, never extractable, for signing only.
+  // Private, sensitive, never extractable, for signing only. A public object that has this CKA_ID without a private one
+  // goes; kTokenRefused where there is a private one.
   Result<KeyPair> Generate(const KeySpec& spec, const ObjectName& name);
   // The same in two steps: the long one makes a pair that lives as long as the session does, the short one copies it
   // into the token and gives the first one up, whatever comes of it.
@@ -111,6 +112,8 @@ class Session {
  private:
   Session(const Module& module, CK_SESSION_HANDLE handle) : module_(&module), alive_(module.alive()), handle_(handle) {}
   Result<NewPair> MakePair(const KeySpec& spec, const ObjectName& name, bool in_token);
+  // Destroys the public objects with this CKA_ID but `own`. For one under which there is no private key.
+  Status RemoveOrphan(ByteView cka_id, CK_OBJECT_HANDLE own);
   Result<KeyPair> CheckMade(const NewPair& pair, ByteView cka_id);
   Result<KeyPair> Describe(CK_OBJECT_HANDLE private_key, CK_OBJECT_HANDLE public_key);
   // By its handles, those that are valid.

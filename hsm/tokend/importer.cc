@@ -59,8 +59,10 @@ Result<pkcs11::KeyPair> Importer::Import(pkcs11::Session& session, const link::I
   if (!ed25519) return ed25519.error();
   const Status free = session.CheckFree(call.cka_id);
   if (!free) return free.error();
-  Status put = Put(session, call, *ed25519 ? pkcs11::KeyType::kEd25519 : pkcs11::KeyType::kRsa);
-  if (put) put = session.CreatePublicKey(call.spki, {call.cka_id, call.label});
+  // The public object first: where all ends after that (power, this process), it says whose the private one is, which
+  // need not know it itself, so that the pair can be found and destroyed.
+  Status put = session.CreatePublicKey(call.spki, {call.cka_id, call.label});
+  if (put) put = Put(session, call, *ed25519 ? pkcs11::KeyType::kEd25519 : pkcs11::KeyType::kRsa);
   auto made = put ? Checked(session, call) : Result<pkcs11::KeyPair>(put.error());
   if (made) return made;
   // A key that is not what was asked for, or of which nobody knows, must not stay.
@@ -78,8 +80,9 @@ Status Importer::Put(pkcs11::Session& session, const link::ImportKey& call, pkcs
   if (unwrapped || unwrapped.error().reason != Reason::kTokenRefused) return unwrapped;
   // Tokens unwrap some kinds of keys only (SoftHSM 2.6: RSA), and all say the same of a key that is broken.
   log::info("import: the token did not unwrap the key ({}): tokend does", unwrapped.error().message);
-  const Status removed = session.DestroyAll(call.cka_id);
-  return removed ? PutFromMemory(session, call) : removed;
+  Status anew = session.DestroyAll(call.cka_id);
+  if (anew) anew = session.CreatePublicKey(call.spki, {call.cka_id, call.label});
+  return anew ? PutFromMemory(session, call) : anew;
 }
 
 Status Importer::PutFromMemory(pkcs11::Session& session, const link::ImportKey& call) {

@@ -26,6 +26,7 @@ class Importer {
 
  private:
   const Bytes& spki() const { return in_token_ ? in_token_->spki : own_->spki(); }
+  // The private object.
   Status Put(pkcs11::Session& session, const link::ImportKey& call, pkcs11::KeyType type);
   Status PutFromMemory(pkcs11::Session& session, const link::ImportKey& call);
 

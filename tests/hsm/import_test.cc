@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include "tests/hsm/support/environment.h"
 #include "tests/hsm/support/tokend_client.h"
@@ -21,10 +22,12 @@ class Import {
  public:
   explicit Import(const std::string& rules = "", std::vector<std::string> variables = {}) {
     environment_.WriteFaults(rules);
-    TokendClient::Options options;
-    options.faulty = true;
-    options.variables = std::move(variables);
-    tokend_.emplace(environment_, options);
+    options_.faulty = true;
+    options_.variables = std::move(variables);
+    Start();
+  }
+  void Start() {
+    tokend_.emplace(environment_, options_);
     tokend_->Await<link::Hello>();
     tokend_->AwaitState(TokenState::kReady);
   }
@@ -33,9 +36,12 @@ class Import {
     tokend_->Send(link::BeginImport{++id_});
     return tokend_->Await<KeyReply>();
   }
-  KeyReply Send(const Wrapped& wrapped, ByteView spki, const Bytes& cka_id = kId) {
+  void SendOnly(const Wrapped& wrapped, ByteView spki, const Bytes& cka_id = kId) {
     tokend_->Send(link::ImportKey{++id_, cka_id, "imported", wrapped.wrapping_key_sha256, wrapped.secret, wrapped.key,
                                   Bytes(spki.begin(), spki.end())});
+  }
+  KeyReply Send(const Wrapped& wrapped, ByteView spki, const Bytes& cka_id = kId) {
+    SendOnly(wrapped, spki, cka_id);
     return tokend_->Await<KeyReply>();
   }
   KeyReply Send(const LooseKey& key) { return Send(WrapFor(Begin().spki, key.pkcs8), key.spki); }
@@ -72,6 +78,7 @@ class Import {
   std::optional<TokendClient> tokend_;
 
  private:
+  TokendClient::Options options_;
   std::uint64_t id_ = 100;
   std::uint32_t key_ref_ = 0;
 };
@@ -141,6 +148,30 @@ TEST(ImportOfEd25519, SecretOfAbsurdLengthIsRefused) {
   import.ExpectWell();
   EXPECT_EQ(import.Send(key).outcome, Outcome::kOk);
 }
+
+class CutShort : public testing::TestWithParam<const char*> {};
+
+// What is in the token then says whose it is, although an Ed25519 private key does not: it can be destroyed.
+TEST_P(CutShort, ImportLeavesNothingThatCannotBeDestroyed) {
+  Import import;
+  const LooseKey key = MakeLooseKey("ED25519");
+  const Wrapped wrapped = WrapFor(import.Begin().spki, key.pkcs8);
+  import.environment_.WriteFaults(GetParam());
+  import.SendOnly(wrapped, key.spki);
+  while (import.tokend_->Receive()) {
+  }
+  ASSERT_EQ(import.tokend_->Wait(), 128 + SIGABRT);
+  import.environment_.WriteFaults("");
+  import.Start();
+  const auto destroyed = import.tokend_->Destroy(kId, key.spki);
+  EXPECT_EQ(destroyed.outcome, Outcome::kOk) << destroyed.message;
+  import.ExpectNothingLeft();
+  EXPECT_EQ(import.Send(key).outcome, Outcome::kOk);
+}
+INSTANTIATE_TEST_SUITE_P(AtEachCall, CutShort,
+                         testing::Values("C_CreateObject @1 crash", "C_UnwrapKey @1 crash", "C_UnwrapKey @2 crash",
+                                         "C_CreateObject @2 crash", "C_CreateObject @3 crash", "C_Sign @1 crash"),
+                         [](const auto& row) { return "Call" + std::to_string(row.index); });
 
 TEST(ImportedKeys, ManyForOneWrappingKey) {
   Import import;

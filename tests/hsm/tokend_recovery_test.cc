@@ -357,19 +357,70 @@ TEST_F(Recovery, KeyThatCannotBeMadeIsNotLeftBehind) {
   EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, {0x42}).outcome, Outcome::kOk);
 }
 
+struct Making {
+  const char* name;
+  KeyType type;
+  unsigned bits;
+  std::vector<std::string> variables;  // of the tokend that makes the pair anew
+};
+class HalfMade : public Recovery, public testing::WithParamInterface<Making> {};
+
+// The public object is in the token when all ends, and not the private one.
+TEST_P(HalfMade, PairIsMadeAnewUnderTheSameId) {
+  const Bytes id = {0x42};
+  environment_.WriteFaults("C_CopyObject @4 crash");  // the second of the second pair
+  auto& first = Start();
+  first.Send(link::GenerateKey{7, GetParam().type, GetParam().bits, id, "half"});
+  while (first.Receive()) {
+  }
+  ASSERT_EQ(first.Wait(), 128 + SIGABRT);
+  environment_.WriteFaults("");
+
+  TokendClient::Options options;
+  options.faulty = true;
+  options.variables = GetParam().variables;
+  auto& tokend = tokend_.emplace(environment_, options);
+  tokend.Await<link::Hello>();
+  tokend.AwaitState(TokenState::kReady);
+  const auto find = [&] {
+    tokend.Send(link::FindKey{8, id});
+    return tokend.Await<link::KeyReply>();
+  };
+  EXPECT_EQ(find().outcome, Outcome::kKeyMissing);
+  const auto made = tokend.Generate(GetParam().type, GetParam().bits, id);
+  ASSERT_EQ(made.outcome, Outcome::kOk) << made.message;
+  EXPECT_EQ(find().spki, made.spki);
+  tokend.Define(2, made, id);
+  const Bytes digest = Sha256("x");
+  const auto signature = tokend.Sign(2, digest);
+  ASSERT_EQ(signature.outcome, Outcome::kOk);
+  EXPECT_TRUE(Verifies(made.spki, digest, signature.signature));
+  const auto destroyed = tokend.Destroy(id, made.spki);
+  EXPECT_EQ(destroyed.outcome, Outcome::kOk) << destroyed.message;
+  EXPECT_EQ(find().outcome, Outcome::kKeyMissing);
+  tokend.Define(1, key_, kId);
+  ExpectSigns();
+}
+INSTANTIATE_TEST_SUITE_P(
+    Ways, HalfMade,
+    testing::Values(Making{"CopiedEd25519", KeyType::kEd25519, 0, {}}, Making{"CopiedRsa", KeyType::kRsa, 2048, {}},
+                    // With no more than one session the pair is made in the token at once.
+                    Making{"InTheToken", KeyType::kEd25519, 0, {"FAULTY_PKCS11_SIMULATE=sessions=2"}}),
+    [](const auto& row) { return std::string(row.param.name); });
+
 // After such trouble a handle may be another object's: nothing is destroyed by it. Whoever asked finds the pair by its
 // CKA_ID.
 TEST_F(Recovery, NothingIsDestroyedByAHandleFromBeforeTheTrouble) {
   auto& tokend = Start();
   // SoftHSM's pair is copied into the token; the session's own is destroyed by its handles while all is well.
   environment_.WriteFaults(
-      "C_GetAttributeValue * return CKR_DEVICE_ERROR\nC_FindObjectsInit @2+ return CKR_DEVICE_ERROR\n"
+      "C_GetAttributeValue * return CKR_DEVICE_ERROR\nC_FindObjectsInit @3+ return CKR_DEVICE_ERROR\n"
       "C_DestroyObject @3+ crash");
   EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, {0x42}).outcome, Outcome::kTokenDown);
   environment_.WriteFaults("");
   tokend.AwaitState(TokenState::kReady);
   environment_.WriteFaults(
-      "C_CopyObject @2 return CKR_SESSION_HANDLE_INVALID\nC_FindObjectsInit @2+ return CKR_SESSION_HANDLE_INVALID\n"
+      "C_CopyObject @2 return CKR_SESSION_HANDLE_INVALID\nC_FindObjectsInit @3+ return CKR_SESSION_HANDLE_INVALID\n"
       "C_DestroyObject * crash");
   EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, {0x43}).outcome, Outcome::kTokenDown);
   environment_.WriteFaults("");
