@@ -2,12 +2,14 @@
 
 #include <set>
 
+#include "signerd/keys/noted_pairs.h"
+
 namespace hallmark::keys {
 namespace {
 
 constexpr std::int64_t kAll = -1;  // SQLite: no limit
 
-// What is to be destroyed; a planned pair has no public part, for it may not be there.
+// What is to be destroyed; a pair that is planned or noted has no public part, for it may not be there.
 struct Pair {
   std::string token;
   Bytes cka_id, spki;
@@ -29,6 +31,9 @@ Result<std::vector<Pair>> KnownPairs(store::Store& store) {
     if (!life) return life.error();
     for (const store::PlannedKey& planned : life->planned) pairs.push_back({planned.token, planned.cka_id, {}});
   }
+  const auto noted = ListNotedPairs(store);
+  if (!noted) return noted.error();
+  for (const NotedPair& pair : *noted) pairs.push_back({pair.token, pair.cka_id, {}});
   const auto ledger = store.GetLedgerKey();
   if (!ledger) return ledger.error();
   if (*ledger) pairs.push_back({(*ledger)->token, (*ledger)->cka_id, (*ledger)->spki});
@@ -51,9 +56,7 @@ Status Answers(Signer& signer, const Pair& pair) {
 
 Status Destroy(Signer& signer, const Pair& pair) {
   if (!pair.spki.empty()) return signer.Destroy(pair.token, pair.cka_id, pair.spki);
-  const auto found = signer.Find(pair.token, pair.cka_id);
-  if (found) return signer.Destroy(pair.token, pair.cka_id, found->spki);
-  return found.error().reason == Reason::kKeyMissing ? Ok() : Status(found.error());
+  return DestroyUnrecorded(signer, signer.MembersOf(pair.token), pair.cka_id);
 }
 
 }  // namespace

@@ -53,16 +53,7 @@ Result<snapshot::Key> KeyManager::Import(const std::string& domain, const std::s
   key.token = *where;
   key.cka_id = std::move(*id);
   key.exposed = true;
-  const auto described = ImportCopies(key, copies);
-  if (!described) return described.error();
-  auto recorded = Record(key, *described);
-  if (recorded) return recorded;
-  const Status destroyed = signer_.Destroy(*where, key.cka_id, described->spki);
-  if (destroyed) return recorded;
-  Error error = recorded.error();
-  error.message += "; the key was put into token " + *where +
-                   " and could not be taken out of it again: " + destroyed.error().message;
-  return error;
+  return Make(key, [&] { return ImportCopies(key, copies); });
 }
 
 // One at least; the error is the first one. What is wrong with one copy is wrong with all: then none is left.

@@ -2,9 +2,14 @@
 
 #include <openssl/rand.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "firmware/runtime/encoding.h"
+#include "firmware/runtime/log.h"
 #include "signerd/dkim/algorithm.h"
 #include "signerd/dkim/author.h"
+#include "signerd/keys/noted_pairs.h"
 #include "signerd/keys/records.h"
 #include "signerd/keys/rotation_policy.h"
 
@@ -12,6 +17,7 @@ namespace hallmark::keys {
 namespace {
 
 constexpr std::size_t kIdOctets = 16;
+constexpr std::int64_t kAll = -1;  // SQLite: no limit
 
 // "r20260131": the date says when it was made, and sorts.
 std::string DatedSelector(dkim::Algorithm algorithm, std::chrono::sys_seconds now) {
@@ -120,14 +126,71 @@ Result<snapshot::Key> KeyManager::Generate(const std::string& domain, const std:
   auto id = NewCkaId();
   if (!id) return id.error();
   key.cka_id = std::move(*id);
-  const auto described = signer_.Generate(*where, spec, key.cka_id, KeyName(domain, *chosen));
-  if (!described) return described.error();
-  auto recorded = Record(key, *described);
-  if (recorded) return recorded;
-  // The pair is in the token all the same; whoever cleans up must be able to find it.
-  Error error = recorded.error();
-  error.message += "; the pair was made and is left in token " + key.token + " with CKA_ID " + HexEncode(key.cka_id);
-  return error;
+  return Make(key, [&] { return signer_.Generate(*where, spec, key.cka_id, KeyName(domain, *chosen)); });
+}
+
+Result<snapshot::Key> KeyManager::Make(const snapshot::Key& key, const std::function<Result<TokenKey>()>& put) {
+  const Status cleared = ClearNoted(key.domain, key.selector);
+  if (!cleared) return cleared.error();
+  const auto members = MembersWithRoom(key);
+  if (!members) return members.error();
+  const Status noted = NotePair(store_, {key.domain, key.selector, key.token, key.cka_id}, clock_.Now());
+  if (!noted) return noted.error();
+  const auto described = put();
+  auto made = described ? Record(key, *described) : Result<snapshot::Key>(described.error());
+  // Where the call failed the pair may be there all the same: the token's process may have ended with it made.
+  const Status gone = made ? Ok() : DestroyUnrecorded(signer_, *members, key.cka_id);
+  if (!gone) {
+    Error error = made.error();
+    error.message += "; its pair may be left in token " + key.token + " with CKA_ID " + HexEncode(key.cka_id) +
+                     ", and the next try with this selector destroys it: " + gone.error().message;
+    return error;
+  }
+  const Status forgotten = store_.ForgetPlanned(key.domain, key.selector);
+  if (!forgotten)
+    log::error("{}: the note of a pair in token {} stays: {}", KeyName(key.domain, key.selector), key.token,
+               forgotten.error().message);
+  return made;
+}
+
+Status KeyManager::ClearNoted(const std::string& domain, const std::string& selector) {
+  const auto pair = NotedPairOf(store_, domain, selector);
+  if (!pair) return pair.error();
+  if (!*pair) return Ok();
+  const std::string& token = (*pair)->token;
+  const Bytes& cka_id = (*pair)->cka_id;
+  const std::string what = "a pair with CKA_ID " + HexEncode(cka_id) + " in token " + token;
+  const auto keys = store_.ListKeys("", {"", kAll});
+  if (!keys) return keys.error();
+  const bool adopted = std::any_of(
+      keys->begin(), keys->end(), [&](const snapshot::Key& key) { return key.token == token && key.cka_id == cka_id; });
+  if (!signer_.HasToken(token)) {
+    log::warn("{}: an earlier try may have left {}, which is not configured any more", KeyName(domain, selector), what);
+  } else if (!adopted) {
+    const Status gone = DestroyUnrecorded(signer_, signer_.MembersOf(token), cka_id);
+    if (!gone) {
+      Error error = gone.error();
+      error.message = "an earlier try may have left " + what + ", which must be destroyed first: " + error.message;
+      return error;
+    }
+  }
+  return store_.ForgetPlanned(domain, selector);
+}
+
+Result<std::vector<std::string>> KeyManager::MembersWithRoom(const snapshot::Key& key) {
+  std::vector<std::string> members;
+  std::optional<Error> error;
+  for (const std::string& member : signer_.MembersOf(key.token)) {
+    const auto found = signer_.Find(member, key.cka_id);
+    if (found) return MakeError(Reason::kInternal, "token " + member + " has a pair with the new CKA_ID already");
+    if (found.error().reason == Reason::kKeyMissing) {
+      members.push_back(member);
+    } else if (!error) {
+      error = found.error();
+    }
+  }
+  if (members.empty()) return *error;
+  return members;
 }
 
 Result<snapshot::Key> KeyManager::Adopt(const std::string& domain, const std::string& selector,

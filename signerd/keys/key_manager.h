@@ -122,6 +122,13 @@ class KeyManager {
   Result<std::string> ChooseSelector(const std::string& domain, const std::string& wanted, dkim::Algorithm algorithm);
   Result<std::string> ChooseToken(const std::string& wanted) const;
   Result<TokenKey> ImportCopies(const snapshot::Key& key, const std::vector<WrappedKey>& copies);
+  // Has `put` put the pair that `key` names into its token, and records it. A pair that is not recorded does not stay
+  // there, or is noted (noted_pairs.h).
+  Result<snapshot::Key> Make(const snapshot::Key& key, const std::function<Result<TokenKey>()>& put);
+  // Destroys what an earlier try with this selector left in a token.
+  Status ClearNoted(const std::string& domain, const std::string& selector);
+  // Those of the key's group that answer, and have no pair with its CKA_ID. One at least.
+  Result<std::vector<std::string>> MembersWithRoom(const snapshot::Key& key);
   Result<snapshot::Key> Record(snapshot::Key key, const TokenKey& described);
   Result<snapshot::Key> Change(const std::string& domain, const std::string& selector, Act act, const std::string& by);
 

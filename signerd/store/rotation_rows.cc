@@ -324,6 +324,16 @@ Result<bool> Store::IsPlanned(const std::string& domain, const std::string& sele
   return statement->Bind(1, domain).Bind(2, selector).Bind(3, to).Step();
 }
 
+Result<std::vector<KeyEvent>> Store::ListPlanned(const std::string& to) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(
+      "SELECT id, domain, selector, axis, from_state, to_state, planned, done, by, note FROM key_event "
+      "WHERE to_state = ? AND done = 0 ORDER BY domain, selector");
+  if (!statement) return statement.error();
+  statement->Bind(1, to);
+  return Collect<KeyEvent>(*statement, [](const Statement& row) -> Result<KeyEvent> { return ReadEvent(row); });
+}
+
 Status Store::ForgetPlanned(const std::string& domain, const std::string& selector) {
   const std::lock_guard lock(mutex_);
   auto statement = database_.Prepare("DELETE FROM key_event WHERE domain = ? AND selector = ? AND done = 0");

@@ -86,6 +86,8 @@ class Store {
   Status PlanKeyEvent(const KeyEvent& event);
   // Whether such a step was planned and is not done.
   Result<bool> IsPlanned(const std::string& domain, const std::string& selector, const std::string& to);
+  // Such steps of all domains.
+  Result<std::vector<KeyEvent>> ListPlanned(const std::string& to);
   // It will not be made after all.
   Status ForgetPlanned(const std::string& domain, const std::string& selector);
   // Newest first, with smaller ids than `before` (0: all). Of all domains, or keys, where these are empty.

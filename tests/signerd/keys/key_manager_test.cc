@@ -3,20 +3,32 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
+#include <utility>
 
+#include "firmware/runtime/encoding.h"
 #include "sample.h"
+#include "signerd/keys/erase.h"
 #include "signerd/keys/rotation_policy.h"
 
 namespace hallmark::keys {
 namespace {
 
 using snapshot::KeyState;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
 
 // 2026-01-31 12:00 UTC.
 constexpr std::chrono::sys_seconds kNow{std::chrono::seconds(1'769'860'800)};
+
+// Thrown where the daemon is to die.
+struct Died {};
 
 // A token that gives what the test asks for.
 class ScriptedSigner final : public Signer {
@@ -32,12 +44,13 @@ class ScriptedSigner final : public Signer {
     ids.push_back(cka_id);
     last_label = label;
     if (failure) return *failure;
-    return TokenKey{test::FreshPublicKey()->Spki(), sensitive, extractable};
+    return Put(cka_id, test::FreshPublicKey()->Spki());
   }
   Result<TokenKey> Find(const std::string&, const Bytes& cka_id) override {
     if (failure) return *failure;
-    ids.push_back(cka_id);
-    return TokenKey{spki.empty() ? test::FreshPublicKey()->Spki() : spki, sensitive, extractable};
+    const auto found = pairs.find(cka_id);
+    if (found == pairs.end()) return MakeError(Reason::kKeyMissing, "no such pair");
+    return TokenKey{found->second, sensitive, extractable};
   }
   Result<Bytes> BeginImport(const std::string&) override {
     if (failure) return *failure;
@@ -48,11 +61,13 @@ class ScriptedSigner final : public Signer {
     if (failure) return *failure;
     ids.push_back(cka_id);
     last_label = label;
-    return TokenKey{wrapped.spki, sensitive, extractable};
+    return Put(cka_id, wrapped.spki);
   }
-  Status Destroy(const std::string&, const Bytes& cka_id, const Bytes&) override {
+  Status Destroy(const std::string&, const Bytes& cka_id, const Bytes& spki) override {
     if (failure) return *failure;
-    destroyed.push_back(cka_id);
+    const auto found = pairs.find(cka_id);
+    if (found != pairs.end() && found->second != spki) return MakeError(Reason::kKeyMismatch, "another pair");
+    if (found != pairs.end()) pairs.erase(found);
     return Ok();
   }
   Result<Bytes> Sign(std::shared_ptr<const snapshot::Key>, const std::string&) override {
@@ -60,11 +75,23 @@ class ScriptedSigner final : public Signer {
     return Bytes{1};
   }
   std::set<dkim::Algorithm> makes = {dkim::Algorithm::kRsaSha256, dkim::Algorithm::kEd25519Sha256};
-  std::vector<Bytes> ids, destroyed;
+  std::vector<Bytes> ids;        // of pairs that were to be made
+  std::map<Bytes, Bytes> pairs;  // their public parts, by CKA_ID
   std::string last_label;
-  Bytes spki;
   bool sensitive = true, extractable = false;
-  std::optional<Error> failure;
+  std::optional<Error> failure;  // of every call
+  // What becomes of the call that has just put a pair into the token.
+  std::optional<Error> end;
+  bool dies = false, stays_away = false;
+
+ private:
+  Result<TokenKey> Put(const Bytes& cka_id, const Bytes& spki) {
+    pairs[cka_id] = spki;
+    if (std::exchange(dies, false)) throw Died();
+    if (!end) return TokenKey{spki, sensitive, extractable};
+    if (stays_away) failure = end;
+    return *std::exchange(end, std::nullopt);
+  }
 };
 
 class Keys : public testing::Test {
@@ -73,6 +100,18 @@ class Keys : public testing::Test {
   Result<snapshot::Key> Generate(const std::string& selector = "",
                                  dkim::Algorithm algorithm = dkim::Algorithm::kEd25519Sha256) {
     return manager_.Generate("example.com", selector, {algorithm, 2048}, "");
+  }
+  Result<snapshot::Key> Import(const std::string& selector) {
+    return manager_.Import("example.com", selector, "",
+                           {WrappedKey{{1}, {2}, {3}, test::FreshPublicKey()->Spki(), ""}});
+  }
+  // What key history says is planned and not done.
+  std::vector<std::string> Notes() {
+    std::vector<std::string> notes;
+    for (const auto& event : *store_->ListKeyEvents("example.com", "", 0, 100)) {
+      if (event.done == std::chrono::sys_seconds{}) notes.push_back(event.note);
+    }
+    return notes;
   }
   test::TemporaryFolder folder_;
   std::unique_ptr<store::Store> store_ = std::move(*store::Store::Open(folder_.path() / "hallmark.db"));
@@ -187,6 +226,7 @@ TEST_F(Keys, AKeyThatCannotSignIsNotActivated) {
 }
 
 TEST_F(Keys, AKeyThatCanLeaveTheTokenIsRefused) {
+  signer_.pairs[{1, 2}] = test::FreshPublicKey()->Spki();
   signer_.extractable = true;
   EXPECT_EQ(manager_.Adopt("example.com", "s1", "", {1, 2}).error().reason, Reason::kTokenRefused);
   signer_.extractable = false;
@@ -201,7 +241,7 @@ TEST_F(Keys, AnRsaKeyOf1024BitsIsNotAdopted) {
       EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<std::size_t>(1024)), &EVP_PKEY_free);
   std::uint8_t* der = nullptr;
   const int size = i2d_PUBKEY(weak.get(), &der);
-  signer_.spki.assign(der, der + size);
+  signer_.pairs[{1}].assign(der, der + size);
   OPENSSL_free(der);
   const auto adopted = manager_.Adopt("example.com", "s1", "", {1});
   ASSERT_FALSE(adopted);
@@ -235,19 +275,91 @@ TEST_F(Keys, WhatCannotBeUsedIsNotPutIntoTheToken) {
   EXPECT_TRUE(signer_.ids.empty());
 }
 
-TEST_F(Keys, AnImportedKeyThatIsNotRecordedLeavesTheToken) {
+TEST_F(Keys, APairThatIsNotRecordedLeavesTheToken) {
   signer_.extractable = true;
-  EXPECT_FALSE(
-      manager_.Import("example.com", "old", "", {WrappedKey{{1}, {2}, {3}, test::FreshPublicKey()->Spki(), ""}}));
-  EXPECT_EQ(signer_.destroyed, signer_.ids);
-  EXPECT_EQ(signer_.ids.size(), 1u);
+  EXPECT_FALSE(Import("old"));
+  EXPECT_FALSE(Generate("s1"));
+  EXPECT_THAT(signer_.ids, SizeIs(2));
+  EXPECT_THAT(signer_.pairs, IsEmpty());
+  EXPECT_THAT(Notes(), IsEmpty());
 }
 
-TEST_F(Keys, AKeyThatWasMadeButNotRecordedIsNamed) {
-  signer_.extractable = true;
-  const auto made = Generate("s1");
-  ASSERT_FALSE(made);
-  EXPECT_NE(made.error().message.find("CKA_ID"), std::string::npos) << made.error().message;
+// tokend ends with the pair made, and is there again.
+TEST_F(Keys, APairWhoseCallFailedLeavesTheToken) {
+  for (const bool imported : {true, false}) {
+    signer_.end = MakeError(Reason::kTokenDown, "tokend is gone");
+    const auto failed = imported ? Import("s1") : Generate("s1");
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(failed.error().message, "tokend is gone");
+    EXPECT_THAT(signer_.pairs, IsEmpty());
+    EXPECT_THAT(Notes(), IsEmpty());
+  }
+}
+
+TEST_F(Keys, APairThatMayBeLeftIsNamedAndGoesAtTheNextTry) {
+  for (const bool imported : {true, false}) {
+    const std::string selector = imported ? "old" : "s1";
+    const auto make = [&] { return imported ? Import(selector) : Generate(selector); };
+    signer_.end = MakeError(Reason::kTokenDown, "tokend is gone");
+    signer_.stays_away = true;
+    const auto failed = make();
+    ASSERT_FALSE(failed);
+    const Bytes left = signer_.ids.back();
+    EXPECT_THAT(failed.error().message, HasSubstr("left in token softhsm with CKA_ID " + HexEncode(left)));
+    EXPECT_THAT(Notes(), ElementsAre("CKA_ID " + HexEncode(left) + " in token softhsm"));
+    EXPECT_EQ(make().error().reason, Reason::kTokenDown) << "it may still be there";
+    EXPECT_THAT(Notes(), SizeIs(1));
+
+    signer_.failure.reset();
+    ASSERT_TRUE(signer_.pairs.contains(left));
+    const auto made = make();
+    ASSERT_TRUE(made) << made.error().message;
+    EXPECT_FALSE(signer_.pairs.contains(left));
+    EXPECT_TRUE(signer_.pairs.contains(made->cka_id));
+    EXPECT_THAT(Notes(), IsEmpty());
+  }
+}
+
+// The power goes, or signerd ends.
+TEST_F(Keys, APairThatACrashLeftIsKnownAndGoesAtTheNextTry) {
+  signer_.dies = true;
+  EXPECT_THROW(static_cast<void>(Import("old")), Died);
+  const Bytes left = signer_.ids.back();
+  EXPECT_THAT(Notes(), ElementsAre("CKA_ID " + HexEncode(left) + " in token softhsm"));
+  ASSERT_TRUE(Import("other"));
+  ASSERT_TRUE(signer_.pairs.contains(left)) << "of another selector";
+  ASSERT_TRUE(Import("old"));
+  EXPECT_FALSE(signer_.pairs.contains(left));
+  EXPECT_THAT(signer_.pairs, SizeIs(2));
+  EXPECT_THAT(Notes(), IsEmpty());
+}
+
+TEST_F(Keys, APairThatACrashLeftAndThatWasAdoptedStays) {
+  signer_.dies = true;
+  EXPECT_THROW(static_cast<void>(Import("old")), Died);
+  const Bytes left = signer_.ids.back();
+  ASSERT_TRUE(manager_.Adopt("example.com", "adopted", "", left));
+  ASSERT_TRUE(Import("old"));
+  EXPECT_TRUE(signer_.pairs.contains(left));
+  EXPECT_THAT(Notes(), IsEmpty());
+}
+
+TEST_F(Keys, APairThatACrashLeftIsErasedWithAllOthers) {
+  ASSERT_TRUE(Generate("s1"));
+  signer_.dies = true;
+  EXPECT_THROW(static_cast<void>(Import("old")), Died);
+  ASSERT_THAT(signer_.pairs, SizeIs(2));
+  const auto erased = EraseKeys(*store_, signer_);
+  ASSERT_TRUE(erased) << erased.error().message;
+  EXPECT_THAT(signer_.pairs, IsEmpty());
+}
+
+TEST_F(Keys, ATokenThatDoesNotAnswerIsGivenNothing) {
+  signer_.failure = MakeError(Reason::kTokenDown, "away");
+  EXPECT_EQ(Import("old").error().message, "away");
+  EXPECT_EQ(Generate("s1").error().message, "away");
+  EXPECT_THAT(signer_.ids, IsEmpty());
+  EXPECT_THAT(Notes(), IsEmpty());
 }
 
 }  // namespace
