@@ -162,7 +162,7 @@ Status StepMaker::PlanAnew(const store::PlannedKey& planned, const std::string& 
       {0, life_.domain, planned.selector, "key", "", "PLANNED_ANEW", now_, now_, Text(kByPolicy), left});
   const Status done = parts_.store.CommitRotation(commit);
   if (!done) return done;
-  log::warn("{}: {} is made anew: {}, which did not answer: remove it there", life_.domain, planned.selector, left);
+  log::warn("{}: {} is made anew: {}: remove it there", life_.domain, planned.selector, left);
   return parts_.store.ForgetPlanned(life_.domain, planned.selector);
 }
 
@@ -181,7 +181,10 @@ Status StepMaker::Generate(const Step& step) {
   if (!done) return done;
   // After a crash the pair may be there already.
   auto described = parts_.signer.Find(planned->token, planned->cka_id);
-  if (!described && described.error().reason == Reason::kKeyMissing) {
+  // Half of one, too, which is no code of the token's: its making was cut short, and nobody has used it.
+  const bool half = *tried && !described && described.error().reason == Reason::kTokenRefused &&
+                    described.error().token_code == 0;
+  if (!described && (half || described.error().reason == Reason::kKeyMissing)) {
     if (*tried) {
       const auto member = MemberThatMayHave(*planned);
       if (member) return PlanAnew(*planned, *member);

@@ -26,6 +26,7 @@ class PairTokens final : public keys::Signer {
   std::set<std::string> silent;  // tokens
   std::set<std::string> unable;  // selectors that are not signed with now
   bool dies_when_made = false;
+  std::set<Bytes> halves;        // CKA_IDs whose pairs lack their public object
   std::map<std::pair<std::string, Bytes>, std::shared_ptr<EVP_PKEY>> pairs;  // by token and CKA_ID
 
   bool HasToken(const std::string&) const override { return true; }
@@ -40,6 +41,8 @@ class PairTokens final : public keys::Signer {
       if (silent.contains(member)) {
         if (!error) error = MakeError(Reason::kTokenDown, member + " is down");
       } else if (const auto found = pairs.find({member, cka_id}); found != pairs.end()) {
+      } else if (halves.contains(cka_id)) {
+        if (!error) error = MakeError(Reason::kTokenRefused, "the public part of the key cannot be read");
         return Describe(found->second.get());
       } else {
         error = MakeError(Reason::kKeyMissing, "no such pair in " + member);

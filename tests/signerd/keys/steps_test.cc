@@ -250,6 +250,20 @@ TEST_F(Steps, APairThatATokenMayHaveIsNotMadeTwiceUnderOneId) {
 
 TEST_F(Steps, APairThatWasMadeBeforeACrashIsTakenUp) {
   world_.policy.token = "group";
+TEST_F(Steps, HalfAPairThatACrashLeftIsMadeAnewUnderAnotherId) {
+  world_.tokens.dies_when_made = true;
+  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+  world_.Tick();  // dies when the token has the pair
+  ASSERT_THAT(world_.tokens.pairs, SizeIs(1));
+  const Bytes half = world_.tokens.pairs.begin()->first.second;
+  world_.tokens.halves = {half};
+  world_.Tick();
+  EXPECT_THAT(world_.rotator->View(kDomain)->trouble, IsEmpty());
+  EXPECT_THAT(world_.Life().keys, SizeIs(2));
+  for (const auto& key : world_.Life().keys) EXPECT_NE(key.key.cka_id, half);
+  EXPECT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
+}
+
   world_.SetPolicy();
   world_.tokens.dies_when_made = true;
   ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
