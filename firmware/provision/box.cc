@@ -13,6 +13,7 @@
 #include "firmware/provision/check.h"
 #include "firmware/provision/files.h"
 #include "firmware/provision/make_token.h"
+#include "firmware/provision/records.h"
 #include "firmware/runtime/config.h"
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/file.h"
@@ -149,8 +150,11 @@ Status MayReplace(const Configuration& configuration, const Origin& origin, cons
 // What the box made stays, but for what was made anew. Hard links keep owner and mode.
 Status CarryOver(const fs::path& from, const fs::path& to) {
   std::error_code failed, ignored;
-  for (const char* kept : {"tls/server.pem", "tls/server.key", "pin.cred", "so-pin.cred", "ledger-pin.cred",
-                           "ledger-so-pin.cred", kRecovery}) {
+  std::vector<const char*> all = {"tls/server.pem",  "tls/server.key",     "pin.cred",   "so-pin.cred",
+                                  "ledger-pin.cred", "ledger-so-pin.cred", kRecordsShown};
+  // A recovery key that somebody has is not kept here: it may be one of before a recovery, and is not to be told again.
+  if (fs::exists(from / kNews, ignored)) all.insert(all.end(), {kNews, kRecovery});
+  for (const char* kept : all) {
     if (failed || fs::exists(to / kept, ignored) || !fs::exists(from / kept, ignored)) continue;
     fs::create_directories((to / kept).parent_path(), failed);
     if (!failed) fs::create_hard_link(from / kept, to / kept, failed);
@@ -228,8 +232,9 @@ Result<SetUp> Replace(const Configuration& configuration, const std::string& tex
     auto certificate = MakeCertificate(configuration, *user, config);
     if (!certificate) return certificate;
     made = std::move(*certificate);
+    done = Put(config / kNews, made.fingerprint, kPublic);
   }
-  done = CarryOver(places.config, config);
+  if (done) done = CarryOver(places.config, config);
   if (done) done = SyncAll(config.parent_path());
   if (!done) return done.error();
   if (::renameat2(AT_FDCWD, config.c_str(), AT_FDCWD, places.config.c_str(), RENAME_EXCHANGE) != 0) {

@@ -63,8 +63,8 @@ bool IsSetUp(const Places& places);
 Result<SetUp> Apply(const Configuration& configuration, const std::string& text, const Origin& origin,
                     const Places& places, const Restore& restore, const SecretString* pin = nullptr);
 
-// What Apply made, until ForgetNews: a power cut must not keep it from whoever waits for the certificate. kNotFound
-// after that.
+// What Apply made, and a certificate that Replace made, until ForgetNews: whoever waits for it has to have it first.
+// kNotFound after that.
 Result<SetUp> News(const Places& places);
 Status ForgetNews(const Places& places);
 

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "firmware/provision/recipients.h"
 #include "firmware/runtime/config.h"
 #include "firmware/runtime/file.h"
 #include "firmware/runtime/issue_certificate.h"
@@ -98,12 +99,12 @@ Status PutAll(const Configuration& configuration, const Staging& staging) {
   if (!certificate || !key) return MakeError(Reason::kInternal, "no certificate to check with");
   Status put = staging.Put("tls/server.pem", *certificate);
   if (put) put = staging.Put("tls/server.key", *key);
-  if (put) put = staging.Put("module", "");
+  if (put) put = staging.Put(".module", "");  // no file of a configuration has such a name
   // A token that adds nothing in between, so that lines keep their numbers.
   Configuration here = configuration;
   here.token = Token{};
   TokenPlaces places;
-  places.softhsm = staging.path() / "module";
+  places.softhsm = staging.path() / ".module";
   if (put) put = staging.Put("hallmark.toml", DaemonConfig(here, places));
   return put;
 }
@@ -112,6 +113,10 @@ Status PutAll(const Configuration& configuration, const Staging& staging) {
 
 Status CheckForDaemon(const Configuration& configuration, const fs::path& folder) {
   if (const Status fit = CheckPlaces(configuration, folder); !fit) return fit;
+  if (const auto recipients = configuration.files.find("recipients.pem"); recipients != configuration.files.end()) {
+    const Status fit = CheckRecipients(recipients->second, (folder / recipients->first).string());
+    if (!fit) return fit;
+  }
   const auto staging = Staging::Make();
   if (!staging) return staging.error();
   if (const Status put = PutAll(configuration, *staging); !put) return put;

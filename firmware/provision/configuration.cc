@@ -198,8 +198,12 @@ std::string Quoted(const std::vector<std::string>& values) {
 }  // namespace
 
 bool IsOwnFile(std::string_view name) {
-  return name == "softhsm2.conf" || name == "tls/server.pem" || name == "tls/server.key" || name.ends_with(".cred") ||
-         name == "box" || name.starts_with("box/");
+  // Nor what would be a file in the place of a folder of these, or a folder in the place of a file.
+  const std::string path = std::string(name) + "/";
+  for (const std::string own : {"softhsm2.conf/", "tls/server.pem/", "tls/server.key/", "box/"}) {
+    if (path.starts_with(own) || own.starts_with(path)) return true;
+  }
+  return path.find(".cred/") != std::string::npos;
 }
 
 Result<Configuration> ParseSource(std::string_view text, const std::filesystem::path& path) {

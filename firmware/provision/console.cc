@@ -6,14 +6,18 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <sstream>
 #include <string_view>
 #include <thread>
 
+#include "firmware/runtime/printable.h"
+
 namespace hallmark::provision {
 
-constexpr std::size_t kMostTyped = 4096;
+constexpr std::size_t kMostTyped = 4096, kMostShown = 2000;
 constexpr int kWriting = 10'000;  // ms
 
 namespace {
@@ -56,20 +60,24 @@ struct Line {
 
 }  // namespace
 
-Console::Console(const std::filesystem::path& terminal) {
+Console::Console(std::filesystem::path terminal) : path_(std::move(terminal)) { Open(); }
+
+void Console::Open() {
   // Read and write: so that a serial line without anybody, or a FIFO, is not at its end.
-  if (!terminal.empty())
-    terminal_ = FileDescriptor(::open(terminal.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+  if (!path_.empty()) terminal_ = FileDescriptor(::open(path_.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
 }
 
 void Console::Say(const std::string& text) const {
-  std::printf("hallmark: %s\n", text.c_str());
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    std::printf("hallmark: %s\n", Printable(line, kMostShown).c_str());
+  }
   std::fflush(stdout);
 }
 
 void Console::Show(const std::string& text) const {
   if (!terminal_ || ::isatty(terminal_.get()) == 0) return Say(text);
-  const std::string line = "hallmark: " + text + "\n";  // the terminal makes a line end of it
+  const std::string line = "hallmark: " + Printable(text, kMostShown) + "\n";  // the terminal makes a line end of it
   std::string_view left = line;
   while (!left.empty()) {
     pollfd writable{terminal_.get(), POLLOUT, 0};
@@ -90,33 +98,47 @@ std::optional<std::string> Console::TakeLine() {
 
 std::optional<std::string> Console::ReadLine(std::chrono::milliseconds wait) {
   if (auto line = TakeLine()) return line;
-  if (!terminal_) {
+  if (!terminal_) Open();
+  pollfd typing{terminal_.get(), POLLIN, 0};
+  if (terminal_ && ::poll(&typing, 1, static_cast<int>(wait.count())) <= 0) return std::nullopt;
+  char buffer[256];
+  const auto count = Read(buffer, sizeof buffer, typing.revents);
+  if (!count) {
     std::this_thread::sleep_for(wait);
     return std::nullopt;
   }
-  pollfd typing{terminal_.get(), POLLIN, 0};
-  if (::poll(&typing, 1, static_cast<int>(wait.count())) <= 0) return std::nullopt;
-  char buffer[256];
-  const ssize_t count = ::read(terminal_.get(), buffer, sizeof buffer);
-  if (count > 0 && typed_.size() < kMostTyped) typed_.append(buffer, static_cast<std::size_t>(count));
-  if (count == 0 || (typing.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) terminal_.Reset();  // nobody types any more
+  // The end of a line that was too long ends it all the same.
+  const std::string_view read(buffer, *count);
+  typed_ += typed_.size() < kMostTyped ? read : read.substr(std::min(read.find_first_of("\r\n"), read.size()));
   return TakeLine();
+}
+
+Result<std::size_t> Console::Read(char* into, std::size_t most, short events) {
+  const ssize_t count = ::read(terminal_.get(), into, most);
+  const int error = count < 0 ? errno : 0;
+  if (count > 0) return static_cast<std::size_t>(count);
+  const bool hung_up = (events & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+  if (!hung_up && (error == EAGAIN || error == EINTR)) return std::size_t{0};
+  if (!hung_up && count == 0 && ::isatty(terminal_.get()) == 1) {
+    *into = '\n';
+    return std::size_t{1};
+  }
+  terminal_.Reset();
+  typed_.clear();
+  return MakeError(Reason::kNotFound, "there is no console to type at, or it was closed");
 }
 
 Result<SecretString> Console::ReadHidden() {
   typed_.clear();
   Line line;
-  if (!terminal_) return MakeError(Reason::kNotFound, "there is no console to type at");
+  if (!terminal_) Open();
   const NoEcho no_echo(terminal_.get());
   for (char c = 0;;) {
     pollfd typing{terminal_.get(), POLLIN, 0};
-    if (::poll(&typing, 1, -1) < 0 && errno != EINTR) break;
-    const ssize_t count = ::read(terminal_.get(), &c, 1);
-    if (count == 1 && !line.Add(c)) break;
-    if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)) {
-      terminal_.Reset();  // nobody types any more
-      return MakeError(Reason::kNotFound, "the console was closed");
-    }
+    if (terminal_ && ::poll(&typing, 1, -1) < 0) continue;  // a signal
+    const auto count = Read(&c, 1, typing.revents);
+    if (!count) return count.error();
+    if (*count == 1 && !line.Add(c)) break;
   }
   if (line.size > sizeof line.text) return MakeError(Reason::kInvalidArgument, "that was too long for a PIN");
   return SecretString::Create({line.text, line.size});

@@ -10,21 +10,24 @@ namespace hallmark::provision {
 namespace {
 
 constexpr std::chrono::milliseconds kLook{500};
-constexpr std::size_t kConfirm = 8;  // digits of the fingerprint that a person types
-
-// The first digits of "AB:CD:...", lower case.
-std::string FirstDigits(const std::string& fingerprint) {
-  std::string digits;
-  for (const char c : fingerprint) {
-    if (c != ':' && digits.size() < kConfirm) digits += c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
-  }
-  return digits;
-}
+constexpr std::size_t kConfirm = 16;  // digits of the fingerprint that a person types: 64 bits
+constexpr const char* kRecipients = "recipients.pem";
+const char* const kTheStick = "the stick";
 
 std::string Lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   return text;
+}
+
+// Whether the first digits of "AB:CD:..." were typed, or more of them; with or without the colons.
+bool AreFirstDigits(const std::string& typed, const std::string& fingerprint) {
+  const auto digits = [](const std::string& text) {
+    std::string kept = Lower(text);
+    std::erase_if(kept, [](char c) { return c == ':' || c == ' '; });
+    return kept;
+  };
+  return digits(typed).size() >= kConfirm && digits(fingerprint).starts_with(digits(typed));
 }
 
 // What the world may have done to a configuration: wait for a better one. Everything else is the box's own trouble.
@@ -91,12 +94,12 @@ Status FirstBoot::LookAtStick() {
     console_.Say(opened.error().message);
     return Ok();
   }
-  if (opened->by_owner) return Consider(std::move(*opened), "the stick");
+  if (opened->by_owner) return Consider(*opened, {kTheStick});
   console_.Say("the configuration on the stick is signed by " + opened->signer.subject);
   console_.Say("  SHA-256 " + opened->signer.fingerprint);
   console_.Say("if that is right, type its first " + std::to_string(kConfirm) +
                " digits and press Enter: this box will take no other signer's from then on");
-  pending_ = Pending{std::move(*opened), "the stick"};
+  pending_ = std::move(*opened);
   return Ok();
 }
 
@@ -106,29 +109,27 @@ Status FirstBoot::LookAtPush() {
     console_.Say("there were too many wrong codes");
     console_.Show("the one-time code is now " + *code);
   }
-  const auto file = push_->Take();
-  if (!file) return Ok();
+  const auto pushed = push_->Take();
+  if (!pushed) return Ok();
   console_.Say("a configuration was pushed with the right code");
   // The code was on this console, and whoever used it got it from here: that is the word on who signed.
-  auto opened = Open(*file, kFileName, places_.owner_ca());
-  if (!opened) {
-    console_.Say(opened.error().message);
-    push_->Answer(false, opened.error().message);
-    return Ok();
-  }
-  return Consider(std::move(*opened), "the network");
+  const auto opened = Open(pushed->file, kFileName, places_.owner_ca());
+  if (opened) return Consider(*opened, {"the network", pushed->number});
+  console_.Say(opened.error().message);
+  push_->Answer(pushed->number, false, opened.error().message);
+  return Ok();
 }
 
 Status FirstBoot::Hear(const std::string& line) {
   const std::string word = Lower(line);
-  if (pending_ && word == FirstDigits(pending_->opened.signer.fingerprint)) {
-    Pending accepted = std::move(*pending_);
+  if (pending_ && AreFirstDigits(line, pending_->signer.fingerprint)) {
+    const Signed accepted = std::move(*pending_);
     pending_.reset();
-    return Consider(std::move(accepted.opened), accepted.source);
+    return Consider(accepted, {kTheStick});
   }
   if (word == "setup" && places_.owner_ca().empty()) {
     const auto text = AskAtConsole(console_);
-    if (text) return SetUpWith(*text, {}, "the console");
+    if (text) return SetUpWith(*text, {}, {"the console"});
     console_.Say(text.error().message);
     return Ok();
   }
@@ -138,19 +139,19 @@ Status FirstBoot::Hear(const std::string& line) {
   return Ok();
 }
 
-Status FirstBoot::Consider(Signed opened, const std::string& source) {
+Status FirstBoot::Consider(const Signed& opened, const Source& source) {
   return SetUpWith(opened.content, OriginOf(opened.signer), source);
 }
 
-Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const std::string& source) {
+Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const Source& source) {
   const auto refuse = [&](const Error& error) -> Status {
     console_.Say("not set up: " + error.message);
-    if (push_) push_->Answer(false, error.message);
+    if (source.push != 0) push_->Answer(source.push, false, error.message);
     return IsOfConfiguration(error) ? Ok() : Status(error);
   };
   const auto configuration = ParsePacked(text, "box.toml");
   if (!configuration) return refuse(configuration.error());
-  console_.Say("setting up " + configuration->host_name + " with the configuration from " + source);
+  console_.Say("setting up " + configuration->host_name + " with the configuration from " + source.name);
   std::optional<SecretString> pin;
   if (PinIsTyped(configuration->token.kind)) {
     auto typed = AskPin(configuration->token);
@@ -166,8 +167,11 @@ Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const
   const auto made = Apply(*configuration, text, origin, places_, restore, pin ? &*pin : nullptr);
   if (!made) return refuse(made.error());
   done_ = true;
-  if (push_) push_->Answer(true, made->certificate + made->recovery);
-  Announce(*made);
+  const bool kept = source.push != 0 && push_->Answer(source.push, true, made->certificate + made->recovery);
+  push_.reset();  // whoever else is there hears that it was in vain
+  if (made->recovery.empty()) console_.Say("no recovery key: what is on this box is lost with its board");
+  // Typed here: who did reads the fingerprint here, and there is no stick to wait for.
+  Announce(*made, kept || origin.key.empty());
   if (configuration->restore_sha256.empty()) return Ok();
   console_.Say("the state was restored: destroy restore.key on the stick; for keys that are missing:");
   console_.Say("  dkimctl key replace-missing");
@@ -190,32 +194,56 @@ Result<SecretString> FirstBoot::AskPin(const Token& token) {
   }
 }
 
-void FirstBoot::Announce(const SetUp& made) {
-  std::map<std::string, std::string> files = {{"server.pem", made.certificate}};
-  if (!made.recovery.empty()) files["recovery.cms"] = made.recovery;
-  Status told = Ok();
-  if (stick_.Present()) {
-    told = stick_.Write(files);
-    console_.Say(told ? "on the stick now: the box's certificate, server.pem" +
-                            std::string(made.recovery.empty() ? "" : "; and recovery.cms: keep it")
-                      : "nothing was written on the stick: " + told.error().message);
-  }
-  if (made.recovery.empty()) console_.Say("no recovery key: what is on this box is lost with its board");
+void FirstBoot::Announce(const SetUp& made, bool kept) {
+  HandOver(made, kept);
   console_.Say("set up. Its certificate has the SHA-256 fingerprint");
   console_.Say(made.fingerprint);
-  if (told) told = ForgetNews(places_);
-  if (!told) console_.Say("all this is said again at the next start");
+}
+
+void FirstBoot::HandOver(const SetUp& made, bool kept) {
+  const bool recovery = !made.recovery.empty();
+  std::map<std::string, std::string> files = {{"server.pem", made.certificate}};
+  if (recovery) files["recovery.cms"] = made.recovery;
+  if (stick_.Present()) {
+    const Status written = stick_.Write(files);
+    console_.Say(written ? "on the stick now: the box's certificate, server.pem" +
+                               std::string(recovery ? "; and recovery.cms: keep it" : "")
+                         : "nothing was written on the stick: " + written.error().message);
+    kept = kept || written;
+  }
+  if (!kept) {
+    console_.Say("nobody has its certificate" + std::string(recovery ? " and its recovery key" : "") +
+                 " yet: start it with the stick in");
+    return;
+  }
+  const Status forgotten = ForgetNews(places_);
+  if (!forgotten) console_.Say(forgotten.error().message + "; all this is said again at the next start");
+}
+
+// Of the recovery key: it is encrypted already, and the box has no plain one to encrypt anew.
+void FirstBoot::SayWhatStays(const Configuration& before, const Configuration& now) const {
+  const auto recipients = [](const Configuration& configuration) {
+    const auto file = configuration.files.find(kRecipients);
+    return file == configuration.files.end() ? "" : file->second;
+  };
+  const std::string old = recipients(before), present = recipients(now);
+  if (old == present) return;
+  if (old.empty()) return console_.Say("recipients.pem makes no recovery key on a box that is set up already");
+  console_.Say("the recovery key stays with those of the recipients.pem before");
+  if (!present.empty()) console_.Say("  only one that is made after a recovery goes to the new ones");
 }
 
 void FirstBoot::TakeLater() {
-  // The power went before all was said.
-  if (const auto news = News(places_)) Announce(*news);
+  // Nobody had it when it was made, or the power went.
+  const auto first = CurrentOrigin(places_);
+  if (const auto news = News(places_)) Announce(*news, first && first->key.empty());
   if (!stick_.Present()) return;
   const auto content = stick_.Read();
   if (!content) return;  // a stick for something else
   auto opened = Open(*content, kFileName, places_.owner_ca());
   if (opened && opened->content == CurrentText(places_)) return;  // the one that it was set up with
   Result<Configuration> configuration = opened ? ParsePacked(opened->content, "box.toml") : opened.error();
+  const auto before = Current(places_);
   Result<SetUp> made = configuration ? Replace(*configuration, opened->content, OriginOf(opened->signer), places_)
                                      : Result<SetUp>(configuration.error());
   if (!made) {
@@ -224,9 +252,10 @@ void FirstBoot::TakeLater() {
   }
   console_.Say("revision " + std::to_string(configuration->revision) +
                " of the configuration was taken from the stick");
+  if (before) SayWhatStays(*before, *configuration);
   if (made->certificate.empty()) return;
-  if (!stick_.Write({{"server.pem", made->certificate}})) console_.Say("server.pem was not written on the stick");
   console_.Say("its new certificate has the SHA-256 fingerprint " + made->fingerprint);
+  if (const auto news = News(places_)) HandOver(*news, false);
 }
 
 }  // namespace hallmark::provision

@@ -26,28 +26,32 @@ class FirstBoot {
   void TakeLater();
 
  private:
-  struct Pending {
-    Signed opened;
-    std::string source;
+  struct Source {
+    std::string name;
+    int push = 0;  // the number of the push that brought it; 0: another way
   };
   // What a stick, a push or the console brought. Done when the box is set up.
-  Status Consider(Signed opened, const std::string& source);
-  Status SetUpWith(const std::string& text, const Origin& origin, const std::string& source);
+  Status Consider(const Signed& opened, const Source& source);
+  Status SetUpWith(const std::string& text, const Origin& origin, const Source& source);
   // What the person types whose token it is, and the token takes. kCancelled: an empty line.
   Result<SecretString> AskPin(const Token& token);
   Status LookAtStick();
   Status LookAtPush();
   Status Hear(const std::string& line);
   void Invite();
-  void Announce(const SetUp& made);
+  // `kept`: who pushed has what the box has to give.
+  void Announce(const SetUp& made, bool kept);
+  // Onto the stick; forgotten once somebody has it, and otherwise said and tried again at the next start.
+  void HandOver(const SetUp& made, bool kept);
+  void SayWhatStays(const Configuration& before, const Configuration& now) const;
 
   const Places& places_;
   Console& console_;
   const Stick& stick_;
   std::string push_listen_;
   std::unique_ptr<PushServer> push_;
-  std::optional<Pending> pending_;  // waits for a person's word on who signed it
-  std::string last_seen_;           // on the stick: a file is judged once
+  std::optional<Signed> pending_;  // the stick's; waits for a person's word on who signed it
+  std::string last_seen_;          // on the stick: a file is judged once
   bool stick_was_in_ = false;
   bool done_ = false;
 };

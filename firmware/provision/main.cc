@@ -133,14 +133,30 @@ std::string AskCode() {
   return code;
 }
 
+// Nobody else gets the box's recovery key: found out before the box is set up.
+Status CanBeWritten(const fs::path& out) {
+  std::error_code ignored;
+  if (fs::is_directory(out, ignored)) return MakeError(Reason::kInvalidArgument, out.string() + ": is a folder");
+  const fs::path trial = out.string() + ".trial";
+  const Status written = WriteFileAtomically(trial, "");
+  fs::remove(trial, ignored);
+  return written;
+}
+
 int DoPush(const Options& options) {
   const auto der = ReadFile(options.file, 2 * kMostOctets);
   if (!der) return Fail(der.error());
   // Not the box's to find out.
   if (const auto opened = Open(*der, options.file, ""); !opened) return Fail(opened.error());
-  const auto answer = Push(options.address, options.fingerprint, AskCode(), *der);
-  if (!answer) return Fail(answer.error());
-  if (const Status written = WriteFileAtomically(options.out, *answer); !written) return Fail(written.error());
+  if (const Status can = CanBeWritten(options.out); !can) return Fail(can.error());
+  const auto keep = [&](const std::string& answer) -> Status {
+    const Status written = WriteFileAtomically(options.out, answer);
+    if (written) return written;
+    return MakeError(written.error().reason, "the box is set up, but " + written.error().message +
+                                                 "; start it with the stick HALLMARK in: it puts the same on that");
+  };
+  const Status pushed = Push(options.address, options.fingerprint, AskCode(), *der, keep);
+  if (!pushed) return Fail(pushed.error());
   std::printf("The box is set up. Its certificate, and its recovery key where it has one, are in %s.\n",
               options.out.c_str());
   return kDone;

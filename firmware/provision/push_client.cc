@@ -37,8 +37,8 @@ Error Refused(const std::string& line) {
 
 }  // namespace
 
-Result<std::string> Push(const std::string& box, const std::string& fingerprint, const std::string& code,
-                         const std::string& file) {
+Status Push(const std::string& box, const std::string& fingerprint, const std::string& code, const std::string& file,
+            const std::function<Status(const std::string& answer)>& keep) {
   const auto in = [](auto time) { return std::chrono::steady_clock::now() + time; };
   auto stream = TlsStream::Connect(box, in(kFirstWords));
   if (!stream) return stream.error();
@@ -58,7 +58,12 @@ Result<std::string> Push(const std::string& box, const std::string& fingerprint,
   if (!answer->starts_with("OK ") || std::from_chars(answer->data() + 3, end, size).ptr != end || size > kMostAnswer) {
     return Refused(*answer);
   }
-  return stream->Read(size);
+  const auto text = stream->Read(size);
+  if (!text) return text.error();
+  if (const Status kept = keep(*text); !kept) return kept;
+  // The box is set up whether it hears of this or not; where it does not, it wants a stick for the same.
+  (void)stream->Write("KEPT\n");
+  return Ok();
 }
 
 }  // namespace hallmark::provision

@@ -82,6 +82,12 @@ std::string OneLine(std::string text) {
   return text;
 }
 
+// That it was written says little: a connection that is gone takes it too.
+bool SaysKept(TlsStream& stream) {
+  const auto word = stream.ReadLine(kMostLine);
+  return word && *word == "KEPT";
+}
+
 }  // namespace
 
 std::string PlainCode(std::string_view typed) {
@@ -137,16 +143,20 @@ std::optional<std::string> PushServer::NewCode() {
   return grouped;
 }
 
-std::optional<std::string> PushServer::Take() {
+std::optional<PushServer::Pushed> PushServer::Take() {
   const std::lock_guard lock(mutex_);
   return std::exchange(pushed_, std::nullopt);
 }
 
-void PushServer::Answer(bool taken, const std::string& text) {
-  const std::lock_guard lock(mutex_);
-  answer_ = taken ? "OK " + std::to_string(text.size()) + "\n" + text : "NO " + OneLine(text) + "\n";
+bool PushServer::Answer(int number, bool taken, const std::string& text) {
+  std::unique_lock lock(mutex_);
   closed_ = closed_ || taken;
+  const bool waits = waiting_ == number;
+  if (waits) answer_ = taken ? "OK " + std::to_string(text.size()) + "\n" + text : "NO " + OneLine(text) + "\n";
   answered_.notify_all();
+  if (!waits || !taken) return false;
+  answered_.wait(lock, [&] { return waiting_ != number; });  // Converse has a deadline
+  return kept_;
 }
 
 bool PushServer::CodeIsRight(std::string_view typed) {
@@ -196,13 +206,19 @@ void PushServer::Converse(FileDescriptor socket) {
   if (!file) return;
   std::unique_lock lock(mutex_);
   answer_.reset();
-  pushed_ = std::move(*file);
+  waiting_ = ++pushes_;
+  pushed_ = Pushed{waiting_, std::move(*file)};
   answered_.wait_for(lock, kSettingUp, [this] { return answer_.has_value() || closed_; });
   pushed_.reset();
-  const std::string answer = answer_.value_or("NO the box was set up in another way\n");
+  const std::string answer = answer_.value_or(closed_ ? "NO the box was set up in another way\n"
+                                                      : "NO the box is still at work; its console says on what\n");
   lock.unlock();
   stream->SetDeadline(in(kFirstWords));
-  (void)stream->Write(answer);
+  const bool kept = stream->Write(answer) && answer.starts_with("OK ") && SaysKept(*stream);
+  lock.lock();
+  waiting_ = 0;
+  kept_ = kept;
+  answered_.notify_all();
 }
 
 }  // namespace hallmark::provision

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -11,7 +12,8 @@
 
 // Pushing a configuration over the network, once. Over TLS 1.3 the pusher says "HALLMARK-PUSH 1 CODE SIZE\n"; the box
 // answers "GO\n" if the code is that on its console, takes SIZE octets, and then answers "OK SIZE\n" with what the box
-// has to say, or "NO SENTENCE\n".
+// has to say, or "NO SENTENCE\n". Once it has put the former away the pusher says "KEPT\n": only then the box takes it
+// that somebody has its certificate and its recovery key.
 namespace hallmark::provision {
 
 inline constexpr int kWrongCodes = 5;          // then there is a new one
@@ -31,10 +33,15 @@ class PushServer {
   const std::string& fingerprint() const { return fingerprint_; }
   // The code, if it is another than at the last call. "ABCD-EFGH-IJKL-MNOP".
   std::optional<std::string> NewCode();
+  struct Pushed {
+    int number;  // of the push, from 1
+    std::string file;
+  };
   // What was pushed with the right code; its pusher waits for Answer. The first only: nothing is taken before that.
-  std::optional<std::string> Take();
-  // `taken`: the box is set up, and nothing more is let in.
-  void Answer(bool taken, const std::string& text);
+  std::optional<Pushed> Take();
+  // Answers the pusher of `number`, and no other. `taken`: the box is set up, and nothing more is let in; waits then
+  // until the pusher says that it has put `text` away, some seconds at most. False: nobody is known to have it.
+  bool Answer(int number, bool taken, const std::string& text);
 
  private:
   PushServer(FileDescriptor listener, FileDescriptor stop, Identity identity, std::chrono::milliseconds delay);
@@ -52,16 +59,20 @@ class PushServer {
   std::string code_;
   bool code_is_new_ = true, closed_ = false;
   int wrong_ = 0;
-  std::optional<std::string> pushed_, answer_;
+  int pushes_ = 0, waiting_ = 0;  // how many there were; the one whose pusher waits for an answer, 0: none
+  bool kept_ = false;             // what the pusher said who waited last
+  std::optional<Pushed> pushed_;
+  std::optional<std::string> answer_;
   std::thread thread_;
 };
 
 // Letters and digits of a code, in one case: what a person may have typed.
 std::string PlainCode(std::string_view typed);
 
-// Pushes `file` to the box at "ADDRESS:PORT" and gives what it says. `fingerprint` is that on the console: all of it,
-// or the first 16 octets at least. kStateConflict where another answers, before the code is sent.
-Result<std::string> Push(const std::string& box, const std::string& fingerprint, const std::string& code,
-                         const std::string& file);
+// Pushes `file` to the box at "ADDRESS:PORT". `keep` puts away what it says: its certificate, and its recovery key
+// where it has one. `fingerprint` is that on the console: all of it, or the first 16 octets at least. kStateConflict
+// where another answers, before the code is sent. When it fails after `keep` did, the box is set up.
+Status Push(const std::string& box, const std::string& fingerprint, const std::string& code, const std::string& file,
+            const std::function<Status(const std::string& answer)>& keep);
 
 }  // namespace hallmark::provision

@@ -7,7 +7,6 @@
 namespace hallmark::provision {
 namespace {
 
-constexpr const char* kShown = "box/records-shown";
 constexpr std::chrono::milliseconds kLook{500};
 
 }  // namespace
@@ -16,7 +15,7 @@ Status ShowRecords(const Places& places, const Console& console, const Stick& st
   const auto configuration = Current(places);
   if (!configuration) return configuration.error();
   std::error_code ignored;
-  if (configuration->domains.empty() || std::filesystem::exists(places.config / kShown, ignored)) return Ok();
+  if (configuration->domains.empty() || std::filesystem::exists(places.config / kRecordsShown, ignored)) return Ok();
   const auto end = std::chrono::steady_clock::now() + wait;
   Result<std::string> records = ReadFile(places.state / "dns-records", kMostOctets);
   while (!records) {
@@ -38,7 +37,7 @@ Status ShowRecords(const Places& places, const Console& console, const Stick& st
     console.Say(written ? "they are on the stick too: dns-records.txt"
                         : "they are not on the stick: " + written.error().message);
   }
-  return WriteFileAtomically(places.config / kShown, "");
+  return WriteFileAtomically(places.config / kRecordsShown, "");
 }
 
 }  // namespace hallmark::provision

@@ -6,6 +6,10 @@
 
 namespace hallmark::provision {
 
+// In the configuration's folder, once they were shown. A later configuration keeps it: what signerd wrote are the
+// records of the first domains.
+inline constexpr const char* kRecordsShown = "box/records-shown";
+
 // Once after the first start: waits until signerd has the keys of the configuration's domains, and shows their DNS
 // records on the console and on the stick. kDeadlineExceeded when there are none within `wait`.
 Status ShowRecords(const Places& places, const Console& console, const Stick& stick, std::chrono::seconds wait);

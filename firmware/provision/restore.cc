@@ -28,7 +28,10 @@ Result<std::string> HashOf(const std::filesystem::path& path) {
   while (true) {
     const ssize_t count = ::read(file.get(), buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return MakeError(Reason::kIoFailed, path.filename().string() + ": " + std::strerror(errno));
+    // The stick's trouble, not the box's: it may have been taken out.
+    if (count < 0) {
+      return MakeError(Reason::kNotFound, path.filename().string() + " on the stick: " + std::strerror(errno));
+    }
     if (count == 0) break;
     EVP_DigestUpdate(hash.get(), buffer.data(), static_cast<std::size_t>(count));
   }

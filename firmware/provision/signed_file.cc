@@ -51,8 +51,7 @@ Status CheckAge(const X509* certificate, const std::string& name) {
 Signer Describe(X509* certificate) {
   Signer signer;
   const Bio line(BIO_new(BIO_s_mem()), &BIO_free_all);
-  if (line)
-    X509_NAME_print_ex(line.get(), X509_get_subject_name(certificate), 0, XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB);
+  if (line) X509_NAME_print_ex(line.get(), X509_get_subject_name(certificate), 0, XN_FLAG_ONELINE);
   signer.subject = line ? TakeAll(line.get()) : "";
   signer.fingerprint = Fingerprint(certificate);
   unsigned char digest[EVP_MAX_MD_SIZE];

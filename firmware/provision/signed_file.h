@@ -11,7 +11,7 @@ namespace hallmark::provision {
 
 // Who signed.
 struct Signer {
-  std::string subject;      // of the certificate, one line
+  std::string subject;      // of the certificate, one line, printable ASCII
   std::string fingerprint;  // SHA-256 of the certificate, "AB:CD:..."
   std::string key;  // SHA-256 of its public key, lower-case hexadecimal: what stays when the certificate is renewed
 };

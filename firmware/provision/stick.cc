@@ -24,7 +24,8 @@ class Mounted {
     fs::create_directories(mount_point, failed);
     const unsigned long flags = MS_NODEV | MS_NOSUID | MS_NOEXEC | (read_only ? MS_RDONLY : 0);
     if (failed || ::mount(kDevice, mount_point.c_str(), "vfat", flags, "") != 0) {
-      return MakeError(Reason::kIoFailed, std::string("the stick cannot be mounted: ") +
+      // Not kIoFailed: another stick, or this one put in again, may do.
+      return MakeError(Reason::kNotFound, std::string("the stick cannot be mounted: ") +
                                               (failed ? failed.message() : std::strerror(errno)) +
                                               "; format it as FAT, with the label HALLMARK");
     }

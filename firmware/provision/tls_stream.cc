@@ -22,7 +22,11 @@ Error TlsError(const std::string& what) { return Failed(what + OpenSslReason());
 
 Context MakeContext(const SSL_METHOD* method) {
   Context context(SSL_CTX_new(method), &SSL_CTX_free);
-  if (context) SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION);
+  if (!context) return context;
+  SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION);
+  // A read that goes on by itself after each message that holds no data would look at no deadline while they keep
+  // coming.
+  SSL_CTX_clear_mode(context.get(), SSL_MODE_AUTO_RETRY);
   return context;
 }
 

@@ -15,10 +15,11 @@ std::string Trimmed(std::string text) {
   return text;
 }
 
-// Waits as long as it takes.
+// Waits as long as it takes, or the terminal is there.
 Result<std::string> Line(Console& console) {
   while (true) {
     auto line = console.ReadLine(kLook);
+    if (!line && !console.IsOpen()) return MakeError(Reason::kCancelled, "the console was closed; nothing was set up");
     if (!line) continue;
     std::string text = Trimmed(std::move(*line));
     if (text == "cancel") return MakeError(Reason::kCancelled, "nothing was set up");

@@ -8,7 +8,7 @@
 namespace hallmark::provision {
 
 // Asks at the console for what a box needs at least, and gives it as a packed configuration; nobody signs it.
-// kCancelled when the person types "cancel".
+// kCancelled when the person types "cancel", or the terminal goes.
 Result<std::string> AskAtConsole(Console& console);
 
 }  // namespace hallmark::provision

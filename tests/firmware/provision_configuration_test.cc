@@ -51,6 +51,19 @@ TEST(ProvisionConfiguration, AnyTextComesBackTheSame) {
   }
 }
 
+TEST(ProvisionConfiguration, NothingIsInThePlaceOfWhatTheBoxMakes) {
+  for (const char* name : {"tls", "tls/server.pem", "tls/server.key", "tls/server.pem/more", "softhsm2.conf",
+                           "softhsm2.conf/more", "box", "box/more", "pin.cred", "pin.cred/more"}) {
+    std::map<std::string, std::string> files = {{"hallmark.toml", "[signing]\n"}, {"policy.toml", ""}, {name, "mine"}};
+    const auto packed = Pack(Replaced(kBox, "tls/ca.pem", name), files);
+    ASSERT_TRUE(packed) << name;
+    EXPECT_THAT(WhyNot(ParsePacked(*packed, "box.toml")), HasSubstr("found \"" + std::string(name) + "\"")) << name;
+  }
+  for (const char* name : {"tls/ca.pem", "tls.d", "boxes", "softhsm2.conf.d/more", "module", "credits"}) {
+    EXPECT_FALSE(IsOwnFile(name)) << name;
+  }
+}
+
 TEST(ProvisionConfiguration, WhatIsNoTextIsNotPacked) {
   for (const std::string& content :
        {std::string("a\0b", 3), std::string("\xff"), std::string("\x1b[2J"), std::string("\x7f"),

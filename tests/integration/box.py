@@ -5,8 +5,10 @@ import os
 import pathlib
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
+import unittest
 
 from deployment import BIN, die_with_parent
 from waiting import wait_for
@@ -143,3 +145,36 @@ class Box:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
+
+
+class ProvisionCase(unittest.TestCase):
+    """A box and its operator; what it has once it is set up."""
+
+    def setUp(self):
+        self.box = Box(self)
+        self.operator = self.box.operator
+
+    def check_set_up(self):
+        config, state = self.box.config, self.box.state
+        text = (config / "hallmark.toml").read_text()
+        self.assertIn('module = "/usr/lib/softhsm/libsofthsm2.so"', text)
+        self.assertIn("[[initial_domain]]", text)
+        self.assertEqual(stat.S_IMODE((config / "tls/server.key").stat().st_mode), 0o640)
+        self.assertEqual(stat.S_IMODE(state.stat().st_mode), 0o700)
+        self.assertEqual((config / "pin.cred").read_text(), "sealed pin\n")
+        self.assertTrue(list((state / "softhsm").iterdir()), "there is a token")
+        self.assertFalse((self.box.root / "run/hallmark/secrets").exists(), "no PIN is left")
+        self.assertFalse((state / "set-up-unfinished").exists())
+        self.assertEqual((self.box.root / "run/hallmark/time/hallmark.sources").read_text(), "server ntp.example.com iburst\n")
+        network = (self.box.root / "run/systemd/network/70-hallmark.network").read_text()
+        self.assertIn("Address=192.0.2.10/24\nGateway=192.0.2.1\n", network)
+
+    def with_recipients(self, revision=1, certificate="alice.pem"):
+        """Those who may recover the state: whom `certificate` names, or those of before."""
+        self.operator.write(revision, lambda text: text.replace('"tls/relay-ca.pem"', '"recipients.pem", "tls/relay-ca.pem"'))
+        if certificate:
+            (self.operator.source / "recipients.pem").write_bytes((self.operator.folder / certificate).read_bytes())
+
+    def check_not_set_up(self):
+        self.assertFalse(self.box.config.exists())
+        self.assertFalse(self.box.state.exists())

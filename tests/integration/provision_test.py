@@ -1,13 +1,8 @@
-"""A box's configuration: packed and signed by an operator, taken from a stick, over the network, or typed at the console; and what is
-not taken."""
+"""A box's configuration: packed and signed by an operator, taken from a stick; later ones; and what is not taken."""
 
 import hashlib
 import json
-import os
-import re
-import select
 import signal
-import stat
 import subprocess
 import time
 import unittest
@@ -17,32 +12,7 @@ from deployment import Deployment
 from waiting import wait_for
 
 
-class ProvisionCase(unittest.TestCase):
-    def setUp(self):
-        self.box = box.Box(self)
-        self.operator = self.box.operator
-
-    def check_set_up(self):
-        config, state = self.box.config, self.box.state
-        text = (config / "hallmark.toml").read_text()
-        self.assertIn('module = "/usr/lib/softhsm/libsofthsm2.so"', text)
-        self.assertIn("[[initial_domain]]", text)
-        self.assertEqual(stat.S_IMODE((config / "tls/server.key").stat().st_mode), 0o640)
-        self.assertEqual(stat.S_IMODE(state.stat().st_mode), 0o700)
-        self.assertEqual((config / "pin.cred").read_text(), "sealed pin\n")
-        self.assertTrue(list((state / "softhsm").iterdir()), "there is a token")
-        self.assertFalse((self.box.root / "run/hallmark/secrets").exists(), "no PIN is left")
-        self.assertFalse((state / "set-up-unfinished").exists())
-        self.assertEqual((self.box.root / "run/hallmark/time/hallmark.sources").read_text(), "server ntp.example.com iburst\n")
-        network = (self.box.root / "run/systemd/network/70-hallmark.network").read_text()
-        self.assertIn("Address=192.0.2.10/24\nGateway=192.0.2.1\n", network)
-
-    def check_not_set_up(self):
-        self.assertFalse(self.box.config.exists())
-        self.assertFalse(self.box.state.exists())
-
-
-class StickTest(ProvisionCase):
+class StickTest(box.ProvisionCase):
     def test_owner_signed(self):
         self.box.owned_by(self.operator.signer)
         self.box.start()
@@ -89,21 +59,55 @@ class StickTest(ProvisionCase):
         self.box.start()
         fingerprint = self.operator.fingerprint()
         self.box.wait_says("SHA-256 " + fingerprint)
-        self.box.type("00000000")
-        self.box.wait_says("these are not the first digits")
-        self.check_not_set_up()
-        self.box.type(fingerprint.replace(":", "")[:8].lower())
+        for wrong in ("0" * 16, fingerprint.replace(":", "")[:8], fingerprint + "0"):
+            said = self.box.says().count("these are not the first digits")
+            self.box.type(wrong)
+            wait_for(lambda before=said: self.box.says().count("these are not the first digits") > before, f"{wrong} is not taken")
+            self.check_not_set_up()
+        self.box.type(fingerprint[:23].lower())
         self.box.wait_set_up()
         self.check_set_up()
 
     def test_recovery_key(self):
-        self.operator.write(1, lambda text: text.replace('"tls/relay-ca.pem"', '"recipients.pem", "tls/relay-ca.pem"'))
-        (self.operator.source / "recipients.pem").write_bytes((self.operator.folder / "alice.pem").read_bytes())
+        self.with_recipients()
         self.box.owned_by(self.operator.signer)
         self.box.put_in(self.operator.pack())
         self.box.start()
         self.box.wait_set_up()
         self.assertEqual((self.box.stick / "recovery.cms").read_text(), "recovery key\n")
+        with self.subTest("it stays with those who have it"):
+            self.operator.make_certificate(self.operator.folder / "bob", self.operator.source / "recipients.pem")
+            self.with_recipients(2, None)
+            (self.box.stick / "recovery.cms").unlink()
+            self.box.put_in(self.operator.pack())
+            self.assertIn("the recovery key stays with those of the recipients.pem before", self.box.boot())
+            self.assertFalse((self.box.stick / "recovery.cms").exists(), "what was told is not told again: it may be stale")
+            self.assertNotIn("hallmark:", self.box.boot())
+
+    def test_the_stick_is_taken_out_too_early(self):
+        """What nobody has is said, and put on the stick at the first start that finds it."""
+        self.with_recipients()
+        self.box.owned_by(self.operator.signer)
+        self.box.put_in(self.operator.pack())
+        out = self.box.folder / "pocket"
+        seal = self.box.root / "usr/libexec/hallmark/seal-pins"
+        self.box.script(seal, seal.read_text().split("set -eu\n")[1] + f"mv {self.box.stick} {out}")
+        self.box.start()
+        self.box.wait_set_up()
+        missing = "nobody has its certificate and its recovery key yet: start it with the stick in"
+        self.assertIn(missing, self.box.says())
+        self.assertIn(missing, self.box.boot())
+        out.rename(self.box.stick)
+        self.assertIn("on the stick now", self.box.boot())
+        self.assertEqual((self.box.stick / "recovery.cms").read_text(), "recovery key\n")
+        self.assertTrue((self.box.stick / "server.pem").exists())
+        self.assertNotIn("hallmark:", self.box.boot())
+
+    def test_what_a_stranger_wrote_is_shown_as_text(self):
+        self.box.put_in(self.operator.pack(signer=self.operator.make_signer("mallory", "-utf8", "-subj", "/CN=mal\u009b2J\u202eory")))
+        self.box.start()
+        self.box.wait_says(r"signed by CN = mal\C2\9B2J\E2\80\AEory")
+        self.assertTrue(self.box.says().isascii())
 
     def test_restore(self):
         """A backup of another box is where this one begins; only the one that the signed configuration names."""
@@ -120,9 +124,13 @@ class StickTest(ProvisionCase):
         self.operator.write(1, lambda text: text + f'\n[restore]\nsha256 = "{sha256}"\n')
         self.box.owned_by(self.operator.signer)
         self.box.put_in(self.operator.pack())
-        (self.box.stick / "restore.backup").write_bytes(backup + b"x")
+        (self.box.stick / "restore.backup").mkdir()  # cannot be read
         (self.box.stick / "restore.key").write_bytes(key.with_suffix(".key").read_bytes())
         self.box.start()
+        self.box.wait_says("not set up: restore.backup on the stick: Is a directory")
+        (self.box.stick / "restore.backup").rmdir()
+        (self.box.stick / "restore.backup").write_bytes(backup + b"x")
+        self.box.type("")  # look again
         self.box.wait_says("is not the one of the configuration")
         self.check_not_set_up()
         (self.box.stick / "restore.backup").write_bytes(backup)
@@ -170,13 +178,13 @@ class StickTest(ProvisionCase):
         self.assertFalse((self.box.root / "run/hallmark/secrets").exists())
 
 
-class LaterTest(ProvisionCase):
+class LaterTest(box.ProvisionCase):
     def setUp(self):
         super().setUp()
         self.box.put_in(self.operator.pack())
         self.box.start()
         self.box.wait_says("SHA-256")
-        self.box.type(self.operator.fingerprint().replace(":", "")[:8])
+        self.box.type(self.operator.fingerprint().replace(":", "")[:16])
         self.box.wait_set_up()
         self.key = (self.box.config / "tls/server.key").read_bytes()
 
@@ -205,100 +213,29 @@ class LaterTest(ProvisionCase):
         self.operator.write(2, lambda text: text.replace("DNS:signer1", "DNS:signer2"))
         before = (self.box.stick / "server.pem").read_bytes()
         self.box.put_in(self.operator.pack())
-        self.assertIn("its new certificate has the SHA-256 fingerprint", self.box.boot())
-        self.assertNotEqual((self.box.stick / "server.pem").read_bytes(), before)
+        (self.box.stick / "server.pem").unlink()
+        (self.box.stick / "server.pem").mkdir()  # cannot be written
+        said = self.box.boot()
+        self.assertIn("its new certificate has the SHA-256 fingerprint", said)
+        self.assertIn("nobody has its certificate yet", said)
+        (self.box.stick / "server.pem").rmdir()
+        self.assertIn("on the stick now: the box's certificate", self.box.boot())
+        now = (self.box.stick / "server.pem").read_bytes()
+        self.assertNotEqual(now, before)
+        self.assertEqual(now, (self.box.config / "tls/server.pem").read_bytes())
+        self.assertNotIn("hallmark:", self.box.boot())
+
+    def test_dns_records_are_shown_once(self):
+        (self.box.state / "dns-records").write_text("the first records\n")
+        self.assertIn("the first records", self.records())
+        self.change(2)
+        self.assertNotIn("the first records", self.records())
+
+    def records(self):
+        return box.run("records", "--root", self.box.root, "--stick", self.box.stick).stdout
 
 
-class PushTest(ProvisionCase):
-    def setUp(self):
-        super().setUp()
-        self.box.start("127.0.0.1:0")
-        self.box.wait_says("one-time code")
-        wait_for(lambda: "fingerprint   " in self.box.says(), "the console shows the fingerprint")
-        said = self.box.says()
-        self.port = re.search(r"--box ADDRESS:(\d+)", said)[1]
-        self.fingerprint = re.search(r"fingerprint   (\S+)", said)[1]
-
-    def code(self):
-        return re.findall(r"one-time code (?:is now )?(\S+)", self.box.says())[-1]
-
-    def push(self, code, fingerprint=None, status=0):
-        return box.run("push", self.operator.folder / "box.hallmark", "--box", f"127.0.0.1:{self.port}", "--fingerprint",
-                       fingerprint or self.fingerprint, "--out", self.box.folder / "pushed.pem", input=code + "\n", status=status)
-
-    def test_push(self):
-        self.operator.pack()
-        self.assertIn("the code is not the one", self.push("AAAA-BBBB-CCCC-DDDD", status=1).stderr)
-        self.assertIn("what answers there is not that box", self.push(self.code(), "00:" * 31 + "00", status=1).stderr)
-        self.check_not_set_up()
-        self.push(self.code().lower(), self.fingerprint[:47])
-        self.box.wait_set_up()
-        self.check_set_up()
-        self.assertEqual((self.box.folder / "pushed.pem").read_bytes(), (self.box.config / "tls/server.pem").read_bytes())
-        self.assertIn("cannot be reached", self.push(self.code(), status=1).stderr, "it is closed for good")
-
-    def test_the_code_is_for_eyes_only(self):
-        """On a terminal it does not go where the rest goes, which a log keeps."""
-        self.box.stop()
-        person, terminal = os.openpty()
-        self.addCleanup(os.close, person)
-        self.addCleanup(os.close, terminal)
-        self.box.keyboard = os.ttyname(terminal)
-        self.box.start("127.0.0.1:0")
-        seen = b""
-        while not re.search(rb"one-time code ([A-Z2-9]{4}-){3}[A-Z2-9]{4}\r", seen):
-            self.assertTrue(select.select([person], [], [], 60)[0], "the terminal shows the code")
-            seen += os.read(person, 4096)
-        self.box.wait_says("fingerprint   ")
-        self.assertNotIn("one-time code", self.box.says())
-
-    def test_five_wrong_codes(self):
-        self.operator.pack()
-        first = self.code()
-        for _ in range(5):
-            self.push("AAAA-BBBB-CCCC-DDDD", status=1)
-        self.box.wait_says("the one-time code is now")
-        self.assertNotEqual(self.code(), first)
-        self.push(first, status=1)
-        self.push(self.code())
-        self.box.wait_set_up()
-
-    def test_refused_configuration(self):
-        """The pusher hears why, and may try again with the same code."""
-        self.operator.pack()
-        self.box.owned_by(self.operator.make_signer("owner"))
-        self.assertIn("the box refused", self.push(self.code(), status=1).stderr)
-        self.operator.pack(signer=self.operator.folder / "owner")
-        self.push(self.code())
-        self.box.wait_set_up()
-
-
-class ConsoleTest(ProvisionCase):
-    def test_wizard(self):
-        self.box.start()
-        self.box.wait_says("or type setup here")
-        self.box.type("setup")
-        answers = [("the box's name", "Signer 1"), ("will not do", "signer1.example.com"), ("its address", "192.0.2.10/24"),
-                   ("its gateway", "192.0.2.1"), ("its name servers", "192.0.2.53 2001:db8::53"), ("the domains", "example.com"),
-                   ("security officers", "uri:example:operator:alice uri:example:operator:bob"), ("the first relay", "dns:relay1.example.com")]
-        for question, answer in answers:
-            self.box.wait_says(question)
-            self.box.type(answer)
-        for whose, name in (("the relays", "relay-ca"), ("the operators", "admin-ca")):
-            self.box.wait_says(f"CA certificate of {whose}")
-            self.box.type((self.operator.source / f"tls/{name}.pem").read_text())
-        self.box.wait_says("yes or cancel")
-        self.box.type("yes")
-        self.box.wait_set_up()
-        text = (self.box.config / "hallmark.toml").read_text()
-        self.assertIn('first_officers = ["uri:example:operator:alice", "uri:example:operator:bob"]', text)
-        self.assertIn("DNS=2001:db8::53\n", (self.box.root / "run/systemd/network/70-hallmark.network").read_text())
-        self.operator.write(2)
-        self.box.put_in(self.operator.pack())
-        self.assertIn("set up at its console, and takes no other configuration", self.box.boot())
-
-
-class PackTest(ProvisionCase):
+class PackTest(box.ProvisionCase):
     def test_show(self):
         packed = self.operator.pack()
         shown = json.loads(box.run("show", packed, "--output", "json").stdout)
@@ -323,9 +260,30 @@ class PackTest(ProvisionCase):
             hallmark.write_text(good + '\n[[token]]\nname = "mine"\n')
             self.assertIn("token: found in a box's configuration", self.operator.pack(status=1).stderr)
         hallmark.write_text(good)
+        with self.subTest("a file in the place of the box's folder"):
+            self.operator.write(1, lambda text: text.replace('"tls/relay-ca.pem"', '"tls.d", "tls/server.pem/more", "tls/relay-ca.pem"'))
+            self.assertRegex(self.operator.pack(status=1).stderr, r'box.toml:5: files: found "tls/server.pem/more"')
+            self.operator.write(1)
         with self.subTest("policy.toml"):
             policy.write_text("[[partner]]\nnme = 1\n")
             self.assertRegex(self.operator.pack(status=1).stderr, r"signer1/policy.toml:\d+: ")
+
+    def test_recipients_can_be_encrypted_for(self):
+        recipients = self.operator.source / "recipients.pem"
+        alice = self.operator.folder / "alice.pem"
+        rsa, ed25519 = self.operator.folder / "rsa", self.operator.folder / "ed25519"
+        for key, *kind in ((rsa, "rsa:2048"), (ed25519, "ed25519")):
+            box.openssl("req", "-x509", "-newkey", *kind, "-nodes", "-days", "30", "-subj", "/CN=bob", "-keyout", f"{key}.key", "-out", f"{key}.pem")
+        self.with_recipients()
+        recipients.write_text(alice.read_text() + "of bob:\n" + rsa.with_suffix(".pem").read_text())
+        self.operator.pack()
+        for what, text, said in (("none", "nobody\n", "recipients.pem: holds no PEM certificate"),
+                                 ("a key that only signs", alice.read_text() + ed25519.with_suffix(".pem").read_text(),
+                                  "recipients.pem: nothing can be encrypted for certificate 2"),
+                                 ("half of one", alice.read_text()[:-60], "recipients.pem: certificate 1 cannot be read")):
+            with self.subTest(what):
+                recipients.write_text(text)
+                self.assertIn(said, self.operator.pack(status=1).stderr)
 
     def test_private_keys_stay_at_home(self):
         (self.operator.source / "policy.toml").write_bytes((self.operator.folder / "alice.key").read_bytes())
