@@ -170,10 +170,9 @@ Status RestoreQuotas(const ledger::Ledger& ledger, const ledger::Indexer& indexe
 }
 
 // Null where none is configured.
-Result<std::unique_ptr<watch::Webhook>> StartWebhook(const watch::WebhookSettings& settings, store::Store& store,
-                                                     const Clock& clock) {
+Result<std::unique_ptr<watch::Webhook>> StartWebhook(const watch::WebhookSettings& settings, store::Store& store) {
   if (settings.url.empty()) return std::unique_ptr<watch::Webhook>();
-  return watch::Webhook::Start(settings, store, clock);
+  return watch::Webhook::Start(settings, store);
 }
 
 // The same.
@@ -332,7 +331,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   };
   service::ApplianceService appliance_service({gate, **ledger, **store, signer, clock, backup_settings, verifier_keys,
                                                reset_mark, stop_making_keys, [] { ::kill(::getpid(), SIGTERM); }});
-  auto webhook = StartWebhook(config.webhook, **store, clock);
+  auto webhook = StartWebhook(config.webhook, **store);
   if (!webhook) return webhook.error();
   const auto suspend = [&](const std::string& partner) { return policy_service.SuspendPartner(partner); };
   watch::Watcher watcher({config.watch, tap.traffic, **store, current, clock, journal, suspend,

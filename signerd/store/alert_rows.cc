@@ -21,9 +21,12 @@ Result<AlertRow> ReadAlert(const Statement& row) {
                   row.Text(8)};
 }
 
-Result<std::vector<AlertRow>> Select(Database& database, const std::string& rest) {
-  auto statement = database.Prepare(kSelectAlert + rest + " LIMIT " + std::to_string(kMostAtOnce));
+// The oldest of those that `where` names, with greater ids than `after`.
+Result<std::vector<AlertRow>> Select(Database& database, const std::string& where, std::uint64_t after) {
+  auto statement = database.Prepare(kSelectAlert + ("WHERE " + where) + " AND id > ? ORDER BY id LIMIT " +
+                                    std::to_string(kMostAtOnce));
   if (!statement) return statement.error();
+  statement->Bind(1, static_cast<std::int64_t>(after));
   return Collect<AlertRow>(*statement, ReadAlert);
 }
 
@@ -90,12 +93,12 @@ Result<AlertRow> Store::AcknowledgeAlert(std::uint64_t id, const std::string& by
 
 Result<std::vector<AlertRow>> Store::AlertsToJournal() {
   const std::lock_guard lock(mutex_);
-  return Select(database_, "WHERE journaled = 0 ORDER BY id");
+  return Select(database_, "journaled = 0", 0);
 }
 
-Result<std::vector<AlertRow>> Store::AlertsToDeliver() {
+Result<std::vector<AlertRow>> Store::AlertsToDeliver(std::uint64_t after) {
   const std::lock_guard lock(mutex_);
-  return Select(database_, "WHERE delivery = 1 ORDER BY id");
+  return Select(database_, "delivery = 1", after);
 }
 
 Status Store::MarkJournaled(std::uint64_t id) {
@@ -126,10 +129,13 @@ Status Store::PutWatchProfiles(const std::map<std::string, std::string>& profile
   const std::lock_guard lock(mutex_);
   auto transaction = Transaction::Begin(database_);
   if (!transaction) return transaction.error();
-  auto statement = database_.Prepare("INSERT OR REPLACE INTO watch_profile (key, profile) VALUES (?, ?)");
-  if (!statement) return statement.error();
+  auto put = database_.Prepare("INSERT OR REPLACE INTO watch_profile (key, profile) VALUES (?, ?)");
+  if (!put) return put.error();
+  auto remove = database_.Prepare("DELETE FROM watch_profile WHERE key = ?");
+  if (!remove) return remove.error();
   for (const auto& [key, profile] : profiles) {
-    const Status done = statement->Bind(1, key).Bind(2, AsBytes(profile)).Run();
+    const Status done =
+        profile.empty() ? remove->Bind(1, key).Run() : put->Bind(1, key).Bind(2, AsBytes(profile)).Run();
     if (!done) return done;
   }
   return transaction->Commit();

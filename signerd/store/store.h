@@ -159,13 +159,14 @@ class Store {
   Result<std::vector<AlertRow>> ListAlerts(bool open_only, std::uint64_t before, std::int64_t most);
   // Changes nothing when it is acknowledged already.
   Result<AlertRow> AcknowledgeAlert(std::uint64_t id, const std::string& by, std::chrono::sys_seconds now);
-  // Oldest first: those that are not on the ledger yet; those that the webhook was not told of yet.
+  // Oldest first, some hundred at once: those that are not on the ledger yet; those with greater ids than `after` that
+  // the webhook was not told of yet.
   Result<std::vector<AlertRow>> AlertsToJournal();
-  Result<std::vector<AlertRow>> AlertsToDeliver();
+  Result<std::vector<AlertRow>> AlertsToDeliver(std::uint64_t after);
   Status MarkJournaled(std::uint64_t id);
   Status MarkDelivered(std::uint64_t id, bool delivered);  // false: given up
 
-  // What the watcher has learnt, by its keys.
+  // What the watcher has learnt, by its keys. One that is put and empty is taken out.
   Result<std::map<std::string, std::string>> GetWatchProfiles();
   Status PutWatchProfiles(const std::map<std::string, std::string>& profiles);
 

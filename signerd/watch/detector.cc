@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <string_view>
 
 namespace hallmark::watch {
 namespace {
@@ -33,14 +35,14 @@ sys_seconds TimeOf(std::int64_t seconds) { return sys_seconds(std::chrono::secon
 
 }  // namespace
 
-// Where there is no room the one that was quiet for longest goes.
+// Where there is no room the one that was quiet for longest goes. Gives its key.
 template <class Map>
-static void MakeRoom(Map& map, std::size_t most) {
-  if (map.size() < most) return;
+static std::optional<typename Map::key_type> MakeRoom(Map& map, std::size_t most) {
+  if (map.size() < most) return std::nullopt;
   const auto stalest = std::min_element(map.begin(), map.end(), [](const auto& left, const auto& right) {
     return left.second.last_seen < right.second.last_seen;
   });
-  map.erase(stalest);
+  return std::move(map.extract(stalest).key());
 }
 
 PartnerProfile* Detector::FindPartner(const std::string& name, sys_seconds now) {
@@ -50,20 +52,25 @@ PartnerProfile* Detector::FindPartner(const std::string& name, sys_seconds now) 
     found->second.first_seen = std::min(found->second.first_seen, now);
     return &found->second;
   }
-  MakeRoom(partners_, kMostPartners);
+  if (auto gone = MakeRoom(partners_, kMostPartners)) changed_.insert(std::move(*gone));
   PartnerProfile& made = partners_[name];
   made.first_seen = made.last_seen = made.second = now;
   return &made;
 }
 
+bool Detector::IsTold(const std::string& kind, const std::string& subject, sys_seconds now) const {
+  const auto until = told_.find(kind + kSeparator + subject);
+  return until != told_.end() && until->second > now;
+}
+
 void Detector::Raise(const Alarm& alarm, const std::string& subject, sys_seconds now, std::vector<Alarm>& out) {
-  sys_seconds& until = told_[alarm.kind + kSeparator + subject];
-  if (until <= now) out.push_back(alarm);
-  until = now + settings_.cool_down;
+  if (!IsTold(alarm.kind, subject, now)) out.push_back(alarm);
+  told_[alarm.kind + kSeparator + subject] = now + settings_.cool_down;
 }
 
 void Detector::LookAtVolume(const std::string& name, const std::string& domain, std::array<Window, 3>& windows,
                             double hour, sys_seconds now, std::vector<Alarm>& out) {
+  const std::string subject = domain.empty() ? name : name + kSeparator + domain;
   for (std::size_t i = 0; i < windows.size(); ++i) {
     Window& window = windows[i];
     // The hour's volume may come within one bucket of it only where that was seen before, which the peak knows.
@@ -72,10 +79,12 @@ void Detector::LookAtVolume(const std::string& name, const std::string& domain, 
     const double limit = std::max(window.Limit(expected), least);
     window.SetCeiling(limit);
     if (window.sum() <= limit) continue;
+    // That the partner as a whole has more than usual was told; its domains are part of that.
+    if (!domain.empty() && IsTold("SURGE", name, now)) continue;
     Raise({"SURGE", name, domain,
            WhoText(name) + (domain.empty() ? "" : " for " + domain) + " had " + Number(window.sum()) + " messages in " +
                LengthText(window.length()) + "; usual are " + Number(std::max(window.average().mean, expected))},
-          name, now, out);
+          subject, now, out);
   }
 }
 
@@ -85,7 +94,7 @@ void Detector::LookAtDomain(const DomainKey& key, const Count& count, const Part
   auto found = domains_.find(key);
   const bool first = found == domains_.end();
   if (first) {
-    MakeRoom(domains_, kMostDomains);
+    if (const auto gone = MakeRoom(domains_, kMostDomains)) changed_.insert(gone->first + kSeparator + gone->second);
     found = domains_.emplace(key, DomainProfile{now, now}).first;
   }
   DomainProfile& domain = found->second;
@@ -149,11 +158,37 @@ void Detector::LookAtPartner(const std::string& name, PartnerProfile& partner, s
   }
 }
 
+void Detector::BeginAnew(const std::string& partner) {
+  std::erase_if(told_, [&](const auto& entry) {
+    const std::string_view key = entry.first, subject = key.substr(key.find(kSeparator) + 1);
+    return subject.substr(0, subject.find(kSeparator)) == partner;
+  });
+  const auto found = partners_.find(partner);
+  if (found != partners_.end()) found->second.Clear();
+  for (auto domain = domains_.lower_bound({partner, ""}); domain != domains_.end() && domain->first.first == partner;
+       ++domain) {
+    for (Window& window : domain->second.volume) window.Clear();
+  }
+}
+
+void Detector::LookAtStates(const snapshot::Snapshot& view) {
+  std::set<std::string> stopped;
+  for (const auto& [name, partner] : view.partners) {
+    if (partner.state != snapshot::PartnerState::kActive) {
+      stopped.insert(name);
+    } else if (stopped_.contains(name)) {
+      BeginAnew(name);
+    }
+  }
+  stopped_ = std::move(stopped);
+}
+
 std::vector<Alarm> Detector::Step(const Tick& tick, const snapshot::Snapshot& view, sys_seconds now) {
   std::vector<Alarm> out;
   std::erase_if(told_, [&](const auto& entry) {
     return entry.second <= now || entry.second > now + settings_.cool_down;  // the latter: the clock went back
   });
+  LookAtStates(view);
   std::set<std::string> seen;
   for (const auto& [key, count] : tick) {
     PartnerProfile& partner = *FindPartner(key.first, now);
@@ -172,14 +207,16 @@ std::vector<Alarm> Detector::Step(const Tick& tick, const snapshot::Snapshot& vi
   }
   // The partner first: a surge of it is told of as such, not as that of one of its domains.
   for (const std::string& name : seen) {
+    const auto partner = partners_.find(name);
+    if (partner == partners_.end()) continue;  // it made room: the clock went back, and all others were seen later
     const snapshot::Partner* settings = view.FindPartner(name);
-    LookAtPartner(name, partners_.at(name), settings == nullptr ? 0 : settings->watch.hard_limit_per_minute, now, out);
+    LookAtPartner(name, partner->second, settings == nullptr ? 0 : settings->watch.hard_limit_per_minute, now, out);
     changed_.insert(name);
   }
   for (const auto& [key, count] : tick) {
-    if (!key.second.empty() && count.signed_messages != 0) {
-      LookAtDomain(key, count, partners_.at(key.first), now, out);
-    }
+    if (key.second.empty() || count.signed_messages == 0) continue;
+    const auto partner = partners_.find(key.first);
+    if (partner != partners_.end()) LookAtDomain(key, count, partner->second, now, out);
   }
   return out;
 }
@@ -187,6 +224,7 @@ std::vector<Alarm> Detector::Step(const Tick& tick, const snapshot::Snapshot& vi
 Detector::Saved Detector::TakeChanged() {
   Saved saved;
   for (const std::string& key : changed_) {
+    std::string& octets = saved[key];
     v1::Profile profile;
     const auto fill = [&](const auto& from) {
       profile.set_first_seen(from.first_seen.time_since_epoch().count());
@@ -209,27 +247,33 @@ Detector::Saved Detector::TakeChanged() {
       partner.authors.Write(profile);
       partner.week.Write(profile);
     }
-    saved.emplace(key, profile.SerializeAsString());
+    octets = profile.SerializeAsString();
   }
   changed_.clear();
   return saved;
 }
 
-void Detector::Restore(const Saved& saved) {
+void Detector::Restore(const Saved& saved, const snapshot::Snapshot& view) {
   for (const auto& [key, octets] : saved) {
+    const std::size_t separator = key.find(kSeparator);
+    const std::string name = key.substr(0, separator);
+    const bool is_domain = separator != std::string::npos;
+    const bool room = is_domain ? domains_.size() < kMostDomains : partners_.size() < kMostPartners;
     v1::Profile profile;
-    if (!profile.ParseFromString(octets) || profile.volume_size() != 3) continue;
+    if (!room || (!name.empty() && view.FindPartner(name) == nullptr) || !profile.ParseFromString(octets) ||
+        profile.volume_size() != 3) {
+      changed_.insert(key);  // it is gone, and goes from where it is kept
+      continue;
+    }
     const auto fill = [&](auto& to) {
       to.first_seen = TimeOf(profile.first_seen());
       to.last_seen = TimeOf(profile.last_seen());
       for (int i = 0; i < 3; ++i) to.volume[static_cast<std::size_t>(i)].average() = Read(profile.volume(i));
     };
-    const std::size_t separator = key.find(kSeparator);
-    if (separator != std::string::npos) {
-      if (domains_.size() < kMostDomains) fill(domains_[{key.substr(0, separator), key.substr(separator + 1)}]);
+    if (is_domain) {
+      fill(domains_[{name, key.substr(separator + 1)}]);
       continue;
     }
-    if (partners_.size() >= kMostPartners) continue;
     PartnerProfile& partner = partners_[key];
     fill(partner);
     partner.second = partner.last_seen;

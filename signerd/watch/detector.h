@@ -25,10 +25,12 @@ struct Alarm {
 };
 
 // Learns what is usual for each partner and signing domain, and says what is not. No I/O, no clock of its own. An event
-// is told once: what goes on is not told again, and neither is the same within the cool-down. One thread.
+// is told once: what goes on is not told again, and neither is the same within the cool-down. A partner that is let in
+// again begins anew: what it sends from then on is counted and told. One thread.
 class Detector {
  public:
-  static constexpr std::size_t kMostPartners = 4096;
+  // Some 20 kB each. As many as can come in between two looks: or those of one look would displace each other.
+  static constexpr std::size_t kMostPartners = Traffic::kMostKeys;
   static constexpr std::size_t kMostDomains = 200'000;
 
   explicit Detector(const Settings& settings) : settings_(settings) {}
@@ -36,11 +38,14 @@ class Detector {
   // What came in since the last call. To be called about once a second.
   std::vector<Alarm> Step(const Tick& tick, const snapshot::Snapshot& view, std::chrono::sys_seconds now);
 
-  // A profile by its key, serialized. Those that changed since the last call.
+  // It was suspended just now, and counts as let in again once a view has it active.
+  void NoteSuspended(const std::string& partner) { stopped_.insert(partner); }
+
+  // A profile by its key, serialized; empty: it is gone. Those that changed since the last call.
   using Saved = std::map<std::string, std::string>;
   Saved TakeChanged();
-  // For a start. What does not parse is forgotten.
-  void Restore(const Saved& saved);
+  // For a start. What does not parse, or is of a partner that the view does not have, is forgotten.
+  void Restore(const Saved& saved, const snapshot::Snapshot& view);
 
   std::size_t profiles() const { return partners_.size() + domains_.size(); }
 
@@ -51,8 +56,12 @@ class Detector {
   bool IsLearning(std::chrono::sys_seconds first_seen, std::chrono::sys_seconds now) const {
     return now - first_seen < settings_.learning;
   }
-  // Raises it unless it is going on or was told of lately.
+  // Whether it was told of lately, or goes on since it was.
+  bool IsTold(const std::string& kind, const std::string& subject, std::chrono::sys_seconds now) const;
+  // Raises it unless it is told.
   void Raise(const Alarm& alarm, const std::string& subject, std::chrono::sys_seconds now, std::vector<Alarm>& out);
+  void LookAtStates(const snapshot::Snapshot& view);
+  void BeginAnew(const std::string& partner);
   void LookAtVolume(const std::string& name, const std::string& domain, std::array<Window, 3>& windows, double hour,
                     std::chrono::sys_seconds now, std::vector<Alarm>& out);
   void LookAtDomain(const DomainKey& key, const Count& count, const PartnerProfile& partner,
@@ -66,6 +75,7 @@ class Detector {
   // By kind and subject: until when it is not told again. As long as it goes on it is put off.
   std::map<std::string, std::chrono::sys_seconds> told_;
   std::set<std::string> changed_;  // keys of profiles
+  std::set<std::string> stopped_;  // partners that were not active at the last look
 };
 
 }  // namespace hallmark::watch

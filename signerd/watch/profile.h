@@ -29,6 +29,7 @@ class Window {
   // went back the present bucket begins anew: it must not hold the same minutes twice.
   bool Advance(std::chrono::sys_seconds now);
   void Add(double value) { sum_ += value; }
+  void Clear() { sum_ = 0; }  // the present bucket
   double sum() const { return sum_; }
   double last() const { return last_; }
   // A value above this many is unusual. `expected` (a bucket) is known from elsewhere, as from the time of day.
@@ -69,6 +70,7 @@ class Week {
   static constexpr std::size_t kHours = 168;
   void Advance(std::chrono::sys_seconds now);
   void Add(double value) { sum_ += value; }
+  void Clear() { sum_ = 0; }  // the present hour
   double sum() const { return sum_; }
   // Messages in the present hour of other weeks; 0 while there was none.
   double usual(std::chrono::sys_seconds now) const;
@@ -130,6 +132,13 @@ struct PartnerProfile {
       if (now - second > std::chrono::minutes(1)) second = now - std::chrono::minutes(1);
       seconds[static_cast<std::size_t>((second.time_since_epoch().count() + 1) % 60)] = 0;
     }
+  }
+  // What came lately is no part of what comes next.
+  void Clear() {
+    for (Window& window : volume) window.Clear();
+    for (Window* window : {&refusals, &octets, &looked_at, &new_ones}) window->Clear();
+    week.Clear();
+    seconds.fill(0);
   }
   std::uint64_t LastMinute() const {
     std::uint64_t sum = 0;

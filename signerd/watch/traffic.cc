@@ -1,5 +1,6 @@
 #include "signerd/watch/traffic.h"
 
+#include <cstdlib>
 #include <functional>
 #include <thread>
 
@@ -7,29 +8,68 @@
 
 namespace hallmark::watch {
 
+// No default: a new Reason does not compile until it is chosen. One that is wrongly the sender's may suspend it.
 bool IsSendersDoing(Reason reason) {
+  using enum Reason;
   switch (reason) {
-    case Reason::kOverloaded:
-    case Reason::kDeadlineExceeded:
-    case Reason::kCancelled:
-    case Reason::kShuttingDown:
-    case Reason::kLedgerUnavailable:
-    case Reason::kTokenDown:
-    case Reason::kTokenRefused:
-    case Reason::kPinRejected:
-    case Reason::kKeyMissing:
-    case Reason::kKeyMismatch:
-    case Reason::kSignatureInvalid:
-    case Reason::kDnsUnavailable:
-    case Reason::kDnsRefused:
-    case Reason::kRecordConflict:
-    case Reason::kRecordNotVisible:
-    case Reason::kConfigInvalid:
-    case Reason::kStorageFailed:
-    case Reason::kIoFailed:
-    case Reason::kInternal: return false;
-    default: return true;
+    case kInvalidArgument:
+    case kMessageTooLarge:
+    case kHeaderTooLarge:
+    case kHeaderMalformed:
+    case kFromMissing:
+    case kFromRepeated:
+    case kFromUnusable:
+    case kBareLineEnding:
+    case kCallerUnknown:
+    case kCertificateRevoked:
+    case kDomainNotAllowed:
+    case kDomainNotConfigured:
+    case kPartnerUnknown:
+    case kPartnerNotAllowed:
+    case kPartnerSuspended:
+    case kPartnerRevoked:
+    case kPartnerNotValid:
+    case kAuthorNotAllowed:
+    case kNotAligned:
+    case kFieldForbidden:
+    case kFieldRequired:
+    case kSizeNotAllowed:
+    case kRateExceeded:
+    case kDailyVolumeExceeded:
+    case kRecipientsExceeded:
+    case kRequestIdReused: return true;
+    // The signer's keys, room, time, token, records and disks.
+    case kNoActiveKey:
+    case kOverloaded:
+    case kDeadlineExceeded:
+    case kCancelled:
+    case kShuttingDown:
+    case kLedgerUnavailable:
+    case kTokenDown:
+    case kTokenRefused:
+    case kPinRejected:
+    case kKeyMissing:
+    case kKeyMismatch:
+    case kSignatureInvalid:
+    case kDnsUnavailable:
+    case kDnsRefused:
+    case kRecordConflict:
+    case kRecordNotVisible:
+    case kConfigInvalid:
+    case kStorageFailed:
+    case kIoFailed:
+    case kInternal:
+    // Of operators' calls only.
+    case kLoginRequired:
+    case kLoginRefused:
+    case kLockedOut:
+    case kRoleNotAllowed:
+    case kApprovalRequired:
+    case kNotFound:
+    case kAlreadyExists:
+    case kStateConflict: return false;
   }
+  std::abort();  // Unreachable: Reason values come only from this program.
 }
 
 std::uint64_t HashAuthor(std::string_view address) {

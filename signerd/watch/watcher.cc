@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::chrono::seconds kInterval{1};
 constexpr std::chrono::seconds kSaveInterval{60};
+constexpr std::size_t kMostUnstored = 1000;
 constexpr std::size_t kMostText = 2000;  // octets of an alert; what others say of what is wrong may be in it
 constexpr char kLedgerUnavailable[] = "LEDGER_UNAVAILABLE";
 constexpr char kRotationStuck[] = "ROTATION_STUCK";
@@ -23,12 +24,17 @@ constexpr std::array<const char*, 10> kKinds = {"SURGE",      "DORMANT_DOMAIN", 
                                                 "HARD_LIMIT", "OFF_HOURS",      kLedgerUnavailable, kRotationStuck,
                                                 kClockNotSet, kHealth};
 
+bool MustSuspend(const Alarm& alarm, const snapshot::Snapshot& view) {
+  const snapshot::Partner* partner = view.FindPartner(alarm.partner);
+  return partner != nullptr && partner->watch.suspend_on.contains(alarm.kind);
+}
+
 }  // namespace
 
 Watcher::Watcher(const Parts& parts) : parts_(parts), detector_(parts.settings) {
   const auto saved = parts_.store.GetWatchProfiles();
   if (saved) {
-    detector_.Restore(*saved);
+    detector_.Restore(*saved, *parts_.snapshot.Get());
   } else {
     log::error("watch: begins to learn anew: {}", saved.error().message);
   }
@@ -41,6 +47,7 @@ void Watcher::Stop() {
   thread_.join();
   Look();
   Save();
+  if (!unstored_.empty()) log::error("watch: {} alerts are not in the store", unstored_.size());
 }
 
 void Watcher::Run(const std::stop_token& stop) {
@@ -54,11 +61,15 @@ void Watcher::Run(const std::stop_token& stop) {
 }
 
 void Watcher::Look() {
+  // Before the view: what comes after a partner was let in again must not be taken for what it had before.
+  const Tick tick = parts_.traffic.Take();
   const auto view = parts_.snapshot.Get();
-  for (const Alarm& alarm : detector_.Step(parts_.traffic.Take(), *view, parts_.clock.Now())) See(alarm, *view);
+  for (const Alarm& alarm : detector_.Step(tick, *view, parts_.clock.Now())) See(alarm, *view);
   LookAtLedger(*view);
   LookAtRotations(*view);
   LookAtHealth(*view);
+  SuspendWaiting(*view);
+  StoreWaiting();
   if (to_journal_) JournalWaiting();
 }
 
@@ -83,7 +94,28 @@ void Watcher::LookAtHealth(const snapshot::Snapshot& view) {
   }
 }
 
-void Watcher::See(const Alarm& alarm, const snapshot::Snapshot& view) {
+void Watcher::See(const Alarm& alarm, const snapshot::Snapshot& view) { Keep(alarm, Act(alarm, view)); }
+
+// What was done about it.
+std::string Watcher::Act(const Alarm& alarm, const snapshot::Snapshot& view) {
+  if (!MustSuspend(alarm, view)) return "";
+  const Status done = parts_.suspend(alarm.partner);
+  // It may have been suspended a moment ago, by a person or another alert.
+  if (!done && done.error().reason != Reason::kStateConflict) {
+    if (to_suspend_.emplace(alarm.partner, alarm).second) {
+      log::error("watch: partner {} could not be suspended, which is tried again: {}", alarm.partner,
+                 done.error().message);
+    }
+    return "";
+  }
+  to_suspend_.erase(alarm.partner);
+  if (!done) return "";
+  detector_.NoteSuspended(alarm.partner);
+  ++suspended_;
+  return "SUSPENDED";
+}
+
+void Watcher::Keep(const Alarm& alarm, const std::string& action) {
   const auto kind = std::find(kKinds.begin(), kKinds.end(), alarm.kind);
   if (kind != kKinds.end()) ++raised_[static_cast<std::size_t>(kind - kKinds.begin())];
   store::AlertRow row;
@@ -91,35 +123,51 @@ void Watcher::See(const Alarm& alarm, const snapshot::Snapshot& view) {
   row.partner = alarm.partner;
   row.signing_domain = alarm.signing_domain;
   row.message = Printable(alarm.message, kMostText);
-  row.action = Act(alarm, view);
+  row.action = action;
   row.raised = parts_.clock.Now();
   log::warn("alert {}: {}{}", row.kind, row.message, row.action.empty() ? "" : "; it is suspended");
-  const auto id = parts_.store.InsertAlert(row, parts_.webhook != nullptr);
-  if (id) {
-    to_journal_ = true;
-    if (parts_.webhook != nullptr) parts_.webhook->Wake();
-    return;
+  if (unstored_.size() < kMostUnstored) {
+    unstored_.push_back({std::move(row)});
+  } else {
+    log::error("watch: too many alerts wait for the store: this one is in the log only");
   }
-  // The ledger is another file; an alert is not lost with the database.
-  log::error("watch: the alert is not in the store: {}", id.error().message);
-  const Status kept = parts_.journal(ToRecord(row));
-  if (!kept) log::error("watch: the alert is not on the ledger: {}", kept.error().message);
 }
 
-// What was done about it.
-std::string Watcher::Act(const Alarm& alarm, const snapshot::Snapshot& view) {
-  const snapshot::Partner* partner = view.FindPartner(alarm.partner);
-  if (partner == nullptr || !partner->watch.suspend_on.contains(alarm.kind)) return "";
-  const Status done = parts_.suspend(alarm.partner);
-  if (done) {
-    ++suspended_;
-    return "SUSPENDED";
+// An alert that was raised when its partner could not be suspended is raised again when it could.
+void Watcher::SuspendWaiting(const snapshot::Snapshot& view) {
+  std::erase_if(to_suspend_, [&](const auto& entry) { return !MustSuspend(entry.second, view); });
+  const auto waiting = to_suspend_;
+  for (const auto& [partner, alarm] : waiting) {
+    const std::string action = Act(alarm, view);
+    if (!action.empty()) Keep(alarm, action);
   }
-  // It may have been suspended a moment ago, by a person or another alert.
-  if (done.error().reason != Reason::kStateConflict) {
-    log::error("watch: partner {} could not be suspended: {}", alarm.partner, done.error().message);
+}
+
+void Watcher::StoreWaiting() {
+  while (!unstored_.empty()) {
+    const Unstored& first = unstored_.front();
+    const auto id = parts_.store.InsertAlert(first.row, parts_.webhook != nullptr);
+    if (!id) {
+      if (std::exchange(store_takes_, false)) {
+        log::error("watch: alerts are not in the store, which is tried again: {}", id.error().message);
+      }
+      break;
+    }
+    store_takes_ = true;
+    if (first.journaled) {
+      const Status marked = parts_.store.MarkJournaled(*id);
+      if (!marked) log::error("watch: alert {} comes on the ledger twice: {}", *id, marked.error().message);
+    }
+    unstored_.pop_front();
+    to_journal_ = true;
+    if (parts_.webhook != nullptr) parts_.webhook->Wake();
   }
-  return "";
+  // The ledger is another file; an alert is not lost with the database.
+  for (Unstored& waiting : unstored_) {
+    if (waiting.journaled) continue;
+    waiting.journaled = parts_.journal(ToRecord(waiting.row)).has_value();
+    if (!waiting.journaled) return;  // tried again in a second; the ledger itself logs what is wrong with it
+  }
 }
 
 void Watcher::JournalWaiting() {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <map>
 #include <set>
@@ -22,7 +23,8 @@
 namespace hallmark::watch {
 
 // Looks at the traffic and the ledger once a second, and sees to each alert: suspends the partner where its policy says
-// so, keeps it in the store and on the ledger, counts it, has the webhook told. A thread of its own.
+// so, keeps it in the store and on the ledger, counts it, has the webhook told. What cannot be done is tried again each
+// second. A thread of its own.
 class Watcher {
  public:
   struct Parts {
@@ -59,12 +61,22 @@ class Watcher {
   void LookAtHealth(const snapshot::Snapshot& view);
   void See(const Alarm& alarm, const snapshot::Snapshot& view);
   std::string Act(const Alarm& alarm, const snapshot::Snapshot& view);
+  void Keep(const Alarm& alarm, const std::string& action);
+  void SuspendWaiting(const snapshot::Snapshot& view);
+  void StoreWaiting();
   void JournalWaiting();
   void Save();
 
+  struct Unstored {
+    store::AlertRow row;
+    bool journaled = false;
+  };
   const Parts parts_;
-  Detector detector_;       // of the thread
-  bool to_journal_ = true;  // alerts may stand in the store that are not on the ledger yet
+  Detector detector_;                        // of the thread, as is what follows
+  std::deque<Unstored> unstored_;            // alerts that are not in the store yet
+  bool store_takes_ = true;                  // what was last given to it
+  std::map<std::string, Alarm> to_suspend_;  // partners that could not be suspended, and for what they should be
+  bool to_journal_ = true;                   // alerts may stand in the store that are not on the ledger yet
   bool ledger_available_ = true;
   StuckRotations stuck_;
   std::set<std::string> unwell_;  // readings of the box that an alert was raised for and that are not better since

@@ -24,17 +24,15 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using Request = http::request<http::string_body>;
 
-constexpr std::uint64_t kMostAnswer = 64 << 10;
-
 Error Invalid(const std::string& what) { return MakeError(Reason::kConfigInvalid, what); }
 
 template <class Stream>
 asio::awaitable<unsigned> Exchange(Stream& stream, const Request& request) {
   co_await http::async_write(stream, request, asio::use_awaitable);
   beast::flat_buffer buffer;
-  http::response_parser<http::string_body> answer;
-  answer.body_limit(kMostAnswer);
-  co_await http::async_read(stream, buffer, answer, asio::use_awaitable);
+  http::response_parser<http::empty_body> answer;
+  // The status is the answer: what follows may have no length, and an end that is only the connection's.
+  co_await http::async_read_header(stream, buffer, answer, asio::use_awaitable);
   co_return answer.get().result_int();
 }
 

@@ -371,6 +371,39 @@ TEST_F(StoreTest, KeepsRevokedCertificatesAcrossARestart) {
   EXPECT_EQ((*built)->revoked_certificates, (std::set<std::string, std::less<>>{two}));
 }
 
+AlertRow SampleAlert() {
+  AlertRow alert;
+  alert.kind = "HEALTH";
+  alert.message = "a fan stands still";
+  alert.raised = kNow;
+  return alert;
+}
+
+TEST_F(StoreTest, AlertsToDeliverArePagedByTheirIds) {
+  std::uint64_t last = 0;
+  for (int i = 0; i < 250; ++i) last = *store_->InsertAlert(SampleAlert(), true);
+  const std::uint64_t not_for_it = *store_->InsertAlert(SampleAlert(), false);
+  EXPECT_GT(not_for_it, last);
+  std::vector<std::uint64_t> ids;
+  while (true) {
+    const auto page = store_->AlertsToDeliver(ids.empty() ? 0 : ids.back());
+    ASSERT_TRUE(page);
+    if (page->empty()) break;
+    for (const AlertRow& row : *page) ids.push_back(row.id);
+  }
+  EXPECT_EQ(ids.size(), 250u);
+  EXPECT_EQ(ids.back(), last);
+  ASSERT_TRUE(store_->MarkDelivered(last, true));
+  EXPECT_TRUE(store_->AlertsToDeliver(last - 1)->empty());
+}
+
+TEST_F(StoreTest, AProfileThatIsPutEmptyIsTakenOut) {
+  using Profiles = std::map<std::string, std::string>;
+  ASSERT_TRUE(store_->PutWatchProfiles({{"acme", "one"}, {"acme\nexample.com", "two"}, {"", "three"}}));
+  ASSERT_TRUE(store_->PutWatchProfiles({{"acme", ""}, {"acme\nexample.com", "four"}, {"never there", ""}}));
+  EXPECT_EQ(*store_->GetWatchProfiles(), (Profiles{{"acme\nexample.com", "four"}, {"", "three"}}));
+}
+
 TEST_F(StoreTest, KeepsWhereARotationIs) {
   ASSERT_TRUE(store_->InsertDomain({"example.com", "default", kNow}));
   EXPECT_FALSE(store_->GetRotationPolicy("")->has_value());

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <functional>
+#include <map>
 #include <random>
 
 #include "firmware/runtime/clock.h"
@@ -212,7 +213,7 @@ TEST_F(DetectorTest, WhatWasLearntSurvivesARestart) {
   EXPECT_EQ(saved.size(), 2u);  // the partner and its domain
   EXPECT_TRUE(detector_.TakeChanged().empty());
   Detector again(settings_);
-  again.Restore(saved);
+  again.Restore(saved, view_);
   EXPECT_EQ(again.profiles(), 2u);
   clock_.Set(clock_.Now() + hours(2));  // while it was down nothing was learnt
   Tick tick;
@@ -226,8 +227,11 @@ TEST_F(DetectorTest, WhatWasLearntSurvivesARestart) {
 }
 
 TEST_F(DetectorTest, AProfileThatIsDamagedIsForgotten) {
-  detector_.Restore({{"acme", "no protobuf \xff\xff"}, {"other", ""}});
+  detector_.Restore({{"acme", "no protobuf \xff\xff"}, {"other", ""}}, view_);
   EXPECT_EQ(detector_.profiles(), 0u);
+  // Where it was kept too.
+  EXPECT_THAT(detector_.TakeChanged(),
+              testing::UnorderedElementsAre(testing::Pair("acme", ""), testing::Pair("other", "")));
 }
 
 TEST_F(DetectorTest, MemoryIsBoundedByThePartnersNumber) {
@@ -238,6 +242,104 @@ TEST_F(DetectorTest, MemoryIsBoundedByThePartnersNumber) {
     detector_.Step(tick, view_, clock_.Now());
   }
   EXPECT_EQ(detector_.profiles(), Detector::kMostPartners);
+  // Who made room goes from where it was kept.
+  const auto changed = detector_.TakeChanged();
+  EXPECT_EQ(changed.at("p0"), "");
+  EXPECT_NE(changed.at("p50"), "");
+}
+
+// One look may bring more than there is room for where the clock went back: all that was seen before is younger then.
+TEST_F(DetectorTest, PartnersOfOneLookMayDisplaceEachOther) {
+  Tick tick;
+  for (std::size_t i = 0; i < Detector::kMostPartners + 50; ++i) {
+    tick[{"p" + std::to_string(i), "example.com"}].signed_messages = 1;
+  }
+  detector_.Step(tick, view_, clock_.Now());
+  tick.clear();
+  for (const char* name : {"a", "b"}) tick[{name, "example.com"}].signed_messages = 1;
+  detector_.Step(tick, view_, clock_.Now() - hours(1));
+  EXPECT_THAT(Steady(minutes(1), 10), IsEmpty());
+}
+
+TEST_F(DetectorTest, AHardLimitAlertsThoughThousandsSendInTheSameSecond) {
+  view_.partners.at("acme").watch.hard_limit_per_minute = 100;
+  std::vector<std::string> kinds;
+  for (int second = 0; second < 12; ++second) {
+    Tick tick;
+    for (int i = 0; i < 5000; ++i) tick[{"p" + std::to_string(i), "example.com"}].signed_messages = 1;
+    tick[{"acme", "example.com"}].signed_messages = 10;
+    clock_.Set(clock_.Now() + seconds(1));
+    for (const Alarm& alarm : detector_.Step(tick, view_, clock_.Now())) kinds.push_back(alarm.kind + alarm.partner);
+  }
+  EXPECT_THAT(kinds, ElementsAre("HARD_LIMITacme"));
+}
+
+TEST_F(DetectorTest, APartnerThatIsLetInAgainBeginsAnew) {
+  snapshot::Partner& acme = view_.partners.at("acme");
+  acme.watch.hard_limit_per_minute = 1000;
+  EXPECT_THAT(Steady(days(8), 100), IsEmpty());
+  EXPECT_THAT(Steady(minutes(2), 5000), testing::UnorderedElementsAre("HARD_LIMIT", "SURGE"));
+  acme.state = snapshot::PartnerState::kSuspended;
+  EXPECT_THAT(Steady(minutes(1), 0), IsEmpty());
+  acme.state = snapshot::PartnerState::kActive;
+  // What it had before would be a surge of this hour.
+  EXPECT_THAT(Steady(minutes(1), 100), IsEmpty());
+  // What it has now is one, well within the cool-down.
+  EXPECT_THAT(Steady(minutes(2), 5000), testing::UnorderedElementsAre("HARD_LIMIT", "SURGE"));
+}
+
+TEST_F(DetectorTest, APartnerThatWasSuspendedBetweenTwoLooksBeginsAnew) {
+  view_.partners.at("acme").watch.hard_limit_per_minute = 1000;
+  EXPECT_THAT(Steady(minutes(2), 5000), ElementsAre("HARD_LIMIT"));
+  detector_.NoteSuspended("acme");
+  EXPECT_THAT(Steady(minutes(2), 5000), ElementsAre("HARD_LIMIT"));
+}
+
+// By day one domain's surge is less than what another has each night, so that their partner has none.
+TEST_F(DetectorTest, ASurgeOfOneDomainDoesNotHideThatOfAnother) {
+  std::map<std::string, double> rates = {{"big.example", 100}, {"a.example", 10}, {"b.example", 10}, {"c.example", 10}};
+  const auto run = [&](seconds length) {
+    std::vector<std::string> alarms;
+    const sys_seconds end = clock_.Now() + length;
+    while (clock_.Now() < end) {
+      clock_.Set(clock_.Now() + kStep);
+      const auto of_day = clock_.Now() - std::chrono::floor<days>(clock_.Now());
+      const bool night = of_day >= hours(3) && of_day < hours(3) + minutes(20);
+      Tick tick;
+      for (const auto& [domain, rate] : rates) {
+        const double mean = (night && domain == "big.example" ? 6000 : rate) * kStep.count() / 60;
+        tick[{"acme", domain}].signed_messages = std::poisson_distribution<std::uint64_t>(mean)(random_);
+      }
+      for (const Alarm& alarm : detector_.Step(tick, view_, clock_.Now())) {
+        alarms.push_back(alarm.kind + " " + alarm.signing_domain);
+      }
+    }
+    return alarms;
+  };
+  EXPECT_THAT(run(days(8) + hours(12)), IsEmpty());
+  rates["a.example"] = 1000;
+  EXPECT_THAT(run(minutes(5)), ElementsAre("SURGE a.example"));
+  rates["b.example"] = 1000;
+  EXPECT_THAT(run(minutes(5)), ElementsAre("SURGE b.example"));
+  // One of the partner is told as such; what its domains have is part of it.
+  rates["big.example"] = 60'000;
+  rates["c.example"] = 1000;
+  EXPECT_THAT(run(minutes(5)), ElementsAre("SURGE "));
+}
+
+TEST_F(DetectorTest, APartnerThatThePolicyNoLongerHasIsForgottenAtAStart) {
+  EXPECT_THAT(Steady(days(1), 100), IsEmpty());
+  Tick tick;
+  tick[{"", ""}].refused = 1;  // of callers of no known partner
+  detector_.Step(tick, view_, clock_.Now());
+  const auto saved = detector_.TakeChanged();
+  EXPECT_EQ(saved.size(), 3u);
+  view_.partners.erase("acme");
+  Detector again(settings_);
+  again.Restore(saved, view_);
+  EXPECT_EQ(again.profiles(), 1u);
+  EXPECT_THAT(again.TakeChanged(),
+              testing::UnorderedElementsAre(testing::Pair("acme", ""), testing::Pair("acme\nexample.com", "")));
 }
 
 }  // namespace

@@ -48,7 +48,8 @@ TEST(Traffic, CountsWhatSeveralThreadsAdd) {
 
 TEST(Traffic, RefusalsForWhatTheSenderDidNotDoAreNotCounted) {
   Traffic traffic;
-  for (const Reason reason : {Reason::kTokenDown, Reason::kOverloaded, Reason::kLedgerUnavailable}) {
+  for (const Reason reason :
+       {Reason::kTokenDown, Reason::kOverloaded, Reason::kLedgerUnavailable, Reason::kNoActiveKey}) {
     traffic.Add(Refused("acme", reason));
   }
   EXPECT_TRUE(traffic.Take().empty());

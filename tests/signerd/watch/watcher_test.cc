@@ -1,0 +1,187 @@
+#include "signerd/watch/watcher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "sample.h"
+#include "signerd/store/sqlite.h"
+
+namespace hallmark::watch {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+
+bool Eventually(const std::function<bool()>& condition) {
+  const auto deadline = std::chrono::steady_clock::now() + 60s;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(10ms);
+  }
+  return true;
+}
+
+// A watcher of one partner, "acme", with a store whose disk, a ledger and a policy that can fail.
+class WatcherTest : public testing::Test {
+ protected:
+  WatcherTest() : database_(*store::Database::Open(path_)) {
+    Set(snapshot::PartnerState::kActive);
+    watcher_ = std::make_unique<Watcher>(Watcher::Parts{
+        .settings = {},
+        .traffic = traffic_,
+        .store = *store_,
+        .snapshot = current_,
+        .clock = clock_,
+        .journal = [this](const hallmark::ledger::v1::Record& record) { return Journal(record); },
+        .suspend = [this](const std::string&) { return Suspend(); },
+        .ledger_available = [] { return true; },
+        .stuck_rotations = [] { return std::map<std::string, std::string>(); },
+        .health_troubles =
+            [this] {
+              const std::lock_guard lock(mutex_);
+              return troubles_;
+            },
+        .webhook = nullptr,
+    });
+  }
+
+  void Set(snapshot::PartnerState state) {
+    auto view = std::make_shared<snapshot::Snapshot>();
+    snapshot::Partner acme{"acme", state};
+    acme.watch = {{"HARD_LIMIT"}, 3};
+    view->partners.insert_or_assign("acme", acme);
+    current_.Set(std::move(view));
+  }
+  Status Journal(const hallmark::ledger::v1::Record& record) {
+    const std::lock_guard lock(mutex_);
+    ++journal_calls_;
+    if (!ledger_takes_) return MakeError(Reason::kLedgerUnavailable, "no room");
+    journal_.push_back(record.alert().kind() + " " + record.alert().action());
+    return Ok();
+  }
+  Status Suspend() {
+    const std::lock_guard lock(mutex_);
+    ++suspend_calls_;
+    if (!policy_takes_) return MakeError(Reason::kStorageFailed, "no room");
+    Set(snapshot::PartnerState::kSuspended);
+    return Ok();
+  }
+  // As a full disk would: what is there can be read, nothing is taken.
+  void FailStore() {
+    ASSERT_TRUE(database_.Execute(
+        "CREATE TRIGGER full BEFORE INSERT ON alert BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"));
+  }
+  void MendStore() { ASSERT_TRUE(database_.Execute("DROP TRIGGER full")); }
+  void SetTrouble(const std::string& why) {
+    const std::lock_guard lock(mutex_);
+    troubles_ = {{"disk", why}};
+  }
+  template <class T>
+  T Locked(const T& value) {
+    const std::lock_guard lock(mutex_);
+    return value;
+  }
+  // Each alert's kind and action, the oldest first.
+  std::vector<std::string> Alerts() {
+    std::vector<std::string> alerts;
+    const auto rows = store_->ListAlerts(false, 0, 100);
+    EXPECT_TRUE(rows);
+    if (!rows) return alerts;
+    for (const store::AlertRow& row : *rows) alerts.insert(alerts.begin(), row.kind + " " + row.action);
+    return alerts;
+  }
+  void Send(int messages) {
+    pipeline::Answered answered;
+    answered.partner = "acme";
+    answered.signing_domain = "example.com";
+    answered.author = "a@example.com";
+    for (int i = 0; i < messages; ++i) traffic_.Add(answered);
+  }
+
+  test::TemporaryFolder folder_;
+  const std::filesystem::path path_ = folder_.path() / "hallmark.db";
+  const std::unique_ptr<store::Store> store_ = *store::Store::Open(path_);
+  store::Database database_;  // beside it, to have it fail
+  Traffic traffic_;
+  snapshot::Current current_{std::make_shared<const snapshot::Snapshot>()};
+  const SystemClock clock_;
+  std::mutex mutex_;  // guards what follows
+  std::map<std::string, std::string> troubles_;
+  std::vector<std::string> journal_;
+  int journal_calls_ = 0, suspend_calls_ = 0;
+  bool ledger_takes_ = true, policy_takes_ = true;
+  std::unique_ptr<Watcher> watcher_;  // last: it uses the others
+};
+
+// Both lie on the disk that the alert may be about.
+TEST_F(WatcherTest, AnAlertThatNeitherStoreNorLedgerTakesIsKeptUntilTheyDo) {
+  FailStore();
+  {
+    const std::lock_guard lock(mutex_);
+    ledger_takes_ = false;
+    troubles_ = {{"disk", "the disk is full"}};
+  }
+  ASSERT_TRUE(Eventually([&] { return Locked(journal_calls_) >= 2; }));
+  EXPECT_TRUE(Alerts().empty());
+  {
+    const std::lock_guard lock(mutex_);
+    ledger_takes_ = true;
+  }
+  MendStore();
+  EXPECT_TRUE(Eventually([&] { return !Alerts().empty() && !Locked(journal_).empty(); }));
+  watcher_->Stop();
+  EXPECT_THAT(Alerts(), ElementsAre("HEALTH "));
+  EXPECT_THAT(journal_, ElementsAre("HEALTH "));
+}
+
+TEST_F(WatcherTest, AnAlertThatTheStoreDoesNotTakeIsOnTheLedgerAtOnceAndOnce) {
+  FailStore();
+  SetTrouble("the database cannot be written");
+  ASSERT_TRUE(Eventually([&] { return !Locked(journal_).empty(); }));
+  EXPECT_TRUE(Alerts().empty());
+  MendStore();
+  EXPECT_TRUE(Eventually([&] { return !Alerts().empty(); }));
+  watcher_->Stop();
+  EXPECT_THAT(Alerts(), ElementsAre("HEALTH "));
+  EXPECT_THAT(journal_, ElementsAre("HEALTH "));
+  EXPECT_TRUE(store_->AlertsToJournal()->empty());
+}
+
+TEST_F(WatcherTest, ASuspensionThatFailsIsTriedAgainAndTold) {
+  {
+    const std::lock_guard lock(mutex_);
+    policy_takes_ = false;
+  }
+  Send(10);
+  ASSERT_TRUE(Eventually([&] { return Locked(suspend_calls_) >= 2; }));
+  {
+    const std::lock_guard lock(mutex_);
+    policy_takes_ = true;
+  }
+  ASSERT_TRUE(Eventually([&] { return Alerts().size() == 2; }));
+  watcher_->Stop();
+  EXPECT_THAT(Alerts(), ElementsAre("HARD_LIMIT ", "HARD_LIMIT SUSPENDED"));
+  EXPECT_EQ(current_.Get()->FindPartner("acme")->state, snapshot::PartnerState::kSuspended);
+}
+
+TEST_F(WatcherTest, APartnerThatFloodsAgainAfterItWasLetInIsSuspendedAgain) {
+  Send(10);
+  ASSERT_TRUE(Eventually([&] { return Alerts().size() == 1; }));
+  Set(snapshot::PartnerState::kActive);
+  ASSERT_TRUE(Eventually([&] {
+    Send(10);
+    return Alerts().size() == 2;
+  }));
+  watcher_->Stop();
+  EXPECT_THAT(Alerts(), ElementsAre("HARD_LIMIT SUSPENDED", "HARD_LIMIT SUSPENDED"));
+  EXPECT_EQ(suspend_calls_, 2);
+}
+
+}  // namespace
+}  // namespace hallmark::watch
