@@ -9,6 +9,7 @@ import unittest
 import deployment
 import messages
 
+QUICKSTART = pathlib.Path(__file__).resolve().parents[2] / "tools" / "quickstart"
 DONE, FAILED, USAGE, UNREACHABLE, UNVERIFIED = range(5)
 
 
@@ -50,6 +51,25 @@ class CommandsTest(unittest.TestCase):
 
     def test_domain_in_unicode(self):
         self.assertEqual(self.json("domain", "add", "b\u00fccher.example")["name"], "xn--bcher-kva.example")
+
+    def test_quickstart_goes_on_where_a_run_before_ended(self):
+        script = """set -euo pipefail
+source <(sed -n "/^signs_with() {/,/^}/p; /^add_keys() {/,/^}/p" "$1")
+program=$2 folder=$3 domain=$4
+ctl() { "$program" "$@" --dir "$folder"; }
+add_keys"""
+        self.ctl("domain", "add", "without-keys.example")
+        self.ctl("domain", "add", "with-one.example")
+        self.ctl("key", "generate", "with-one.example", "--activate")
+        self.ctl("key", "generate", "with-one.example", "--algorithm", "ed25519")
+        # The session is kept in the set-up, as for dkimctl().
+        environment = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
+        for domain in ("nothing-yet.example", "without-keys.example", "with-one.example"):
+            for _ in range(2):
+                subprocess.run(["bash", "-c", script, "bash", QUICKSTART, deployment.BIN / "dkimctl", self.hallmark.folder, domain],
+                               stdout=subprocess.DEVNULL, env=environment, timeout=120, check=True)
+                active = [key["algorithm"] for key in self.json("key", "list", domain)["keys"] if key["state"] == "KEY_STATE_ACTIVE"]
+                self.assertEqual(sorted(active), ["KEY_ALGORITHM_ED25519", "KEY_ALGORITHM_RSA_2048"], domain)
 
     def test_life_of_a_key(self):
         self.ctl("domain", "add", "life.example")
