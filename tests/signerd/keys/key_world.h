@@ -25,8 +25,8 @@ class PairTokens final : public keys::Signer {
  public:
   std::set<std::string> silent;  // tokens
   std::set<std::string> unable;  // selectors that are not signed with now
-  bool dies_when_made = false;
   std::set<Bytes> halves;        // CKA_IDs whose pairs lack their public object
+  bool dies_when_made = false;
   std::map<std::pair<std::string, Bytes>, std::shared_ptr<EVP_PKEY>> pairs;  // by token and CKA_ID
 
   bool HasToken(const std::string&) const override { return true; }
@@ -40,9 +40,9 @@ class PairTokens final : public keys::Signer {
     for (const std::string& member : MembersOf(token)) {
       if (silent.contains(member)) {
         if (!error) error = MakeError(Reason::kTokenDown, member + " is down");
-      } else if (const auto found = pairs.find({member, cka_id}); found != pairs.end()) {
       } else if (halves.contains(cka_id)) {
         if (!error) error = MakeError(Reason::kTokenRefused, "the public part of the key cannot be read");
+      } else if (const auto found = pairs.find({member, cka_id}); found != pairs.end()) {
         return Describe(found->second.get());
       } else {
         error = MakeError(Reason::kKeyMissing, "no such pair in " + member);

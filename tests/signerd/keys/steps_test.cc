@@ -248,8 +248,6 @@ TEST_F(Steps, APairThatATokenMayHaveIsNotMadeTwiceUnderOneId) {
   EXPECT_THAT(anew->note, HasSubstr("token one"));
 }
 
-TEST_F(Steps, APairThatWasMadeBeforeACrashIsTakenUp) {
-  world_.policy.token = "group";
 TEST_F(Steps, HalfAPairThatACrashLeftIsMadeAnewUnderAnotherId) {
   world_.tokens.dies_when_made = true;
   ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
@@ -264,6 +262,8 @@ TEST_F(Steps, HalfAPairThatACrashLeftIsMadeAnewUnderAnotherId) {
   EXPECT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
 }
 
+TEST_F(Steps, APairThatWasMadeBeforeACrashIsTakenUp) {
+  world_.policy.token = "group";
   world_.SetPolicy();
   world_.tokens.dies_when_made = true;
   ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
