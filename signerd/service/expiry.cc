@@ -1,6 +1,21 @@
 #include "signerd/service/expiry.h"
 
+#include <map>
+
 namespace hallmark::service {
+
+std::vector<Expiry> ClientExpiries(const std::vector<Expiry>& seen, std::chrono::sys_seconds now) {
+  std::map<std::string, const Expiry*> latest;  // by name
+  for (const Expiry& expiry : seen) {
+    const Expiry*& of_name = latest[expiry.name];
+    if (of_name == nullptr || of_name->not_after < expiry.not_after) of_name = &expiry;
+  }
+  std::vector<Expiry> expiries;
+  for (const auto& [name, expiry] : latest) {
+    if (expiry->not_after + kExpiryWarning > now) expiries.push_back(*expiry);
+  }
+  return expiries;
+}
 
 std::vector<std::string> ExpiryWarnings(const std::vector<Expiry>& expiries, std::chrono::sys_seconds now) {
   std::vector<std::string> warnings;

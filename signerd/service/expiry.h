@@ -16,6 +16,10 @@ struct Expiry {
   std::chrono::sys_seconds not_after;
 };
 
+// Of the clients' certificates those that are to be told of: of each name the one that expires last, for it replaced
+// the others; and not what expired longer ago than kExpiryWarning, which nobody can use. In no order. Any thread.
+std::vector<Expiry> ClientExpiries(const std::vector<Expiry>& seen, std::chrono::sys_seconds now);
+
 // The sentences for those that expire within kExpiryWarning or have expired. Any thread.
 std::vector<std::string> ExpiryWarnings(const std::vector<Expiry>& expiries, std::chrono::sys_seconds now);
 

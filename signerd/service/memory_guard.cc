@@ -78,6 +78,7 @@ void MemoryGuard::Look() {
   const std::size_t resident = Resident();
   if (resident < at_start_ + most_octets_) {  // the usual way: nothing else is asked for
     last_.reset();
+    ended_at_.reset();
     return;
   }
   const std::size_t allocated = Allocated();

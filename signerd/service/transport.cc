@@ -39,8 +39,7 @@ Result<std::unique_ptr<Transport>> Transport::Open(std::string name, const Liste
 Result<PeerCertificates::Facts> Transport::Admit(const grpc::AuthContext& peer) {
   auto facts = peers_.Of(peer);
   if (facts == nullptr) return MakeError(Reason::kCallerUnknown, "the caller showed no certificate that can be read");
-  if (snapshot_.Get()->revoked_certificates.contains(facts->fingerprint) ||
-      crl_.Revokes(facts->issuer.get(), facts->serial)) {
+  if (IsRevoked(*facts)) {
     return MakeError(Reason::kCertificateRevoked,
                      "the client certificate " + facts->fingerprint + " is revoked: get a new one");
   }
@@ -50,6 +49,11 @@ Result<PeerCertificates::Facts> Transport::Admit(const grpc::AuthContext& peer) 
                      "the client certificate " + facts->fingerprint + " has expired: connect with a new one");
   }
   return facts;
+}
+
+bool Transport::IsRevoked(const CertificateFacts& facts) const {
+  return snapshot_.Get()->revoked_certificates.contains(facts.fingerprint) ||
+         crl_.Revokes(facts.issuer.get(), facts.serial);
 }
 
 void Transport::Refresh() {
@@ -73,10 +77,16 @@ std::vector<Expiry> Transport::Expiries() const {
   const auto content = files_->current();
   add(" server ", content->certificate);
   add(" client CA ", content->client_ca);
+  const auto now = clock_.Now();
+  std::vector<Expiry> clients;
   for (const auto& facts : peers_.Seen()) {
     const std::string& who = facts->identities.empty() ? facts->subject : facts->identities.front();
-    expiries.push_back({name_ + " client " + who, facts->fingerprint, facts->not_after});
+    // One that is revoked replaces no other.
+    const bool revoked = IsRevoked(*facts);
+    if (revoked && facts->not_after < now) continue;
+    (revoked ? expiries : clients).push_back({name_ + " client " + who, facts->fingerprint, facts->not_after});
   }
+  for (Expiry& expiry : ClientExpiries(clients, now)) expiries.push_back(std::move(expiry));
   return expiries;
 }
 

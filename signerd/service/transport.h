@@ -31,7 +31,8 @@ class Transport {
   // Takes up changed files, and logs each problem as it comes and goes. The watch's thread only.
   void Refresh();
 
-  // Everything that can expire: the server's certificate, the client CAs, and the clients' seen since the start.
+  // Everything that can expire: the server's certificate, the client CAs, and the clients' seen since the start, of
+  // which those that were replaced are left out.
   std::vector<Expiry> Expiries() const;
   // Why the files on disk are not in force; empty: they are.
   std::string problem() const { return *problem_.load(); }
@@ -41,6 +42,7 @@ class Transport {
   std::shared_ptr<grpc::ServerCredentials> Credentials() const { return files_->Credentials(); }
 
  private:
+  bool IsRevoked(const CertificateFacts& facts) const;
   Transport(std::string name, const ListenerConfig& config, const snapshot::Current& snapshot, const Clock& clock)
       : name_(std::move(name)), config_(config), snapshot_(snapshot), clock_(clock), crl_(config.client_crl) {}
   const std::string name_;

@@ -30,5 +30,23 @@ TEST(ExpiryWarnings, NameEachCertificate) {
             2u);
 }
 
+std::vector<std::string> FingerprintsOf(const std::vector<Expiry>& seen) {
+  std::vector<std::string> fingerprints;
+  for (const Expiry& expiry : ClientExpiries(seen, kNow)) fingerprints.push_back(expiry.fingerprint);
+  return fingerprints;
+}
+
+TEST(ClientExpiries, OneThatWasReplacedIsToldNoMore) {
+  const Expiry before{"signing client dns:a", "1", kNow + 5 * 24h}, after{"signing client dns:a", "2", kNow + 90 * 24h};
+  const Expiry other{"signing client dns:b", "3", kNow + 5 * 24h};
+  EXPECT_EQ(FingerprintsOf({before, after, other}), (std::vector<std::string>{"2", "3"}));
+  EXPECT_EQ(FingerprintsOf({after, other, before}), (std::vector<std::string>{"2", "3"}));
+}
+
+TEST(ClientExpiries, OneThatExpiredIsToldForSomeTime) {
+  EXPECT_EQ(FingerprintsOf({{"a", "1", kNow - 24h}}), std::vector<std::string>{"1"});
+  EXPECT_TRUE(FingerprintsOf({{"a", "1", kNow - 31 * 24h}}).empty());
+}
+
 }  // namespace
 }  // namespace hallmark::service
