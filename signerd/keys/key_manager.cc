@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <thread>
 
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/log.h"
@@ -51,6 +52,9 @@ Status CheckFate(const store::KeyLife& life) {
   return MakeError(Reason::kInternal, name + " has an unknown fate");
 }
 
+// A token's process that ended is started again within a moment, and until then calls are refused.
+constexpr int kMostTries = 4;
+constexpr std::chrono::milliseconds kBetweenTries{500};
 // How long an operator's act waits for a step that is being made.
 constexpr std::chrono::seconds kLockWait{3};
 
@@ -139,7 +143,11 @@ Result<snapshot::Key> KeyManager::Make(const snapshot::Key& key, const std::func
   const auto described = put();
   auto made = described ? Record(key, *described) : Result<snapshot::Key>(described.error());
   // Where the call failed the pair may be there all the same: the token's process may have ended with it made.
-  const Status gone = made ? Ok() : DestroyUnrecorded(signer_, *members, key.cka_id);
+  Status gone = made ? Ok() : DestroyUnrecorded(signer_, *members, key.cka_id);
+  for (int tries = 0; !gone && gone.error().reason == Reason::kTokenDown && tries < kMostTries; ++tries) {
+    std::this_thread::sleep_for(kBetweenTries);
+    gone = DestroyUnrecorded(signer_, *members, key.cka_id);
+  }
   if (!gone) {
     Error error = made.error();
     error.message += "; its pair may be left in token " + key.token + " with CKA_ID " + HexEncode(key.cka_id) +

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -22,6 +23,7 @@ import deployment
 import ledger_files
 import messages
 import paths
+from waiting import wait_for
 
 from hallmark.admin.v1 import admin_pb2, migration_pb2, migration_pb2_grpc
 
@@ -537,6 +539,53 @@ class TokenTest(Case):
             self.assertEqual(len(fields), 2)
             for field in fields:
                 self.verifies(field, octets, records)
+
+    def objects(self):
+        """The labels of all key objects in the token."""
+        config = self.hallmark.config.read_text()
+        module = re.search(r'FAULTY_PKCS11_MODULE = "([^"]+)"', config).group(1)
+        run = subprocess.run(["pkcs11-tool", "--module", module, "--token-label", re.search(r"token=([^;?\"]+)", config).group(1), "--login",
+                              "--pin", self.hallmark.pin_file().read_text().strip(), "--list-objects"], check=True, capture_output=True, text=True,
+                             env={**os.environ, "SOFTHSM2_CONF": str(self.hallmark.folder / "softhsm/softhsm2.conf")})
+        return re.findall(r"label: +(\S+)", run.stdout)
+
+    def test_what_an_import_that_is_cut_short_leaves(self):
+        name = "old._domainkey.example.com"
+        key = rsa(self.folder / "key")
+        arguments = ("pem", key, "--domain", "example.com", "--selector", "old")
+        with deployment.Deployment(start=False) as hallmark:
+            self.hallmark = hallmark
+            faults = hallmark.use_faulty_module("")
+
+            def change(rules):
+                following = faults.with_suffix(".next")
+                following.write_text(rules)
+                following.rename(faults)
+
+            def history():
+                return hallmark.dkimctl("key", "history", "example.com").stdout
+
+            hallmark.start()
+            hallmark.admin().CreateDomain(admin_pb2.CreateDomainRequest(name="example.com"))
+            # tokend ends: with the next one what is in the token goes.
+            change("C_Sign * crash of CKM_RSA_PKCS until C_Login\n")
+            self.assertNotIn("left in token", str(self.imported(*arguments, status=1)))
+            self.assertNotIn(name, self.objects())
+            self.assertNotIn("RECORDED", history())
+            # signerd ends: the next import finds it.
+            change("C_Sign * hang of CKM_RSA_PKCS until C_Login\n")
+            cut = threading.Thread(target=hallmark.dkimctl, args=("import", *arguments), kwargs={"status": None})
+            cut.start()
+            wait_for(lambda: "hang" in faults.with_name(faults.name + ".log").read_text(), "the key is not tried")
+            hallmark.kill()
+            cut.join()
+            hallmark.start(enroll=False)
+            hallmark.officer().log_in()
+            self.assertEqual(self.objects().count(name), 2, "both objects of the pair")
+            self.assertIn("RECORDED", history())
+            self.assertEqual(self.imported(*arguments)["keys"][0]["result"], "imported, generated")
+            self.assertEqual(self.objects().count(name), 2)
+            self.assertNotIn("RECORDED", history())
 
 
 if __name__ == "__main__":
