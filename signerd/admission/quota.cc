@@ -177,10 +177,13 @@ Quotas::Used Quotas::Use(std::string_view partner, TimePoint now) const {
   return {counters->messages.On(DayOf(now)), counters->recipients.On(DayOf(now))};
 }
 
-void Quotas::Retain(const snapshot::Snapshot& snapshot) {
+void Quotas::Retain(const snapshot::Snapshot& snapshot, TimePoint now) {
+  const std::uint16_t day = DayOf(now);
   for (Shard& shard : shards_) {
     const std::unique_lock lock(shard.mutex);
-    erase_if(shard.counters, [&](const auto& entry) { return snapshot.FindPartner(entry.first) == nullptr; });
+    erase_if(shard.counters, [&](const auto& entry) {
+      return entry.second->messages.On(day) == 0 && snapshot.FindPartner(entry.first) == nullptr;
+    });
   }
 }
 

@@ -62,9 +62,10 @@ class Quotas {
   // Since midnight UTC.
   Used Use(std::string_view partner, TimePoint now) const;
 
-  // Forgets partners that `snapshot` does not have. After each change of the policy: so there are never more counters
-  // than partners.
-  void Retain(const snapshot::Snapshot& snapshot);
+  // Forgets partners that `snapshot` does not have, when their day is over: one that is taken out and put back has no
+  // new day's volume. After each change of the policy: so there are no more counters than partners, and those that
+  // went today.
+  void Retain(const snapshot::Snapshot& snapshot, TimePoint now);
 
  private:
   struct Shard {

@@ -103,7 +103,7 @@ Status PolicyService::Apply(const Caller& caller, const admin::ApplyPolicyReques
   Status done = parts_.store.ChangePolicy(*present, difference.edit);
   if (done) done = parts_.publish();
   if (!done) return done;
-  parts_.reception.quotas.Retain(*parts_.reception.snapshot.Get());
+  parts_.reception.quotas.Retain(*parts_.reception.snapshot.Get(), parts_.reception.clock.Precise());
   response.set_applied(true);
   response.set_etag(policy::Etag(*wanted));
   return Ok();

@@ -127,14 +127,17 @@ TEST_F(QuotaTest, RestoreCountsIntoItsDay) {
   EXPECT_EQ(Take(partner), "DAILY_VOLUME_EXCEEDED");
 }
 
-TEST_F(QuotaTest, RetainForgetsPartnersThatAreGone) {
+TEST_F(QuotaTest, RetainForgetsPartnersThatAreGoneWhenTheirDayIsOver) {
   EXPECT_EQ(Take(WithQuota({})), "");
   snapshot::Snapshot view;
   view.partners["acme"] = WithQuota({});
-  quotas_.Retain(view);
+  quotas_.Retain(view, now_ + 24h);
   EXPECT_EQ(quotas_.Use("acme", now_).messages, 1u);
+  // Taken out by a wrong file, and put back: it is the same day's volume.
   view.partners.erase("acme");
-  quotas_.Retain(view);
+  quotas_.Retain(view, now_);
+  EXPECT_EQ(quotas_.Use("acme", now_).messages, 1u);
+  quotas_.Retain(view, now_ + 24h);
   EXPECT_EQ(quotas_.Use("acme", now_).messages, 0u);
 }
 
