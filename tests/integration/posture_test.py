@@ -298,7 +298,9 @@ class SuggestTest(unittest.TestCase):
     def test_refuses_options_that_are_none(self):
         with knot.Knot(self.MX) as server:
             for option, value in (("--relay", "relay.example.test"), ("--relay", "192.0.2.1/33"), ("--mx", "a b"),
-                                  ("--report-address", "nobody"), ("--bimi-svg", "http://example.test/mark.svg"),
+                                  ("--report-address", "nobody"), ("--report-address", "a@example.test;p=none"),
+                                  ("--report-address", "a@example.test,b@example.test"),
+                                  ("--bimi-svg", "https://example.test/a;b.svg"), ("--bimi-svg", "http://example.test/mark.svg"),
                                   ("--bimi-svg", "https://example.test/mark.png"),
                                   ("--bimi-cert", "https://example.test/mark.pem")):
                 with self.subTest(option, value=value):

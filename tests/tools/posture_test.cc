@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tools/posture/dmarc_record.h"
 #include "tools/posture/report_uri.h"
 #include "tools/posture/spf_record.h"
@@ -14,10 +16,12 @@
 namespace hallmark::posture {
 namespace {
 
+using testing::AllOf;
 using testing::Contains;
 using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Not;
 
 struct SpfCase {
@@ -133,6 +137,9 @@ const UriCase kUris[] = {
     {"NoMailbox", "mailto:", false, false},
     {"Blank", "mailto:dmarc@ example.com", false, false},
     {"NotAscii", "mailto:d\xc3\xa4@example.com", false, false},
+    {"NextAddress", "mailto:a@example.com,b@example.com", false, false},
+    {"NextTag", "mailto:dmarc@example.com;p=none", false, false},
+    {"MarksAsTheyMustBeWritten", "https://example.com/a%2Cb%3Bc%21", true, true},
     {"Empty", "", false, false},
 };
 class ReportUriText : public testing::TestWithParam<UriCase> {};
@@ -239,6 +246,39 @@ TEST(Posture, OnlyWhatFailedIsLeftOut) {
   EXPECT_THAT(Ids(report), Contains("DMARC_MISSING"));
   EXPECT_THAT(Ids(report), Not(Contains("SPF_TOO_MANY_VOID_LOOKUPS")));
 }
+
+struct FlawCase {
+  const char* name;
+  std::vector<std::string> published;  // at _dmarc.example.com
+  const char* says;
+};
+const FlawCase kFlaws[] = {
+    {"EmptyElement", {"v=DMARC1; p=reject; rua=mailto:d@example.com;;"}, "has an empty element"},
+    {"TagTwice", {"v=DMARC1; p=reject; p=reject"}, "has p= twice"},
+    {"TwoRecords", {"v=DMARC1; p=reject", "v=DMARC1; p=quarantine"}, "there are 2 DMARC records"},
+};
+class DmarcWithAFlaw : public testing::TestWithParam<FlawCase> {};
+// Who published p=none in place of it would take away what most receivers read.
+TEST_P(DmarcWithAFlaw, IsToldAndNotReplaced) {
+  const Lookup lookup = [](const std::string& name, dns::RecordType type) -> Result<dns::Answer> {
+    if (type == dns::RecordType::kTxt && name == "_dmarc.example.com")
+      return dns::Answer{GetParam().published, true, ""};
+    return dns::Answer{{}, true, ""};
+  };
+  for (const char* domain : {"example.com", "news.example.com"}) {
+    const auto sections = Suggest({domain, {}, {}, "", {}, {}, "", "", "1"}, lookup);
+    ASSERT_TRUE(sections) << sections.error().message;
+    const auto dmarc =
+        std::find_if(sections->begin(), sections->end(), [](const Section& one) { return one.title == "DMARC"; });
+    ASSERT_NE(dmarc, sections->end());
+    EXPECT_THAT(dmarc->records, IsEmpty()) << domain;
+    EXPECT_THAT(dmarc->later, IsEmpty()) << domain;
+    EXPECT_THAT(dmarc->comments, ElementsAre(AllOf(HasSubstr(GetParam().says), HasSubstr("at _dmarc.example.com"))))
+        << domain;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Flaws, DmarcWithAFlaw, testing::ValuesIn(kFlaws),
+                         [](const auto& row) { return std::string(row.param.name); });
 
 TEST(Posture, TextFromTheDnsIsShownPrintable) {
   const Lookup lookup = [](const std::string& name, dns::RecordType type) -> Result<dns::Answer> {

@@ -33,6 +33,8 @@ void CheckRecord(const std::string& owner, const std::string& text, const FoundD
 }  // namespace
 
 std::string FaultOfReference(const std::string& reference, std::string_view extension) {
+  if (reference.find_first_of("!,;") != std::string::npos)
+    return Quoted(reference) + " has characters that must be written as %21, %2C or %3B";
   const auto uri = ParseReportUri(reference, false);
   if (!uri || uri->mailto) return Quoted(reference) + " is no https:// address";
   const std::string path = dkim::ToLower(reference.substr(0, reference.find_first_of("?#")));

@@ -106,11 +106,12 @@ FoundDmarc FindDmarc(const std::string& domain, Dns& dns, Report& report) {
                  {TxtLine(found.owner, "v=DMARC1; p=none; rua=mailto:dmarc-reports@" + domain)});
   } else if (fetched.state == Fetched::State::kSeveral) {
     found.state = FoundDmarc::State::kBroken;
-    report.Add(kinds::kDmarcSeveralRecords, found.owner,
-               "there are " + std::to_string(fetched.records.size()) + " DMARC records at " + found.owner);
+    found.fault = "there are " + std::to_string(fetched.records.size()) + " DMARC records at " + found.owner;
+    report.Add(kinds::kDmarcSeveralRecords, found.owner, found.fault);
   } else if (auto record = ParseDmarc(fetched.records.front()); !record) {
     found.state = FoundDmarc::State::kBroken;
-    report.Add(kinds::kDmarcSyntax, found.owner, record.error().message);
+    found.fault = record.error().message;
+    report.Add(kinds::kDmarcSyntax, found.owner, found.fault);
   } else {
     found.state = FoundDmarc::State::kFound;
     found.record = std::move(*record);

@@ -15,6 +15,7 @@ struct FoundDmarc {
   State state = State::kNone;
   std::string owner;       // _dmarc.example.com: where the record is, or belongs
   bool inherited = false;  // it is the organizational domain's
+  std::string fault;       // kBroken: a sentence without its full stop
   DmarcRecord record;      // kFound
 
   // What is done with mail of the domain that fails.

@@ -35,7 +35,10 @@ bool StartsWith(std::string_view text, std::string_view start) {
 Result<ReportUri> ParseReportUri(std::string_view text, bool with_size) {
   const std::string_view whole = text;
   if (with_size && !TakeSize(text)) return Wrong(whole, "has a size that is none; expected a number and k, m, g or t");
-  if (std::any_of(text.begin(), text.end(), [](char c) { return c <= ' ' || c > '~' || c == '!'; }))
+  // Of those that a URI may have, "!" begins a size, "," the next address and ";" the next tag.
+  if (std::any_of(text.begin(), text.end(), [](char c) {
+        return c <= ' ' || c > '~' || std::string_view("!,;").find(c) != std::string_view::npos;
+      }))
     return Wrong(whole, "has characters that must be written as %XX");
   ReportUri uri;
   uri.text = text;

@@ -121,6 +121,12 @@ Section SuggestDmarc(const Making& making, const FoundDmarc& found) {
                                " holds for this domain too; one of its own would take its place.");
     return section;
   }
+  // Most receivers go by the policy that such a record was meant to have: p=none would take it away.
+  if (found.state == FoundDmarc::State::kBroken) {
+    section.comments.push_back("Put right what is published at " + found.owner + " first: " + found.fault +
+                               ". Until then no record is suggested.");
+    return section;
+  }
   std::string value = "v=DMARC1; p=none; rua=" + ReportUriOf(making.request);
   if (found.state == FoundDmarc::State::kFound) {
     const std::string uri = ReportUriOf(making.request);

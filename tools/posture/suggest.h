@@ -27,8 +27,9 @@ struct Section {
 };
 
 // The records that the domain should have, never weaker than what it has: what is published and good is kept, what is
-// missing is added with defaults that break nothing. kInvalidArgument: an address, URL or host that is none. kIoFailed:
-// what is published cannot be seen, so that nothing can be said.
+// missing is added with defaults that break nothing; a DMARC record that is in error is told and not replaced.
+// kInvalidArgument: an address, URL or host that is none. kIoFailed: what is published cannot be seen, so that nothing
+// can be said.
 Result<std::vector<Section>> Suggest(const SuggestRequest& request, const Lookup& lookup);
 
 }  // namespace hallmark::posture
