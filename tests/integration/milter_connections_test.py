@@ -1,11 +1,16 @@
 """Connections to dkim-milter: ten thousand in a row and at once, slow ones, silent ones, one too many; and the end of it all."""
 
+import concurrent.futures
+import os
 import resource
 import signal
 import socket
 import struct
+import threading
 import time
 import unittest
+
+import grpc
 
 import deployment
 from milter_case import AUTHENTICATED, MilterCase, descriptors, message, resident_kb, scrape, threads
@@ -22,6 +27,39 @@ def dropped_without_a_word(mta):
     """Closes it so that the other side gets a reset."""
     mta.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     mta.close()
+
+
+class SilentSignerd:
+    """A signerd that is there and says that it can sign, and then answers no message."""
+
+    def __init__(self, hallmark):
+        self.asked, self._over = threading.Event(), threading.Event()
+        self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=[
+            ("grpc.http2.min_ping_interval_without_data_ms", 1000), ("grpc.keepalive_permit_without_calls", 1)])
+        self._server.add_generic_rpc_handlers((
+            grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Watch": grpc.unary_stream_rpc_method_handler(self._watch)}),
+            grpc.method_handlers_generic_handler("hallmark.signing.v1.SigningService",
+                                                 {"SignDigest": grpc.unary_unary_rpc_method_handler(self._sign)})))
+        port = self._server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials(
+            [(hallmark.read("tls/server.key"), hallmark.read("tls/server.pem"))], hallmark.read("tls/relay-ca.pem"), True))
+        self.address = f"127.0.0.1:{port}"
+        self._server.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._server.stop(None).wait()
+
+    def _watch(self, _request, _context):
+        yield b"\x08\x01"  # HealthCheckResponse: SERVING
+        self._over.wait()
+
+    def _sign(self, _request, _context):
+        self.asked.set()
+        self._over.wait()
+        return b""
 
 
 class MilterConnectionsTest(MilterCase):
@@ -215,6 +253,18 @@ class MilterConnectionsTest(MilterCase):
         mta, _ = self.begun(milter, milter.addresses[0])
         self.assertEqual(milter.stop(), 0)
         self.assertTrue(mta.closed())
+
+    def test_the_end_comes_though_signerd_never_answers(self):
+        silent = self.enterContext(SilentSignerd(self.hallmark))
+        milter = self.start_milter(servers=[silent.address], tables={"signerd": {"timeout_ms": 600_000}})
+        unix = milter.addresses[1]
+        mta, rest = self.begun(milter, unix)
+        for command, payload in rest:
+            mta.write(packet(command, payload))
+        self.assertTrue(silent.asked.wait(60), milter.log_text())
+        self.assertEqual(milter.stop(), 0)
+        self.assertTrue(mta.closed())
+        self.assertFalse(os.path.exists(unix.removeprefix("unix:")))
 
 
 if __name__ == "__main__":

@@ -348,6 +348,53 @@ TEST_F(RelayClient, OfTwoRefusalsTroubleOfASignersIsTold) {
   }
 }
 
+grpc::Status NotConfigured(grpc::ServerContext&) {
+  return Refusal(grpc::StatusCode::FAILED_PRECONDITION, "DOMAIN_NOT_CONFIGURED", "not here");
+}
+
+TEST_F(RelayClient, ADomainThatOneServerDoesNotKnowWaitsForAnotherThatIsBeingStartedAgain) {
+  RelayServer one(pki_), two(pki_);
+  const auto client = Connect(pki_.settings({one.address(), two.address()}));
+  AwaitReady(*client, {true, true});
+  one.answer = NotConfigured;
+  two.SetServing(false);
+  AwaitReady(*client, {true, false});
+  std::thread later([&] {
+    std::this_thread::sleep_for(500ms);
+    two.SetServing(true);
+  });
+  const Outcome outcome = Sign(*client);
+  EXPECT_TRUE(outcome) << outcome.failure->message;
+  later.join();
+}
+
+TEST_F(RelayClient, WhatAServerThatLeftLatelyMaySignIsNotRefusedByAnother) {
+  RelayServer one(pki_), two(pki_);
+  const auto client = Connect(pki_.settings({one.address(), two.address()}));
+  AwaitReady(*client, {true, true});
+  one.answer = NotConfigured;
+  two.SetServing(false);
+  AwaitReady(*client, {true, false});
+  const Outcome outcome = Sign(*client);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
+  EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
+  EXPECT_THAT(outcome.failure->message, HasSubstr(two.address()));
+  EXPECT_THAT(outcome.failure->message, HasSubstr("DOMAIN_NOT_CONFIGURED"));
+}
+
+TEST_F(RelayClient, AServerThatWasNeverThereKeepsNoRefusalBack) {
+  RelayServer one(pki_);
+  one.answer = NotConfigured;
+  const auto client = Connect(pki_.settings({one.address(), kNobody}));
+  for (int i = 0; i < 2; ++i) {
+    const Outcome outcome = Sign(*client);
+    ASSERT_FALSE(outcome);
+    EXPECT_EQ(outcome.failure->kind, FailureKind::kRefused);
+    EXPECT_EQ(outcome.failure->reason, "DOMAIN_NOT_CONFIGURED");
+  }
+}
+
 TEST_F(RelayClient, OnlyUnavailableIsTriedAgainAndEveryFailureHasItsKind) {
   struct Row {
     grpc::StatusCode code;
@@ -425,6 +472,46 @@ TEST_F(RelayClient, EveryCallUnderWayIsAnsweredBeforeTheClientIsGone) {
   client.reset();
   EXPECT_EQ(is_signed, 40);
   EXPECT_EQ(refused, 10);
+}
+
+// A limit of ten minutes, a server that says nothing, and one that says: later.
+TEST_F(RelayClient, WhatIsCancelledEndsBeforeItsTime) {
+  RelayServer silent(pki_), waiting(pki_);
+  silent.answer = Silence;
+  waiting.answer = [](grpc::ServerContext&) { return Later("LEDGER_UNAVAILABLE", 5min); };
+  for (RelayServer* server : {&silent, &waiting}) {
+    for (const bool large : {false, true}) {
+      Settings settings = pki_.settings({server->address()});
+      settings.send_message = large;
+      std::mutex mutex;
+      std::vector<Outcome> outcomes;
+      auto client = Connect(settings);
+      const auto sign = [&] {
+        Message message = client->Open({});
+        message.Feed(large ? std::string(kMessage) + std::string(3'000'000, 'x') : kMessage);
+        client->Finish(std::move(message), [&](Outcome outcome) {
+          const std::lock_guard lock(mutex);
+          outcomes.push_back(std::move(outcome));
+        });
+      };
+      const std::size_t asked = server->seen().request_ids.size();
+      for (int i = 0; i < 5; ++i) sign();
+      const auto end = std::chrono::steady_clock::now() + 60s;
+      while (server->seen().request_ids.size() < asked + 5 && std::chrono::steady_clock::now() < end) {
+        std::this_thread::sleep_for(5ms);
+      }
+      EXPECT_EQ(server->seen().request_ids.size(), asked + 5);
+      client->Cancel();
+      sign();
+      client.reset();
+      ASSERT_EQ(outcomes.size(), 6u);
+      for (const Outcome& outcome : outcomes) {
+        ASSERT_FALSE(outcome);
+        EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
+        EXPECT_EQ(outcome.failure->reason, "CANCELLED");
+      }
+    }
+  }
 }
 
 TEST_F(RelayClient, ACertificateThatWasReplacedIsUsedAndHalfOfOneIsNot) {

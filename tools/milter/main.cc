@@ -66,7 +66,8 @@ Status Run(const MilterSettings& settings) {
   NotifySystemd("STOPPING=1");
   (*server)->Drain(kDrain);
   metrics.reset();
-  connection.client.reset();  // what it still has to say goes to the server's threads
+  connection.client->Cancel();  // nobody is there any more to be told
+  connection.client.reset();    // what it still has to say goes to the server's threads
   server->reset();
   log::info("stopped");
   return Ok();

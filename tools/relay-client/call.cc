@@ -10,24 +10,47 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// How long no server may be ready before the message is given back: a restart of signerd takes a second or two.
+// How long a message waits for a server to be ready before it is given back: a restart of signerd takes a few seconds.
 constexpr milliseconds kPatience{3000};
 constexpr milliseconds kLongestPoll{100};
 // Where a server did not say when to come back.
 constexpr milliseconds kRoundPause{200};
 
+Failure CancelledFailure() {
+  return {FailureKind::kUnavailable, "CANCELLED", "the client was told to end before a server answered", {}};
+}
+
 }  // namespace
 
-Call::Call(Endpoints& endpoints, milliseconds timeout, Done done)
-    : endpoints_(endpoints), deadline_(Clock::now() + timeout), done_(std::move(done)) {}
+// gRPC calls nobody back from within these, so that no call ends here.
+void Calls::Cancel() {
+  const std::lock_guard lock(mutex);
+  cancelled = true;
+  for (Call* call : under_way) {
+    if (call->context_) call->context_->TryCancel();
+    if (call->alarm_) call->alarm_->Cancel();
+  }
+}
 
-void Call::Start(Endpoints& endpoints, milliseconds timeout, MessageReader::Content content, MessageOptions options,
-                 Done done) {
-  std::unique_ptr<Call> owner(new Call(endpoints, timeout, std::move(done)));
+Call::Call(Endpoints& endpoints, Calls& calls, milliseconds timeout, Done done)
+    : endpoints_(endpoints), calls_(calls), deadline_(Clock::now() + timeout), done_(std::move(done)) {
+  const std::lock_guard lock(calls_.mutex);
+  calls_.under_way.insert(this);
+}
+
+Call::~Call() {
+  const std::lock_guard lock(calls_.mutex);
+  calls_.under_way.erase(this);
+}
+
+void Call::Start(Endpoints& endpoints, Calls& calls, milliseconds timeout, MessageReader::Content content,
+                 MessageOptions options, Done done) {
+  std::unique_ptr<Call> owner(new Call(endpoints, calls, timeout, std::move(done)));
   Call& call = *owner;
   call.self_ = std::move(owner);
   if (content.failure) {
     call.last_failure_ = std::move(content.failure);
+    const std::lock_guard lock(calls.mutex);
     call.alarm_ = std::make_unique<grpc::Alarm>();
     call.alarm_->Set(std::chrono::system_clock::now(), [&call](bool) { call.Fail(*call.last_failure_); });
     return;
@@ -51,6 +74,8 @@ void Call::Continue() {
     Send(index);
   } else if (std::find(tried_.begin(), tried_.end(), true) == tried_.end()) {
     WaitForServer();
+  } else if (one_servers_ && set_->AnotherMayCome(tried_) && IsPatient()) {
+    Poll();
   } else if (const milliseconds pause = round_pause_.value_or(kRoundPause); one_servers_ || pause >= Remaining()) {
     FailAtLast();
   } else {
@@ -60,12 +85,20 @@ void Call::Continue() {
   }
 }
 
-void Call::WaitForServer() {
+bool Call::IsPatient() {
   const auto now = Clock::now();
   if (!alone_since_) alone_since_ = now;
-  if (now - *alone_since_ < kPatience) {
-    Pause(std::min(poll_, Remaining()));
-    poll_ = std::min(2 * poll_, kLongestPoll);
+  return now - *alone_since_ < kPatience;
+}
+
+void Call::Poll() {
+  Pause(std::min(poll_, Remaining()));
+  poll_ = std::min(2 * poll_, kLongestPoll);
+}
+
+void Call::WaitForServer() {
+  if (IsPatient()) {
+    Poll();
     return;
   }
   // A call on a channel that failed ends at once, and says what is wrong there.
@@ -81,9 +114,13 @@ void Call::WaitForServer() {
 void Call::Send(std::size_t index) {
   index_ = index;
   response_.Clear();
-  context_ = std::make_unique<grpc::ClientContext>();
   // One that hangs must not cost a message the time that another one needs.
   has_all_time_ = !set_->HasAnother(index, tried_);
+  {
+    const std::lock_guard lock(calls_.mutex);
+    context_ = std::make_unique<grpc::ClientContext>();
+    if (calls_.cancelled) context_->TryCancel();
+  }
   context_->set_deadline(std::chrono::system_clock::now() + (has_all_time_ ? Remaining() : Remaining() / 2));
   auto& stub = (*set_)[index].stub();
   const auto take = [this](const grpc::Status& status) { Take(status); };
@@ -100,6 +137,10 @@ void Call::Send(std::size_t index) {
 void Call::Take(const grpc::Status& status) {
   if (status.ok()) {
     End(SignedOutcome());
+    return;
+  }
+  if (IsCancelled()) {
+    Fail(CancelledFailure());
     return;
   }
   Endpoint& endpoint = (*set_)[index_];
@@ -131,8 +172,21 @@ void Call::TryAnother() {
 }
 
 void Call::Pause(milliseconds pause) {
+  const std::lock_guard lock(calls_.mutex);
+  if (calls_.cancelled) pause = milliseconds::zero();
   alarm_ = std::make_unique<grpc::Alarm>();
-  alarm_->Set(std::chrono::system_clock::now() + pause, [this](bool) { Continue(); });
+  alarm_->Set(std::chrono::system_clock::now() + pause, [this](bool) {
+    if (IsCancelled()) {
+      Fail(CancelledFailure());
+    } else {
+      Continue();
+    }
+  });
+}
+
+bool Call::IsCancelled() {
+  const std::lock_guard lock(calls_.mutex);
+  return calls_.cancelled;
 }
 
 Outcome Call::SignedOutcome() {
@@ -155,12 +209,23 @@ void Call::Fail(Failure failure) {
   End(std::move(outcome));
 }
 
-// Trouble of a signer's before a refusal by another one: when it is over, that signer may sign.
+// Trouble of a signer's before a refusal by another one: when it is over, that signer may sign. So may one that was
+// there until lately.
 void Call::FailAtLast() {
-  if (one_servers_ && (one_servers_->kind == FailureKind::kUnavailable || !last_failure_)) {
+  const bool refused = one_servers_ && one_servers_->kind != FailureKind::kUnavailable;
+  if (!one_servers_ || (refused && last_failure_)) {
+    Fail(last_failure_.value_or(Failure{FailureKind::kUnavailable, "TIMEOUT", "no server answered in time", {}}));
+    return;
+  }
+  const std::size_t missed = refused ? set_->LeftLately(tried_) : set_->size();
+  if (missed == set_->size()) {
     Fail(*one_servers_);
   } else {
-    Fail(last_failure_.value_or(Failure{FailureKind::kUnavailable, "TIMEOUT", "no server answered in time", {}}));
+    Fail({FailureKind::kUnavailable,
+          "UNREACHABLE",
+          "signerd at " + (*set_)[missed].server() + " is away for a short while; another one says " +
+              one_servers_->reason + ": " + one_servers_->message,
+          {}});
   }
 }
 

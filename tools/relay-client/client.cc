@@ -42,6 +42,7 @@ struct Client::Parts {
   Settings settings;
   Poller poller;
   std::unique_ptr<Endpoints> endpoints;
+  Calls calls;
   std::mutex mutex;  // guards what follows
   std::condition_variable idle;
   std::size_t under_way = 0;
@@ -79,13 +80,15 @@ void Client::Finish(Message message, std::function<void(Outcome)> done) {
     const std::lock_guard lock(parts_->mutex);
     ++parts_->under_way;
   }
-  Call::Start(*parts_->endpoints, parts_->settings.timeout, std::move(message.parts_->reader).Finish(),
+  Call::Start(*parts_->endpoints, parts_->calls, parts_->settings.timeout, std::move(message.parts_->reader).Finish(),
               std::move(message.parts_->options), [parts = parts_.get(), done = std::move(done)](Outcome outcome) {
                 done(std::move(outcome));
                 const std::lock_guard lock(parts->mutex);
                 if (--parts->under_way == 0) parts->idle.notify_all();
               });
 }
+
+void Client::Cancel() { parts_->calls.Cancel(); }
 
 std::vector<ServerHealth> Client::Health() {
   const auto set = parts_->endpoints->Now();

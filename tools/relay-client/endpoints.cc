@@ -13,6 +13,10 @@ namespace {
 constexpr std::chrono::seconds kLookEvery{1};
 constexpr std::chrono::milliseconds kShortestTimeout{100};
 constexpr std::chrono::seconds kRest{30};
+// Longer than a server takes to start, the computer below it included.
+constexpr std::chrono::minutes kMissed{5};
+// In which a first connection comes about; with a process for each message (dkim-sign) that is all the time there is.
+constexpr std::chrono::seconds kNew{3};
 
 // Client-side health checking comes with this policy only. One address or several, it stays connected to all.
 constexpr char kServiceConfig[] = R"({"loadBalancingConfig": [{"round_robin": {}}],)"
@@ -69,11 +73,27 @@ Endpoint::Endpoint(std::string server, const std::string& server_name,
       channel_(grpc::CreateCustomChannel(server_, credentials, ChannelArguments(server_name))),
       stub_(channel_) {}
 
+grpc_connectivity_state Endpoint::State() {
+  const grpc_connectivity_state state = channel_->GetState(/*try_to_connect=*/true);
+  if (state == GRPC_CHANNEL_READY) {
+    was_ready_ = true;
+  } else if (was_ready_) {
+    missed_until_ = std::chrono::steady_clock::now() + kMissed;
+    was_ready_ = false;
+  }
+  return state;
+}
+
+bool Endpoint::LeftLately() {
+  return State() != GRPC_CHANNEL_READY && std::chrono::steady_clock::now() < missed_until_.load();
+}
+
 void Endpoint::Rest() { rests_until_ = std::chrono::steady_clock::now() + kRest; }
 
 bool Endpoint::Rests() const { return std::chrono::steady_clock::now() < rests_until_.load(); }
 
-EndpointSet::EndpointSet(const Settings& settings, const Pem& pem) {
+EndpointSet::EndpointSet(const Settings& settings, const Pem& pem)
+    : new_until_(std::chrono::steady_clock::now() + kNew) {
   const auto credentials = Credentials(pem);
   for (const std::string& server : settings.servers) {
     endpoints_.push_back(std::make_unique<Endpoint>(server, settings.server_name, credentials));
@@ -104,6 +124,17 @@ bool EndpointSet::AnyReady() {
   bool ready = false;  // all are asked, so that all connect
   for (const auto& endpoint : endpoints_) ready |= endpoint->State() == GRPC_CHANNEL_READY;
   return ready;
+}
+
+std::size_t EndpointSet::LeftLately(const std::vector<bool>& tried) {
+  std::size_t index = 0;
+  while (index < size() && (tried[index] || !endpoints_[index]->LeftLately())) ++index;
+  return index;
+}
+
+bool EndpointSet::AnotherMayCome(const std::vector<bool>& tried) {
+  if (LeftLately(tried) < size()) return true;
+  return std::chrono::steady_clock::now() < new_until_ && std::find(tried.begin(), tried.end(), false) != tried.end();
 }
 
 Result<std::unique_ptr<Endpoints>> Endpoints::Open(const Settings& settings) {

@@ -25,7 +25,9 @@ class Endpoint {
 
   const std::string& server() const { return server_; }
   // Connects where there is no connection.
-  grpc_connectivity_state State() { return channel_->GetState(/*try_to_connect=*/true); }
+  grpc_connectivity_state State();
+  // Whether it is not ready, and was so less than five minutes ago: it may be back soon.
+  bool LeftLately();
   signing::v1::SigningService::Stub& stub() { return stub_; }
 
   // It left a call without an answer: for half a minute others are asked first.
@@ -37,6 +39,8 @@ class Endpoint {
   const std::shared_ptr<grpc::Channel> channel_;
   signing::v1::SigningService::Stub stub_;
   std::atomic<std::chrono::steady_clock::time_point> rests_until_{};
+  std::atomic<bool> was_ready_{false};  // when its state was looked at last
+  std::atomic<std::chrono::steady_clock::time_point> missed_until_{};
 };
 
 // All servers, with one set of certificates. Any thread.
@@ -52,8 +56,14 @@ class EndpointSet {
   // Whether one other than `index` is ready, not in `tried`, and does not rest.
   bool HasAnother(std::size_t index, const std::vector<bool>& tried);
   bool AnyReady();
+  // The index of one that is not in `tried` and left lately; size() when there is none.
+  std::size_t LeftLately(const std::vector<bool>& tried);
+  // Whether one that is not in `tried`, none of which is ready, may be in a moment: it left lately, or the channels are
+  // so new that it may not be connected yet.
+  bool AnotherMayCome(const std::vector<bool>& tried);
 
  private:
+  const std::chrono::steady_clock::time_point new_until_;
   std::vector<std::unique_ptr<Endpoint>> endpoints_;
   std::atomic<std::size_t> turn_{0};
 };

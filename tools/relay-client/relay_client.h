@@ -82,8 +82,8 @@ enum class FailureKind : std::uint8_t {
 
 struct Failure {
   FailureKind kind = FailureKind::kUnavailable;
-  // Of the API ("DOMAIN_NOT_ALLOWED", docs/api.md), or of this library: UNREACHABLE, no server answered; TIMEOUT; and
-  // INVALID_SETTINGS, MESSAGE_TOO_LARGE, HEADER_TOO_LARGE.
+  // Of the API ("DOMAIN_NOT_ALLOWED", docs/api.md), or of this library: UNREACHABLE, no server answered; TIMEOUT;
+  // CANCELLED; and INVALID_SETTINGS, MESSAGE_TOO_LARGE, HEADER_TOO_LARGE.
   std::string reason;
   // For a person.
   std::string message;
@@ -138,11 +138,16 @@ class HALLMARK_RELAY_API Client {
 
   Message Open(MessageOptions options) const;
 
-  // Signs it. Waits up to Settings::timeout, but while no server is ready only for 3 s.
+  // Signs it. Waits up to Settings::timeout, but while no server is ready only for 3 s; and as long for a server that
+  // was ready until lately, where another one does not know the domain.
   Outcome Finish(Message message);
   // The same without waiting: `done` is called once, on a thread of this library, and must neither wait nor destroy the
   // client.
   void Finish(Message message, std::function<void(Outcome)> done);
+
+  // Ends the calls under way, and those to come: CANCELLED, unless the signatures are there already. For whoever is to
+  // end sooner than Settings::timeout; does not wait, the destructor does.
+  void Cancel();
 
   // Connects where there is no connection. Does not wait.
   std::vector<ServerHealth> Health();
