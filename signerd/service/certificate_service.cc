@@ -64,10 +64,13 @@ Status CertificateService::Revoke(const Caller& caller, const api::RevokeCertifi
     return MakeError(Reason::kInvalidArgument, "reason: expected at most 200 octets without control characters");
   }
   const store::RevokedCertificate row{*fingerprint, request.reason(), caller.name, parts_.clock.Now()};
-  Status done = parts_.store.InsertRevokedCertificate(row);
-  if (done) done = parts_.publish();
-  if (done) Fill(row, response);
-  return done;
+  const Status recorded = parts_.store.InsertRevokedCertificate(row);
+  if (!recorded && recorded.error().reason != Reason::kAlreadyExists) return recorded;
+  // It may have been recorded before and not be in force, where publishing failed then.
+  const Status published = parts_.publish();
+  if (!published) return published;
+  if (recorded) Fill(row, response);
+  return recorded;
 }
 
 Status CertificateService::Unrevoke(const Caller& caller, const api::UnrevokeCertificateRequest& request) {
@@ -76,9 +79,12 @@ Status CertificateService::Unrevoke(const Caller& caller, const api::UnrevokeCer
   if (!parts_.snapshot.Get()->revoked_certificates.contains(*fingerprint)) {
     return MakeError(Reason::kNotFound, "the certificate " + *fingerprint + " is not revoked by fingerprint");
   }
-  Status done = parts_.gate.RequireApproval(caller, "lets the revoked certificate " + *fingerprint + " in again");
-  if (done) done = parts_.store.DeleteRevokedCertificate(*fingerprint);
-  return done ? parts_.publish() : done;
+  const Status may = parts_.gate.RequireApproval(caller, "lets the revoked certificate " + *fingerprint + " in again");
+  if (!may) return may;
+  const Status removed = parts_.store.DeleteRevokedCertificate(*fingerprint);
+  // It is in force, so where it is not recorded that was deleted before, and publishing failed then.
+  if (!removed && removed.error().reason != Reason::kNotFound) return removed;
+  return parts_.publish();
 }
 
 void CertificateService::List(api::ListCertificatesResponse& response) {

@@ -56,7 +56,10 @@ PolicyService::PolicyService(const Parts& parts) : parts_(parts) {
 
 Status PolicyService::SuspendPartner(const std::string& name) {
   const Status changed = parts_.store.ChangePartnerState(name, PartnerState::kActive, PartnerState::kSuspended);
-  return changed ? parts_.publish() : changed;
+  if (!changed && changed.error().reason != Reason::kStateConflict) return changed;
+  // It may have been suspended before and that not be in force, where publishing failed then.
+  const Status published = parts_.publish();
+  return published ? changed : published;
 }
 
 PolicyService::Reactor* PolicyService::GetPolicy(Context* context, const admin::GetPolicyRequest* request,
@@ -90,7 +93,9 @@ Status PolicyService::Apply(const Caller& caller, const admin::ApplyPolicyReques
   const policy::Difference difference = policy::FindDifference(*present, *wanted);
   response.mutable_changes()->Assign(difference.changes.begin(), difference.changes.end());
   response.set_etag(etag);
-  if (request.validate_only() || difference.changes.empty()) return Ok();
+  if (request.validate_only()) return Ok();
+  // The store has it so, and may not be in force, where publishing failed when it was changed. The same in SetState().
+  if (difference.changes.empty()) return parts_.publish();
 
   const std::string widening = difference.Widening();
   if (!widening.empty()) {
@@ -185,11 +190,9 @@ Status PolicyService::SetState(const Caller& caller, const admin::SetPartnerStat
         caller, "widens rights: brings back partner " + request.name() + ", which was revoked");
     if (!may) return may;
   }
-  if (wanted != present) {
-    Status done = parts_.store.ChangePartnerState(request.name(), present, wanted);
-    if (done) done = parts_.publish();
-    if (!done) return done;
-  }
+  Status done = wanted == present ? Ok() : parts_.store.ChangePartnerState(request.name(), present, wanted);
+  if (done) done = parts_.publish();
+  if (!done) return done;
   const auto view = parts_.reception.snapshot.Get();
   const snapshot::Partner* partner = view->FindPartner(request.name());
   if (partner == nullptr) return MakeError(Reason::kInternal, "the partner is not in the snapshot");

@@ -1,11 +1,13 @@
 """Alerts: raised by what a partner sends, listed, ledgered, told to a webhook, and acted upon."""
 
+import contextlib
 import hashlib
 import hmac
 import http.server
 import json
 import pathlib
 import re
+import sqlite3
 import ssl
 import tempfile
 import threading
@@ -25,9 +27,12 @@ SECONDS = 60  # How long an alert may take; it takes some two.
 
 
 class Receiver:
-    """A webhook's server. `behave` says for each request what happens: a status, "close" or "hang"."""
+    """A webhook's server. `behave` says for each request what happens: a status, "close", "hang", or "cut": it takes the alert, with an
+    answer that ends when TCP does. `choose`: the same, for an alert's id, where `behave` says nothing."""
 
-    def __init__(self, *behave, tls=None):
+    TAKES = (204, "cut")
+
+    def __init__(self, *behave, tls=None, choose=lambda _: 204):
         self.received, self._behave = [], list(behave)
         self._hanging = threading.Event()
         receiver = self
@@ -35,10 +40,14 @@ class Receiver:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                behaviour = receiver._behave.pop(0) if receiver._behave else 204
+                behaviour = receiver._behave.pop(0) if receiver._behave else choose(int(self.headers["X-Hallmark-Alert"]))
                 receiver.received.append((behaviour, self.headers, body))
                 if behaviour == "hang":
                     receiver._hanging.wait(60)
+                elif behaviour == "cut":  # no length, and TLS is not ended
+                    self.send_response(200)
+                    self.end_headers()
+                    self.wfile.write(b"taken")
                 elif behaviour != "close":
                     self.send_response(behaviour)
                     self.send_header("Content-Length", "0")
@@ -55,7 +64,7 @@ class Receiver:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def delivered(self):
-        return [(headers, json.loads(body)) for behaviour, headers, body in list(self.received) if behaviour == 204]
+        return [(headers, json.loads(body)) for behaviour, headers, body in list(self.received) if behaviour in self.TAKES]
 
     def close(self):
         self._hanging.set()
@@ -135,6 +144,12 @@ class AlertsTest(unittest.TestCase):
         self.assertEqual(alert["action"], "SUSPENDED")
         error = self.hallmark.call_error(self.hallmark.sign, MESSAGE)
         self.assertEqual(deployment.error_reason(error), "PARTNER_SUSPENDED")
+        # Again, though the same was told a moment ago.
+        self.hallmark.dkimctl("partner", "resume", "own")
+        self.send(4)
+        self.wait_for(lambda: [alert["action"] for alert in self.alerts()] == ["SUSPENDED"] * 2, "the second alert")
+        error = self.hallmark.call_error(self.hallmark.sign, MESSAGE)
+        self.assertEqual(deployment.error_reason(error), "PARTNER_SUSPENDED")
 
     def test_a_surge_alerts_when_learning_is_over(self):
         self.start("learning_days = 0\nmin_volume = 5", hard_limit=0)
@@ -165,6 +180,34 @@ class AlertsTest(unittest.TestCase):
         self.assertEqual([behaviour for behaviour, _, _ in receiver.received], [500, "close", 503, 204])
         time.sleep(3)
         self.assertEqual(len(receiver.received), 4)
+
+    def test_alerts_that_are_not_taken_do_not_hide_newer_ones(self):
+        old = 120
+        receiver = Receiver(choose=lambda alert: 500 if alert <= old else 204)
+        self.addCleanup(receiver.close)
+        self.start(webhook=f'url = "http://127.0.0.1:{receiver.port}/"')
+        self.hallmark.stop()
+        with contextlib.closing(sqlite3.connect(self.hallmark.folder / "state/hallmark.db")) as database, database:
+            for _ in range(old):
+                database.execute("INSERT INTO alert (kind, partner, signing_domain, message, action, raised, journaled, delivery) "
+                                 "VALUES ('HEALTH', '', '', 'a fan stands still', '', 1, 1, 1)")
+        self.hallmark.start()
+        def tried():
+            return {headers["X-Hallmark-Alert"] for _, headers, _ in list(receiver.received)}
+        self.wait_for(lambda: len(tried()) == old, "an attempt of each")
+        self.send(4)
+        (headers, body), = self.wait_for(receiver.delivered, "the new alert")
+        self.assertEqual((body["kind"], headers["X-Hallmark-Alert"]), ("HARD_LIMIT", str(old + 1)))
+        self.wait_for(lambda: metrics_test.scrape(self.hallmark)["hallmark_webhook_waiting"] == old, "the number of the others")
+
+    def test_an_answer_that_only_the_connection_ends_is_one(self):
+        authority = pki.Authority()
+        receiver = self.tls_receiver(authority, "localhost", "cut")
+        self.start(webhook=f'url = "https://localhost:{receiver.port}/"\nca = "{self.folder_of("ca.pem", authority.pem)}"')
+        self.send(4)
+        self.check_delivery(receiver)
+        self.wait_for(lambda: metrics_test.scrape(self.hallmark)['hallmark_webhook_attempts_total{result="delivered"}'] == 1, "the end")
+        self.assertEqual([behaviour for behaviour, _, _ in receiver.received], ["cut"])
 
     def test_a_webhook_that_hangs_holds_nothing_up_and_a_restart_sends(self):
         receiver = Receiver("hang")
@@ -199,11 +242,11 @@ class AlertsTest(unittest.TestCase):
                     self.assertEqual(receiver.received, [])
                 self.hallmark.close()
 
-    def tls_receiver(self, authority, name):
+    def tls_receiver(self, authority, name, *behave):
         certificate, key = authority.issue(dns=[name], server=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder_of("server.pem", certificate), self.folder_of("server.key", key))
-        receiver = Receiver(tls=context)
+        receiver = Receiver(*behave, tls=context)
         self.addCleanup(receiver.close)
         return receiver
 

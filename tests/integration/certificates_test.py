@@ -1,8 +1,10 @@
 """Certificates: revocation at once and by CRL, files that change under a running daemon, and warnings before they expire."""
 
+import contextlib
 import datetime
 import hashlib
 import re
+import sqlite3
 import ssl
 import time
 import unittest
@@ -101,6 +103,32 @@ class CertificatesTest(unittest.TestCase):
         colons = ":".join(re.findall("..", fingerprint(lost[0]).upper()))
         self.hallmark.dkimctl_with_approval("certificate", "unrevoke", colons, "--yes")
         self.relay(lost)()
+
+    def test_what_is_recorded_and_not_in_force_is_with_the_next_try(self):
+        """A snapshot cannot be built from a database that is damaged."""
+        self.start()
+        certificate = self.authority.issue(dns=["relay1.localdomain"])
+        call = self.relay(certificate)
+        request = certificates_pb2.RevokeCertificateRequest(pem=certificate[0].decode())
+        def profile_of_the_domain(name):
+            with contextlib.closing(sqlite3.connect(self.hallmark.folder / "state/hallmark.db", timeout=20)) as database, database:
+                database.execute("UPDATE domain SET profile = ? WHERE name = 'example.com'", (name,))
+        def refusal():
+            return deployment.error_reason(self.hallmark.call_error(self.operator().RevokeCertificate, request, timeout=20))
+        profile_of_the_domain("no such")
+        self.assertEqual(refusal(), "STORAGE_FAILED")
+        call()
+        profile_of_the_domain("default")
+        self.assertEqual(refusal(), "ALREADY_EXISTS")
+        self.assert_revoked(call)
+
+        profile_of_the_domain("no such")
+        self.assertIn("STORAGE_FAILED", self.hallmark.dkimctl("partner", "suspend", "own", status=1).stderr)
+        self.hallmark.sign(messages.MESSAGE)
+        profile_of_the_domain("default")
+        self.hallmark.dkimctl("partner", "suspend", "own")
+        error = self.hallmark.call_error(self.hallmark.sign, messages.MESSAGE)
+        self.assertEqual(deployment.error_reason(error), "PARTNER_SUSPENDED")
 
     def test_operator_by_fingerprint(self):
         self.start()
