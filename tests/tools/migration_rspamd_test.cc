@@ -137,6 +137,26 @@ TEST(Rspamd, OneFile) {
       PlanOf({{"/x.conf", "dkim_signing { domain { example.com { path = \"/a\"; selector = s } } }"}}, "/x.conf");
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_THAT(KeysOf(*plan), ElementsAre("s example.com /a"));
+  EXPECT_TRUE(HasNote(*plan, Kind::kDiffers, "/x.conf", "sign_headers")) << "they are in another file";
+}
+
+TEST(Rspamd, SignHeadersAreReadInTheFolder) {
+  const auto plan = PlanOf({{kLocal, "domain { example.com { path = /a; } }"},
+                            {"/etc/rspamd/local.d/dkim.conf", "sign_headers = \"(o)from:subject\";"}});
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_THAT(plan->profile.signed_fields, ElementsAre("from", "subject"));
+  EXPECT_THAT(NotesOf(*plan), testing::Not(HasSubstr("sign_headers")));
+}
+
+TEST(Rspamd, AModuleThatIsOffIsTold) {
+  for (const char* off : {"false", "no", "off"}) {
+    const auto plan = PlanOf({{kLocal, "domain { example.com { path = /a; } }\nenabled = " + std::string(off) + ";"}});
+    ASSERT_TRUE(plan) << plan.error().message;
+    EXPECT_TRUE(HasNote(*plan, Kind::kDiffers, std::string(kLocal) + ":2", "enabled")) << off;
+  }
+  const auto plan = PlanOf({{kLocal, "domain { example.com { path = /a; } }\nenabled = true;"}});
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_THAT(NotesOf(*plan), testing::Not(HasSubstr("enabled")));
 }
 
 TEST(Rspamd, WhatHasNoCounterpartIsTold) {

@@ -67,7 +67,13 @@ class Rspamd {
     Status done = ReadModule("dkim_signing", signing_);
     if (!done) return done.error();
     Ucl dkim;
-    if (folder_) done = ReadModule("dkim", dkim);
+    if (folder_) {
+      done = ReadModule("dkim", dkim);
+    } else {
+      Add(Note::Kind::kDiffers, {path_, 0},
+          "sign_headers of rspamd's module dkim is in another file, which was not read: the fields are those of "
+          "rspamd's own list; name the folder to have the list that it was given");
+    }
     if (!done) return done.error();
     ReadProfile(dkim);
     NoteUnlike();
@@ -168,6 +174,11 @@ class Rspamd {
       const Ucl* value = Get(unlike.name);
       if (value == nullptr || (unlike.harmless != nullptr && !IsYes(value, false))) continue;
       Add(Note::Kind::kLost, value->place, std::string(unlike.name) + ": " + unlike.why);
+    }
+    const Ucl* enabled = Get("enabled");
+    if (!IsYes(enabled, true)) {
+      Add(Note::Kind::kDiffers, enabled->place,
+          "enabled: rspamd signs nothing; keys that are activated here sign all the same");
     }
     const Ucl* domain = Get("use_domain");
     if (domain != nullptr && domain->text != "header") {
