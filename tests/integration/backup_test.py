@@ -3,8 +3,10 @@
 import base64
 import io
 import json
+import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tarfile
 import threading
@@ -177,6 +179,33 @@ class BackupTest(Case):
         refused = self.hallmark.dkimctl("backup", "restore", self.file, "--key", self.key, "--state",
                                         self.hallmark.folder / "state", status=1)
         self.assertIn("not an empty folder", refused.stderr)
+
+    def test_a_signal_leaves_nothing_that_was_decrypted(self):
+        """The verifier key is a pipe, at which the check waits, all of the backup being unpacked, until the signal was sent."""
+        self.start()
+        self.backup()
+        temporary, pipe = self.hallmark.folder / "temporary", self.hallmark.folder / "pipe"
+        temporary.mkdir()
+        os.mkfifo(pipe)
+
+        def writer():
+            try:
+                return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:  # nobody reads it yet
+                return None
+
+        command = [deployment.BIN / "dkimctl", "backup", "check", self.file, "--key", self.key, "--verifier-key", pipe]
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": temporary},
+                                   preexec_fn=deployment.die_with_parent)
+            self.addCleanup(run.wait)
+            self.addCleanup(run.kill)
+            end = wait_for(writer, "the check waits for the key")
+            self.assertTrue(list(temporary.rglob("hallmark.db")))
+            run.send_signal(number)
+            os.close(end)
+            self.assertEqual(run.wait(60), -number)
+            self.assertEqual(list(temporary.iterdir()), [])
 
     def forge(self, change):
         """A backup by someone who has the recipient's certificate: the archive as `change` leaves its files."""

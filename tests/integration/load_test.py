@@ -1,8 +1,10 @@
 """dkimload against a real signerd: what it sends, counts and reports, and how it ends. Nothing here is timed."""
 
 import json
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -28,10 +30,10 @@ class LoadTest(unittest.TestCase):
         cls.bad.write_bytes(messages.MESSAGE.replace(b"example.com", b"unknown.example"))
         cls.long.write_bytes(messages.MESSAGE + b"One more line.\r\n" * 8000)
 
-    def load(self, *arguments, status=0, directory=None):
+    def load(self, *arguments, status=0, directory=None, env=None):
         """Runs dkimload; the exit status must be as given. Returns the finished process."""
         command = [deployment.BIN / "dkimload", "--dir", directory or self.hallmark.folder, *arguments]
-        run = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, check=False)
+        run = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, check=False, env=env)
         self.assertEqual(run.returncode, status, run.stdout + run.stderr)
         return run
 
@@ -85,6 +87,25 @@ class LoadTest(unittest.TestCase):
                                          "example.com", self.good, self.long)
                     self.assert_sane(report)
                     self.assertEqual((report["load"]["method"], report["load"]["domain"]), (method, "example.com"))
+
+    def test_private_key_in_a_token(self):
+        """In one of the relay's own: the engine through which gRPC signs does not read a token that has Ed25519 keys."""
+        own, folder = self.hallmark.folder, self.folder / "card"
+        shutil.copytree(own / "tls", folder / "tls")
+        (folder / "tokens").mkdir()
+        conf, pin = folder / "softhsm2.conf", folder / "pin"
+        conf.write_text(f"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\n")
+        pin.write_text("123456")
+        environment = {**os.environ, "SOFTHSM2_CONF": str(conf)}
+        for arguments in (("--init-token", "--free", "--label", "card", "--so-pin", "123456", "--pin", "123456"),
+                          ("--import", folder / "tls/relay1.key", "--token", "card", "--label", "relay1", "--id", "0b", "--pin", "123456")):
+            subprocess.run(["softhsm2-util", *arguments], env=environment, check=True, capture_output=True)
+        (folder / "tls/relay1.key").unlink()
+        module = re.search(r'module = "(.*)"', self.hallmark.config.read_text())[1]
+        (folder / "dkimctl.toml").write_text((own / "dkimctl.toml").read_text().replace(
+            'private_key = "tls/relay1.key"',
+            f'private_key = "pkcs11:token=card;object=relay1;type=private?pin-source=file:{pin}"\nmodule = "{module}"'))
+        self.load("--rate", "20", "--connections", "2", *SHORT, self.good, directory=folder, env=environment)
 
     def test_each_connection_is_one_of_its_own(self):
         run = subprocess.Popen([deployment.BIN / "dkimload", "--dir", self.hallmark.folder, "--rate", "5", "--duration", "20",

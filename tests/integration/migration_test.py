@@ -1,6 +1,7 @@
 """Moving here from OpenDKIM, rspamd and key files: the same messages, signed before and after, by the same keys."""
 
 import base64
+import fcntl
 import hashlib
 import http.client
 import json
@@ -8,11 +9,13 @@ import os
 import pathlib
 import pty
 import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 import unittest
@@ -207,33 +210,34 @@ class PemTest(Case):
         self.start()
         key, encrypted = rsa(self.folder / "key"), self.folder / "encrypted"
         subprocess.run(["openssl", "pkcs8", "-topk8", "-in", key, "-out", encrypted, "-passout", "pass:open sesame"], check=True)
-        for phrase, status in (("wrong", 1), ("open sesame", 0)):
-            said, code = self.at_terminal(phrase, "import", "pem", encrypted, "--domain", "example.com", "--selector", "old")
+        control_c = "\x03"
+        for typed, status in ((control_c, -signal.SIGINT), ("wrong\n", 1), ("open sesame\n", 0)):
+            said, code = self.at_terminal(typed, "import", "pem", encrypted, "--domain", "example.com", "--selector", "old")
             self.assertEqual(code, status, said)
-            self.assertIn("Pass phrase", said)
-            self.assertNotIn(phrase, said.replace("is missing or wrong", ""), "what is typed is not shown")
+            self.assertIn(f"Pass phrase of the private key in {encrypted}: ", said)
+            self.assertNotIn(typed.strip(), said.replace("is missing or wrong", ""), "what is typed is not shown")
         self.assertIn(("old", "example.com"), self.keys())
 
     def at_terminal(self, typed, *arguments):
-        """Runs dkimctl on a terminal of its own, and types a line when it asks. What the terminal shows, and the exit code."""
+        """Runs dkimctl on a terminal of its own, and types something when it asks. What the terminal shows, and the exit code.
+        The terminal must then be as it was."""
         command = [deployment.BIN / "dkimctl", "--dir", self.hallmark.folder, *arguments]
-        pid, terminal = pty.fork()
-        if pid == 0:
-            os.execv(command[0], [str(word) for word in command])
-        said, asked = "", False
-        while True:
-            try:
-                octets = os.read(terminal, 4096)
-            except OSError:  # it has ended
-                break
-            if not octets:
-                break
-            said += octets.decode(errors="replace")
-            if "private key:" in said and not asked:
-                os.write(terminal, typed.encode() + b"\n")
-                asked = True
-        os.close(terminal)
-        return said, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        ours, theirs = pty.openpty()
+        before = termios.tcgetattr(theirs)
+        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+                              preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as run:
+            said, asked = "", False
+            while run.poll() is None or select.select([ours], [], [], 0)[0]:
+                if not select.select([ours], [], [], 0.1)[0]:
+                    continue
+                said += os.read(ours, 4096).decode(errors="replace")
+                if "private key in" in said and said.endswith(": ") and not asked:
+                    os.write(ours, typed.encode())
+                    asked = True
+        self.assertEqual(termios.tcgetattr(theirs), before)
+        os.close(ours)
+        os.close(theirs)
+        return said, run.returncode
 
     def test_what_is_no_key_is_refused_by_its_name(self):
         self.start()

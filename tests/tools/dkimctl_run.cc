@@ -37,12 +37,16 @@ TemporaryFolder::~TemporaryFolder() {
 
 ProgramResult Dkimctl(const std::vector<std::string>& arguments) { return Run(kDkimctl, arguments, kEnvironment); }
 
+ProgramResult DkimctlBy(const std::string& shell, const std::vector<std::string>& arguments) {
+  std::vector<std::string> line = {"-c", shell, "sh", kDkimctl};
+  line.insert(line.end(), arguments.begin(), arguments.end());
+  return Run("/bin/sh", line, kEnvironment);
+}
+
 ProgramResult DkimctlReading(const std::string& input, const std::vector<std::string>& arguments) {
   const TemporaryFolder folder;
   WriteText(folder.path() / "input", input);
-  std::vector<std::string> line = {"-c", "file=$1; shift; exec \"$@\" < \"$file\"", "sh", folder / "input", kDkimctl};
-  line.insert(line.end(), arguments.begin(), arguments.end());
-  return Run("/bin/sh", line, kEnvironment);
+  return DkimctlBy("exec \"$@\" < '" + folder / "input" + "'", arguments);
 }
 
 ProgramResult Program(const std::string& name, const std::vector<std::string>& arguments,

@@ -23,6 +23,8 @@ class TemporaryFolder {
 
 // Runs dkimctl of this build; the test fails when it cannot be started. HALLMARK_DIR is not handed on.
 hallmark::ProgramResult Dkimctl(const std::vector<std::string>& arguments);
+// As above by a line of shell, in which "$@" is the command: `umask 077; "$@"`.
+hallmark::ProgramResult DkimctlBy(const std::string& shell, const std::vector<std::string>& arguments);
 // As above, with `input` as standard input.
 hallmark::ProgramResult DkimctlReading(const std::string& input, const std::vector<std::string>& arguments);
 // Any other program, found on the PATH.

@@ -24,8 +24,8 @@ Pem Issue(const Identity& authority, const Subject& subject) {
           *hallmark::PrivateKeyPem(*identity)};
 }
 
-std::string Section(const std::string& name, int port) {
-  return "[" + name + "]\nserver = \"127.0.0.1:" + std::to_string(port) +
+std::string Section(const std::string& name, const std::string& address) {
+  return "[" + name + "]\nserver = \"" + address +
          "\"\nserver_name = \"localhost\"\nca = \"ca.pem\"\ncertificate = \"client.pem\"\nprivate_key = "
          "\"client.key\"\n";
 }
@@ -80,7 +80,9 @@ grpc::Status FakeSigning::Sign(grpc::ServerContext*, const Request* request, Res
   return status;
 }
 
-grpc::Status FakeSigning::SignStream(grpc::ServerContext*, grpc::ServerReaderWriter<StreamResponse, Request>* stream) {
+grpc::Status FakeSigning::SignStream(grpc::ServerContext* context,
+                                     grpc::ServerReaderWriter<StreamResponse, Request>* stream) {
+  while (deaf && !context->IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   Request request;
   while (stream->Read(&request)) {
     StreamResponse answer;
@@ -117,7 +119,8 @@ grpc::Status FakeSigning::SignDigest(grpc::ServerContext*, const Digest* request
 }
 
 FakeSignerd::FakeSignerd(hallmark::admin::v1::AdminService::Service* admin,
-                         hallmark::signing::v1::SigningService::Service* signing) {
+                         hallmark::signing::v1::SigningService::Service* signing,
+                         const std::vector<grpc::Service*>& more) {
   const auto authority = hallmark::MakeAuthority("test");
   const Pem server = Issue(*authority, {"server", {"localhost"}, {}, {}, Usage::kServer});
   const Pem client = Issue(*authority, {"client", {"client.test"}, {}, {}, Usage::kClient});
@@ -125,16 +128,20 @@ FakeSignerd::FakeSignerd(hallmark::admin::v1::AdminService::Service* admin,
   options.pem_root_certs = server.ca;
   options.pem_key_cert_pairs.push_back({server.key, server.certificate});
   grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(options), &port);
+  builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(options), &port_);
   builder.SetMaxReceiveMessageSize(-1);
   if (admin != nullptr) builder.RegisterService(admin);
   if (signing != nullptr) builder.RegisterService(signing);
+  for (grpc::Service* service : more) builder.RegisterService(service);
   server_ = builder.BuildAndStart();
   WriteText(folder_ / "ca.pem", client.ca);
   WriteText(folder_ / "client.pem", client.certificate);
   WriteText(folder_ / "client.key", client.key);
-  WriteText(folder_ / "dkimctl.toml", Section("admin", port) + Section("signing", port));
+  MoveTo("127.0.0.1:" + std::to_string(port_));
+}
+
+void FakeSignerd::MoveTo(const std::string& address) const {
+  WriteText(folder_ / "dkimctl.toml", Section("admin", address) + Section("signing", address));
 }
 
 FakeSignerd::~FakeSignerd() {

@@ -28,6 +28,9 @@ class FakeSigning final : public hallmark::signing::v1::SigningService::Service 
   // Answers in place of the above when it gives something else than OK.
   std::function<grpc::Status(const std::string& message)> refuse = [](const std::string&) { return grpc::Status::OK; };
 
+  // Reads nothing of a SignStream.
+  std::atomic<bool> deaf{false};
+
   struct Seen {
     std::vector<std::string> messages;  // Sign and SignStream
     std::vector<hallmark::signing::v1::SignOptions> options;
@@ -55,17 +58,21 @@ class FakeSigning final : public hallmark::signing::v1::SigningService::Service 
 // Serves an Admin and a Signing API on a loopback port with mutual TLS, and a set-up of dkimctl that knows it.
 class FakeSignerd {
  public:
-  // Either may be null. Both outlive this.
+  // Either may be null; `more` are further services of the Admin API. All outlive this.
   FakeSignerd(hallmark::admin::v1::AdminService::Service* admin,
-              hallmark::signing::v1::SigningService::Service* signing);
+              hallmark::signing::v1::SigningService::Service* signing, const std::vector<grpc::Service*>& more = {});
   ~FakeSignerd();
   FakeSignerd(const FakeSignerd&) = delete;
   FakeSignerd& operator=(const FakeSignerd&) = delete;
 
   // The set-up, for --dir.
   std::string directory() const { return folder_.path().string(); }
+  int port() const { return port_; }
+  // The set-up then says that signerd is at `address`.
+  void MoveTo(const std::string& address) const;
 
  private:
   TemporaryFolder folder_;
+  int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

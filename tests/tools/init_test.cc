@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include "dkimctl_run.h"
@@ -169,11 +170,35 @@ TEST(Init, LeavesNothingAfterAFailure) {
   EXPECT_EQ(EntriesIn(folder.path()), 1u);
 }
 
+// The module is a pipe, at which the making of the token waits until the signal is sent.
+TEST(Init, LeavesNothingWhenASignalEndsIt) {
+  const TemporaryFolder folder;
+  const auto run = DkimctlBy("set -e; cd '" + folder.path().string() +
+                                 "'; mkfifo module.so; \"$@\" & pid=$!\n"
+                                 "until [ -e new.new.*/secrets/so-pin ]; do sleep 0.05; done\n"
+                                 "kill -TERM $pid; : > module.so; wait $pid",
+                             {"init", "--dir", folder / "new", "--module", folder / "module.so"});
+  EXPECT_EQ(run.exit_code, 128 + SIGTERM) << run.err;
+  EXPECT_EQ(EntriesIn(folder.path()), 1u);
+}
+
 TEST(Init, SaysWhenTheModuleIsMissing) {
   const TemporaryFolder folder;
   const auto run = Dkimctl({"init", "--dir", folder / "new", "--module", "/nonexistent/module.so"});
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_THAT(run.err, HasSubstr("/nonexistent/module.so"));
+}
+
+// What signerd would not start with.
+TEST(Init, MakesNothingThatSignerdRefuses) {
+  const TemporaryFolder folder;
+  const auto many = Dkimctl({"init", "--dir", folder / "new", "--sessions", "257"});
+  EXPECT_EQ(many.exit_code, 2) << many.out;
+  WriteText(folder / "module.so", "");
+  const auto relative = DkimctlBy("cd '" + folder.path().string() + "' && \"$@\"",
+                                  {"init", "--dir", folder / "new", "--module", "module.so", "--dry-run"});
+  EXPECT_EQ(relative.exit_code, 0) << relative.err;
+  EXPECT_THAT(relative.out, HasSubstr(folder / "module.so"));
 }
 
 TEST(Init, RefusesANameThatSoftHsmCannotRead) {

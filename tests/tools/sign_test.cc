@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "fake_signerd.h"
 
@@ -167,6 +168,27 @@ TEST_F(SignTest, HeaderOnlyAndJson) {
   const auto missing = Run({folder_ / "none.eml", "--output", "json"});
   EXPECT_EQ(missing.exit_code, 1);
   EXPECT_THAT(missing.err, HasSubstr("no such file"));
+}
+
+TEST_F(SignTest, SignedMailIsForWhomTheUmaskSays) {
+  const std::string file = Write("m.eml", kMessage);
+  for (const auto& [mask, mode] : {std::pair("077", 0600u), std::pair("027", 0640u), std::pair("022", 0644u)}) {
+    const std::string out = folder_ / mask;
+    const auto run = DkimctlBy(std::string("umask ") + mask + "; \"$@\"",
+                               {"sign", file, "--out", out, "--dir", signerd_.directory()});
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    struct stat facts {};
+    ASSERT_EQ(::stat((out + "/m.eml").c_str(), &facts), 0);
+    EXPECT_EQ(facts.st_mode & 0777, mode) << mask;
+  }
+}
+
+TEST_F(SignTest, AStreamThatIsNotReadEndsAtTheTimeout) {
+  signing_.deaf = true;
+  const std::string file = Write("m.eml", kMessage + std::string(16u << 20, 'x') + "\r\n");
+  const auto run = Run({file, "--mode", "stream", "--timeout", "1", "--header-only"});
+  EXPECT_EQ(run.exit_code, 3);
+  EXPECT_THAT(run.err, HasSubstr("did not answer in time"));
 }
 
 TEST_F(SignTest, AFolderThatCannotBeMadeIsNamed) {

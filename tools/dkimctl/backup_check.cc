@@ -22,11 +22,12 @@ constexpr std::size_t kMostManifest = 1 << 20, kMostKeys = 1 << 16;
 
 Error NotWhole(const std::string& what) { return MakeError(Reason::kInvalidArgument, what); }
 
-Result<std::string> Sha256OfFile(const std::filesystem::path& path) {
+Result<std::string> Sha256OfFile(const std::filesystem::path& path, const StopSignals& stop) {
   std::ifstream file(path, std::ios::binary);
   dkim::Sha256 hash;
   std::string piece(1 << 16, '\0');
   while (file) {
+    if (const Status on = stop.GoOn(); !on) return on.error();
     file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
     hash.Update(std::string_view(piece).substr(0, static_cast<std::size_t>(file.gcount())));
   }
@@ -35,7 +36,8 @@ Result<std::string> Sha256OfFile(const std::filesystem::path& path) {
 }
 
 // The manifest into `facts`, and that the files are those that it lists.
-Status CheckFiles(const std::filesystem::path& folder, const std::string& manifest, BackupFacts& facts) {
+Status CheckFiles(const std::filesystem::path& folder, const std::string& manifest, const StopSignals& stop,
+                  BackupFacts& facts) {
   google::protobuf::Struct json;
   if (!google::protobuf::util::JsonStringToMessage(manifest, &json).ok()) return NotWhole("backup.json is not JSON");
   const auto& fields = json.fields();
@@ -53,7 +55,7 @@ Status CheckFiles(const std::filesystem::path& folder, const std::string& manife
   const auto& listed = hashes.struct_value().fields();
   for (const auto& [name, sha256] : listed) {
     if (!backup::IsName(name)) return NotWhole("backup.json names a file that no backup has");
-    const auto found = Sha256OfFile(folder / name);
+    const auto found = Sha256OfFile(folder / name, stop);
     if (!found) return found.error();
     if (*found != sha256.string_value()) return NotWhole(name + ": is not the one that backup.json lists");
     ++facts.files;
@@ -111,7 +113,7 @@ Result<std::optional<std::uint64_t>> FindRecord(const std::vector<ledger::Segmen
 }
 
 Status CheckLedger(const std::filesystem::path& directory, const std::string& manifest,
-                   const std::filesystem::path& given_key, BackupFacts& facts) {
+                   const std::filesystem::path& given_key, const StopSignals& stop, BackupFacts& facts) {
   const auto text = ReadFile(given_key.empty() ? directory / "verifier-key" : given_key, kMostKeys);
   if (!text) return text.error();
   // The box may have signed no checkpoint yet; then nothing is proved.
@@ -127,7 +129,7 @@ Status CheckLedger(const std::filesystem::path& directory, const std::string& ma
   const auto verified = ledger::Verify({directory, *keys, "", 0, 0, [&] { return *end; },
                                         [&](std::uint64_t done, std::uint64_t size) {
                                           bar.Show(done, size);
-                                          return true;
+                                          return stop.GoOn().has_value();
                                         }});
   if (!verified) return verified.error();
   facts.records = verified->head.size;
@@ -149,13 +151,15 @@ Status CheckLedger(const std::filesystem::path& directory, const std::string& ma
 
 }  // namespace
 
-Answer<BackupFacts> CheckBackup(const std::filesystem::path& folder, const std::filesystem::path& verifier_key) {
+Answer<BackupFacts> CheckBackup(const std::filesystem::path& folder, const std::filesystem::path& verifier_key,
+                                const StopSignals& stop) {
   BackupFacts facts;
   const auto manifest = ReadFile(folder / backup::kManifest, kMostManifest);
-  Status done = manifest ? CheckFiles(folder, *manifest, facts) : Status(manifest.error());
-  if (done) done = CheckLedger(folder / "ledger", *manifest, verifier_key, facts);
+  Status done = manifest ? CheckFiles(folder, *manifest, stop, facts) : Status(manifest.error());
+  if (done) done = CheckLedger(folder / "ledger", *manifest, verifier_key, stop, facts);
   if (done) return facts;
-  if (done.error().reason == Reason::kIoFailed) return FromError(done.error());
+  const Reason reason = done.error().reason;
+  if (reason == Reason::kIoFailed || reason == Reason::kCancelled) return FromError(done.error());
   facts.problem = done.error().message;
   return facts;
 }

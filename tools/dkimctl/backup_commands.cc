@@ -1,9 +1,6 @@
-#include <fcntl.h>
 #include <google/protobuf/util/time_util.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <iostream>
 
@@ -14,7 +11,8 @@
 #include "tools/dkimctl/backup_folder.h"
 #include "tools/dkimctl/client.h"
 #include "tools/dkimctl/names.h"
-#include "tools/dkimctl/progress.h"
+#include "tools/dkimctl/new_file.h"
+#include "tools/dkimctl/stop_signals.h"
 #include "tools/dkimctl/table.h"
 
 namespace hallmark::ctl {
@@ -24,46 +22,6 @@ namespace api = admin::v1;
 
 struct Options {
   std::string file, key, folder, verifier_key;
-};
-
-// A file that is there under its name only when all of it is. Removes what it has where it goes without Keep().
-class NewFile {
- public:
-  explicit NewFile(std::filesystem::path path) : path_(std::move(path)), part_(path_.string() + ".part") {}
-  ~NewFile() {
-    if (file_) ::unlink(part_.c_str());
-  }
-  NewFile(const NewFile&) = delete;
-  NewFile& operator=(const NewFile&) = delete;
-
-  Answer<void> Begin() {
-    std::error_code failed;
-    if (std::filesystem::exists(path_, failed)) return Failed(path_.string() + ": exists; name a new file");
-    file_ = FileDescriptor(::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    return file_ ? Answer<void>() : Fail(part_, "create");
-  }
-  Answer<void> Write(std::string_view octets) {
-    while (!octets.empty()) {
-      const ssize_t count = ::write(file_.get(), octets.data(), octets.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return Fail(part_, "write");
-      octets.remove_prefix(static_cast<std::size_t>(count));
-    }
-    return {};
-  }
-  Answer<void> Keep() {
-    if (::fsync(file_.get()) != 0) return Fail(part_, "make durable");
-    if (::rename(part_.c_str(), path_.c_str()) != 0) return Fail(path_, "put in place");
-    file_.Reset();
-    return {};
-  }
-
- private:
-  static Answer<void> Fail(const std::filesystem::path& path, const char* doing) {
-    return Failed(path.string() + ": cannot " + doing + ": " + std::strerror(errno));
-  }
-  const std::filesystem::path path_, part_;
-  FileDescriptor file_;
 };
 
 Outcome Create(const Context& context, const Options& options) {
@@ -155,18 +113,20 @@ class PrivateFolder {
 };
 
 Outcome Check(const Context& context, const Options& options) {
+  const StopSignals stop;
   const PrivateFolder folder;
   if (folder.path().empty()) return Failed("no folder can be made in the one for temporary files (TMPDIR)");
-  const auto unpacked = BackupFolder::Unpack(options.file, options.key, folder.path());
+  const auto unpacked = BackupFolder::Unpack(options.file, options.key, folder.path(), stop);
   if (!unpacked) return unpacked.error();
-  const auto facts = CheckBackup(unpacked->path(), options.verifier_key);
+  const auto facts = CheckBackup(unpacked->path(), options.verifier_key, stop);
   if (!facts) return facts.error();
   Print(context, FactsText(*facts), FactsJson(*facts));
   return facts->problem.empty() ? ExitCode::kDone : ExitCode::kNotVerified;
 }
 
 Outcome UnpackAll(const Context& context, const Options& options) {
-  auto unpacked = BackupFolder::Unpack(options.file, options.key, options.folder);
+  const StopSignals stop;
+  auto unpacked = BackupFolder::Unpack(options.file, options.key, options.folder, stop);
   if (!unpacked) return unpacked.error();
   const auto kept = unpacked->Keep(false);
   if (!kept) return kept.error();
@@ -176,9 +136,10 @@ Outcome UnpackAll(const Context& context, const Options& options) {
 }
 
 Outcome Restore(const Context& context, const Options& options) {
-  auto unpacked = BackupFolder::Unpack(options.file, options.key, options.folder);
+  const StopSignals stop;
+  auto unpacked = BackupFolder::Unpack(options.file, options.key, options.folder, stop);
   if (!unpacked) return unpacked.error();
-  const auto facts = CheckBackup(unpacked->path(), options.verifier_key);
+  const auto facts = CheckBackup(unpacked->path(), options.verifier_key, stop);
   if (!facts) return facts.error();
   if (!facts->problem.empty()) {
     Print(context, FactsText(*facts), FactsJson(*facts));

@@ -105,7 +105,7 @@ BackupFolder::~BackupFolder() {
 }
 
 Answer<BackupFolder> BackupFolder::Unpack(const std::filesystem::path& backup, const std::filesystem::path& key,
-                                          const std::filesystem::path& folder) {
+                                          const std::filesystem::path& folder, const StopSignals& stop) {
   std::error_code failed;
   const bool made = !std::filesystem::exists(folder, failed);
   if (made && ::mkdir(folder.c_str(), 0700) != 0) return FromError(SystemError(folder, "create"));
@@ -116,7 +116,10 @@ Answer<BackupFolder> BackupFolder::Unpack(const std::filesystem::path& backup, c
   if (::mkdir(unpacked.path_.c_str(), 0700) != 0) return FromError(SystemError(unpacked.path_, "create"));
   Extractor extractor(unpacked.path_);
   backup::ArchiveReader archive(extractor.Handler());
-  Status done = backup::Unseal(backup, key, [&](std::string_view octets) { return archive.Take(octets); });
+  Status done = backup::Unseal(backup, key, [&](std::string_view octets) {
+    const Status on = stop.GoOn();
+    return on ? archive.Take(octets) : on;
+  });
   if (done) done = archive.Finish();
   if (!done) return FromError(done.error());
   return unpacked;

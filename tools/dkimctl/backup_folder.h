@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tools/dkimctl/failure.h"
+#include "tools/dkimctl/stop_signals.h"
 
 namespace hallmark::ctl {
 
@@ -13,9 +14,9 @@ namespace hallmark::ctl {
 class BackupFolder {
  public:
   // Opens the backup with a private key into `folder`/restoring. `folder` must be empty, or not be there: then it is
-  // made.
+  // made. `stop` must outlive it.
   static Answer<BackupFolder> Unpack(const std::filesystem::path& backup, const std::filesystem::path& key,
-                                     const std::filesystem::path& folder);
+                                     const std::filesystem::path& folder, const StopSignals& stop);
   BackupFolder(BackupFolder&& other) noexcept;
   BackupFolder& operator=(BackupFolder&&) = delete;
   ~BackupFolder();
@@ -47,6 +48,7 @@ struct BackupFacts {
 // Reads all of an unpacked backup: its files are those that it lists, and the ledger is whole. `verifier_key`: a file
 // with the ledger's verifier key that the caller was given: what it does not prove is a problem. Empty: the one in the
 // backup is believed, and a backup that nothing proves is none.
-Answer<BackupFacts> CheckBackup(const std::filesystem::path& folder, const std::filesystem::path& verifier_key);
+Answer<BackupFacts> CheckBackup(const std::filesystem::path& folder, const std::filesystem::path& verifier_key,
+                                const StopSignals& stop);
 
 }  // namespace hallmark::ctl

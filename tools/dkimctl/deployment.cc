@@ -15,6 +15,7 @@
 #include "firmware/runtime/secret.h"
 #include "firmware/runtime/subprocess.h"
 #include "tools/dkimctl/deployment_config.h"
+#include "tools/dkimctl/stop_signals.h"
 
 namespace hallmark::ctl {
 namespace {
@@ -238,6 +239,7 @@ Answer<void> CheckPlan(const DeploymentPlan& plan) {
 
 Answer<Deployment> MakeDeployment(const DeploymentPlan& plan) {
   if (auto possible = CheckPlan(plan); !possible) return possible.error();
+  const StopSignals stop;  // PINs and keys of CAs are in the staging folder
   auto staging = Staging::Make(plan.directory);
   if (!staging) return staging.error();
   const fs::path& root = staging->path();
@@ -246,6 +248,7 @@ Answer<Deployment> MakeDeployment(const DeploymentPlan& plan) {
   auto done = WriteCertificates(plan, root);
   if (done) done = WriteConfigs(plan, root);
   if (!done) return done.error();
+  if (const Status on = stop.GoOn(); !on) return FromError(on.error());
   Restrict(root);
   Deployment deployment{std::move(*serial), FilesOf(root)};
   if (auto moved = staging->MoveTo(plan.directory); !moved) return moved.error();

@@ -7,6 +7,7 @@
 #include "signerd/dkim/profile.h"
 #include "signerd/policy/policy_file.h"
 #include "tools/dkimctl/key_importer.h"
+#include "tools/dkimctl/new_file.h"
 #include "tools/dkimctl/table.h"
 #include "tools/migration/opendkim.h"
 #include "tools/migration/rspamd.h"
@@ -30,7 +31,9 @@ struct Report {
   std::vector<ImportedKey> keys;
   migration::Notes notes;
   std::vector<std::string> senders;
-  std::string policy;  // of policy.toml; empty where it need not change
+  std::string policy;              // of policy.toml; empty where it need not change
+  std::string policy_file;         // where it was written; empty: it is shown
+  std::optional<Failure> failure;  // what ended it before all was done
 };
 
 const char* NameOf(migration::Note::Kind kind) {
@@ -107,7 +110,7 @@ std::string SendersText(const std::vector<std::string>& senders) {
   return text;
 }
 
-std::string ReportText(const Report& report, const Options& options) {
+std::string ReportText(const Report& report) {
   std::string text = report.dry_run ? "dry run: nothing is changed\n" : "";
   for (const auto& [what, became] : report.made) text += OneLine(what) + ": " + OneLine(became) + "\n";
   text += KeysText(report.keys);
@@ -116,12 +119,10 @@ std::string ReportText(const Report& report, const Options& options) {
   text += NotesText(report.notes, migration::Note::Kind::kRead, "Files that were read because these lines name them:");
   text += SendersText(report.senders);
   if (!report.policy.empty()) {
-    const std::string file = options.policy_out.empty() ? "policy.toml" : options.policy_out;
     text +=
         "\nThe policy does not let these domains be sent yet. Look this one through, then\n"
         "apply it with: dkimctl apply -f " +
-        file + "\n";
-    if (options.policy_out.empty()) text += "\n" + report.policy;
+        (report.policy_file.empty() ? "policy.toml\n\n" + report.policy : report.policy_file + "\n");
   }
   return text + (report.dry_run ? "" : ExposedText(report.keys));
 }
@@ -153,13 +154,15 @@ Json ReportJson(const Report& report) {
       .Set("keys", std::move(keys))
       .Set("notes", std::move(notes))
       .Set("senders", std::move(senders))
-      .Set("policy", Json::Text(report.policy));
+      .Set("policy", Json::Text(report.policy))
+      .Set("problem", Json::Text(report.failure ? report.failure->message : ""));
 }
 
-// Profile and domains, then the keys.
-Answer<Report> CarryOut(KeyImporter& importer, migration::Plan plan, const Options& options) {
-  Report report;
+// Profile and domains, then the keys. What was done is in the report when the rest fails.
+Answer<void> CarryOut(KeyImporter& importer, const migration::Plan& plan, const Options& options, Report& report) {
   report.dry_run = options.import.dry_run;
+  report.notes = plan.notes;
+  report.senders = plan.senders;
   if (!plan.profile.name.empty()) {
     const auto profile = importer.PutProfile(plan.profile);
     if (!profile) return profile.error();
@@ -173,24 +176,27 @@ Answer<Report> CarryOut(KeyImporter& importer, migration::Plan plan, const Optio
   for (const migration::PlannedKey& key : plan.keys) report.keys.push_back(importer.PutKey(key, key.active));
   auto policy = importer.PolicyFor(plan);
   if (!policy) return policy.error();
-  if (*policy) report.policy = policy::PolicyText(**policy);
-  report.notes = std::move(plan.notes);
-  report.senders = std::move(plan.senders);
-  return report;
+  if (!*policy) return {};
+  report.policy = policy::PolicyText(**policy);
+  if (options.policy_out.empty() || report.dry_run) return {};
+  const Status written = WriteFileAtomically(options.policy_out, report.policy, NewFileMode());
+  if (!written) return FromError(written.error());
+  report.policy_file = options.policy_out;
+  return {};
 }
 
-Outcome Finish(const Context& context, const Options& options, migration::Plan plan) {
+Outcome Finish(const Context& context, const Options& options, const migration::Plan& plan) {
+  std::error_code ignored;
+  if (!options.policy_out.empty() && std::filesystem::exists(options.policy_out, ignored)) {
+    return Failed(options.policy_out + ": exists; name a new file for the policy");
+  }
   auto importer = KeyImporter::Open(context, options.import);
   if (!importer) return importer.error();
-  const auto report = CarryOut(*importer, std::move(plan), options);
-  if (!report) return report.error();
-  if (!report->policy.empty() && !options.policy_out.empty()) {
-    const Status written = WriteFileAtomically(options.policy_out, report->policy);
-    if (!written) return FromError(written.error());
-  }
-  Print(context, ReportText(*report, options), ReportJson(*report));
-  const bool all =
-      std::all_of(report->keys.begin(), report->keys.end(), [](const ImportedKey& key) { return key.good; });
+  Report report;
+  if (const auto done = CarryOut(*importer, plan, options, report); !done) report.failure = done.error();
+  Print(context, ReportText(report), ReportJson(report));
+  if (report.failure) return *report.failure;
+  const bool all = std::all_of(report.keys.begin(), report.keys.end(), [](const ImportedKey& key) { return key.good; });
   return all ? ExitCode::kDone : ExitCode::kFailed;
 }
 
@@ -204,7 +210,7 @@ Outcome ImportPem(const Context& context, const Options& options) {
   plan.domains = {*domain};
   plan.author_domains = {*domain};
   plan.keys.push_back({*domain, options.selector, {options.path, {}}, true, {options.path, 0}});
-  return Finish(context, options, std::move(plan));
+  return Finish(context, options, plan);
 }
 
 // A pipe would never end, and a folder has no text.
@@ -281,7 +287,7 @@ Outcome ImportConfiguration(const Context& context, const Options& options, cons
   if (!options.profile.empty()) plan->profile.name = options.profile;
   const Status valid = dkim::ValidateProfile(plan->profile);
   if (!valid) return Failed("the field lists cannot be carried over: " + valid.error().message);
-  return Finish(context, options, std::move(*plan));
+  return Finish(context, options, *plan);
 }
 
 using Shared = std::shared_ptr<Options>;

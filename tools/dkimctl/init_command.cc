@@ -89,7 +89,8 @@ Json ToJson(const DeploymentPlan& plan, const Deployment& deployment) {
 Outcome Init(const Context& context, Options options) {
   DeploymentPlan& plan = options.plan;
   plan.directory = context.Directory();
-  plan.module = options.module.empty() ? FindSoftHsm() : std::filesystem::path(options.module);
+  std::error_code ignored;  // a path that cannot be made absolute is not found either
+  plan.module = options.module.empty() ? FindSoftHsm() : std::filesystem::absolute(options.module, ignored);
   for (std::string* listen : {&plan.signing_listen, &plan.admin_listen}) {
     auto resolved = ResolveListen(*listen);
     if (!resolved) return resolved.error();
@@ -130,7 +131,7 @@ void AddInitCommand(CLI::App& app, Context& context) {
       });
   init->add_option("--sessions", options->plan.sessions, "Sessions on the token [4]")
       ->type_name("N")
-      ->check(CLI::Range(1, 1024).description(""));
+      ->check(CLI::Range(1, 256).description(""));
   init->add_flag("--dry-run", options->dry_run, "Say what would be made, and make nothing");
 }
 

@@ -1,10 +1,11 @@
 #include "tools/dkimctl/key_importer.h"
 
+#include <fcntl.h>
 #include <google/protobuf/util/message_differencer.h>
+#include <poll.h>
 #include <termios.h>
 #include <unistd.h>
 
-#include <fcntl.h>
 #include <algorithm>
 #include <cerrno>
 #include <set>
@@ -14,6 +15,7 @@
 #include "hallmark/admin/v1/policy.grpc.pb.h"
 #include "signerd/dkim/algorithm.h"
 #include "tools/dkimctl/names.h"
+#include "tools/dkimctl/stop_signals.h"
 #include "tools/migration/wrap.h"
 
 namespace hallmark::ctl {
@@ -42,6 +44,11 @@ api::SigningProfile ToApi(const dkim::SigningProfile& profile) {
 
 std::string AlgorithmText(const migration::PrivateKey& key) {
   return key.ed25519 ? "ed25519" : "rsa" + std::to_string(key.bits);
+}
+
+// "/etc/dkim/mail.private", or "/etc/dkim/keys:12" of one within a table.
+std::string SourceOf(const migration::PlannedKey& key) {
+  return key.key.path.empty() ? key.place.Text() : key.key.path;
 }
 
 // Why the key cannot sign; empty where it can.
@@ -94,8 +101,10 @@ class SilentTerminal {
 
 }  // namespace
 
-std::optional<migration::SecretOctets> AskForPassPhrase() {
+std::optional<migration::SecretOctets> AskForPassPhrase(const std::string& source) {
   constexpr std::size_t kMost = 1024;
+  constexpr int kLookMs = 100;  // a signal may come to another thread, and then interrupts nothing here
+  const StopSignals stop;
   const FileDescriptor terminal(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
   if (!terminal) return std::nullopt;
   const SilentTerminal silent(terminal.get());
@@ -103,11 +112,16 @@ std::optional<migration::SecretOctets> AskForPassPhrase() {
   const auto say = [&](std::string_view text) {
     return ::write(terminal.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
   };
-  if (!say("Pass phrase of the private key: ")) return std::nullopt;
+  if (!say("Pass phrase of the private key in " + OneLine(source) + ": ")) return std::nullopt;
   migration::SecretOctets phrase;
   phrase.reserve(kMost);
   std::uint8_t octet = 0;
-  while (phrase.size() < kMost && ::read(terminal.get(), &octet, 1) == 1 && octet != '\n') phrase.push_back(octet);
+  pollfd typed{terminal.get(), POLLIN, 0};
+  while (phrase.size() < kMost && stop.GoOn()) {
+    if (::poll(&typed, 1, kLookMs) <= 0) continue;
+    if (::read(terminal.get(), &octet, 1) != 1 || octet == '\n') break;
+    phrase.push_back(octet);
+  }
   if (!say("\n") || phrase.empty()) return std::nullopt;
   return phrase;
 }
@@ -163,14 +177,15 @@ Answer<std::string> KeyImporter::PutDomain(const std::string& domain, const std:
 }
 
 Answer<migration::PrivateKey> KeyImporter::ReadKey(const migration::PlannedKey& key) {
-  auto read = key.key.path.empty() ? migration::ParsePrivateKey(key.key.content, &AskForPassPhrase)
-                                   : migration::ReadPrivateKey(key.key.path, &AskForPassPhrase);
+  const auto ask = [&] { return AskForPassPhrase(SourceOf(key)); };
+  auto read = key.key.path.empty() ? migration::ParsePrivateKey(key.key.content, ask)
+                                   : migration::ReadPrivateKey(key.key.path, ask);
   if (!read) return FromError(read.error());
   return std::move(*read);
 }
 
 ImportedKey KeyImporter::PutKey(const migration::PlannedKey& key, bool use) {
-  ImportedKey out{key.domain, key.selector, key.key.path.empty() ? key.place.Text() : key.key.path, "", "", false};
+  ImportedKey out{key.domain, key.selector, SourceOf(key), "", "", false};
   const auto failed = [&](const Failure& failure) {
     out.result = "not imported: " + failure.message;
     return out;

@@ -55,7 +55,8 @@ class KeyImporter {
   std::optional<admin::v1::BeginImportResponse> begun_;
 };
 
-// The pass phrase of an encrypted key, from the terminal and without showing it; nothing where there is none.
-std::optional<migration::SecretOctets> AskForPassPhrase();
+// The pass phrase of the encrypted key in `source`, from the terminal and without showing it; nothing where there is
+// none. A signal that ends the program there leaves the terminal as it was.
+std::optional<migration::SecretOctets> AskForPassPhrase(const std::string& source);
 
 }  // namespace hallmark::ctl

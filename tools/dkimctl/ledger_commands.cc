@@ -9,6 +9,7 @@
 #include "tools/dkimctl/client.h"
 #include "tools/dkimctl/ledger_text.h"
 #include "tools/dkimctl/names.h"
+#include "tools/dkimctl/new_file.h"
 #include "tools/dkimctl/progress.h"
 #include "tools/dkimctl/table.h"
 
@@ -80,7 +81,7 @@ Outcome Prove(const Context& context, const Options& options) {
     PrintOut(ProofFile(*proof));
     return ExitCode::kDone;
   }
-  const Status written = WriteFileAtomically(options.out, ProofFile(*proof));
+  const Status written = WriteFileAtomically(options.out, ProofFile(*proof), NewFileMode());
   if (!written) return FromError(written.error());
   Print(context,
         options.out + ": record " + std::to_string(options.sequence) + " in a tree of " +
@@ -192,7 +193,7 @@ Outcome Checkpoint(const Context& context, const Options& options) {
   const auto checkpoint = client->Call(&Stub::GetCheckpoint, api::GetCheckpointRequest());
   if (!checkpoint) return checkpoint.error();
   if (!options.out.empty()) {
-    const Status written = WriteFileAtomically(options.out, checkpoint->note());
+    const Status written = WriteFileAtomically(options.out, checkpoint->note(), NewFileMode());
     if (!written) return FromError(written.error());
   }
   Print(context, checkpoint->note(), Json::Message(*checkpoint));
@@ -230,8 +231,8 @@ Outcome Retention(const Context& context, const Options& options) {
     const std::int64_t days = options.use_default ? now->default_keep_days() : options.keep_days;
     const auto status = client->Call(&Stub::GetLedgerStatus, api::GetLedgerStatusRequest());
     if (!status) return status.error();
-    if (days != 0 && !status->retention_problem().empty() && !options.yes &&
-        !Confirm("Nothing is deleted at present: " + OneLine(status->retention_problem()) + " Set it?")) {
+    if (!status->retention_problem().empty() && !options.yes &&
+        !Confirm("At present: " + OneLine(status->retention_problem()) + " Set it?")) {
       return Failed("where the clock is in doubt this says that it is right; say --yes");
     }
     const bool shorter = days != 0 && (now->keep_days() == 0 || days < now->keep_days());

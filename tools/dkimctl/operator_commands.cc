@@ -30,6 +30,12 @@ Answer<api::Session> Finish(AdminClient& client, const std::string& code) {
   return client.CallOnce(&Stub::FinishEnrollment, request);
 }
 
+// Whether signerd said no, and did nothing: not where its answer was lost, nor where it failed half way.
+bool IsRefusal(const Failure& failure) {
+  return !failure.reason.empty() && failure.code != ExitCode::kUnavailable && failure.reason != "DEADLINE_EXCEEDED" &&
+         failure.reason != "STORAGE_FAILED" && failure.reason != "INTERNAL";
+}
+
 // The secret goes to a file, from which dkimctl makes the codes itself.
 Answer<api::Session> FinishWithFile(AdminClient& client, const std::string& uri, const fs::path& file) {
   const auto secret = totp::SecretOf(uri);
@@ -39,9 +45,16 @@ Answer<api::Session> FinishWithFile(AdminClient& client, const std::string& uri,
   if (!written) return FromError(written.error());
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   auto session = Finish(client, totp::CodeAt(*secret, totp::StepAt(now)));
+  if (session) return session;
+  Failure failure = session.error();
   std::error_code ignored;
-  if (!session) fs::remove(file, ignored);
-  return session;
+  if (IsRefusal(failure)) {
+    fs::remove(file, ignored);
+  } else {
+    failure.message += "; you may be enrolled, so the secret stays in " + file.string() +
+                       ": try dkimctl login; where that is refused, remove the file and enrol again";
+  }
+  return failure;
 }
 
 Answer<api::Session> FinishOnTerminal(AdminClient& client, const api::BeginEnrollmentResponse& begun) {

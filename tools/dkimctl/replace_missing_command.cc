@@ -1,3 +1,4 @@
+#include <optional>
 #include <set>
 
 #include "hallmark/admin/v1/rotation.grpc.pb.h"
@@ -48,17 +49,22 @@ struct Begun {
   std::string domain, problem;  // empty: it began
 };
 
-Answer<std::vector<Begun>> BeginAll(AdminClient& client, const std::set<std::string>& domains) {
-  std::vector<Begun> all;
+// A failure is of the line or of signerd: what comes after it was not tried.
+std::optional<Failure> BeginAll(AdminClient& client, const std::set<std::string>& domains, std::vector<Begun>& all) {
+  std::optional<Failure> ended;
   for (const std::string& domain : domains) {
+    if (ended) {
+      all.push_back({domain, "not begun"});
+      continue;
+    }
     api::RotateKeysRequest request;
     request.set_domain(domain);
     const auto rotation = client.Call(&api::RotationService::Stub::RotateKeys, request);
-    // One domain's trouble keeps none of the others.
-    if (!rotation && rotation.error().reason.empty()) return rotation.error();
     all.push_back({domain, rotation ? "" : rotation.error().message});
+    // One domain's trouble keeps none of the others.
+    if (!rotation && rotation.error().reason.empty()) ended = rotation.error();
   }
-  return all;
+  return ended;
 }
 
 Json BegunJson(const std::vector<Begun>& all) {
@@ -92,17 +98,18 @@ Outcome Replace(const Context& context, const Options& options) {
                " domains, in the token of each one's rotation policy, and have them take over once DNS has them?")) {
     return Failed("not done; look with --dry-run, then say --yes");
   }
-  const auto begun = BeginAll(*client, missing->domains);
-  if (!begun) return begun.error();
+  std::vector<Begun> begun;
+  const auto ended = BeginAll(*client, missing->domains, begun);
   Table table({"DOMAIN", "ROTATION"});
   bool all = true;
-  for (const Begun& one : *begun) {
+  for (const Begun& one : begun) {
     all = all && one.problem.empty();
     table.Add({one.domain, one.problem.empty() ? "begun" : OneLine(one.problem)});
   }
   Print(context,
         table.Render() + "watch them with dkimctl key status; records that you publish yourself: dkimctl dns show\n",
-        BegunJson(*begun));
+        BegunJson(begun));
+  if (ended) return *ended;
   return all ? ExitCode::kDone : ExitCode::kFailed;
 }
 

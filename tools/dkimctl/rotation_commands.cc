@@ -1,6 +1,7 @@
+#include <poll.h>
 #include <unistd.h>
 
-#include <thread>
+#include <cstdio>
 
 #include "hallmark/admin/v1/rotation.grpc.pb.h"
 #include "tools/dkimctl/client.h"
@@ -13,7 +14,7 @@ namespace {
 namespace api = admin::v1;
 using Stub = api::RotationService::Stub;
 
-constexpr std::chrono::seconds kWatchInterval{2};
+constexpr std::chrono::milliseconds kWatchInterval{2000};
 
 struct Options {
   std::string domain, selector, reason;
@@ -102,6 +103,12 @@ Answer<api::ListRotationsResponse> ListRotations(AdminClient& client) {
   }
 }
 
+// Waits a while; false where nobody reads standard output any more.
+bool WaitWhileRead() {
+  pollfd out{STDOUT_FILENO, 0, 0};
+  return ::poll(&out, 1, static_cast<int>(kWatchInterval.count())) <= 0;
+}
+
 // Prints each change until no rotation is under way.
 Outcome Watch(const Context& context, AdminClient& client, const std::string& domain) {
   std::string shown;
@@ -112,12 +119,13 @@ Outcome Watch(const Context& context, AdminClient& client, const std::string& do
     if (text != shown) {
       if (!shown.empty() && !context.json()) PrintOut("\n");
       PrintOut(text);
+      if (std::fflush(stdout) != 0) return Failed("cannot write to standard output");
       shown = text;
     }
     const bool begins = rotation->next() == "begin a rotation" && !rotation->paused() &&
                         rotation->next_time().seconds() <= std::time(nullptr) && rotation->trouble().empty();
     if (!rotation->under_way() && !begins) return ExitCode::kDone;
-    std::this_thread::sleep_for(kWatchInterval);
+    if (!WaitWhileRead()) return Failed("nobody reads standard output any more");
   }
 }
 
@@ -224,18 +232,36 @@ std::string Change(const Options& options, api::RotationPolicy& policy) {
   }
   if (!options.scheme.empty()) policy.set_selector(options.scheme);
   if (!options.publisher.empty()) policy.set_publisher(options.publisher);
-  if (!options.delegation.empty()) policy.set_delegation(options.delegation == "none" ? "" : options.delegation);
-  if (!options.token.empty()) policy.set_token(options.token);
-  if (!options.waiver.empty()) policy.set_backup_waiver(options.waiver);
+  const auto unless_none = [](const std::string& text) { return text == "none" ? "" : text; };
+  if (!options.delegation.empty()) policy.set_delegation(unless_none(options.delegation));
+  if (!options.token.empty()) policy.set_token(unless_none(options.token));
+  if (!options.waiver.empty()) policy.set_backup_waiver(unless_none(options.waiver));
   if (options.automatic) policy.set_on_demand(false);
   if (options.on_demand) policy.set_on_demand(true);
   return "";
 }
 
+// Whether the command line says anything that Change() puts into a policy.
+bool Changes(const Options& options) {
+  for (const std::string* text : {&options.algorithms, &options.lifetime, &options.propagation, &options.retire,
+                                  &options.revoked, &options.trash, &options.record_ttl, &options.scheme,
+                                  &options.publisher, &options.delegation, &options.token, &options.waiver}) {
+    if (!text->empty()) return true;
+  }
+  return options.automatic || options.on_demand;
+}
+
 Outcome SetPolicy(const Context& context, const Options& options) {
+  if (options.inherit && (options.domain.empty() || Changes(options))) {
+    return WrongUsage("--inherit takes a DOMAIN, and nothing else that is to be changed");
+  }
   auto client = AdminClient::Open(context);
   if (!client) return client.error();
-  const auto present = client->Call(&Stub::GetRotationPolicy, ForDomain<api::GetRotationPolicyRequest>(options.domain));
+  const auto get = [&](const std::string& domain) {
+    return client->Call(&Stub::GetRotationPolicy, ForDomain<api::GetRotationPolicyRequest>(domain));
+  };
+  auto present = get(options.domain);
+  if (present && options.inherit) present = get("");
   if (!present) return present.error();
   api::SetRotationPolicyRequest request;
   *request.mutable_policy() = *present;
@@ -336,8 +362,8 @@ void AddPolicy(CLI::App& parent, Context& context, const Shared& options) {
       {"--selector", &options->scheme, "With {date}, {letter}, {random}"},
       {"--publisher", &options->publisher, "One of the configuration, or manual"},
       {"--delegation", &options->delegation, "The zone that takes the records, or none"},
-      {"--token", &options->token, "Where new pairs are made"},
-      {"--waive-backup", &options->waiver, "Why these keys need no backup"},
+      {"--token", &options->token, "Where new pairs are made, or none: the first"},
+      {"--waive-backup", &options->waiver, "Why these keys need no backup, or none"},
   };
   for (const auto& [name, target, help] : texts) set->add_option(name, *target, help)->type_name("");
   CLI::Option* automatic = set->add_flag("--automatic", options->automatic, "Rotate by itself");

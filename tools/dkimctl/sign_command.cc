@@ -7,6 +7,7 @@
 #include "firmware/runtime/encoding.h"
 #include "tools/dkimctl/client.h"
 #include "tools/dkimctl/inputs.h"
+#include "tools/dkimctl/new_file.h"
 #include "tools/dkimctl/progress.h"
 #include "tools/dkimctl/sign_calls.h"
 #include "tools/dkimctl/sign_stream.h"
@@ -83,7 +84,7 @@ class Run {
     Answer<void> written;
     if (!options_.out.empty()) {
       result.output = (std::filesystem::path(options_.out) / input.name).string();
-      written = WriteSignedToFile(*source, *response, result.output);
+      written = WriteSignedToFile(*source, *response, result.output, mode_);
     } else if (!quiet) {
       written = WriteSignedToStdout(*source, *response);
     }
@@ -109,6 +110,7 @@ class Run {
   }
 
   const Options& options_;
+  const mode_t mode_ = NewFileMode();  // of the signed messages
   std::shared_ptr<grpc::Channel> channel_;
   SignCalls calls_;
   std::optional<SignStream> stream_;

@@ -11,6 +11,7 @@ SignStream::SignStream(const std::shared_ptr<grpc::Channel>& channel, std::strin
       stub_(signing::v1::SigningService::NewStub(channel)),
       stream_(stub_->SignStream(&call_)) {
   reader_ = std::thread([this] { ReadAnswers(); });
+  watcher_ = std::thread([this] { WatchWrites(); });
 }
 
 SignStream::~SignStream() {
@@ -23,6 +24,7 @@ SignStream::~SignStream() {
     if (!changed_.wait_for(lock, timeout_, [this] { return ended_.has_value(); })) call_.TryCancel();
   }
   reader_.join();
+  watcher_.join();
 }
 
 void SignStream::ReadAnswers() {
@@ -38,11 +40,41 @@ void SignStream::ReadAnswers() {
     }
     changed_.notify_all();
   }
-  const grpc::Status status = stream_->Finish();
+  grpc::Status status = stream_->Finish();
   const std::lock_guard lock(mutex_);
+  if (write_late_) status = grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, "");
   ended_ = status.ok() ? Failure{ExitCode::kUnavailable, "signerd at " + server_ + " ended the stream early; try again"}
                        : FromStatus(status, server_);
   changed_.notify_all();
+}
+
+// A Write waits for as long as signerd takes nothing, and has no time-out of its own.
+void SignStream::WatchWrites() {
+  std::unique_lock lock(mutex_);
+  while (!ended_) {
+    if (!write_until_) {
+      changed_.wait(lock);
+    } else if (const auto until = *write_until_; std::chrono::steady_clock::now() < until) {
+      changed_.wait_until(lock, until);
+    } else {
+      write_late_ = true;
+      call_.TryCancel();
+      return;
+    }
+  }
+}
+
+void SignStream::Write(const signing::v1::SignRequest& request) {
+  const std::lock_guard one_at_a_time(write_mutex_);
+  const auto set_until = [this](std::optional<std::chrono::steady_clock::time_point> until) {
+    const std::lock_guard lock(mutex_);
+    write_until_ = until;
+    changed_.notify_all();
+  };
+  set_until(std::chrono::steady_clock::now() + timeout_);
+  // When this fails the stream has ended, which the reader reports.
+  stream_->Write(request);
+  set_until(std::nullopt);
 }
 
 std::string SignStream::Register() {
@@ -66,11 +98,7 @@ Answer<SignResponse> SignStream::Await(const std::string& id) {
 Answer<SignResponse> SignStream::Sign(signing::v1::SignRequest request) {
   const std::string id = Register();
   request.mutable_options()->set_request_id(id);
-  {
-    const std::lock_guard lock(write_mutex_);
-    // When this fails the stream has ended, which the reader reports.
-    stream_->Write(request);
-  }
+  Write(request);
   return Await(id);
 }
 

@@ -26,12 +26,15 @@ class SignStream {
   SignStream(const SignStream&) = delete;
   SignStream& operator=(const SignStream&) = delete;
 
-  // Sends the request under a request_id of its own and waits for its answer, at most the time-out. Any thread.
+  // Sends the request under a request_id of its own, and waits for its answer: at most the time-out for each. A request
+  // that signerd does not take in that time ends the stream. Any thread.
   Answer<signing::v1::SignResponse> Sign(signing::v1::SignRequest request);
 
  private:
   using Reply = std::optional<Answer<signing::v1::SignResponse>>;
   void ReadAnswers();
+  void WatchWrites();
+  void Write(const signing::v1::SignRequest& request);
   std::string Register();
   Answer<signing::v1::SignResponse> Await(const std::string& id);
 
@@ -48,8 +51,10 @@ class SignStream {
   const std::string run_ =
       "dkimctl-" + std::to_string(std::random_device()()) + std::to_string(std::random_device()()) + "-";
   std::uint64_t next_ = 0;
-  std::optional<Failure> ended_;  // why the stream takes no more
-  std::thread reader_;
+  std::optional<std::chrono::steady_clock::time_point> write_until_;  // when the Write under way must be done
+  bool write_late_ = false;                                           // one was not
+  std::optional<Failure> ended_;                                      // why the stream takes no more
+  std::thread reader_, watcher_;
 };
 
 }  // namespace hallmark::ctl

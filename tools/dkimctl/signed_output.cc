@@ -55,14 +55,14 @@ Answer<void> WriteSignedToStdout(const MessageSource& source, const signing::v1:
 }
 
 Answer<void> WriteSignedToFile(const MessageSource& source, const signing::v1::SignResponse& response,
-                               const std::filesystem::path& path) {
+                               const std::filesystem::path& path, mode_t mode) {
   std::error_code error;
   std::filesystem::create_directories(path.parent_path(), error);
   if (error) return Failed(path.parent_path().string() + ": cannot make the folder: " + error.message());
   std::string temporary = path.string() + ".XXXXXX";
   FileDescriptor fd(::mkostemp(temporary.data(), O_CLOEXEC));
   if (!fd) return CannotWrite(path);
-  ::fchmod(fd.get(), 0644);
+  ::fchmod(fd.get(), mode);
   File file(::fdopen(fd.get(), "w"), &std::fclose);
   if (!file) return CannotWrite(path);
   fd.Release();  // the stream closes it

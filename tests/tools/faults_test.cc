@@ -1,0 +1,134 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <thread>
+
+#include "fake_signerd.h"
+#include "hallmark/admin/v1/appliance.grpc.pb.h"
+#include "hallmark/admin/v1/operators.grpc.pb.h"
+#include "signerd/operators/totp.h"
+#include "tcp_proxy.h"
+
+// What dkimctl leaves behind when signerd, the line or another run comes between.
+namespace {
+
+namespace api = hallmark::admin::v1;
+using grpc::ServerContext;
+using grpc::Status;
+using testing::HasSubstr;
+using testing::Not;
+
+const hallmark::Bytes kSecret(20, 0x5a);
+
+class FakeOperators final : public api::OperatorService::Service {
+ public:
+  Status finish;
+
+ private:
+  Status BeginEnrollment(ServerContext*, const api::BeginEnrollmentRequest*,
+                         api::BeginEnrollmentResponse* response) override {
+    response->set_name("admin");
+    response->set_otpauth_uri(hallmark::totp::OtpauthUri("admin", kSecret));
+    return Status::OK;
+  }
+  Status FinishEnrollment(ServerContext*, const api::FinishEnrollmentRequest*, api::Session* response) override {
+    response->mutable_operator_()->set_name("admin");
+    return finish;
+  }
+};
+
+class EnrollTest : public testing::Test {
+ protected:
+  hallmark::ProgramResult Enroll(const Status& finish) {
+    operators_.finish = finish;
+    return Dkimctl({"operator", "enroll", "--secret-out", secret_, "--dir", signerd_.directory()});
+  }
+  FakeOperators operators_;
+  FakeSignerd signerd_{nullptr, nullptr, {&operators_}};
+  TemporaryFolder folder_;
+  const std::string secret_ = folder_ / "admin.totp";
+};
+
+// signerd may have enrolled who waits for the answer.
+TEST_F(EnrollTest, TheSecretStaysWhereTheAnswerIsLost) {
+  const Status lost[] = {{grpc::UNAVAILABLE, "Socket closed"},
+                         {grpc::DEADLINE_EXCEEDED, ""},
+                         Refusal(grpc::UNAVAILABLE, "LEDGER_UNAVAILABLE", "the ledger cannot be written"),
+                         Refusal(grpc::INTERNAL, "STORAGE_FAILED", "the database cannot be written")};
+  for (const Status& status : lost) {
+    const auto run = Enroll(status);
+    EXPECT_NE(run.exit_code, 0);
+    EXPECT_EQ(ReadText(secret_), hallmark::totp::Base32(kSecret) + "\n") << run.err;
+    EXPECT_THAT(run.err, HasSubstr("try dkimctl login"));
+    struct stat facts {};
+    EXPECT_EQ(::stat(secret_.c_str(), &facts), 0);
+    EXPECT_EQ(facts.st_mode & 0777, 0600u);
+    std::filesystem::remove(secret_);
+  }
+}
+
+TEST_F(EnrollTest, TheSecretGoesWhereSignerdRefuses) {
+  const auto run = Enroll(Refusal(grpc::UNAUTHENTICATED, "LOGIN_REFUSED", "the code is not right"));
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_EQ(run.err, "dkimctl: LOGIN_REFUSED: the code is not right\n");
+  EXPECT_FALSE(std::filesystem::exists(secret_));
+}
+
+// Sends a backup in two pieces.
+class FakeAppliance final : public api::ApplianceService::Service {
+ public:
+  std::function<void(const ServerContext&)> between = [](const ServerContext&) {};
+
+ private:
+  Status CreateBackup(ServerContext* context, const api::CreateBackupRequest*,
+                      grpc::ServerWriter<api::CreateBackupResponse>* writer) override {
+    api::CreateBackupResponse piece;
+    piece.set_data("first ");
+    writer->Write(piece);
+    between(*context);
+    piece.set_data("second");
+    writer->Write(piece);
+    return Status::OK;
+  }
+};
+
+class BackupTest : public testing::Test {
+ protected:
+  hallmark::ProgramResult Create() { return Dkimctl({"backup", "create", file_, "--dir", signerd_.directory()}); }
+  FakeAppliance appliance_;
+  FakeSignerd signerd_{nullptr, nullptr, {&appliance_}};
+  TemporaryFolder folder_;
+  const std::string file_ = folder_ / "a.backup";
+};
+
+TEST_F(BackupTest, TwoRunsDoNotMixTheirFiles) {
+  std::atomic<int> runs{0};
+  std::optional<hallmark::ProgramResult> second;
+  appliance_.between = [&](const ServerContext&) {
+    if (++runs == 1) second = Create();
+  };
+  const auto first = Create();
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->exit_code, 0) << second->err;
+  EXPECT_EQ(first.exit_code, 1);
+  EXPECT_THAT(first.err, HasSubstr("exists"));
+  EXPECT_EQ(ReadText(file_), "first second");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 1);
+}
+
+TEST_F(BackupTest, ALineThatIsCutEndsTheCall) {
+  TcpProxy line(signerd_.port());
+  signerd_.MoveTo(line.address());
+  appliance_.between = [&](const ServerContext& context) {
+    line.Cut();
+    while (!context.IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  };
+  const auto run = Create();
+  EXPECT_EQ(run.exit_code, 3);
+  EXPECT_THAT(run.err, HasSubstr("cannot reach signerd"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+}
+
+}  // namespace

@@ -1,0 +1,65 @@
+#include "tools/dkimctl/new_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace hallmark::ctl {
+namespace {
+
+// rename(2) that replaces nothing; where the file system cannot (NFS), a link and the end of the other name.
+bool MoveToFreeName(const std::string& from, const std::filesystem::path& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (errno != EINVAL) return false;
+  return ::link(from.c_str(), to.c_str()) == 0 && ::unlink(from.c_str()) == 0;
+}
+
+}  // namespace
+
+mode_t NewFileMode() {
+  const mode_t mask = ::umask(0);  // there is no call that only reads it
+  ::umask(mask);
+  return 0666 & ~mask;
+}
+
+NewFile::~NewFile() {
+  if (file_) ::unlink(part_.c_str());
+}
+
+Answer<void> NewFile::Fail(const char* doing) const {
+  return Failed(path_.string() + ": cannot " + doing + ": " + std::strerror(errno));
+}
+
+Answer<void> NewFile::Begin() {
+  std::error_code failed;
+  if (std::filesystem::exists(path_, failed)) return Failed(path_.string() + ": exists; name a new file");
+  part_ = path_.string() + ".XXXXXX";
+  file_ = FileDescriptor(::mkostemp(part_.data(), O_CLOEXEC));
+  return file_ ? Answer<void>() : Fail("create");
+}
+
+Answer<void> NewFile::Write(std::string_view octets) {
+  while (!octets.empty()) {
+    const ssize_t count = ::write(file_.get(), octets.data(), octets.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Fail("write");
+    octets.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return {};
+}
+
+Answer<void> NewFile::Keep() {
+  if (::fsync(file_.get()) != 0) return Fail("make durable");
+  if (!MoveToFreeName(part_, path_)) return Fail("put in place");
+  file_.Reset();
+  const Status synced = SyncFolder(path_.has_parent_path() ? path_.parent_path() : std::filesystem::path("."));
+  if (!synced) return FromError(synced.error());
+  return {};
+}
+
+}  // namespace hallmark::ctl
