@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -139,7 +140,9 @@ std::chrono::sys_seconds LastRecordTime(const ledger::Ledger& ledger, const ledg
 
 // Whether what is older than so many days may be told by the clock.
 Status ClockIsSet(const health::Health& health) {
-  if (!health.Current().has_observe_time()) return MakeError(Reason::kLedgerUnavailable, "nobody has looked at it yet");
+  if (!health.Current().has_observe_time()) {
+    return MakeError(Reason::kLedgerUnavailable, "whether the clock is set is not known yet");
+  }
   return health.clock_not_set() ? MakeError(Reason::kStateConflict, "the clock is not set") : Ok();
 }
 
@@ -235,14 +238,17 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   auto first = (*store)->BuildSnapshot(nullptr);
   if (!first) return first.error();
   snapshot::Current current(std::move(*first));
-  std::mutex publishing;  // one at a time, so that an older state never replaces a newer one
+  std::mutex publishing;                 // one at a time, so that an older state never replaces a newer one
+  std::atomic<bool> unpublished{false};  // the store has what the snapshot does not
   const auto publish = [&]() -> Status {
     const std::lock_guard lock(publishing);
     auto next = (*store)->BuildSnapshot(current.Get().get());
+    unpublished = !next;
     if (!next) return next.error();
     current.Set(std::move(*next));
     return Ok();
   };
+  const auto publish_again = [&] { return unpublished ? publish() : Ok(); };
 
   tokens::TokenSet tokens(tokend, config.tokens);
   admission::Quotas quotas;
@@ -260,14 +266,26 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   watched.observer = &tap;
   pipeline::Pipeline pipeline(watched, tokens, clock, current, quotas, **ledger, *recipients,
                               [&](std::uint64_t sequence) { return indexer->Record(sequence); });
+  health::SelfTest self_test({tokens, current,
+                              [&] {
+                                const auto key = RecordedCheckpointKey(**store);
+                                return key ? *key : nullptr;
+                              },
+                              clock});
+  health::Health health(
+      {config.health, self_test, [&] { return tokens.Facts(); }, clock, last_record, PublishedHealth()});
+  auto retention = ledger::Retention::Start(
+      {**ledger, *indexer, clock, config.keep_days, last_record, [&] { return ClockIsSet(health); }});
+  if (!retention) return retention.error();
   keys::KeyManager keys(**store, signer, clock, publish);
   const auto records = KeyRecords::Open(config.dns, clock);
   if (!records) return records.error();
   const auto journal = [&](const hallmark::ledger::v1::Record& record) { return (*ledger)->AppendAndWait(record); };
-  keys::Rotator rotator({**store, signer, **records, **records, clock, publish,
+  keys::Rotator rotator({**store, signer, **records, **records, clock, publish, publish_again,
                          [&](const store::KeyEvent& step, const std::string& outcome) {
                            return journal(service::ToLedgerRecord(step, outcome));
-                         }},
+                         },
+                         [&](std::chrono::sys_seconds time) { return (*retention)->CountsSince(time); }},
                         keys.locks());
   InitialRecords initial_records(**store, config.initial_domains, config.state_directory / "dns-records");
   keys::Schedule schedule(
@@ -283,17 +301,6 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   auto admin_transport = service::Transport::Open("admin", config.admin, current, clock);
   if (!admin_transport) return admin_transport.error();
   const service::TransportWatch transport_watch({signing_transport->get(), admin_transport->get()}, clock);
-  health::SelfTest self_test({tokens, current,
-                              [&] {
-                                const auto key = RecordedCheckpointKey(**store);
-                                return key ? *key : nullptr;
-                              },
-                              clock});
-  health::Health health(
-      {config.health, self_test, [&] { return tokens.Facts(); }, clock, last_record, PublishedHealth()});
-  auto retention = ledger::Retention::Start(
-      {**ledger, *indexer, clock, config.keep_days, last_record, [&] { return ClockIsSet(health); }});
-  if (!retention) return retention.error();
   service::SigningService signing_service({current, **signing_transport, pipeline, health.clock_not_set(), drain,
                                            static_cast<std::size_t>(config.message_octets)});
   auto operators = operators::Operators::Open(**store, clock, config.operators);

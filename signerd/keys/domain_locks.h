@@ -13,6 +13,10 @@ namespace hallmark::keys {
 // One at a time may work on a domain's keys: a step of the rotation, or an operator's act. Any thread.
 class DomainLocks {
  public:
+  // Held, after the domain's lock, from the look who else has a pair until it is destroyed, and from the look whether a
+  // pair is there until it is adopted: domains may share one.
+  std::timed_mutex pairs;
+
   class Guard {
    public:
     Guard(Guard&& other) noexcept : locks_(std::exchange(other.locks_, nullptr)), domain_(std::move(other.domain_)) {}

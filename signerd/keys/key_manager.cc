@@ -211,8 +211,17 @@ Result<snapshot::Key> KeyManager::Adopt(const std::string& domain, const std::st
   if (!chosen) return chosen.error();
   const auto where = ChooseToken(token);
   if (!where) return where.error();
+  std::unique_lock pairs(locks_.pairs, std::defer_lock);
+  if (!pairs.try_lock_for(kLockWait)) return MakeError(Reason::kStateConflict, "a pair is being destroyed: try again");
   const auto described = signer_.Find(*where, cka_id);
   if (!described) return described.error();
+  const auto ledger_key = store_.GetLedgerKey();
+  if (!ledger_key) return ledger_key.error();
+  if (*ledger_key && (*ledger_key)->spki == described->spki) {
+    return MakeError(Reason::kStateConflict,
+                     "this pair signs the ledger's checkpoints: its domain's rotation would "
+                     "destroy it. Make another");
+  }
   snapshot::Key key;
   key.domain = domain;
   key.selector = *chosen;

@@ -49,7 +49,11 @@ std::optional<Step> PlanRotation(const DomainLife& life, const RotationPolicy& p
 
 Step StepOfPublished(const KeyLife& key, const DomainLife& life, const RotationPolicy& policy, sys_seconds now) {
   Step step{Work::kObserve, key.key.selector, KeyState::kReady, now, ""};
-  if (key.visible_since == sys_seconds{}) {
+  const bool seen = key.visible_since != sys_seconds{};
+  // The first keys of a domain replace none: they may be too early.
+  const bool replaces = std::any_of(life.keys.begin(), life.keys.end(), Signs);
+  if (replaces && !life.rotation.emergency) step.waits_since = seen ? key.visible_since : now;
+  if (!seen) {
     step.waits_for = "its record at every authoritative server";
     return step;
   }
@@ -79,15 +83,27 @@ std::optional<Step> StepOfKey(const KeyLife& key, const DomainLife& life, const 
       if (key.fate == Fate::kCompromised) {
         return Step{Work::kRevoke, selector, KeyState::kRevoked, since, "it is compromised"};
       }
-      return Step{Work::kRevoke, selector, KeyState::kRevoked, since + policy.retire,
-                  "mail that it signed and that is still under way"};
+      return Step{Work::kRevoke,
+                  selector,
+                  KeyState::kRevoked,
+                  since + policy.retire,
+                  "mail that it signed and that is still under way",
+                  since};
     case KeyState::kRevoked:
-      return Step{Work::kWithdraw, selector, KeyState::kWithdrawn, since + policy.revoked,
-                  "verifiers that are to learn that it is revoked"};
+      return Step{Work::kWithdraw,
+                  selector,
+                  KeyState::kWithdrawn,
+                  since + policy.revoked,
+                  "verifiers that are to learn that it is revoked",
+                  since};
     case KeyState::kWithdrawn: {
       const bool gone = key.key.record == snapshot::RecordState::kAbsent;
-      return Step{Work::kDestroy, selector, KeyState::kDestroyed, gone ? since + policy.trash : kNever,
-                  gone ? "the time in which it can still be looked at" : "its record to be gone from every server"};
+      return Step{Work::kDestroy,
+                  selector,
+                  KeyState::kDestroyed,
+                  gone ? since + policy.trash : kNever,
+                  gone ? "the time in which it can still be looked at" : "its record to be gone from every server",
+                  since};
     }
     case KeyState::kActive:
     case KeyState::kDestroyed: return std::nullopt;

@@ -27,6 +27,8 @@ struct Step {
   snapshot::KeyState next = snapshot::KeyState::kGenerated;
   std::chrono::sys_seconds due;
   std::string waits_for;  // for a person: why not before
+  // When the wait began that must not be cut short, as by a clock that is ahead; nothing where there is none.
+  std::optional<std::chrono::sys_seconds> waits_since = std::nullopt;
 };
 
 // A domain that no step is left for: far away.

@@ -147,7 +147,7 @@ Status StepMaker::Prove(const KeyLife& key) {
   return Ok();
 }
 
-Status StepMaker::Watch(const KeyLife& key) {
+Status StepMaker::Watch(const KeyLife& key, bool put_right) {
   const Expected expected = ExpectedOf(key);
   const auto verdict = Look(key, expected);
   if (!verdict) return verdict.error();
@@ -176,7 +176,7 @@ Status StepMaker::Watch(const KeyLife& key) {
       after.key.record = RecordState::kAbsent;
       return CommitRecord(key, after);
     }
-    return ours && !key.publisher.empty() && key.publisher != kManual ? RemoveRecord(key) : Ok();
+    return put_right && ours && !key.publisher.empty() && key.publisher != kManual ? RemoveRecord(key) : Ok();
   }
   if (verdict->everywhere) {
     after.key.record = RecordState::kVisible;
@@ -188,7 +188,7 @@ Status StepMaker::Watch(const KeyLife& key) {
     const Status done = CommitRecord(key, after);
     if (!done) return done;
   }
-  return !key.publisher.empty() && key.publisher != kManual ? PutRecord(key, expected) : Ok();
+  return put_right && !key.publisher.empty() && key.publisher != kManual ? PutRecord(key, expected) : Ok();
 }
 
 }  // namespace hallmark::keys

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "firmware/runtime/log.h"
 #include "signerd/keys/rotation_policy.h"
 #include "signerd/keys/rotator.h"
 
@@ -8,6 +9,7 @@ namespace hallmark::keys {
 namespace {
 
 using snapshot::KeyState;
+using snapshot::RecordState;
 using std::chrono::sys_seconds;
 using store::Fate;
 using store::KeyLife;
@@ -19,12 +21,22 @@ std::string Names(const std::vector<std::string>& selectors) {
   return text;
 }
 
+// The successors of suspected keys sign, and a second person has not said yet that these are to be revoked.
+bool WaitsToBeCondemned(const store::DomainLife& life) {
+  const auto suspected = [&](KeyState state) {
+    return std::any_of(life.keys.begin(), life.keys.end(),
+                       [&](const KeyLife& key) { return key.key.state == state && key.fate == Fate::kSuspected; });
+  };
+  return suspected(KeyState::kRetiring) && !suspected(KeyState::kActive);
+}
+
 }  // namespace
 
 Status Rotator::Request(const std::string& domain, bool emergency, const std::string& by) {
   auto held = Hold(domain);
   if (!held) return held.error();
   store::RotationRow& row = held->life.rotation;
+  if (emergency && WaitsToBeCondemned(held->life)) return Ok();
   const bool going = SetUnderWay(held->life).has_value() || row.wanted != store::Wanted::kNothing;
   if (going && !emergency) {
     return MakeError(Reason::kStateConflict,
@@ -83,6 +95,20 @@ Status Rotator::Condemn(const std::string& domain, const std::string& by) {
   return parts_.store.CommitRotation(commit);
 }
 
+Status Rotator::NameUnusedPair(const std::string& domain, const store::PlannedKey& planned, RotationCommit& commit) {
+  const auto tried = parts_.store.IsPlanned(domain, planned.selector, std::string(StateName(KeyState::kGenerated)));
+  if (!tried) return tried.error();
+  if (!*tried) return Ok();
+  const auto member =
+      parts_.signer.HasToken(planned.token) ? MemberThatMayHave(parts_.signer, planned) : std::optional(planned.token);
+  if (!member) return Ok();
+  const std::string left = UnusedPairIn(*member, planned);
+  log::warn("{}: {} is given up: {}, which did not answer: remove it there", domain, planned.selector, left);
+  const auto now = parts_.clock.Now();
+  commit.events.push_back({0, domain, planned.selector, "key", "", "PLAN_GIVEN_UP", now, now, "policy", left});
+  return Ok();
+}
+
 Status Rotator::GiveUpSuccessor(Held& held, RotationCommit& commit) {
   for (const store::PlannedKey& planned : held.life.planned) {
     // It may have been made, and its record of it been lost in a crash.
@@ -92,6 +118,9 @@ Status Rotator::GiveUpSuccessor(Held& held, RotationCommit& commit) {
     if (described) {
       const Status destroyed = parts_.signer.Destroy(planned.token, planned.cka_id, described->spki);
       if (!destroyed) return destroyed;
+    } else {
+      const Status named = NameUnusedPair(held.life.domain, planned, commit);
+      if (!named) return named;
     }
     commit.unplan.push_back(planned.selector);
   }
@@ -101,6 +130,23 @@ Status Rotator::GiveUpSuccessor(Held& held, RotationCommit& commit) {
     commit.keys.push_back({key, key.key.state});
   }
   return Ok();
+}
+
+// A record that was seen to be gone would fail all mail from now on.
+Status Rotator::ProveReturning(const Held& held, const KeyLife& key) {
+  const bool watched = !key.publisher.empty();  // of one that was made by hand nothing is known
+  if (!watched || key.key.record == RecordState::kVisible) {
+    const auto signature = parts_.signer.Sign(std::make_shared<const snapshot::Key>(key.key), "Hallmark");
+    return signature ? Ok() : Status(signature.error());
+  }
+  Memory memory = Recall(held.life.domain);
+  Status proven = StepMaker(parts_, memory.seen, held.life, held.policy).Prove(key);
+  Remember(held.life.domain, std::move(memory));
+  if (proven) return proven;
+  return MakeError(proven.error().reason,
+                   proven.error().message +
+                       ": put its record back first; or, to sign with it all the same: dkimctl key " + "activate " +
+                       held.life.domain + " " + key.key.selector + " --unpublished");
 }
 
 Status Rotator::ChangePlaces(const Held& held, RotationCommit& commit, const std::string& by) {
@@ -135,8 +181,8 @@ Status Rotator::ChangePlaces(const Held& held, RotationCommit& commit, const std
         parts_.store.IsPlanned(held.life.domain, key.key.selector, std::string(StateName(KeyState::kRevoked)));
     if (!going) return going.error();
     if (*going) return MakeError(Reason::kStateConflict, key.key.selector + " is being revoked");
-    const auto signature = parts_.signer.Sign(std::make_shared<const snapshot::Key>(key.key), "Hallmark");
-    if (!signature) return signature.error();
+    const Status proven = ProveReturning(held, key);
+    if (!proven) return proven;
     const Status changed = change(key, Act::kActivate);
     if (!changed) return changed;
     any = true;
@@ -173,11 +219,12 @@ Status Rotator::RollBack(const std::string& domain, const std::string& by) {
   commit.events.push_back(DomainEvent(domain, "ROLLED_BACK", by, ""));
   done = parts_.store.CommitRotation(commit);
   if (!done) return done;
+  done = parts_.publish();
   for (const auto& change : commit.keys) {
     const Status forgotten = parts_.store.ForgetPlanned(domain, change.after.key.selector);
-    if (!forgotten) return forgotten;
+    if (!forgotten) log::error("{}: the history keeps a step that is given up: {}", domain, forgotten.error().message);
   }
-  return parts_.publish();
+  return done;
 }
 
 Status Rotator::Pause(const std::string& domain, const std::string& reason, const std::string& by) {

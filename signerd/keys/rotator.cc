@@ -28,7 +28,8 @@ std::chrono::seconds RetryAfter(int failures) {
 }
 
 // How often the record is looked at beside the steps; nothing where that is not ours to do.
-std::optional<std::chrono::seconds> LookEvery(const KeyLife& key) {
+std::optional<std::chrono::seconds> LookEvery(const KeyLife& key, bool paused) {
+  if (paused && key.key.state != KeyState::kActive) return std::nullopt;
   switch (key.key.state) {
     case KeyState::kPublished:
       if (key.visible_since == sys_seconds{}) return std::nullopt;  // a step waits for it, and looks
@@ -47,14 +48,7 @@ std::optional<std::chrono::seconds> LookEvery(const KeyLife& key) {
 
 }  // namespace
 
-Rotator::Rotator(RotationParts parts, DomainLocks& locks) : parts_(std::move(parts)), locks_(locks) {
-  auto publish = std::move(parts_.publish);
-  parts_.publish = [this, publish] {
-    const Status done = publish();
-    if (!done) unpublished_ = true;
-    return done;
-  };
-}
+Rotator::Rotator(RotationParts parts, DomainLocks& locks) : parts_(std::move(parts)), locks_(locks) {}
 
 store::KeyEvent Rotator::DomainEvent(const std::string& domain, const std::string& to, const std::string& by,
                                      const std::string& note) const {
@@ -116,6 +110,13 @@ Status Rotator::MakeDue(Held& held, Memory& memory) {
     bool made = false;
     for (const Step& step : Plan(held.life, held.policy, now)) {
       if (step.due > now || failed.contains({step.work, step.selector})) continue;
+      const Status waited = step.waits_since ? parts_.counts_since(*step.waits_since) : Ok();
+      if (!waited) {
+        if (first) first = MakeError(waited.error().reason, "a step waits for its time: " + waited.error().message);
+        continue;
+      }
+      std::unique_lock pairs(locks_.pairs, std::defer_lock);
+      if (step.work == Work::kDestroy) pairs.lock();
       StepMaker maker(parts_, memory.seen, held.life, held.policy);
       const Status done = maker.Make(step);
       if (!done) {
@@ -142,10 +143,11 @@ sys_seconds Rotator::LookDue(const Seen& seen, std::chrono::seconds every, const
 
 Status Rotator::WatchRecords(Held& held, Memory& memory) {
   const sys_seconds now = parts_.clock.Now();
+  const bool paused = held.life.rotation.paused;
   Status first = Ok();
   bool looked = false;
   for (const KeyLife& key : held.life.keys) {
-    const auto every = LookEvery(key);
+    const auto every = LookEvery(key, paused);
     if (!every) continue;
     const auto last = memory.seen.find(key.key.selector);
     if (last != memory.seen.end() && last->second.time <= now && LookDue(last->second, *every, memory) > now) {
@@ -156,7 +158,7 @@ Status Rotator::WatchRecords(Held& held, Memory& memory) {
     }
     looked = true;
     StepMaker maker(parts_, memory.seen, held.life, held.policy);
-    const Status done = maker.Watch(key);
+    const Status done = maker.Watch(key, !paused);
     const std::string& problem = memory.seen[key.key.selector].problem;
     if (!first) continue;
     if (!done) {
@@ -174,11 +176,12 @@ Status Rotator::WatchRecords(Held& held, Memory& memory) {
 
 sys_seconds Rotator::NextLook(const Held& held, const Memory& memory, sys_seconds now) const {
   sys_seconds next = now + kLongestSleep;
-  for (const Step& step : Plan(held.life, held.policy, now)) {
+  const bool paused = held.life.rotation.paused;
+  for (const Step& step : paused ? std::vector<Step>() : Plan(held.life, held.policy, now)) {
     next = std::min(next, step.due <= now ? memory.next_try : step.due);
   }
   for (const KeyLife& key : held.life.keys) {
-    const auto every = LookEvery(key);
+    const auto every = LookEvery(key, paused);
     const auto seen = memory.seen.find(key.key.selector);
     if (every && seen != memory.seen.end()) next = std::min(next, LookDue(seen->second, *every, memory));
   }
@@ -193,11 +196,11 @@ sys_seconds Rotator::Tick(const std::string& domain) {
     return now + kLongestRetry;
   }
   Memory memory = Recall(domain);
-  Status done = TurnBack(held->life, now);
-  if (done && unpublished_.exchange(false)) done = parts_.publish();
-  const bool paused = held->life.rotation.paused;
-  if (done && !paused) {
-    done = MakeDue(*held, memory);
+  // A clock that is not set yet may be back where it was before the next look.
+  Status done = parts_.counts_since(now) ? TurnBack(held->life, now) : Ok();
+  if (done) done = parts_.publish_again();
+  if (done) {
+    if (!held->life.rotation.paused) done = MakeDue(*held, memory);
     const Status watched = WatchRecords(*held, memory);
     if (done) done = watched;
   }
@@ -214,7 +217,7 @@ sys_seconds Rotator::Tick(const std::string& domain) {
     const bool tried = memory.next_try <= now || memory.next_try > now + kLongestRetry;
     if (tried) memory.next_try = now + RetryAfter(memory.failures++);
   }
-  const sys_seconds next = paused ? now + kLongestSleep : NextLook(*held, memory, now);
+  const sys_seconds next = NextLook(*held, memory, now);
   Remember(domain, std::move(memory));
   return next;
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <map>
 #include <mutex>
 #include <string>
@@ -30,13 +29,16 @@ class Rotator {
   // Makes the steps of the domain that are due. Gives when to look again.
   std::chrono::sys_seconds Tick(const std::string& domain);
 
-  // kStateConflict while one is under way; an emergency then hurries it. The keys that sign are suspected then.
+  // kStateConflict while one is under way; an emergency then hurries it. The keys that sign are suspected then. An
+  // emergency that is asked for again begins nothing while its suspected keys, which sign no longer, are not condemned:
+  // the new keys are not suspected by that.
   Status Request(const std::string& domain, bool emergency, const std::string& by);
   // The selectors of the suspected keys, in order.
   Result<std::vector<std::string>> Suspected(const std::string& domain);
   // The suspected keys are compromised: they are revoked as soon as they sign no longer.
   Status Condemn(const std::string& domain, const std::string& by);
-  // Gives up a successor that does not sign yet; otherwise the keys that it replaced sign again. Pauses the domain.
+  // Gives up a successor that does not sign yet; otherwise the keys that it replaced sign again, unless DNS says
+  // something else than their records (kRecordNotVisible). Pauses the domain.
   Status RollBack(const std::string& domain, const std::string& by);
   Status Pause(const std::string& domain, const std::string& reason, const std::string& by);
   Status Resume(const std::string& domain, const std::string& by);
@@ -66,12 +68,16 @@ class Rotator {
   Status TurnBack(store::DomainLife& life, std::chrono::sys_seconds now);
   // The first error of the steps that are due; makes all others.
   Status MakeDue(Held& held, Memory& memory);
+  // Of a domain that is paused: those of the keys that sign, and only says what is wrong.
   Status WatchRecords(Held& held, Memory& memory);
   // When to look at a record again: soon where it was not as it should be, or one lost packet would be an hour's
   // trouble.
   static std::chrono::sys_seconds LookDue(const Seen& seen, std::chrono::seconds every, const Memory& memory);
   std::chrono::sys_seconds NextLook(const Held& held, const Memory& memory, std::chrono::sys_seconds now) const;
+  // A pair of a plan that is given up may be in a token that does not answer: into the history and the log.
+  Status NameUnusedPair(const std::string& domain, const store::PlannedKey& planned, store::RotationCommit& commit);
   Status GiveUpSuccessor(Held& held, store::RotationCommit& commit);
+  Status ProveReturning(const Held& held, const store::KeyLife& key);
   Status ChangePlaces(const Held& held, store::RotationCommit& commit, const std::string& by);
   void Remember(const std::string& domain, Memory memory);
   Memory Recall(const std::string& domain);
@@ -80,8 +86,7 @@ class Rotator {
 
   RotationParts parts_;  // fixed after construction
   DomainLocks& locks_;
-  std::atomic<bool> unpublished_{false};  // the store has what the snapshot does not
-  std::mutex mutex_;                      // guards memories_
+  std::mutex mutex_;  // guards memories_
   std::map<std::string, Memory> memories_;
 };
 

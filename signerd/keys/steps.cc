@@ -44,6 +44,18 @@ Expected ExpectedOf(const KeyLife& key) {
   }
 }
 
+std::optional<std::string> MemberThatMayHave(Signer& signer, const store::PlannedKey& planned) {
+  for (const std::string& member : signer.MembersOf(planned.token)) {
+    const auto found = signer.Find(member, planned.cka_id);
+    if (found || found.error().reason != Reason::kKeyMissing) return member;
+  }
+  return std::nullopt;
+}
+
+std::string UnusedPairIn(const std::string& member, const store::PlannedKey& planned) {
+  return "token " + member + " may have an unused pair with CKA_ID " + HexEncode(planned.cka_id);
+}
+
 const KeyLife* StepMaker::Find(const std::string& selector) const {
   for (const KeyLife& key : life_.keys) {
     if (key.key.selector == selector) return &key;
@@ -141,18 +153,10 @@ Status StepMaker::BeginRotation(const Step& step) {
   return parts_.store.CommitRotation(commit);
 }
 
-std::optional<std::string> StepMaker::MemberThatMayHave(const store::PlannedKey& planned) const {
-  for (const std::string& member : parts_.signer.MembersOf(planned.token)) {
-    const auto found = parts_.signer.Find(member, planned.cka_id);
-    if (found || found.error().reason != Reason::kKeyMissing) return member;
-  }
-  return std::nullopt;
-}
-
 Status StepMaker::PlanAnew(const store::PlannedKey& planned, const std::string& member) {
   auto id = NewCkaId();
   if (!id) return id.error();
-  const std::string left = "token " + member + " may have an unused pair with CKA_ID " + HexEncode(planned.cka_id);
+  const std::string left = UnusedPairIn(member, planned);
   RotationCommit commit;
   commit.domain = life_.domain;
   commit.unplan.push_back(planned.selector);
@@ -182,11 +186,11 @@ Status StepMaker::Generate(const Step& step) {
   // After a crash the pair may be there already.
   auto described = parts_.signer.Find(planned->token, planned->cka_id);
   // Half of one, too, which is no code of the token's: its making was cut short, and nobody has used it.
-  const bool half = *tried && !described && described.error().reason == Reason::kTokenRefused &&
-                    described.error().token_code == 0;
+  const bool half =
+      *tried && !described && described.error().reason == Reason::kTokenRefused && described.error().token_code == 0;
   if (!described && (half || described.error().reason == Reason::kKeyMissing)) {
     if (*tried) {
-      const auto member = MemberThatMayHave(*planned);
+      const auto member = MemberThatMayHave(parts_.signer, *planned);
       if (member) return PlanAnew(*planned, *member);
     }
     described = parts_.signer.Generate(planned->token, {planned->kind.algorithm, planned->kind.bits}, planned->cka_id,
@@ -291,7 +295,7 @@ Status StepMaker::Destroy(const Step& step, const KeyLife& key) {
   if (!others) return others.error();
   Step noted = step;
   if (*others > 0) {
-    noted.waits_for = "the pair stays in the token: another domain uses it";
+    noted.waits_for = "the pair stays in the token: it is used elsewhere";
   } else {
     done = parts_.signer.Destroy(key.key.token, key.key.cka_id, key.key.public_key->Spki());
     if (!done) return done;

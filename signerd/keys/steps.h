@@ -18,10 +18,18 @@ struct RotationParts {
   RecordPublisher& publisher;
   RecordObserver& observer;
   const Clock& clock;
-  std::function<Status()> publish;  // makes and swaps in a snapshot of the store
+  std::function<Status()> publish;        // makes and swaps in a snapshot of the store
+  std::function<Status()> publish_again;  // that, where the last one failed, whoever wanted it
   // Puts a step on the ledger before it is made; what cannot be put there is not done. `outcome` is "BEGUN" or "OK".
   std::function<Status(const store::KeyEvent& step, const std::string& outcome)> journal;
+  // Why it is not certain that as much time has passed since then as the clock says.
+  std::function<Status(std::chrono::sys_seconds time)> counts_since;
 };
+
+// One of the planned pair's group that does not say that it has no such pair.
+std::optional<std::string> MemberThatMayHave(Signer& signer, const store::PlannedKey& planned);
+// For whoever cleans up there.
+std::string UnusedPairIn(const std::string& member, const store::PlannedKey& planned);
 
 // What the servers said of a key's record, the last time that they were asked.
 struct Seen {
@@ -45,9 +53,10 @@ class StepMaker {
   // Ok: the store has changed. Errors: kRecordNotVisible where it only has to wait for servers; what parts give.
   Status Make(const Step& step);
 
-  // Looks whether the key's record is as it should be, puts it right where we are the ones who publish it, and keeps
-  // what was seen. Ok also where it is not right; an error where that could not be found out or put right.
-  Status Watch(const store::KeyLife& key);
+  // Looks whether the key's record is as it should be, puts it right where that is wanted and we are the ones who
+  // publish it, and keeps what was seen. Ok also where it is not right; an error where that could not be found out or
+  // put right.
+  Status Watch(const store::KeyLife& key, bool put_right);
 
   // A signature of the token verifies with the key that every authoritative server gives. kRecordNotVisible: a server
   // gives something else; kDnsUnavailable: one gives no answer, which says nothing about the record.
@@ -57,8 +66,6 @@ class StepMaker {
   const store::KeyLife* Find(const std::string& selector) const;
   Status BeginRotation(const Step& step);
   Status Generate(const Step& step);
-  // One of the group that does not say that it has no such pair.
-  std::optional<std::string> MemberThatMayHave(const store::PlannedKey& planned) const;
   // With another CKA_ID, where `member` may have a pair that was made before a crash: there must not be two under one.
   Status PlanAnew(const store::PlannedKey& planned, const std::string& member);
   Status Publish(const Step& step, const store::KeyLife& key);

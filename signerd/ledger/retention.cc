@@ -49,6 +49,12 @@ std::string DateText(std::chrono::sys_seconds time) {
   return {text.data(), std::strftime(text.data(), text.size(), "%F", &parts)};
 }
 
+// How long the box may have been off where records are kept for so long.
+std::chrono::seconds MostSilence(std::int64_t days) {
+  const std::chrono::seconds most(Retention::kMostSilence), half = std::chrono::seconds(std::chrono::days(days)) / 2;
+  return days == 0 ? most : std::min(most, half);
+}
+
 Status KeepSeen(const Ledger& ledger, std::chrono::sys_seconds time) {
   return WriteFileAtomically(SeenPath(ledger), std::to_string(time.time_since_epoch().count()) + "\n");
 }
@@ -165,10 +171,10 @@ Status Retention::Set(std::optional<std::int64_t> days) {
   if (!stored) return stored;
   state_.days = days.value_or(state_.default_days);
   state_.stored = days.has_value();
-  if (state_.clock_doubted) {
+  if (!state_.clock_doubt.empty()) {
     seen_ = parts_.clock.Now();
     seen_at_ = std::chrono::steady_clock::now();
-    state_.clock_doubted = false;
+    state_.clock_doubt.clear();
   }
   changed_ = true;
   wake_.notify_all();
@@ -196,34 +202,55 @@ void Retention::Run() {
   }
 }
 
+std::chrono::seconds Retention::Ahead(std::chrono::sys_seconds now) {
+  using std::chrono::seconds;
+  const auto steady = std::chrono::steady_clock::now();
+  if (!seen_) {
+    seen_ = now;
+    seen_at_ = steady;
+  }
+  const auto expected = *seen_ + std::chrono::duration_cast<seconds>(steady - seen_at_);
+  const seconds ahead = now - expected, most = std::min(seconds(kMostAhead), MostSilence(state_.days));
+  if (ahead <= most) {
+    state_.clock_doubt.clear();
+    return ahead;
+  }
+  if (state_.clock_doubt.empty()) doubted_from_ = now;
+  state_.clock_doubt = "the clock says " + DateText(now) + ", and the last time that is certain is " +
+                       DateText(expected) +
+                       ". Set the clock; or, where it is right and the box was off for so long, say again how long "
+                       "records are kept (dkimctl ledger retention --keep-days " +
+                       std::to_string(state_.days) + ").";
+  return ahead;
+}
+
+Status Retention::CountsSince(std::chrono::sys_seconds time) {
+  const Status set = parts_.clock_is_set();
+  if (!set) return set;
+  const auto now = parts_.clock.Now();
+  const std::lock_guard lock(mutex_);
+  Ahead(now);
+  const bool counts = state_.clock_doubt.empty() || time >= doubted_from_;
+  return counts ? Ok() : MakeError(Reason::kStateConflict, state_.clock_doubt);
+}
+
 // Whether the clock may be right; then its time is kept for later starts.
 Status Retention::BelieveClock(std::int64_t days, std::chrono::sys_seconds now) {
-  using std::chrono::seconds;
-  const seconds most(kMostSilence), half = seconds(std::chrono::days(days)) / 2;
-  const seconds silence = days == 0 ? most : std::min(most, half);
   const Status set = parts_.clock_is_set();
+  auto certain = now;
   {
     const std::lock_guard lock(mutex_);
-    state_.clock_doubted = false;
     if (!set) return set;
-    if (!seen_) seen_ = now;
-    const auto passed = std::chrono::duration_cast<seconds>(std::chrono::steady_clock::now() - seen_at_);
-    const auto expected = *seen_ + passed;
-    if (now > expected + silence) {
-      state_.clock_doubted = days != 0;  // else nobody is told, and Set() says nothing of it
-      return MakeError(
-          Reason::kStateConflict,
-          "the clock says " + DateText(now) + ", and the last time that is certain is " + DateText(expected) +
-              ". Set the clock; or, where it is right and the box was off for so long, say again how long records are "
-              "kept (dkimctl ledger retention --keep-days " +
-              std::to_string(days) + ").");
-    }
+    const auto ahead = Ahead(now);
+    if (ahead > MostSilence(days)) return MakeError(Reason::kStateConflict, state_.clock_doubt);
+    // Of a time that is doubted the next start must not begin.
+    if (!state_.clock_doubt.empty()) certain = now - ahead;
   }
   const auto kept = ReadNumber(SeenPath(parts_.ledger));
   if (!kept) return kept.error();
   // It does not go back with the clock: one that is set after each start of the box would not be believed.
-  if (*kept && **kept >= now.time_since_epoch().count()) return Ok();
-  return KeepSeen(parts_.ledger, now);
+  if (*kept && **kept >= certain.time_since_epoch().count()) return Ok();
+  return KeepSeen(parts_.ledger, certain);
 }
 
 Status Retention::DeleteOld(std::int64_t days) {

@@ -39,11 +39,12 @@ Result<Pruned> Prune(const PruneInput& input);
 // from a time that was seen before: that of the last look, which a file keeps, or where there is none that of the
 // ledger's last record. It may be ahead of that, beside the time that has passed since the start, by half of what is
 // kept, at most by kMostSilence: so long the box may have been off. Further on nothing is deleted until the clock is
-// right, or someone says with Set() that it is.
+// right, or someone says with Set() that it is. Long before that, from kMostAhead on, CountsSince() doubts it for
+// others, and the last time that is certain goes on only with what has passed.
 class Retention {
  public:
   static constexpr std::int64_t kMostDays = 36'500;
-  static constexpr std::chrono::days kMostSilence{30};
+  static constexpr std::chrono::days kMostSilence{30}, kMostAhead{1};
 
   struct Parts {
     Ledger& ledger;
@@ -60,21 +61,27 @@ class Retention {
 
   struct State {
     std::int64_t days = 0, default_days = 0;
-    bool stored = false;         // whether `days` was set by an operator
-    std::uint64_t first = 0;     // the first record that is not deleted
-    std::string problem;         // why the last deletion failed; empty: it did not
-    bool clock_doubted = false;  // `problem` says so, and Set() says that the clock is right
+    bool stored = false;      // whether `days` was set by an operator
+    std::uint64_t first = 0;  // the first record that is not deleted
+    std::string problem;      // why the last deletion failed; empty: it did not
+    std::string clock_doubt;  // why the clock is not believed; then Set() says that it is right. Empty: it is
   };
   State state() const;
   // Stores `days`; nothing: back to the configuration's. Where state() doubts the clock this says that it is right.
   // Durable on return. kInvalidArgument, kIoFailed.
   Status Set(std::optional<std::int64_t> days);
+  // For others, whose steps a clock that is ahead must not make too early: whether as much time has passed since `time`
+  // as the clock says. So it is where the clock is set, and either no further ahead than by kMostAhead, or was as far
+  // ahead at `time`. kLedgerUnavailable: that is not known yet; kStateConflict, with what to do. Any thread.
+  Status CountsSince(std::chrono::sys_seconds time);
 
  private:
   explicit Retention(Parts parts) : parts_(std::move(parts)) {}
   void Run();
   Status DeleteOld(std::int64_t days);
   Status BelieveClock(std::int64_t days, std::chrono::sys_seconds now);
+  // How far ahead of the last time that is certain; keeps what is to be doubted. Under mutex_.
+  std::chrono::seconds Ahead(std::chrono::sys_seconds now);
 
   const Parts parts_;
   mutable std::mutex mutex_;  // guards what follows
@@ -84,6 +91,7 @@ class Retention {
   // first time that a clock that is set says will do.
   std::optional<std::chrono::sys_seconds> seen_;
   std::chrono::steady_clock::time_point seen_at_;
+  std::chrono::sys_seconds doubted_from_{};  // by that clock; of the doubt that state_ has
   bool stop_ = false, changed_ = false;
   std::thread thread_;
 };

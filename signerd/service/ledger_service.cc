@@ -237,7 +237,7 @@ void LedgerService::FillStatus(api::LedgerStatus& response) const {
   response.set_index_problem(index.problem);
   const auto retention = parts_.retention.state();
   response.set_first_record(retention.first);
-  response.set_retention_problem(retention.problem);
+  response.set_retention_problem(retention.problem.empty() ? retention.clock_doubt : retention.problem);
   const auto sink = parts_.ledger.sink();
   if (!sink) return;
   response.mutable_sink()->set_required(sink->required);
@@ -266,11 +266,15 @@ Status LedgerService::KeepFor(const Caller& caller, const api::SetRetentionReque
                      "keep_days: expected 0 (for ever) to " + std::to_string(ledger::Retention::kMostDays));
   }
   const bool shorter = days != 0 && (state.days == 0 || days < state.days);
-  const bool confirms = days != 0 && state.clock_doubted;
+  const bool confirms = !state.clock_doubt.empty();
   if (shorter || confirms) {
+    const std::string keeps =
+        days == 0 ? "keeps the ledger's records for ever"
+                  : "deletes records of the ledger that are older than " + std::to_string(days) + " days";
     const Status may = parts_.gate.RequireApproval(
-        caller, "deletes records of the ledger that are older than " + std::to_string(days) + " days" +
-                    (confirms ? ", and says that the clock is right: " + state.problem : ""));
+        caller, keeps + (confirms ? ", and says that the clock is right, for retention and for the rotation of keys: " +
+                                        state.clock_doubt
+                                  : ""));
     if (!may) return may;
   }
   const Status set = parts_.retention.Set(request.has_keep_days() ? std::optional(days) : std::nullopt);

@@ -156,9 +156,9 @@ RotationService::Reactor* RotationService::RunAct(Context* context, const char* 
     const auto domain = DomainFrom(request->domain());
     if (!domain) return domain.error();
     const Status done = act(*domain, caller.name);
-    if (!done) return done;
-    parts_.poke(*domain);
-    return GiveView(*domain, response);
+    // Also what was kept, and could not be published.
+    if (done || done.error().reason != Reason::kNotFound) parts_.poke(*domain);
+    return done ? GiveView(*domain, response) : done;
   });
 }
 

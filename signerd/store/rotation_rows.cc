@@ -355,8 +355,10 @@ Result<std::vector<KeyEvent>> Store::ListKeyEvents(const std::string& domain, co
 
 Result<std::int64_t> Store::CountOthers(const snapshot::Key& key) {
   const std::lock_guard lock(mutex_);
-  auto statement =
-      database_.Prepare("SELECT count(*) FROM key WHERE token = ? AND cka_id = ? AND domain <> ? AND state <> ?");
+  auto statement = database_.Prepare(
+      "SELECT (SELECT count(*) FROM key WHERE token = ?1 AND cka_id = ?2 AND domain <> ?3 AND state <> ?4) + "
+      "(SELECT count(*) FROM planned_key WHERE token = ?1 AND cka_id = ?2) + "
+      "(SELECT count(*) FROM ledger_key WHERE token = ?1 AND cka_id = ?2)");
   if (!statement) return statement.error();
   const auto row = statement->Bind(1, key.token)
                        .Bind(2, ByteView(key.cka_id))

@@ -93,7 +93,7 @@ class Store {
   // Newest first, with smaller ids than `before` (0: all). Of all domains, or keys, where these are empty.
   Result<std::vector<KeyEvent>> ListKeyEvents(const std::string& domain, const std::string& selector,
                                               std::int64_t before, std::int64_t most);
-  // How many other key records name this pair and are not DESTROYED.
+  // How many others use this pair: keys of other domains that are not DESTROYED, plans, and the ledger.
   Result<std::int64_t> CountOthers(const snapshot::Key& key);
 
   Status InsertRevokedCertificate(const RevokedCertificate& certificate);

@@ -289,6 +289,16 @@ class LedgerSearchTest(unittest.TestCase):
         self.hallmark.dkimctl_with_approval("ledger", "retention", "--keep-days", "30", "--yes")
         self.await_status(lambda status: not status.retention_problem or None)
 
+    def test_a_clock_that_is_days_ahead_is_told_where_nothing_is_ever_deleted(self):
+        """The rotation of keys waits for it."""
+        self.hallmark.stop()
+        (self.ledger() / "retention-time").write_text(f"{int(time.time()) - 3 * 86400}\n")
+        self.hallmark.start()
+        self.await_status(lambda status: "the clock says" in status.retention_problem or None)
+        self.hallmark.dkimctl("ledger", "retention", "--keep-days", "0", status=1)  # without --yes
+        self.hallmark.dkimctl_with_approval("ledger", "retention", "--keep-days", "0", "--yes")
+        self.await_status(lambda status: not status.retention_problem or None)
+
     def test_who_is_no_operator_reads_nothing(self):
         relay = ledger_pb2_grpc.LedgerServiceStub(self.hallmark.channel(self.hallmark.admin_address))
         for call, request in ((relay.SearchRecords, ledger_pb2.SearchRecordsRequest()),

@@ -102,6 +102,12 @@ class ByUpdate(Case):
         self.assert_verifies()
         # The old keys still verify; only the second officer has them revoked.
         number = re.search(r"dkimctl approvals approve (\d+)", waiting.stderr).group(1)
+        # Asked for again it is the same request, and no other rotation.
+        again = self.emergency()
+        self.assertEqual(again.returncode, 5, again.stderr)
+        self.assertIn(f"dkimctl approvals approve {number}", again.stderr)
+        self.assertFalse(self.status()["under_way"])
+        self.assertEqual(self.selectors(self.status(), "ACTIVE"), self.selectors(status, "ACTIVE"))
         self.hallmark.as_officer2()
         self.ctl("approvals", "approve", number, "--yes", "--as", "officer2")
         self.wait("revoked", lambda status: self.selectors(status, "REVOKED") == first)

@@ -236,6 +236,19 @@ TEST_F(Keys, AKeyThatCanLeaveTheTokenIsRefused) {
   EXPECT_TRUE(manager_.Adopt("example.com", "s1", "", {1, 2}));
 }
 
+// The rotation would destroy it one day.
+TEST_F(Keys, TheKeyOfTheLedgerIsNotAdopted) {
+  const Bytes spki = signer_.pairs[{1, 2}] = signer_.pairs[{3}] = test::FreshPublicKey()->Spki();
+  ASSERT_TRUE(store_->InsertLedgerKey({"softhsm", {1, 2}, spki}));
+  const auto refused = manager_.Adopt("example.com", "s1", "", {1, 2});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, Reason::kStateConflict);
+  EXPECT_NE(refused.error().message.find("checkpoints"), std::string::npos) << refused.error().message;
+  EXPECT_FALSE(manager_.Adopt("example.com", "s1", "", {3})) << "whatever it is called";
+  signer_.pairs[{3}] = test::FreshPublicKey()->Spki();
+  EXPECT_TRUE(manager_.Adopt("example.com", "s1", "", {3}));
+}
+
 TEST_F(Keys, AnRsaKeyOf1024BitsIsNotAdopted) {
   const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> weak(
       EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<std::size_t>(1024)), &EVP_PKEY_free);

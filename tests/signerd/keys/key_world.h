@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -159,11 +160,24 @@ class KeyWorld {
   }
   void Start() {
     rotator.reset();
-    manager = std::make_unique<keys::KeyManager>(*store, tokens, clock, [] { return Ok(); });
+    manager = std::make_unique<keys::KeyManager>(*store, tokens, clock, [this] { return Publish(); });
     rotator = std::make_unique<keys::Rotator>(
-        keys::RotationParts{*store, tokens, dns, dns, clock, [] { return Ok(); },
-                            [](const store::KeyEvent&, const std::string&) { return Ok(); }},
+        keys::RotationParts{*store, tokens, dns, dns, clock, [this] { return Publish(); },
+                            [this] { return unpublished ? Publish() : Ok(); },
+                            [this](const store::KeyEvent& event, const std::string& outcome) {
+                              if (journaled) journaled(event, outcome);
+                              return Ok();
+                            },
+                            [this](std::chrono::sys_seconds time) {
+                              if (!clock_is_set || time >= jumped) return clock_is_set;
+                              return Status(MakeError(Reason::kStateConflict, "the clock says 2031-01-01"));
+                            }},
         manager->locks());
+  }
+  Status Publish() {
+    unpublished = !publishes;
+    published += publishes ? 1 : 0;
+    return publishes;
   }
   void SetPolicy() { static_cast<void>(store->PutRotationPolicy(policy)); }
   // One look at the domain; where the daemon dies in it, it starts again.
@@ -202,6 +216,13 @@ class KeyWorld {
   PairTokens tokens;
   FakeDns dns;
   store::RotationPolicy policy;
+  Status clock_is_set = Ok();
+  std::chrono::sys_seconds jumped{};  // when it did, by itself
+  Status publishes = Ok();            // what publishing a snapshot gives
+  bool unpublished = false;
+  int published = 0;
+  std::function<void(const store::KeyEvent& event, const std::string& outcome)>
+      journaled;  // from the rotation's thread
   std::unique_ptr<keys::KeyManager> manager;
   std::unique_ptr<keys::Rotator> rotator;
 };

@@ -86,7 +86,9 @@ TEST_F(Steps, AStepThatTheTableRefusesTouchesNothingOutside) {
                             world_.dns,
                             world_.clock,
                             [] { return Ok(); },
-                            [](const store::KeyEvent&, const std::string&) { return Ok(); }};
+                            [] { return Ok(); },
+                            [](const store::KeyEvent&, const std::string&) { return Ok(); },
+                            [](std::chrono::sys_seconds) { return Ok(); }};
   StepMaker maker(parts, seen, life, world_.policy);
   for (const Work work : {Work::kPublish, Work::kRevoke, Work::kWithdraw, Work::kDestroy}) {
     const Status refused = maker.Make({work, first_[0], KeyState::kWithdrawn, world_.clock.Now(), ""});

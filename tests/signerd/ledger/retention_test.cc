@@ -119,7 +119,7 @@ TEST_F(RetentionTest, AClockThatIsFarAheadDeletesNothing) {
   clock_.Set(kBegin + days(740));
   StartRetention(400);
   ASSERT_TRUE(WaitForProblem("the clock says 2025-11-23"));
-  EXPECT_TRUE(retention_->state().clock_doubted);
+  EXPECT_NE(retention_->state().clock_doubt, "");
   EXPECT_TRUE(std::filesystem::exists(OnlySegment()));
   // What is written meanwhile is of the wrong time; the next start does not believe it for that.
   Append60();
@@ -135,8 +135,44 @@ TEST_F(RetentionTest, AClockThatIsFarAheadDeletesNothing) {
   StartRetention(400);
   ASSERT_TRUE(WaitFor([&] { return *ReadFile(config_.directory / "retention-time") == "1700950400\n"; }));
   EXPECT_EQ(retention_->state().problem, "");
-  EXPECT_FALSE(retention_->state().clock_doubted);
+  EXPECT_EQ(retention_->state().clock_doubt, "");
   EXPECT_TRUE(std::filesystem::exists(OnlySegment()));
+}
+
+// For others: what an early revocation harms is gone before what a month's retention would delete.
+TEST_F(RetentionTest, AClockThatIsDaysAheadIsNotRightForOthers) {
+  StartRetention(0);
+  const auto before = kBegin + days(9);
+  EXPECT_TRUE(retention_->CountsSince(before));
+  clock_.Set(kBegin + days(10) + std::chrono::hours(23));
+  EXPECT_TRUE(retention_->CountsSince(before)) << "a box may be off for a night";
+  clock_.Set(kBegin + days(13));
+  const Status doubted = retention_->CountsSince(before);
+  ASSERT_FALSE(doubted);
+  // What begins now is counted by the same clock.
+  EXPECT_TRUE(retention_->CountsSince(kBegin + days(13)));
+  clock_.Set(kBegin + days(13) + std::chrono::hours(1));
+  EXPECT_TRUE(retention_->CountsSince(kBegin + days(13)));
+  EXPECT_FALSE(retention_->CountsSince(kBegin + days(13) - std::chrono::seconds(1)));
+  clock_.Set(kBegin + days(13));
+  EXPECT_NE(doubted.error().message.find("the clock says 2023-11-27"), std::string::npos) << doubted.error().message;
+  // Two starts with such a clock make it no righter.
+  for (int i = 0; i < 2; ++i) {
+    Stop();
+    Start();
+    StartRetention(400);
+    ASSERT_TRUE(WaitFor([&] { return retention_->state().clock_doubt != ""; }));
+    EXPECT_EQ(retention_->state().problem, "") << "of 400 days retention may miss three";
+  }
+  EXPECT_FALSE(retention_->CountsSince(before));
+  // Somebody says that it is right, and once is enough.
+  ASSERT_TRUE(retention_->Set(0));
+  EXPECT_TRUE(retention_->CountsSince(before));
+  ASSERT_TRUE(WaitFor([&] { return *ReadFile(config_.directory / "retention-time") == "1701123200\n"; }));
+  Stop();
+  Start();
+  StartRetention(400);
+  EXPECT_TRUE(retention_->CountsSince(before));
 }
 
 TEST_F(RetentionTest, ABoxThatWasOffForLongIsToldThatItsClockIsRight) {
@@ -168,7 +204,8 @@ TEST_F(RetentionTest, AClockThatIsNotSetDeletesNothing) {
   clock_is_set_ = MakeError(Reason::kStateConflict, "the clock is not set");
   StartRetention(5);
   ASSERT_TRUE(WaitForProblem("not set"));
-  EXPECT_FALSE(retention_->state().clock_doubted) << "nobody can say that it is right";
+  EXPECT_EQ(retention_->CountsSince(kBegin).error().message, "the clock is not set");
+  EXPECT_EQ(retention_->state().clock_doubt, "") << "nobody can say that it is right";
   EXPECT_TRUE(std::filesystem::exists(OnlySegment()));
 }
 

@@ -141,11 +141,12 @@ void RotationWorld::Restart() {
   };
   Must(publish());
   rotator = std::make_unique<keys::Rotator>(
-      keys::RotationParts{*store, *between, *between, *between, clock, publish,
+      keys::RotationParts{*store, *between, *between, *between, clock, publish, [] { return Ok(); },
                           [this](const store::KeyEvent& step, const std::string& outcome) {
                             ledgered.push_back(outcome + " " + step.to + " " + step.selector);
                             return Ok();
-                          }},
+                          },
+                          [](sys_seconds) { return Ok(); }},
       *locks);
 }
 

@@ -1,0 +1,281 @@
+#include "signerd/keys/rotator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <thread>
+
+#include "firmware/runtime/encoding.h"
+#include "key_world.h"
+#include "signerd/dkim/key_record.h"
+
+// What must not harm a domain: a clock that is wrong, tokens that are away, records that are gone, and hasty people.
+namespace hallmark::keys {
+namespace {
+
+using namespace std::chrono_literals;
+using snapshot::KeyState;
+using snapshot::RecordState;
+using std::chrono::days;
+using test::KeyWorld;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class Rotations : public testing::Test {
+ protected:
+  static constexpr const char* kDomain = KeyWorld::kDomain;
+
+  // The first keys sign, and their records are settled.
+  void Begin() {
+    ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+    world_.Live(2h);
+    first_ = world_.In(KeyState::kActive);
+    ASSERT_THAT(first_, SizeIs(2)) << Trouble();
+  }
+  // The next ones sign; the first retire.
+  void Replace(bool emergency) {
+    ASSERT_TRUE(world_.rotator->Request(kDomain, emergency, "alice"));
+    world_.Live(emergency ? 10min : 2h);
+    second_ = world_.In(KeyState::kActive);
+    ASSERT_THAT(second_, SizeIs(2)) << Trouble();
+    ASSERT_EQ(world_.In(KeyState::kRetiring), first_);
+  }
+  // The clock jumps ahead, or is put right.
+  void Jump(std::chrono::seconds ahead) {
+    world_.clock.Set(world_.clock.Now() + ahead);
+    world_.jumped = world_.clock.Now();
+  }
+  void PutRight(std::chrono::sys_seconds time) {
+    world_.clock.Set(time);
+    world_.jumped = {};
+  }
+  std::string Trouble() { return world_.rotator->View(kDomain)->trouble; }
+  std::string RecordOf(const std::string& selector) { return world_.dns.records[KeyWorld::Name(selector)]; }
+  std::string KeyRecordOf(const std::string& selector) {
+    return dkim::KeyRecordValue(*world_.Key(selector).key.public_key);
+  }
+  // A pair that each of the domains adopts, and lets go of until it is WITHDRAWN and due to be DESTROYED.
+  void ShareAndLetGo(const std::vector<std::string>& domains) {
+    ASSERT_TRUE(world_.tokens.Generate("softhsm", {}, kShared, ""));
+    for (const std::string& domain : domains) {
+      ASSERT_TRUE(world_.manager->Adopt(domain, "shared", "", kShared));
+      ASSERT_TRUE(world_.manager->Activate(domain, "shared", "alice"));
+      ASSERT_TRUE(world_.manager->Retire(domain, "shared", true, "alice"));
+      ASSERT_TRUE(world_.manager->Revoke(domain, "shared", "alice"));
+    }
+    for (const std::chrono::seconds passes : {std::chrono::seconds(days(31)), std::chrono::seconds(10min)}) {
+      world_.clock.Set(world_.clock.Now() + passes);
+      for (const std::string& domain : domains) world_.rotator->Tick(domain);
+    }
+    world_.clock.Set(world_.clock.Now() + days(31));
+    for (const std::string& domain : domains) {
+      const auto key = world_.store->GetKeyLife(domain, "shared");
+      ASSERT_EQ(key->key.state, KeyState::kWithdrawn);
+      ASSERT_EQ(key->key.record, RecordState::kAbsent);
+    }
+  }
+  KeyState StateOf(const std::string& domain, const std::string& selector) {
+    return world_.store->GetKeyLife(domain, selector)->key.state;
+  }
+
+  const Bytes kShared{7};
+  KeyWorld world_;
+  std::vector<std::string> first_, second_;
+};
+
+TEST_F(Rotations, AClockThatIsAheadRevokesNothing) {
+  Begin();
+  Replace(false);
+  const auto right = world_.clock.Now();
+  Jump(days(40));
+  world_.Live(1h);
+  EXPECT_EQ(world_.In(KeyState::kRetiring), first_);
+  for (const auto& selector : first_) EXPECT_EQ(RecordOf(selector), KeyRecordOf(selector));
+  EXPECT_THAT(Trouble(), HasSubstr("the clock says 2031"));
+  // Neither is a record removed, nor a pair destroyed.
+  PutRight(right + 1h);
+  world_.Live(days(8));
+  ASSERT_EQ(world_.In(KeyState::kRevoked), first_) << Trouble();
+  EXPECT_EQ(Trouble(), "");
+  for (const KeyState state : {KeyState::kRevoked, KeyState::kWithdrawn}) {
+    const auto before = world_.clock.Now();
+    Jump(days(35));
+    world_.Live(1h);
+    EXPECT_EQ(world_.In(state), first_);
+    PutRight(before);
+    world_.Live(days(31));
+  }
+  EXPECT_THAT(world_.Life().keys, SizeIs(2)) << "in its time all is done";
+}
+
+TEST_F(Rotations, AClockThatIsAheadCutsNoWaitForCaches) {
+  Begin();
+  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+  world_.Live(5min);
+  ASSERT_THAT(world_.In(KeyState::kPublished), SizeIs(2));
+  Jump(days(2));
+  world_.Live(1h);
+  EXPECT_EQ(world_.In(KeyState::kActive), first_);
+  EXPECT_THAT(world_.In(KeyState::kPublished), SizeIs(2));
+  // Who cannot wait does not have to.
+  ASSERT_TRUE(world_.rotator->Request(kDomain, true, "alice"));
+  world_.Live(20min);
+  EXPECT_EQ(world_.In(KeyState::kRetiring), first_) << Trouble();
+  ASSERT_TRUE(world_.rotator->Condemn(kDomain, "bob"));
+  world_.Live(20min);
+  EXPECT_EQ(world_.In(KeyState::kRevoked), first_) << Trouble();
+}
+
+// Whether somebody says that it is right or not: as a box that was off for long, or that was restored.
+TEST_F(Rotations, WhatBeginsAfterAJumpOfTheClockIsCounted) {
+  Begin();
+  Jump(days(40));
+  Replace(false);
+  world_.Live(days(8));
+  EXPECT_EQ(world_.In(KeyState::kRevoked), first_) << Trouble();
+}
+
+TEST_F(Rotations, TheFirstKeysWaitForNoClock) {
+  world_.clock_is_set = MakeError(Reason::kStateConflict, "the clock is not set");
+  Begin();
+  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+  world_.Live(3h);
+  EXPECT_EQ(world_.In(KeyState::kActive), first_) << "the next ones do";
+  EXPECT_THAT(Trouble(), HasSubstr("not set"));
+}
+
+// A box whose clock has no battery: it begins in the past, and is set some minutes later.
+TEST_F(Rotations, AClockThatIsNotSetYetDoesNotChangeTheTimesOfKeys) {
+  Begin();
+  Replace(false);
+  const auto retired = world_.clock.Now();
+  world_.clock.Set(KeyWorld::kStart - days(2000));
+  world_.clock_is_set = MakeError(Reason::kStateConflict, "the clock is not set");
+  world_.Tick();
+  world_.clock.Set(retired + 1h);
+  world_.clock_is_set = Ok();
+  world_.Live(days(5));
+  EXPECT_EQ(world_.In(KeyState::kRetiring), first_);
+  world_.Live(days(3));
+  EXPECT_EQ(world_.In(KeyState::kRevoked), first_);
+}
+
+TEST_F(Rotations, AnEmergencyThatIsAskedForAgainDoesNotSuspectTheNewKeys) {
+  Begin();
+  Replace(true);
+  ASSERT_TRUE(world_.rotator->Request(kDomain, true, "alice"));
+  EXPECT_EQ(world_.Life().rotation.wanted, store::Wanted::kNothing);
+  EXPECT_EQ(*world_.rotator->Suspected(kDomain), first_);
+  world_.Live(1h);
+  EXPECT_EQ(world_.In(KeyState::kActive), second_);
+  // Are the new ones known to others too, then the old ones are condemned first.
+  ASSERT_TRUE(world_.rotator->Condemn(kDomain, "bob"));
+  ASSERT_TRUE(world_.rotator->Request(kDomain, true, "alice"));
+  EXPECT_EQ(*world_.rotator->Suspected(kDomain), second_);
+  world_.Live(1h);
+  EXPECT_EQ(world_.In(KeyState::kRetiring), second_) << Trouble();
+  EXPECT_EQ(world_.In(KeyState::kRevoked), first_);
+}
+
+TEST_F(Rotations, APairThatTwoDomainsShareGoesWithTheLast) {
+  ASSERT_TRUE(world_.store->InsertDomain({"example.net", "default", KeyWorld::kStart}));
+  ShareAndLetGo({kDomain, "example.net"});
+  // Each waits for the other between the look and the end, as far as it may.
+  std::mutex mutex;
+  std::condition_variable changed;
+  int begun = 0;
+  world_.journaled = [&](const store::KeyEvent& event, const std::string& outcome) {
+    if (event.to != "DESTROYED" || outcome != "BEGUN") return;
+    std::unique_lock lock(mutex);
+    ++begun;
+    changed.notify_all();
+    changed.wait_for(lock, 500ms, [&] { return begun == 2; });
+  };
+  std::thread other([&] { world_.rotator->Tick("example.net"); });
+  world_.rotator->Tick(kDomain);
+  other.join();
+  EXPECT_EQ(StateOf(kDomain, "shared"), KeyState::kDestroyed);
+  EXPECT_EQ(StateOf("example.net", "shared"), KeyState::kDestroyed);
+  EXPECT_THAT(world_.tokens.pairs, IsEmpty()) << "nobody knows of it any more";
+}
+
+TEST_F(Rotations, ThePairOfTheLedgerOutlivesADomain) {
+  ShareAndLetGo({kDomain});
+  // As an earlier Hallmark let it be adopted.
+  ASSERT_TRUE(
+      world_.store->InsertLedgerKey({"softhsm", kShared, world_.store->GetKey(kDomain, "shared")->public_key->Spki()}));
+  world_.Tick();
+  EXPECT_EQ(StateOf(kDomain, "shared"), KeyState::kDestroyed);
+  EXPECT_THAT(world_.tokens.pairs, SizeIs(1));
+}
+
+TEST_F(Rotations, ARollbackNamesThePairThatATokenMayHave) {
+  world_.policy.token = "group";
+  world_.SetPolicy();
+  world_.tokens.dies_when_made = true;
+  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+  world_.Tick();  // dies when the first has a pair that is not recorded
+  ASSERT_THAT(world_.tokens.pairs, SizeIs(1));
+  const Bytes id = world_.tokens.pairs.begin()->first.second;
+  world_.tokens.silent = {"one"};
+  ASSERT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
+  EXPECT_THAT(world_.Life().planned, IsEmpty());
+  std::vector<std::string> notes;
+  for (const auto& event : *world_.store->ListKeyEvents(kDomain, "", 0, 100)) {
+    if (event.to == "PLAN_GIVEN_UP") notes.push_back(event.note);
+  }
+  ASSERT_THAT(notes, SizeIs(1)) << "of the other one it is known that it was not made";
+  EXPECT_THAT(notes[0], HasSubstr("token one"));
+  EXPECT_THAT(notes[0], HasSubstr(HexEncode(id)));
+}
+
+TEST_F(Rotations, ARollbackDoesNotBringBackAKeyThatDnsHasNoRecordOf) {
+  Begin();
+  Replace(false);
+  world_.dns.records[KeyWorld::Name(first_[0])] = "of someone else";
+  world_.Live(2h);
+  const Status refused = world_.rotator->RollBack(kDomain, "alice");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, Reason::kRecordNotVisible);
+  EXPECT_THAT(refused.error().message, HasSubstr("dkimctl key activate example.com " + first_[0] + " --unpublished"));
+  EXPECT_EQ(world_.In(KeyState::kActive), second_);
+  EXPECT_FALSE(world_.Life().rotation.paused);
+  world_.dns.records[KeyWorld::Name(first_[0])] = KeyRecordOf(first_[0]);
+  ASSERT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
+  EXPECT_EQ(world_.In(KeyState::kActive), first_);
+}
+
+TEST_F(Rotations, APausedDomainSaysThatARecordIsGoneAndLeavesItSo) {
+  Begin();
+  ASSERT_TRUE(world_.rotator->Pause(kDomain, "the zone moves", "alice"));
+  world_.dns.records.erase(KeyWorld::Name(first_[0]));
+  const auto asked = world_.dns.publishers.size();
+  world_.Live(2h);
+  EXPECT_THAT(Trouble(), HasSubstr(first_[0]));
+  EXPECT_EQ(world_.dns.publishers.size(), asked);
+  EXPECT_FALSE(world_.dns.records.contains(KeyWorld::Name(first_[0])));
+  ASSERT_TRUE(world_.rotator->Resume(kDomain, "alice"));
+  world_.Live(1h);
+  EXPECT_EQ(RecordOf(first_[0]), KeyRecordOf(first_[0]));
+  EXPECT_EQ(Trouble(), "");
+}
+
+TEST_F(Rotations, WhatIsKeptAndCouldNotBePublishedIsPublishedAtTheNextLook) {
+  Begin();
+  world_.publishes = MakeError(Reason::kStorageFailed, "the disk is full");
+  EXPECT_FALSE(world_.manager->Retire(kDomain, first_[0], false, "alice"));
+  EXPECT_EQ(world_.Key(first_[0]).key.state, KeyState::kRetiring);
+  world_.Tick();
+  EXPECT_THAT(Trouble(), HasSubstr("the disk is full"));
+  world_.publishes = Ok();
+  const int before = world_.published;
+  world_.Tick();
+  EXPECT_EQ(world_.published, before + 1);
+  world_.Tick();
+  EXPECT_EQ(world_.published, before + 1);
+}
+
+}  // namespace
+}  // namespace hallmark::keys
