@@ -1,12 +1,9 @@
 #include "firmware/health/clock_state.h"
 
-#include <sys/timex.h>
-
-#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
+#include <ctime>
 #include <vector>
 
 namespace hallmark::health {
@@ -34,44 +31,51 @@ std::vector<std::string_view> Split(std::string_view line) {
   }
 }
 
+// Far less than what a number of microseconds can hold, and far more than what is believed.
+constexpr double kMostSeconds = 1e9;
+
+std::optional<double> Seconds(std::string_view field) {
+  double seconds = 0;
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), seconds);
+  const bool whole = error == std::errc() && end == field.data() + field.size();
+  return whole && std::abs(seconds) < kMostSeconds ? std::optional(seconds) : std::nullopt;
+}
+
+std::chrono::microseconds Microseconds(double seconds) {
+  return std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6));
+}
+
 }  // namespace
 
-Result<ClockState> AskKernel() {
-  timex facts{};
-  if (::adjtimex(&facts) < 0) return MakeError(Reason::kIoFailed, std::string("adjtimex: ") + std::strerror(errno));
-  return ClockState{(facts.status & STA_UNSYNC) == 0, std::chrono::microseconds(facts.maxerror)};
-}
-
 // chronyc(1), "tracking": reference ID, source, stratum, reference time, offset, last offset, RMS offset, frequency,
-// residual frequency, skew, root delay, root dispersion, update interval, leap status.
-std::optional<std::string> DescribeTracking(std::string_view answer) {
+// residual frequency, skew, root delay, root dispersion, update interval, leap status. There too: what bounds the
+// error.
+std::optional<Tracking> ParseTracking(std::string_view answer) {
   answer = answer.substr(0, answer.find('\n'));
   const auto fields = Split(answer);
-  if (fields.size() != 14 || fields[1].empty() || fields[13] == "Not synchronised") return std::nullopt;
-  double offset = 0;
-  const auto [end, error] = std::from_chars(fields[4].data(), fields[4].data() + fields[4].size(), offset);
-  if (error != std::errc() || end != fields[4].data() + fields[4].size() || !std::isfinite(offset)) return std::nullopt;
-  char text[64];
-  std::snprintf(text, sizeof text, ", %.1f ms off", std::abs(offset) * 1000);
-  return std::string(fields[1]) + text;
+  if (fields.size() != 14) return std::nullopt;
+  const auto offset = Seconds(fields[4]), delay = Seconds(fields[10]), dispersion = Seconds(fields[11]);
+  if (!offset || !delay || !dispersion) return std::nullopt;
+  const double error = std::abs(*offset) + *dispersion + *delay / 2;
+  return Tracking{!fields[1].empty() && fields[13] != "Not synchronised", std::string(fields[1]),
+                  Microseconds(std::abs(*offset)), Microseconds(error)};
 }
 
-Reading JudgeClock(const Result<ClockState>& state, const std::optional<std::string>& source, sys_seconds not_before,
-                   sys_seconds now) {
+Reading JudgeClock(const std::optional<Tracking>& tracking, sys_seconds not_before, sys_seconds now) {
   if (now < not_before) {
     return MakeReading(
         kClock, kFailed,
         "the clock is wrong: it says " + Date(now) + ", and this version was made on " + Date(not_before), now);
   }
-  if (!state) return MakeReading(kClock, kUnknown, state.error().message, now);
-  const std::string by = source ? ", by " + *source : "";
-  if (!state->synchronised) return MakeReading(kClock, kWarning, "not synchronised: no time server reached", now);
-  char error[64];
-  std::snprintf(error, sizeof error, "at most %.3f s off", std::chrono::duration<double>(state->largest_error).count());
-  if (state->largest_error > kMostError) {
-    return MakeReading(kClock, kWarning, "synchronised long ago: " + std::string(error) + by, now);
-  }
-  return MakeReading(kClock, kOk, "synchronised" + by + "; " + error, now);
+  if (!tracking) return MakeReading(kClock, kWarning, "not synchronised: chronyd does not answer", now);
+  if (!tracking->synchronised) return MakeReading(kClock, kWarning, "not synchronised: no time server reached", now);
+  using Fractional = std::chrono::duration<double>;
+  char numbers[96];
+  std::snprintf(numbers, sizeof numbers, ", %.1f ms off; at most %.3f s off",
+                Fractional(tracking->offset).count() * 1000, Fractional(tracking->largest_error).count());
+  const std::string by = ", by " + tracking->source + numbers;
+  if (tracking->largest_error > kMostError) return MakeReading(kClock, kWarning, "synchronised long ago" + by, now);
+  return MakeReading(kClock, kOk, "synchronised" + by, now);
 }
 
 }  // namespace hallmark::health

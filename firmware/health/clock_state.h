@@ -7,25 +7,24 @@
 
 #include "firmware/health/report.h"
 
-// Whether the clock can be believed. The kernel's word counts: whoever sets the clock (chronyd, with "rtcsync") tells
-// it how far off the clock may be. Any thread.
+// Whether the clock can be believed. chronyd's word counts, which alone sets it: the kernel is not asked, because the
+// call for that is the one that sets the clock, and hallmark-health has no business with it. Any thread.
 namespace hallmark::health {
 
-struct ClockState {
+// What chronyd says of the clock.
+struct Tracking {
   bool synchronised = false;
-  std::chrono::microseconds largest_error{0};
+  std::string source;                          // a time server's address
+  std::chrono::microseconds offset{0};         // how far the clock is off as far as chronyd knows
+  std::chrono::microseconds largest_error{0};  // it cannot be off by more, where the time servers are right
 };
 
-// By adjtimex(2), which needs no privilege to be asked.
-Result<ClockState> AskKernel();
-
-// What "chronyc -c tracking" answered: its source and what it says of it, "192.0.2.1, 0.2 ms off". Nothing for what is
-// no such answer, or where it has no source.
-std::optional<std::string> DescribeTracking(std::string_view answer);
+// From what "chronyc -n -c tracking" printed; nothing where that is no such answer.
+std::optional<Tracking> ParseTracking(std::string_view answer);
 
 // "clock": kFailed where it is before `not_before`, a time that has certainly passed; kWarning where it is not
-// synchronised or may be off by more than a second. `source`: as of DescribeTracking.
-Reading JudgeClock(const Result<ClockState>& state, const std::optional<std::string>& source,
-                   std::chrono::sys_seconds not_before, std::chrono::sys_seconds now);
+// synchronised, may be off by more than a second, or chronyd says nothing.
+Reading JudgeClock(const std::optional<Tracking>& tracking, std::chrono::sys_seconds not_before,
+                   std::chrono::sys_seconds now);
 
 }  // namespace hallmark::health

@@ -30,7 +30,7 @@ void Collector::RunDisks(const std::stop_token& stop) {
 
 Reading Collector::ReadClock(std::chrono::sys_seconds now) const {
   const auto answer = RunProgram(sources_.chronyc, {"-n", "-c", "tracking"}, {}, kChronycWait);
-  return JudgeClock(AskKernel(), answer ? DescribeTracking(answer->out) : std::nullopt, sources_.not_before, now);
+  return JudgeClock(answer ? ParseTracking(answer->out) : std::nullopt, sources_.not_before, now);
 }
 
 Report Collector::Collect(std::chrono::sys_seconds now) {

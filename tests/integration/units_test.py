@@ -1,0 +1,64 @@
+"""The services' confinement, as systemd-analyze counts it: 0 is none of the system, 10 all of it."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import paths
+
+ROOT = paths.TESTS.parent
+PACKAGED = ROOT / "tools/packaging"
+BOX = (ROOT / "firmware/image/tree/etc/systemd/system", ROOT / "firmware/update/tree/etc/systemd/system")
+MOST = 2.0
+# They mount, open or erase disks, which is what the count is about; each runs once and ends.
+MOST_OF_ROOTS = {"hallmark-provision": 3.5, "hallmark-recovered": 3.5, "hallmark-reset": 3.5, "hallmark-state": 4.2, "hallmark-update@": 4.2}
+
+
+class Units(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.root = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.root.cleanup)
+        cls.units = pathlib.Path(cls.root.name) / "etc/systemd/system"
+        for folder in BOX:
+            shutil.copytree(folder, cls.units, symlinks=True, dirs_exist_ok=True)
+        for unit in PACKAGED.glob("*.service"):
+            shutil.copy(unit, cls.units)
+
+    def exposure(self, unit):
+        run = subprocess.run(["systemd-analyze", "security", "--no-pager", "--offline=true", f"--root={self.root.name}", unit],
+                             capture_output=True, text=True, check=False)
+        counted = re.search(r"Overall exposure level for \S+: ([0-9.]+)", run.stdout)
+        self.assertIsNotNone(counted, run.stdout + run.stderr)
+        return float(counted.group(1))
+
+    def test_no_unit_can_do_more_than_it_must(self):
+        units = sorted(path.name.removesuffix(".service") for path in self.units.glob("hallmark-*.service"))
+        self.assertGreater(len(units), len(MOST_OF_ROOTS))
+        for unit in units:
+            with self.subTest(unit):
+                instance = f"{unit}sda1" if unit.endswith("@") else unit
+                self.assertLessEqual(self.exposure(f"{instance}.service"), MOST_OF_ROOTS.get(unit, MOST))
+
+    def test_what_judges_an_update_needs_no_state(self):
+        """A version whose /var does not open has to fail this unit, and with it the boot: one that were not started would not."""
+        unit = (self.units / "hallmark-boot-check.service").read_text()
+        self.assertIn("FailureAction=reboot", unit)
+        for wants_var in ("PrivateTmp=", "StateDirectory=", "CacheDirectory=", "LogsDirectory=", "RequiresMountsFor=", "Requires="):
+            self.assertNotRegex(unit, f"(?m)^{wants_var}")
+
+    def test_packaged_services_alone(self):
+        """On an operator's machine there is nothing of the box beside them."""
+        with tempfile.TemporaryDirectory() as alone:
+            for unit in sorted(PACKAGED.glob("*.service")):
+                with self.subTest(unit.name):
+                    run = subprocess.run(["systemd-analyze", "security", "--no-pager", "--offline=true", shutil.copy(unit, alone)],
+                                         capture_output=True, text=True, check=False)
+                    self.assertLessEqual(float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", run.stdout).group(1)), MOST)
+
+
+if __name__ == "__main__":
+    unittest.main()
