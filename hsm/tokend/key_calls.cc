@@ -132,6 +132,11 @@ void KeyCalls::Add(KeyCall call) {
   }
 }
 
+bool KeyCalls::Busy() const {
+  const std::lock_guard lock(mutex_);
+  return under_way_ || !waiting_.empty();
+}
+
 void KeyCalls::Wake() {
   // Whoever is about to wait has read the state before, or reads it after.
   const std::lock_guard lock(mutex_);
@@ -168,6 +173,7 @@ void KeyCalls::Run() {
     std::optional<KeyCall> call;
     {
       std::unique_lock lock(mutex_);
+      under_way_ = false;
       while (!stopping_ && !(call = Take())) {
         if (waiting_.empty()) {
           wake_.wait(lock);
@@ -176,6 +182,7 @@ void KeyCalls::Run() {
         }
       }
       if (stopping_) break;
+      under_way_ = true;
     }
     const auto begun = std::filesystem::file_time_type::clock::now();
     auto answer = Answer(*call);

@@ -39,6 +39,8 @@ class KeyCalls {
   void Wake();
   // Whether a call is in the module that has not come back for too long; see Keeper::Hangs(). Any thread.
   bool Hangs() const { return step_.Hangs(); }
+  // Whether one waits or is under way. Any thread.
+  bool Busy() const;
 
  private:
   void Run();
@@ -74,9 +76,10 @@ class KeyCalls {
   // These two: of the thread, and only while it holds keeper_.gate().
   Seat seat_;
   Importer importer_;
-  std::mutex mutex_;  // guards everything below
+  mutable std::mutex mutex_;  // guards everything below
   std::condition_variable wake_;
   std::deque<KeyCall> waiting_;
+  bool under_way_ = false;
   struct Pause {
     std::chrono::steady_clock::time_point begun{};
     std::chrono::steady_clock::duration length{};

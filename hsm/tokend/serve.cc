@@ -8,6 +8,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <fstream>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -79,14 +81,34 @@ class ExpiryTimer {
   bool armed_ = false;
 };
 
-// Ends the process when the keeper or a key call hangs in the module. (Of signatures signerd keeps the time.) On the
-// I/O thread.
+// What this process has in memory now; 0 where the system does not say.
+std::size_t ResidentMemory() {
+  std::size_t all = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> all >> resident;
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// Ends the process when the keeper or a key call hangs in the module (of signatures signerd keeps the time), and when
+// the module has taken much memory that it does not give back: SoftHSM 2.6 loses some 70 octets with each Ed25519
+// signature. On the I/O thread.
 class Watchdog {
  public:
   Watchdog(boost::asio::io_context& io, const Keeper& keeper, const KeyCalls& key_calls)
       : timer_(io), keeper_(keeper), key_calls_(key_calls) {}
 
-  void Watch() {
+  // `grown` ends the process in order. It is called once, while no key call is under way.
+  void Watch(std::function<void(const Error&)> grown) {
+    grown_ = std::move(grown);
+    least_ = ResidentMemory();
+    Wait();
+  }
+  void Stop() { timer_.cancel(); }
+
+ private:
+  static constexpr std::chrono::seconds kLook{1};
+  static constexpr std::size_t kMostGrowth = std::size_t{256} << 20;
+
+  void Wait() {
     timer_.expires_after(kLook);
     timer_.async_wait([this](boost::system::error_code stopped) {
       if (stopped) return;
@@ -94,16 +116,21 @@ class Watchdog {
         log::error("a call of the module does not come back: this process ends, and signerd starts another");
         ::_exit(1);
       }
-      Watch();
+      const std::size_t now = ResidentMemory();
+      least_ = std::min(least_, now);
+      if (now - least_ > kMostGrowth && !key_calls_.Busy()) {
+        grown_(MakeError(Reason::kTokenDown, "the module has taken " + std::to_string((now - least_) >> 20) +
+                                                 " MiB and keeps them: this process ends, and signerd starts another"));
+        return;
+      }
+      Wait();
     });
   }
-  void Stop() { timer_.cancel(); }
-
- private:
-  static constexpr std::chrono::seconds kLook{1};
   boost::asio::steady_timer timer_;
   const Keeper& keeper_;
   const KeyCalls& key_calls_;
+  std::function<void(const Error&)> grown_;
+  std::size_t least_ = 0;
 };
 
 // An error where the link is not to go on.
@@ -201,7 +228,10 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
                 [] { ::_exit(1); }});  // signerd starts the next; the module is not to be trusted with an orderly end
   signer.Start();
   key_calls.Start();
-  watchdog.Watch();
+  watchdog.Watch([&](const Error& why) {
+    channel->Close();
+    end(why);
+  });
   io.run();
   stopper.join();
   return Ok();

@@ -308,6 +308,15 @@ TEST_F(Recovery, EndsWithTheLinkEvenWhenACallHangs) {
   EXPECT_EQ(tokend.Wait(), 0);
 }
 
+TEST_F(Recovery, ModuleThatKeepsMuchMemoryEndsTheProcessInOrder) {
+  auto& tokend = Start();
+  environment_.WriteFaults("C_Sign @1 leak 300");
+  ExpectSigns();
+  while (tokend.Receive()) {
+  }
+  EXPECT_EQ(tokend.Wait(), 0);
+}
+
 TEST_F(Recovery, CrashOfTheModuleEndsTheLink) {
   auto& tokend = Start();
   environment_.WriteFaults("C_Sign 1 crash");

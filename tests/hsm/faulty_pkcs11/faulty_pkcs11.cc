@@ -8,8 +8,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
+#include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "answers.h"
 #include "names.h"
@@ -76,12 +79,20 @@ struct Wrapped<Member, kName> {
       case Action::Kind::kDrop: Place().CloseEverySession(real); break;
       case Action::Kind::kLogout: LogOut(args...); break;
       case Action::Kind::kOtherKey: return PassWithOtherKey(args...);
+      case Action::Kind::kLeak: Keep(action->number); break;
       default: return Change(*action, Pass(args...), args...);
     }
     return Pass(args...);
   }
 
  private:
+  // MiB of memory that is in use from here on.
+  static void Keep(unsigned long mib) {
+    static std::mutex mutex;  // guards kept
+    static std::vector<std::string> kept;
+    const std::lock_guard lock(mutex);
+    kept.emplace_back(mib << 20, 'x');
+  }
   static std::optional<CK_MECHANISM_TYPE> Mechanism(Args... args) {
     if constexpr (kFunction == "C_Sign") return OfSign(args...);
     if constexpr (kFunction == "C_GetMechanismInfo") return OfSlot(args...);

@@ -128,6 +128,7 @@ constexpr Verb kVerbs[] = {
     {"other-key", Action::Kind::kOtherKey, false}, {"length", Action::Kind::kLength, true},
     {"drop", Action::Kind::kDrop, false},          {"logout", Action::Kind::kLogout, false},
     {"absent", Action::Kind::kAbsent, false},      {"slot", Action::Kind::kSlot, true},
+    {"leak", Action::Kind::kLeak, true},
 };
 
 bool ParseAction(std::istringstream& words, Rule& rule) {

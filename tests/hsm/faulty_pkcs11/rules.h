@@ -22,7 +22,8 @@ struct Action {
     kDrop,
     kLogout,
     kAbsent,
-    kSlot
+    kSlot,
+    kLeak
   } kind = Kind::kReturn;
   unsigned long number = 0;  // the verb's argument: a CK_RV, milliseconds, bits, octets, ...
 };
