@@ -76,18 +76,26 @@ Status MessageHasher::EndHeader() {
   if (!admitted) return admitted.error();
   header_.emplace(std::move(*header));
   admitted_.emplace(std::move(*admitted));
-  body_.emplace(admitted_->domain->profile->body);
+  body_form_ = admitted_->domain->profile->body;
+  body_.emplace(body_form_);
   return Ok();
 }
 
-Status MessageHasher::DecideAgain() const {
-  const auto now = reception_.snapshot.Get();
+Status MessageHasher::DecideAgain() {
+  auto now = reception_.snapshot.Get();
   const Status allowed = admission::CheckStillAllowed(*now, *origin_.relay, *admitted_->partner);
   if (!allowed) return allowed;
-  const auto decision = admission::Decide({*now, *now->FindRelay(origin_.relay->identity), origin_.requested_partner,
-                                           origin_.requested_domain, *header_, octets_,
-                                           origin_.envelope.recipients.size(), reception_.clock.Now()});
-  return decision ? Ok() : Status(decision.error());
+  const snapshot::Relay* relay = now->FindRelay(origin_.relay->identity);
+  auto decision = admission::Decide({*now, *relay, origin_.requested_partner, origin_.requested_domain, *header_,
+                                     octets_, origin_.envelope.recipients.size(), reception_.clock.Now()});
+  if (!decision) return decision.error();
+  // From here on it is a message of now: a key that was revoked meanwhile signs nothing more.
+  admitted_->partner = decision->partner;
+  admitted_->domain = decision->domain;
+  admitted_->author = std::move(decision->author);
+  origin_.relay = relay;
+  origin_.snapshot = std::move(now);
+  return Ok();
 }
 
 Result<HashedMessage> MessageHasher::Finish() {
@@ -100,7 +108,10 @@ Result<HashedMessage> MessageHasher::Finish() {
     return still.error();
   }
   const dkim::BodyHash hash = body_->Finish();
-  return WithBody({std::move(*header_), std::move(*admitted_), {}}, {hash, body_->facts()});
+  auto message = WithBody({std::move(*header_), std::move(*admitted_), {}}, {hash, body_->facts()});
+  // Of a profile that has another form now, c= says the one that was hashed.
+  if (message) message->body_canonicalization = body_form_;
+  return message;
 }
 
 Result<HashedMessage> TakeDigest(const Origin& origin, const Reception& reception, std::string_view header_block,

@@ -84,23 +84,25 @@ Result<HashedMessage> WithBody(ParsedMessage message, const dkim::HashedBody& bo
 // error the object is spent.
 class MessageHasher {
  public:
-  // Both must outlive it.
-  MessageHasher(const Origin& origin, const Reception& reception)
+  // Both must outlive it. Finish() changes `origin`.
+  MessageHasher(Origin& origin, const Reception& reception)
       : origin_(origin), reception_(reception), reader_(reception.limits) {}
 
   Status Push(std::string_view chunk);
-  // Decides again: a body may take hours, and the policy is not what it was. It is not counted again.
+  // Decides again: a body may take hours, and neither the policy nor the keys are what they were. It is not counted
+  // again. The origin has the snapshot of now then.
   Result<HashedMessage> Finish();
 
  private:
   Status EndHeader();
-  Status DecideAgain() const;
-  const Origin& origin_;
+  Status DecideAgain();
+  Origin& origin_;
   const Reception& reception_;
   std::uint64_t octets_ = 0;
   dkim::HeaderReader reader_;
   std::optional<dkim::Header> header_;
   std::optional<Admitted> admitted_;
+  dkim::Canonicalization body_form_ = dkim::Canonicalization::kSimple;
   std::optional<dkim::BodyHasher> body_;
 };
 

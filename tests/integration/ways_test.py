@@ -4,10 +4,13 @@ import hashlib
 import pathlib
 import re
 import tempfile
+import threading
+import time
 import unittest
 import uuid
 
 import deployment
+import mail_way
 import messages
 import paths  # noqa: F401  (makes tests/verifiers importable)
 import verifiers
@@ -55,6 +58,36 @@ class WaysTest(unittest.TestCase):
         yield signing_pb2.MessageChunk(options=signing_pb2.SignOptions(request_id=f"large-{uuid.uuid4()}"), data=message[:size])
         for at in range(size, len(message), size):
             yield signing_pb2.MessageChunk(data=message[at:at + size])
+
+    def test_a_long_upload_is_signed_with_the_keys_and_the_profile_of_its_end(self):
+        """What was retired while it came signs nothing more; the body stays hashed as it was begun."""
+        before = self.hallmark.add_domain("long.example", profile="relaxed")
+        message = messages.MESSAGE.replace(b"@example.com", b"@long.example") + b"One more \t line.  \r\n" * 100
+        sent, go_on = threading.Event(), threading.Event()
+
+        def chunks():
+            yield signing_pb2.MessageChunk(options=signing_pb2.SignOptions(), data=message[:400])
+            sent.set()
+            go_on.wait(60)
+            yield signing_pb2.MessageChunk(data=message[400:])
+
+        call = self.stub.SignLarge.future(chunks(), timeout=120)
+        self.assertTrue(sent.wait(30))
+        time.sleep(0.3)  # Decided sooner or later, it ends the same.
+        after = set()
+        for key in before:
+            made = self.admin.GenerateKey(admin_pb2.GenerateKeyRequest(domain="long.example", algorithm=key.algorithm))
+            self.admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain="long.example", selector=made.selector, unpublished=True))
+            self.admin.RetireKey(admin_pb2.RetireKeyRequest(domain="long.example", selector=key.selector))
+            after.add(made.selector)
+        self.admin.UpdateDomain(admin_pb2.UpdateDomainRequest(name="long.example", profile="simple"))
+        go_on.set()
+        answer = call.result(60)
+        self.assertEqual({signature.selector for signature in answer.signatures}, after)
+        for signature in answer.signatures:
+            self.assertIn(b"c=simple/relaxed", signature.header_field)
+        found = mail_way.own_signatures(messages.signed(message, answer), mail_way.keys_of(self.hallmark.key_lines(["long.example"])))
+        self.assertEqual([(name, passed) for name, _, passed in found], [("long.example", True)] * len(after))
 
     def stream(self, messages_by_id):
         """SignStream's answers by request_id."""
