@@ -70,9 +70,12 @@ Result<FieldSelection> SelectFields(const Header& header, const FieldRules& rule
   return selection;
 }
 
-std::vector<const Field*> FieldsOf(const Header& header, const std::vector<std::string_view>& names) {
+std::vector<const Field*> FieldsOf(const Header& header, const std::vector<std::string_view>& names,
+                                   std::string_view raw) {
   std::map<std::string, std::vector<const Field*>> instances;  // from the top, by lower-case name
-  for (const Field& field : header.fields()) instances[ToLower(field.name)].push_back(&field);
+  for (const Field& field : header.fields()) {
+    if (field.raw.data() != raw.data()) instances[ToLower(field.name)].push_back(&field);
+  }
   std::vector<const Field*> fields;
   for (const std::string_view name : names) {
     auto& left = instances[ToLower(name)];

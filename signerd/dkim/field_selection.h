@@ -62,7 +62,8 @@ struct FieldSelection {
 Result<FieldSelection> SelectFields(const Header& header, const FieldRules& rules);
 
 // The fields that the names of an h= stand for: each takes the lowest instance not taken yet; those that find none are
-// left out.
-std::vector<const Field*> FieldsOf(const Header& header, const std::vector<std::string_view>& names);
+// left out. `raw` is the signature's own field, which it never signs (RFC 6376 section 3.5, h=); empty: none.
+std::vector<const Field*> FieldsOf(const Header& header, const std::vector<std::string_view>& names,
+                                   std::string_view raw = {});
 
 }  // namespace hallmark::dkim

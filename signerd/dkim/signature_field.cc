@@ -130,6 +130,7 @@ Result<SignatureField> ParseSignatureField(const Field& field) {
   if (tags->Find("v") == nullptr) return Invalid("v= is missing");
   if (tags->Value("v") != "1") return Invalid("v= is not 1");
   SignatureField out;
+  out.raw = field.raw;
   const std::string_view a = tags->Value("a");
   if (a.empty()) return Invalid("a= is missing");
   const auto algorithm = AlgorithmByName(a);
@@ -154,8 +155,9 @@ Result<SignatureField> ParseSignatureField(const Field& field) {
 
 Digest HeaderHash(const Header& header, const SignatureField& signature) {
   std::string data;
-  for (const Field* field : FieldsOf(header, signature.signed_names))
+  for (const Field* field : FieldsOf(header, signature.signed_names, signature.raw)) {
     AppendCanonicalField(signature.header, field->raw, data);
+  }
   AppendCanonicalField(signature.header, signature.without_signature + "\r\n", data);
   data.resize(data.size() - 2);
   return Sha256Of(data);

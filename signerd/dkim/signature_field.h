@@ -24,6 +24,7 @@ struct SignatureField {
   std::optional<std::uint64_t> body_length;
   std::optional<std::chrono::sys_seconds> signed_at, expires;
   std::string without_signature;  // the raw field with the value of b= deleted, and no final CRLF
+  std::string_view raw;           // the field, within its header
 };
 
 // kInvalidArgument, with another sentence for each fault.

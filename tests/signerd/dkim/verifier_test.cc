@@ -160,6 +160,17 @@ TEST(Verifier, TellsTemporaryFromPermanent) {
   EXPECT_EQ(verdicts->front().reason, "the key record cannot be had: no answer in 5 s");
 }
 
+// RFC 6376 section 3.5: h= may name the field of signatures, which never stands for the very one that has it.
+TEST(Verifier, ASignatureDoesNotSignItself) {
+  Signing how;
+  how.profile.excluded_fields.clear();
+  how.profile.oversigned_fields.emplace_back("DKIM-Signature");
+  const std::string message = SignMessage(kMessage, how);
+  EXPECT_EQ(Verdicts(message, ZoneOf(how), kNow), "pass");
+  EXPECT_NE(Verdicts("DKIM-Signature: v=1; of=another\r\n" + message, ZoneOf(how), kNow).find("different"),
+            std::string::npos);
+}
+
 TEST(Verifier, JudgesTime) {
   Signing how;
   how.profile.expires_after = 24h;
