@@ -16,7 +16,8 @@ std::filesystem::path CompanionProgram(std::string_view name);
 void LeaveNoCore();
 
 // The signals that end a program, SIGTERM and SIGINT: blocked in this thread and in those that it starts from here on,
-// so that only who waits for them gets them. SIGPIPE is ignored: a peer that is gone is an error of write(2).
+// so that only who waits for them gets them. SIGPIPE is ignored: a peer that is gone is an error of write(2). So is
+// SIGHUP, which asks daemons to read their files again: those that may change are read when they change.
 sigset_t BlockEndSignals();
 
 }  // namespace hallmark

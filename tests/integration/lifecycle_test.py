@@ -50,6 +50,13 @@ class LifecycleTest(unittest.TestCase):
             self.assertLessEqual(codes, {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE})
             self.assertEqual(hallmark.process.wait(30), 0)
 
+    def test_sighup_ends_nothing(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            hallmark.process.send_signal(signal.SIGHUP)
+            self.assertEqual(len(hallmark.sign(messages.MESSAGE).signatures), 2)
+            self.assertTrue(hallmark.running())
+
     def test_stop_with_an_idle_stream(self):
         with deployment.Deployment() as hallmark:
             hallmark.add_domain("example.com")
