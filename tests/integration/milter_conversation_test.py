@@ -164,6 +164,7 @@ class MilterConversationTest(MilterCase):
         # More than signerd writes down are no reason to refuse the mail.
         more = recipients + (b"<one-more@example.org>",) * 50
         self.assert_signed(mta.submit(Mail(message("more-recipients"), recipients=more, macros=AUTHENTICATED), connect=False))
+        self.assert_says(self.milter, "50 recipients are too many to be told to signerd")
 
     def test_macros_of_other_commands_and_odd_ones(self):
         mta = self.connect(self.unix)

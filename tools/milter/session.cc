@@ -136,7 +136,7 @@ Status Session::Mail(std::string_view data, std::string& out) {
   DropMessage();
   origin_ = OriginOf(settings_.outbound, peer_, macros_);
   reinjected_ = false;
-  recipient_octets_ = 0;
+  recipient_octets_ = recipients_left_out_ = 0;
   if (origin_ == Origin::kOutside) {
     tally_.Count(Verdict::kLeftAlone);
     AppendReply(out, Reply::kAccept);
@@ -188,6 +188,10 @@ Status Session::InEnvelope(Command command, std::string_view data, std::string& 
   }
   if (command == Command::kEndOfMessage) {
     queue_id_ = Printable(macros_.Get("i"));
+    if (recipients_left_out_ != 0) {
+      log::warn("{}: {} recipients are too many to be told to signerd: they are not counted, nor written down",
+                queue_id_, recipients_left_out_);
+    }
     state_ = State::kSigning;
     if (reinjected_) LeaveReinjected(out);
   } else {
@@ -201,7 +205,10 @@ Status Session::Recipient(std::string_view data) {
   if (recipient.size() > kLongestPath)
     return Violation("a recipient of " + std::to_string(recipient.size()) + " octets");
   auto& recipients = message_->options().envelope_recipients;
-  if (recipients.size() >= kMostRecipients || recipient.size() > kMostRecipientOctets - recipient_octets_) return Ok();
+  if (recipients.size() >= kMostRecipients || recipient.size() > kMostRecipientOctets - recipient_octets_) {
+    ++recipients_left_out_;
+    return Ok();
+  }
   recipient_octets_ += recipient.size();
   recipients.emplace_back(recipient);
   return Ok();

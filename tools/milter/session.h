@@ -76,6 +76,7 @@ class Session {
   Origin origin_ = Origin::kOutside;  // of the message
   bool reinjected_ = false;           // it came from this host, and from another one before
   std::size_t recipient_octets_ = 0;
+  std::size_t recipients_left_out_ = 0;
   std::string queue_id_;
 };
 
