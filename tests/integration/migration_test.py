@@ -571,6 +571,8 @@ class TokenTest(Case):
 
             hallmark.start()
             hallmark.admin().CreateDomain(admin_pb2.CreateDomainRequest(name="example.com"))
+            wait_for(lambda: hallmark.admin().GetStatus(admin_pb2.GetStatusRequest()).tokens[0].state == admin_pb2.TOKEN_STATE_READY,
+                     "the first login, which would end the rule")
             # tokend ends: with the next one what is in the token goes.
             change("C_Sign * crash of CKM_RSA_PKCS until C_Login\n")
             self.assertNotIn("left in token", str(self.imported(*arguments, status=1)))

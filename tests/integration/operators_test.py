@@ -446,7 +446,12 @@ class LedgerTest(Case):
         stranger = self.issue("stranger", "test:stranger")
         database = [self.hallmark.folder / f"state/hallmark.db{ending}" for ending in ("", "-wal")]
         time.sleep(1.5)
-        before = [path.stat().st_mtime_ns for path in database if path.exists()]
+        written = set()  # states of the files
+
+        def look():
+            written.add(tuple(path.stat().st_mtime_ns for path in database if path.exists()))
+
+        look()
         on_ledger = len(self.acts())
         refused, wrong, stop, mutex = {"LOCKED_OUT": 0, "CALLER_UNKNOWN": 0}, [], threading.Event(), threading.Lock()
 
@@ -469,15 +474,18 @@ class LedgerTest(Case):
                     signed += len(self.hallmark.sign(messages.MESSAGE).signatures)
                 except grpc.RpcError as error:
                     wrong.append(error.details())
+                look()
         finally:
             stop.set()
             for thread in threads:
                 thread.join()
+        look()
         self.assertEqual(wrong, [])
         self.assertGreaterEqual(signed, 100)
         self.assertGreaterEqual(sum(refused.values()), 3000)
         self.assertEqual(set(refused), {"LOCKED_OUT", "CALLER_UNKNOWN"})
-        self.assertEqual([path.stat().st_mtime_ns for path in database if path.exists()], before, "the database was written to")
+        # What is learnt of the traffic is kept each minute.
+        self.assertLessEqual(len(written), 3, "the database was written to")
         time.sleep(2.5)
         flooded = self.acts()[on_ledger:]
         counts = {}
