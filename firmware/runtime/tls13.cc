@@ -19,8 +19,8 @@ Status RequireTls13() {
       "system_default = tls13_only\n"
       "[tls13_only]\n"
       "Protocol = -ALL,TLSv1.3\n";
-  // The machine's own configuration first, so that it cannot replace this one later. And no cleaning up in exit(): gRPC's
-  // threads may be in a handshake then, and would fall over what is gone.
+  // The machine's own configuration first, so that it cannot replace this one later. And no cleaning up in exit():
+  // gRPC's threads may be in a handshake then, and would fall over what is gone.
   OPENSSL_init_ssl(OPENSSL_INIT_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, nullptr);
   const std::unique_ptr<BIO, decltype(&BIO_free)> text(BIO_new_mem_buf(kConfiguration, -1), &BIO_free);
   const std::unique_ptr<CONF, decltype(&NCONF_free)> configuration(NCONF_new(nullptr), &NCONF_free);
