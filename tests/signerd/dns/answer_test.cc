@@ -57,6 +57,20 @@ TEST(Interpret, RecordsOfTheNameCount) {
   EXPECT_FALSE(said.target);
 }
 
+// RFC 6891 section 6.1.1, RFC 8945 section 5.1.
+TEST(Interpret, OneOptAndOneTsigAtMost) {
+  const Rdf name(ldns_dname_new_frm_str(kName)), apex(ldns_dname_new_frm_str("example.test."));
+  const Bytes query = MakeQuery(name.get(), LDNS_RR_TYPE_TXT, Asking::kServer);
+  for (const std::uint8_t type : {std::uint8_t{41}, std::uint8_t{250}}) {
+    Bytes wire = query;
+    wire[2] |= 0x84;
+    wire[11] += 2;  // additional records, beside the query's own OPT
+    for (int i = 0; i < 2; ++i) wire.insert(wire.end(), {1, 'k', 0, 0, type, 0, 1, 0, 0, 0, 0, 0, 0});
+    const Said said = Interpret(query, wire, {name.get(), apex.get(), nullptr, {}, ""});
+    EXPECT_THAT(said.answer.detail, HasSubstr("two OPT or two TSIG")) << int{type};
+  }
+}
+
 TEST(Interpret, TtlWithTheHighestBitIsZero) {
   EXPECT_EQ(Read({At("4294967295 TXT \"a\"")}).longest_ttl, std::chrono::seconds(0));
   EXPECT_EQ(Read({At("2147483647 TXT \"a\"")}).longest_ttl, std::chrono::seconds(2147483647));
