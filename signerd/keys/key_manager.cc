@@ -2,7 +2,6 @@
 
 #include <openssl/rand.h>
 
-#include <algorithm>
 #include <optional>
 #include <thread>
 
@@ -18,7 +17,6 @@ namespace hallmark::keys {
 namespace {
 
 constexpr std::size_t kIdOctets = 16;
-constexpr std::int64_t kAll = -1;  // SQLite: no limit
 
 // "r20260131": the date says when it was made, and sorts.
 std::string DatedSelector(dkim::Algorithm algorithm, std::chrono::sys_seconds now) {
@@ -155,9 +153,10 @@ Result<snapshot::Key> KeyManager::Make(const snapshot::Key& key, const std::func
     return error;
   }
   const Status forgotten = store_.ForgetPlanned(key.domain, key.selector);
-  if (!forgotten)
+  if (!forgotten) {
     log::error("{}: the note of a pair in token {} stays: {}", KeyName(key.domain, key.selector), key.token,
                forgotten.error().message);
+  }
   return made;
 }
 
@@ -165,17 +164,16 @@ Status KeyManager::ClearNoted(const std::string& domain, const std::string& sele
   const auto pair = NotedPairOf(store_, domain, selector);
   if (!pair) return pair.error();
   if (!*pair) return Ok();
-  const std::string& token = (*pair)->token;
-  const Bytes& cka_id = (*pair)->cka_id;
-  const std::string what = "a pair with CKA_ID " + HexEncode(cka_id) + " in token " + token;
-  const auto keys = store_.ListKeys("", {"", kAll});
-  if (!keys) return keys.error();
-  const bool adopted = std::any_of(
-      keys->begin(), keys->end(), [&](const snapshot::Key& key) { return key.token == token && key.cka_id == cka_id; });
-  if (!signer_.HasToken(token)) {
+  snapshot::Key left;  // of no domain: whoever uses it is another one
+  left.token = (*pair)->token;
+  left.cka_id = (*pair)->cka_id;
+  const std::string what = "a pair with CKA_ID " + HexEncode(left.cka_id) + " in token " + left.token;
+  const auto users = store_.CountOthers(left);
+  if (!users) return users.error();
+  if (!signer_.HasToken(left.token)) {
     log::warn("{}: an earlier try may have left {}, which is not configured any more", KeyName(domain, selector), what);
-  } else if (!adopted) {
-    const Status gone = DestroyUnrecorded(signer_, signer_.MembersOf(token), cka_id);
+  } else if (*users == 0) {
+    const Status gone = DestroyUnrecorded(signer_, signer_.MembersOf(left.token), left.cka_id);
     if (!gone) {
       Error error = gone.error();
       error.message = "an earlier try may have left " + what + ", which must be destroyed first: " + error.message;
@@ -218,9 +216,9 @@ Result<snapshot::Key> KeyManager::Adopt(const std::string& domain, const std::st
   const auto ledger_key = store_.GetLedgerKey();
   if (!ledger_key) return ledger_key.error();
   if (*ledger_key && (*ledger_key)->spki == described->spki) {
-    return MakeError(Reason::kStateConflict,
-                     "this pair signs the ledger's checkpoints: its domain's rotation would "
-                     "destroy it. Make another");
+    return MakeError(
+        Reason::kStateConflict,
+        "this pair signs the ledger's checkpoints, and the domain's rotation would destroy it: make another");
   }
   snapshot::Key key;
   key.domain = domain;
