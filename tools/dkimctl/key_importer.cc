@@ -273,7 +273,13 @@ Answer<void> KeyImporter::Activate(const migration::PlannedKey& key) {
   request.set_domain(key.domain);
   request.set_selector(key.selector);
   request.set_unpublished(options_.unpublished);
-  const auto active = client_.Call(&Stub::ActivateKey, request);
+  // A domain whose first imported key signs has successors made at once, which holds it for as long as a pair takes.
+  // signerd itself waits some seconds for that each time.
+  constexpr int kMostTries = 20;
+  auto active = client_.Call(&Stub::ActivateKey, request);
+  for (int tries = 1; !active && active.error().reason == "STATE_CONFLICT" && tries < kMostTries; ++tries) {
+    active = client_.Call(&Stub::ActivateKey, request);
+  }
   if (!active) return active.error();
   keys_[{key.domain, key.selector}] = *active;
   return {};
