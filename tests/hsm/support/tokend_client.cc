@@ -22,6 +22,9 @@ TokendClient::TokendClient(const HsmEnvironment& environment, const Options& opt
   link_ = FileDescriptor(sockets[0]);
   const FileDescriptor theirs(sockets[1]);
   std::vector<std::string> arguments = {
+      "/usr/bin/setpriv",  // it ends with the test program, however that ends
+      "--pdeathsig",
+      "KILL",
       TokendProgram().string(),
       "serve",
       "--fd",
@@ -62,10 +65,14 @@ TokendClient::~TokendClient() {
 void TokendClient::Send(const link::Frame& frame) {
   const auto octets = link::Encode(frame);
   if (!octets) throw std::runtime_error(octets.error().message);
-  for (std::size_t sent = 0; sent < octets->size();) {
-    const ssize_t count = ::send(link_.get(), octets->data() + sent, octets->size() - sent, MSG_NOSIGNAL);
+  SendOctets(*octets);
+}
+
+void TokendClient::SendOctets(ByteView octets) {
+  while (!octets.empty()) {
+    const ssize_t count = ::send(link_.get(), octets.data(), octets.size(), MSG_NOSIGNAL);
     if (count <= 0) throw std::runtime_error("tokend does not read");
-    sent += static_cast<std::size_t>(count);
+    octets = octets.subspan(static_cast<std::size_t>(count));
   }
 }
 

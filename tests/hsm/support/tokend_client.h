@@ -32,6 +32,8 @@ class TokendClient {
   TokendClient& operator=(const TokendClient&) = delete;
 
   void Send(const link::Frame& frame);
+  // What need not be a frame.
+  void SendOctets(ByteView octets);
   // The next frame; nothing when the link closed.
   std::optional<link::Frame> Receive();
   // Receives until a frame of this type comes; TokenStatus frames on the way are remembered, what a key call does on
