@@ -133,7 +133,9 @@ void Knot::Write() const {
 
 bool Knot::Spawn(const std::string& clock) {
   const std::string config = (folder_ / "knot.conf").string();
-  const char* arguments[] = {"/usr/sbin/knotd", "-c", config.c_str(), nullptr};
+  // It ends with the test program, however that ends.
+  const char* arguments[] = {"/usr/bin/setpriv", "--pdeathsig", "KILL", "/usr/sbin/knotd", "-c",
+                             config.c_str(),     nullptr};
   // The loader puts the machine's library folder in the place of $LIB.
   std::string preload = "LD_PRELOAD=/usr/$LIB/faketime/libfaketimeMT.so.1", faketime = "FAKETIME=" + clock;
   std::string monotonic = "FAKETIME_DONT_FAKE_MONOTONIC=1";

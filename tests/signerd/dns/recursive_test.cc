@@ -40,7 +40,9 @@ class Unbound {
     unbound->folder_ = pattern;
     unbound->Write(port, stubs, anchor);
     const std::string config = (unbound->folder_ / "unbound.conf").string();
-    const char* arguments[] = {"/usr/sbin/unbound", "-d", "-p", "-c", config.c_str(), nullptr};
+    // It ends with the test program, however that ends.
+    const char* arguments[] = {"/usr/bin/setpriv", "--pdeathsig", "KILL", "/usr/sbin/unbound", "-d", "-p", "-c",
+                               config.c_str(),     nullptr};
     if (::posix_spawn(&unbound->pid_, arguments[0], nullptr, nullptr, const_cast<char**>(arguments), environ) != 0)
       return nullptr;
     const auto name = ParseName("id.server");
