@@ -118,8 +118,7 @@ TEST_F(LedgerTest, AFullDiskRefusesLeavesNothingAndMendsItself) {
   EXPECT_FALSE(ledger->available());
   disk_.full = false;
   // Without anybody asking: a signer that says it cannot sign is not asked.
-  for (int i = 0; i < 300 && !ledger->available(); ++i) std::this_thread::sleep_for(milliseconds(10));
-  EXPECT_TRUE(ledger->available());
+  EXPECT_TRUE(WaitFor([&] { return ledger->available(); }));
   EXPECT_EQ(*Append(*ledger, {"b"}), 1u);
   EXPECT_EQ(Records(), (std::vector<std::string>{"a", "b"}));
 }
@@ -141,7 +140,7 @@ TEST_F(LedgerTest, NothingIsWrittenBehindWhatCouldNotBeCutOff) {
   disk_.truncates_to_fail = 3;
   EXPECT_FALSE(Append(*ledger, {"lost"}));
   EXPECT_FALSE(Append(*ledger, {"refused, since the disk still holds half a record"}));
-  for (int i = 0; i < 300 && !ledger->available(); ++i) std::this_thread::sleep_for(milliseconds(10));
+  EXPECT_TRUE(WaitFor([&] { return ledger->available(); }));
   EXPECT_EQ(*Append(*ledger, {"b"}), 1u);
   EXPECT_EQ(Records(), (std::vector<std::string>{"a", "b"}));
 }
