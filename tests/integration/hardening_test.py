@@ -1,5 +1,6 @@
 """What is shipped is built as docs/security.md says: every program, and every library that is installed."""
 
+import json
 import pathlib
 import platform
 import re
@@ -67,6 +68,17 @@ class HardeningTest(unittest.TestCase):
             self.assertTrue({name for name in imported if re.fullmatch(r"__\w+_chk", name)}, "_FORTIFY_SOURCE")
             self.assertEqual(imported & UNBOUNDED, set())
         self.each(check)
+
+    def test_every_unit_is_compiled_with_checked_calls(self):
+        """g++ leaves no trace of the level in what it makes: this is what it was told."""
+        units = json.loads((deployment.BUILD / "compile_commands.json").read_text())
+        self.assertTrue(units)
+        lacking = []
+        for unit in units:
+            levels = re.findall(r" -[DU]_FORTIFY_SOURCE\S*", unit["command"])
+            if levels[-1:] != [" -D_FORTIFY_SOURCE=3"]:
+                lacking.append(unit["file"])
+        self.assertEqual(lacking, [])
 
     def test_every_unit_has_the_flags(self):
         def check(path):
