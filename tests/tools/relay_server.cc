@@ -82,6 +82,7 @@ grpc::Status RelayServer::Answer(grpc::ServerContext& context, const hallmark::s
   auto& warning = *response.add_warnings();
   warning.set_code("LONG_LINE");
   warning.set_message("a line is long");
+  if (change) change(options, response);
   return status;
 }
 

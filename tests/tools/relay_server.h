@@ -43,6 +43,8 @@ class RelayServer final : public hallmark::signing::v1::SigningService::Service 
 
   // What becomes of a call; thread-safe where the test makes it so. Null: it is signed.
   std::function<grpc::Status(grpc::ServerContext&)> answer;
+  // What is changed in the answer to a call that is signed, as above.
+  std::function<void(const hallmark::signing::v1::SignOptions&, hallmark::signing::v1::SignResponse&)> change;
 
   struct Seen {
     std::vector<hallmark::signing::v1::SignDigestRequest> digests;

@@ -1,6 +1,7 @@
 #include "tools/relay-client/call.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "tools/relay-client/failure.h"
@@ -15,6 +16,24 @@ constexpr milliseconds kPatience{3000};
 constexpr milliseconds kLongestPoll{100};
 // Where a server did not say when to come back.
 constexpr milliseconds kRoundPause{200};
+
+// Whether it is one DKIM-Signature field and nothing behind it: it is put before the message as it is.
+bool IsSignatureField(std::string_view field) {
+  if (!field.starts_with("DKIM-Signature:") || !field.ends_with('\n')) return false;
+  for (std::size_t i = 0; i + 1 < field.size(); ++i) {
+    const char next = field[i + 1];
+    if (field[i] == '\0' || (field[i] == '\r' && next != '\n')) return false;
+    if (field[i] == '\n' && next != ' ' && next != '\t') return false;
+  }
+  return true;
+}
+
+bool HasSignatures(const signing::v1::SignResponse& response) {
+  const auto& signatures = response.signatures();
+  return !signatures.empty() && std::all_of(signatures.begin(), signatures.end(), [](const auto& signature) {
+    return IsSignatureField(signature.header_field());
+  });
+}
 
 Failure CancelledFailure() {
   return {FailureKind::kUnavailable, "CANCELLED", "the client was told to end before a server answered", {}};
@@ -136,7 +155,14 @@ void Call::Send(std::size_t index) {
 
 void Call::Take(const grpc::Status& status) {
   if (status.ok()) {
-    End(SignedOutcome());
+    if (HasSignatures(response_)) {
+      End(SignedOutcome());
+    } else {
+      Fail({FailureKind::kUnavailable,
+            "INTERNAL",
+            "signerd at " + (*set_)[index_].server() + ": its answer has no signature that could be written",
+            {}});
+    }
     return;
   }
   if (IsCancelled()) {
