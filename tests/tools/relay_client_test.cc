@@ -279,8 +279,10 @@ TEST_F(RelayClient, AServerThatDoesNotAnswerCostsNoMoreThanTheTimeLimit) {
   RelayServer server(pki_);
   server.answer = Silence;
   Settings settings = pki_.settings({server.address()});
-  settings.timeout = 300ms;
-  const Outcome outcome = Sign(*Connect(settings));
+  settings.timeout = 3s;
+  const auto client = Connect(settings);
+  AwaitReady(*client, {true});
+  const Outcome outcome = Sign(*client);
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
   EXPECT_EQ(outcome.failure->reason, "TIMEOUT");
