@@ -27,6 +27,24 @@ Result<Admitted> Admit(const Origin& origin, const Reception& reception, const d
   return Admitted{decision->partner, decision->domain, std::move(decision->author), std::move(*charge), true};
 }
 
+// A rule about the body is no rule where the relay keeps to itself what it is about.
+Status CheckClaims(const ClaimedBody& body, const Admitted& admitted) {
+  const dkim::SigningProfile& profile = *admitted.domain->profile;
+  if (admitted.partner->message.max_octets != 0 && !body.length && !body.facts) {
+    return MakeError(Reason::kInvalidArgument,
+                     "body_facts: partner " + admitted.partner->name + " has a largest size, which needs them");
+  }
+  if (profile.body_length && !body.length) {
+    return MakeError(Reason::kInvalidArgument,
+                     "body_length: the signing profile " + profile.name + " writes l=, which needs it");
+  }
+  if (profile.line_endings == dkim::LineEndings::kRefuse && !body.facts) {
+    return MakeError(Reason::kInvalidArgument,
+                     "body_facts: the signing profile " + profile.name + " refuses bare line ends, which needs them");
+  }
+  return body.facts ? CheckLineEndings(body.facts->lines, *admitted.domain, "body") : Ok();
+}
+
 }  // namespace
 
 admission::Question QuestionOf(const Origin& origin, const dkim::Header& header, std::optional<std::uint64_t> octets,
@@ -81,6 +99,19 @@ Status MessageHasher::EndHeader() {
   return Ok();
 }
 
+// The header ended with the stream, which may have taken hours: nothing was decided yet.
+Status MessageHasher::DecideAtLast() {
+  auto now = reception_.snapshot.Get();
+  const snapshot::Relay* relay = now->FindRelay(origin_.relay->identity);
+  if (relay == nullptr) {
+    return MakeError(Reason::kCertificateRevoked, "relay " + origin_.relay->name + " was revoked meanwhile");
+  }
+  origin_.relay = relay;
+  origin_.snapshot = std::move(now);
+  const Status ended = EndHeader();
+  return ended ? admission::CheckSize(*admitted_->partner, octets_) : ended;
+}
+
 Status MessageHasher::DecideAgain() {
   auto now = reception_.snapshot.Get();
   const Status allowed = admission::CheckStillAllowed(*now, *origin_.relay, *admitted_->partner);
@@ -99,14 +130,8 @@ Status MessageHasher::DecideAgain() {
 }
 
 Result<HashedMessage> MessageHasher::Finish() {
-  if (!header_) {
-    const Status ended = EndHeader();
-    if (!ended) return ended.error();
-    const Status size = admission::CheckSize(*admitted_->partner, octets_);
-    if (!size) return size.error();
-  } else if (const Status still = DecideAgain(); !still) {
-    return still.error();
-  }
+  const Status decided = header_ ? DecideAgain() : DecideAtLast();
+  if (!decided) return decided.error();
   const dkim::BodyHash hash = body_->Finish();
   auto message = WithBody({std::move(*header_), std::move(*admitted_), {}}, {hash, body_->facts()});
   // Of a profile that has another form now, c= says the one that was hashed.
@@ -115,26 +140,20 @@ Result<HashedMessage> MessageHasher::Finish() {
 }
 
 Result<HashedMessage> TakeDigest(const Origin& origin, const Reception& reception, std::string_view header_block,
-                                 dkim::Canonicalization body_canonicalization, const dkim::Digest& body_hash,
-                                 std::optional<std::uint64_t> body_length) {
+                                 const ClaimedBody& body) {
   auto header = dkim::Header::Parse(header_block, reception.limits);
   if (!header) return header.error();
-  const auto octets = body_length ? std::optional(header_block.size() + *body_length) : std::nullopt;
+  const auto body_octets = body.facts ? std::optional(body.facts->octets) : body.length;
+  const auto octets = body_octets ? std::optional(header_block.size() + *body_octets) : std::nullopt;
   auto admitted = Admit(origin, reception, *header, octets);
   if (!admitted) return admitted.error();
-  if (admitted->partner->message.max_octets != 0 && !body_length) {
-    return MakeError(Reason::kInvalidArgument,
-                     "body_length: partner " + admitted->partner->name + " has a largest size, which needs it");
-  }
-  if (admitted->domain->profile->body_length && !body_length) {
-    return MakeError(Reason::kInvalidArgument, "body_length: the signing profile " + admitted->domain->profile->name +
-                                                   " writes l=, which needs it");
-  }
+  const Status told = CheckClaims(body, *admitted);
+  if (!told) return told.error();
   return HashedMessage{std::move(*header),
                        std::move(*admitted),
-                       body_canonicalization,
-                       {body_hash, body_length.value_or(0)},
-                       std::nullopt};
+                       body.canonicalization,
+                       {body.hash, body.length.value_or(0)},
+                       body.facts};
 }
 
 }  // namespace hallmark::pipeline

@@ -65,7 +65,7 @@ struct HashedMessage {
   Admitted admitted;
   dkim::Canonicalization body_canonicalization;
   dkim::BodyHash body_hash;
-  std::optional<dkim::BodyFacts> body_facts;  // unknown where the relay hashed the body
+  std::optional<dkim::BodyFacts> body_facts;  // unknown where the relay hashed the body and does not say them
 };
 
 // A whole message whose header is parsed and whose signing domain is chosen.
@@ -95,6 +95,7 @@ class MessageHasher {
 
  private:
   Status EndHeader();
+  Status DecideAtLast();
   Status DecideAgain();
   Origin& origin_;
   const Reception& reception_;
@@ -106,9 +107,16 @@ class MessageHasher {
   std::optional<dkim::BodyHasher> body_;
 };
 
-// The same for a relay that has hashed the body itself.
+// What a relay that has hashed the body itself says of it. Octets and lengths are at most 2^50.
+struct ClaimedBody {
+  dkim::Canonicalization canonicalization;
+  dkim::Digest hash;
+  std::optional<std::uint64_t> length;  // in canonical form
+  std::optional<dkim::BodyFacts> facts;
+};
+
+// The same for such a relay.
 Result<HashedMessage> TakeDigest(const Origin& origin, const Reception& reception, std::string_view header_block,
-                                 dkim::Canonicalization body_canonicalization, const dkim::Digest& body_hash,
-                                 std::optional<std::uint64_t> body_length);
+                                 const ClaimedBody& body);
 
 }  // namespace hallmark::pipeline

@@ -11,6 +11,8 @@ namespace {
 constexpr std::chrono::seconds kLongestWait{30};
 constexpr std::size_t kMaxRequestId = 128;
 constexpr int kMaxRecipients = 10'000;
+// Above every message; sums with it stay in 64 bits.
+constexpr std::uint64_t kMaxBodyOctets = std::uint64_t{1} << 50;
 
 using UnaryCall = SigningCall<grpc::ServerUnaryReactor>;
 
@@ -50,18 +52,40 @@ std::string_view WarningName(dkim::WarningCode code) {
   std::abort();  // Unreachable: codes come only from this program.
 }
 
-Result<pipeline::HashedMessage> HashedFrom(const api::SignDigestRequest& request, const pipeline::Origin& origin,
-                                           const pipeline::Reception& reception) {
+Result<dkim::BodyFacts> FromApi(const api::BodyFacts& facts) {
+  if (facts.octets() > kMaxBodyOctets) return MakeError(Reason::kInvalidArgument, "body_facts: octets: at most 2^50");
+  for (const std::uint64_t figure : {facts.bare_lf(), facts.bare_cr(), facts.longest_line()}) {
+    if (figure > facts.octets())
+      return MakeError(Reason::kInvalidArgument, "body_facts: no figure is above its octets");
+  }
+  return dkim::BodyFacts{
+      {facts.bare_lf(), facts.bare_cr()}, facts.ends_without_crlf(), facts.octets(), facts.longest_line()};
+}
+
+Result<pipeline::ClaimedBody> ClaimedFrom(const api::SignDigestRequest& request) {
   const auto canonicalization = FromApi(request.body_canonicalization());
   if (!canonicalization) return canonicalization.error();
-  dkim::Digest digest;
-  if (request.body_hash().size() != digest.size()) {
+  pipeline::ClaimedBody body{*canonicalization, {}, {}, {}};
+  if (request.body_hash().size() != body.hash.size()) {
     return MakeError(Reason::kInvalidArgument,
                      "body_hash: expected 32 octets, found " + std::to_string(request.body_hash().size()));
   }
-  std::copy(request.body_hash().begin(), request.body_hash().end(), digest.begin());
-  return pipeline::TakeDigest(origin, reception, request.header(), *canonicalization, digest,
-                              request.has_body_length() ? std::optional(request.body_length()) : std::nullopt);
+  std::copy(request.body_hash().begin(), request.body_hash().end(), body.hash.begin());
+  if (request.has_body_length()) body.length = request.body_length();
+  if (body.length > kMaxBodyOctets) return MakeError(Reason::kInvalidArgument, "body_length: at most 2^50");
+  if (request.has_body_facts()) {
+    const auto facts = FromApi(request.body_facts());
+    if (!facts) return facts.error();
+    body.facts = *facts;
+  }
+  return body;
+}
+
+Result<pipeline::HashedMessage> HashedFrom(const api::SignDigestRequest& request, const pipeline::Origin& origin,
+                                           const pipeline::Reception& reception) {
+  const auto body = ClaimedFrom(request);
+  if (!body) return body.error();
+  return pipeline::TakeDigest(origin, reception, request.header(), *body);
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 """Hostile messages and requests: each is refused with its reason, and the daemon lives on."""
 
-import time
 import unittest
 
 import grpc
@@ -11,6 +10,7 @@ import messages
 from google.rpc import error_details_pb2
 from hallmark.admin.v1 import admin_pb2
 from hallmark.signing.v1 import signing_pb2
+from waiting import wait_for
 
 FROM = b"From: a@example.com\r\n"
 END = b"\r\nbody\r\n"
@@ -205,7 +205,10 @@ class HostileTest(unittest.TestCase):
     def test_bad_digests_are_refused(self):
         good = {"header": FROM, "body_hash": bytes(32), "body_canonicalization": signing_pb2.CANONICALIZATION_RELAXED}
         for change in ({"body_hash": b""}, {"body_hash": bytes(31)}, {"body_hash": bytes(33)},
-                       {"body_canonicalization": signing_pb2.CANONICALIZATION_UNSPECIFIED}, {"body_canonicalization": 99}):
+                       {"body_canonicalization": signing_pb2.CANONICALIZATION_UNSPECIFIED}, {"body_canonicalization": 99},
+                       {"body_length": 2**64 - 1}, {"body_facts": signing_pb2.BodyFacts(octets=2**64 - 1)},
+                       {"body_facts": signing_pb2.BodyFacts(octets=5, bare_lf=6)}, {"body_facts": signing_pb2.BodyFacts(bare_cr=1)},
+                       {"body_facts": signing_pb2.BodyFacts(octets=5, longest_line=2**63)}):
             with self.subTest(change):
                 request = signing_pb2.SignDigestRequest(**{**good, **change})
                 self.assert_refused(self.hallmark.call_error(self.stub.SignDigest, request, timeout=30), "INVALID_ARGUMENT")
@@ -232,16 +235,36 @@ class HostileTest(unittest.TestCase):
                 self.assertLessEqual(set(reasons), {"INVALID_ARGUMENT"})
                 self.assertTrue(reasons or len(names) == 2)
 
+
+class GivenUpTest(unittest.TestCase):
     def test_given_up_calls_leave_nothing_behind(self):
-        admin = self.hallmark.admin()
-        for _ in range(50):
-            self.stub.Sign.future(signing_pb2.SignRequest(message=messages.MESSAGE), timeout=30).cancel()
-            self.stub.SignStream(iter([signing_pb2.SignRequest(message=messages.MESSAGE)]), timeout=30).cancel()
-        for _ in range(200):
-            if admin.GetStatus(admin_pb2.GetStatusRequest()).messages_in_flight == 0:
-                return
-            time.sleep(0.05)
-        self.fail("messages of calls that were given up stay in flight")
+        hallmark = deployment.Deployment(start=False)
+        self.addCleanup(hallmark.close)
+        faults = hallmark.use_faulty_module("")
+        hallmark.start()
+        hallmark.add_domain("example.com")
+        admin, stub = hallmark.admin(), hallmark.signing()
+
+        def use_faults(rules):
+            following = faults.with_suffix(".next")
+            following.write_text(rules)
+            following.rename(faults)
+
+        def in_flight():
+            return admin.GetStatus(admin_pb2.GetStatusRequest()).messages_in_flight
+
+        use_faults("C_Sign * delay 2000\n")  # a minute's work and more, should signerd do it all the same
+        requests = [signing_pb2.SignRequest(message=messages.MESSAGE, options=signing_pb2.SignOptions(request_id=f"given-up-{number}"))
+                    for number in range(100)]
+        calls = [stub.Sign.future(request, timeout=600) for request in requests[::2]]
+        calls += [stub.SignStream(iter([request]), timeout=600) for request in requests[1::2]]
+        wait_for(lambda: in_flight() > 80, lambda: f"they are taken; there are {in_flight()}")
+        for call in calls:
+            call.cancel()
+        wait_for(lambda: in_flight() == 0, lambda: f"none is in flight any more; there are {in_flight()}")
+        use_faults("")
+        self.assertEqual(len(hallmark.sign(messages.MESSAGE).signatures), 2)
+        self.assertTrue(hallmark.running(), hallmark.log_text()[-2000:])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import grpc
 import deployment
 import messages
 import pki
+from waiting import wait_for
 
 from hallmark.admin.v1 import admin_pb2, policy_pb2
 from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
@@ -266,13 +267,17 @@ class RulesTest(Case):
             chunks += [signing_pb2.MessageChunk(data=message[i:i + 500]) for i in range(10, len(message), 500)]
             return stub.SignLarge(iter(chunks), timeout=30)
 
-        def digest(message):
+        def digest(message, **told):
             header, body = message.split(b"\r\n\r\n", 1)
             return stub.SignDigest(signing_pb2.SignDigestRequest(
                 header=header + b"\r\n\r\n", body_hash=bytes(32), body_canonicalization=signing_pb2.CANONICALIZATION_RELAXED,
-                body_length=len(body), options=options), timeout=30)
+                options=options, **(told or {"body_length": len(body)})), timeout=30)
 
-        for way in (sign, large, digest):
+        def digest_with_facts(message):
+            # What was hashed may be far less: canonicalization takes white space away.
+            return digest(message, body_length=7, body_facts=signing_pb2.BodyFacts(octets=len(message.split(b"\r\n\r\n", 1)[1])))
+
+        for way in (sign, large, digest, digest_with_facts):
             with self.subTest(way.__name__):
                 self.assertEqual(len(way(good + b"Hello.\r\n").signatures), 1)
                 for message, reason in ((b"Bcc: b@example.net\r\n" + good + b"x\r\n", "FIELD_FORBIDDEN"),
@@ -379,7 +384,7 @@ class ChangeTest(Case):
         error = self.hallmark.call_error(self.policy.ApplyPolicy, policy_pb2.ApplyPolicyRequest(policy=answer.policy, etag=answer.etag))
         self.assertIn("own is missing", error.details())
 
-    def test_suspended_under_load_within_a_second(self):
+    def test_suspended_under_load_at_once(self):
         answers, stop, mutex = [], threading.Event(), threading.Lock()
 
         def load():
@@ -394,24 +399,29 @@ class ChangeTest(Case):
                 with mutex:
                     answers.append((began, time.monotonic(), reason))
 
+        def wait_for_answers(count=20):
+            target = len(answers) + count
+            wait_for(lambda: len(answers) >= target, "answers")
+
         threads = [threading.Thread(target=load) for _ in range(4)]
         for thread in threads:
             thread.start()
         try:
-            time.sleep(1)
+            wait_for_answers()
             self.hallmark.dkimctl("partner", "suspend", "acme")
             suspended = time.monotonic()
-            time.sleep(1.5)
+            wait_for_answers()
             self.assertEqual(self.outcome("relay1", "a@bulk.example")[0], "", "another partner notices nothing")
+            until = time.monotonic()
             self.hallmark.dkimctl("partner", "resume", "acme")
             resumed = time.monotonic()
-            time.sleep(1)
+            wait_for_answers()
         finally:
             stop.set()
             for thread in threads:
                 thread.join()
         self.assertEqual({reason for _, _, reason in answers}, {"", "PARTNER_SUSPENDED"})
-        between = [reason for began, ended, reason in answers if began > suspended and ended < resumed - 0.5]
+        between = [reason for began, ended, reason in answers if began > suspended and ended < until]
         self.assertGreater(len(between), 0)
         self.assertEqual(set(between), {"PARTNER_SUSPENDED"}, "the next message already")
         self.assertEqual({reason for began, _, reason in answers if began > resumed}, {""})

@@ -9,6 +9,8 @@ import time
 import unittest
 import uuid
 
+import grpc
+
 import deployment
 import mail_way
 import messages
@@ -38,6 +40,19 @@ def canonical_body(body, form):
     if body in (b"", b"\r\n"):
         return b"" if form == "relaxed" else b"\r\n"
     return body
+
+
+def facts(body):
+    """What a relay that hashes says of a body; shares no code with the daemon."""
+    return signing_pb2.BodyFacts(
+        octets=len(body), bare_lf=len(re.findall(rb"(?<!\r)\n", body)), bare_cr=len(re.findall(rb"\r(?!\n)", body)),
+        longest_line=max(map(len, re.split(rb"\r\n|\r|\n", body))), ends_without_crlf=bool(body) and body[-1:] not in (b"\r", b"\n"))
+
+
+def digest_request(header, body, form="relaxed", told=True):
+    digest = hashlib.sha256(canonical_body(body, form)).digest()
+    return signing_pb2.SignDigestRequest(header=header, body_hash=digest, body_canonicalization=FORMS[form],
+                                         body_facts=facts(body) if told else None)
 
 
 class WaysTest(unittest.TestCase):
@@ -88,6 +103,26 @@ class WaysTest(unittest.TestCase):
             self.assertIn(b"c=simple/relaxed", signature.header_field)
         found = mail_way.own_signatures(messages.signed(message, answer), mail_way.keys_of(self.hallmark.key_lines(["long.example"])))
         self.assertEqual([(name, passed) for name, _, passed in found], [("long.example", True)] * len(after))
+
+    def test_an_upload_whose_header_ends_with_it_is_judged_by_what_holds_then(self):
+        before = self.hallmark.add_domain("late.example", algorithms=[admin_pb2.KEY_ALGORITHM_RSA_2048])
+        head = b"From: a@late.example\r\nSubject: no blank line"
+        sent, go_on = threading.Event(), threading.Event()
+
+        def chunks():
+            yield signing_pb2.MessageChunk(options=signing_pb2.SignOptions(), data=head)
+            sent.set()
+            go_on.wait(60)
+            yield signing_pb2.MessageChunk(data=b"\r\n")
+
+        call = self.stub.SignLarge.future(chunks(), timeout=120)
+        self.assertTrue(sent.wait(30))
+        time.sleep(1)  # it has come there
+        made = self.admin.GenerateKey(admin_pb2.GenerateKeyRequest(domain="late.example", algorithm=before[0].algorithm))
+        self.admin.ActivateKey(admin_pb2.ActivateKeyRequest(domain="late.example", selector=made.selector, unpublished=True))
+        self.admin.RetireKey(admin_pb2.RetireKeyRequest(domain="late.example", selector=before[0].selector))
+        go_on.set()
+        self.assertEqual([signature.selector for signature in call.result(60).signatures], [made.selector])
 
     def stream(self, messages_by_id):
         """SignStream's answers by request_id."""
@@ -173,6 +208,46 @@ class WaysTest(unittest.TestCase):
             with self.subTest(code):
                 self.assertIn(code, [warning.code for warning in self.hallmark.sign(message).warnings])
         self.assertEqual(list(self.hallmark.sign(messages.MESSAGE).warnings), [])
+
+    def test_a_relay_that_hashes_is_warned_as_others_are(self):
+        self.use("relaxed")
+        for name, body in BODIES.items():
+            with self.subTest(name):
+                told = self.stub.SignDigest(digest_request(HEAD, body), timeout=30).warnings
+                self.assertEqual(list(told), list(self.hallmark.sign(HEAD + body).warnings))
+                self.assertEqual(list(self.stub.SignDigest(digest_request(HEAD, body, told=False), timeout=30).warnings), [])
+
+    def test_a_profile_refuses_bare_line_ends_every_way(self):
+        self.admin.CreateSigningProfile(admin_pb2.CreateSigningProfileRequest(profile=admin_pb2.SigningProfile(
+            name="strict", line_endings=admin_pb2.LINE_ENDINGS_REFUSE)))
+        self.hallmark.add_domain("strict.example", profile="strict")
+        head = HEAD.replace(b"@example.com", b"@strict.example")
+
+        def stream(head, body):
+            answer = self.stream({"one": head + body})["one"]
+            return answer.response.signatures or deployment.status_detail(answer.error, error_details_pb2.ErrorInfo()).reason
+
+        def unary(call):
+            def run(head, body):
+                try:
+                    return call(head, body).signatures
+                except grpc.RpcError as error:
+                    return deployment.error_reason(error)
+            return run
+
+        ways = {"Sign": unary(lambda head, body: self.hallmark.sign(head + body)), "SignStream": stream,
+                "SignLarge": unary(lambda head, body: self.stub.SignLarge(self.chunks(head + body, 50), timeout=30)),
+                "SignDigest": unary(lambda head, body: self.stub.SignDigest(digest_request(head, body), timeout=30))}
+        for way, run in ways.items():
+            with self.subTest(way):
+                self.assertEqual(len(run(head, b"one\r\ntwo")), 2)
+                for body in (b"one\ntwo\r\n", b"one\rtwo\r\n", b"one\r\n\n"):
+                    self.assertEqual(run(head, body), "BARE_LINE_ENDING", body)
+                self.assertEqual(run(head.replace(b"\r\n", b"\n"), b"one\r\n"), "BARE_LINE_ENDING")
+        # A relay that keeps them to itself gets no way around the rule.
+        error = self.hallmark.call_error(self.stub.SignDigest, digest_request(head, b"one\r\n", told=False), timeout=30)
+        self.assertEqual(deployment.error_reason(error), "INVALID_ARGUMENT")
+        self.assertIn("body_facts", error.details())
 
 
 if __name__ == "__main__":

@@ -103,6 +103,19 @@ TEST_F(SignTest, DigestHashesTheBodyHere) {
   EXPECT_EQ(digests[1].body_canonicalization(), hallmark::signing::v1::CANONICALIZATION_SIMPLE);
 }
 
+TEST_F(SignTest, DigestTellsWhatItSawOfTheBody) {
+  const std::string file = Write("m.eml", "From: a@example.com\r\n\r\none  \ntwo\rthree\r\n\r\n\r\nfour");
+  ASSERT_EQ(Run({file, "--mode", "digest", "--chunk", "1"}).exit_code, 0);
+  const auto digests = signing_.seen().digests;
+  ASSERT_EQ(digests.size(), 1u);
+  const auto& facts = digests[0].body_facts();
+  EXPECT_EQ(facts.octets(), 25u);
+  EXPECT_EQ(facts.bare_lf(), 1u);
+  EXPECT_EQ(facts.bare_cr(), 1u);
+  EXPECT_EQ(facts.longest_line(), 5u);
+  EXPECT_TRUE(facts.ends_without_crlf());
+}
+
 TEST_F(SignTest, DigestNamesAHeaderThatIsTooLarge) {
   const auto run = Run({Write("m.eml", "From: " + std::string(3u << 20, 'x')), "--mode", "digest"});
   EXPECT_EQ(run.exit_code, 1);

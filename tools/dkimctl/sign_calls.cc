@@ -2,6 +2,7 @@
 
 #include "signerd/dkim/body_hasher.h"
 #include "signerd/dkim/header.h"
+#include "tools/relay-client/digest_body.h"
 
 namespace hallmark::ctl {
 namespace {
@@ -17,7 +18,8 @@ Failure WithReason(const Error& error) {
   return failure;
 }
 
-// Reads the message once: the header block as it stands, and the hash of the canonical body.
+}  // namespace
+
 Answer<SignDigestRequest> MakeDigest(const MessageSource& source, std::size_t piece, dkim::Canonicalization body) {
   dkim::HeaderReader header;
   dkim::BodyHasher hasher(body);
@@ -39,14 +41,11 @@ Answer<SignDigestRequest> MakeDigest(const MessageSource& source, std::size_t pi
   if (!read) return read.error();
   if (!parsed) return WithReason(parsed.error());
   const dkim::BodyHash hash = hasher.Finish();
-  request.set_body_hash(hash.digest.data(), hash.digest.size());
-  request.set_body_length(hash.length);
+  relay::SetBody(hash, hasher.facts(), request);
   request.set_body_canonicalization(body == dkim::Canonicalization::kSimple ? signing::v1::CANONICALIZATION_SIMPLE
                                                                             : signing::v1::CANONICALIZATION_RELAXED);
   return request;
 }
-
-}  // namespace
 
 SignCalls::SignCalls(const std::shared_ptr<grpc::Channel>& channel, std::string server,
                      std::chrono::milliseconds timeout)

@@ -13,6 +13,11 @@
 
 namespace hallmark::ctl {
 
+// Reads the message once, in pieces of `piece` octets: the header block as it stands, and the hash of the canonical
+// body. The options are the caller's.
+Answer<signing::v1::SignDigestRequest> MakeDigest(const MessageSource& source, std::size_t piece,
+                                                  dkim::Canonicalization body);
+
 // The calls of the Signing API that carry one message each. Each blocks until the answer is there, at most the time-out
 // and a second for each MiB of the message. Any thread.
 class SignCalls {

@@ -1,37 +1,30 @@
 #include "tools/dkimload/requests.h"
 
 #include "hallmark/signing/v1/signing.pb.h"
-#include "signerd/dkim/body_hasher.h"
-#include "signerd/dkim/header.h"
 #include "tools/dkimctl/inputs.h"
 #include "tools/dkimctl/message_source.h"
+#include "tools/dkimctl/sign_calls.h"
 
 namespace hallmark::load {
 namespace {
 
 constexpr char kService[] = "/hallmark.signing.v1.SigningService/";
 
-ctl::Answer<std::string> WholeMessage(const std::string& message, const signing::v1::SignOptions& options) {
+ctl::Answer<std::string> WholeMessage(const ctl::MessageSource& source, const signing::v1::SignOptions& options) {
+  auto message = source.ReadAll();
+  if (!message) return message.error();
   signing::v1::SignRequest request;
-  request.set_message(message);
+  request.set_message(std::move(*message));
   *request.mutable_options() = options;
   return request.SerializeAsString();
 }
 
-ctl::Answer<std::string> Digest(const std::string& message, const signing::v1::SignOptions& options) {
-  dkim::HeaderReader header;
-  const auto header_size = header.Push(message);
-  if (!header_size) return ctl::FromError(header_size.error());
-  dkim::BodyHasher hasher(dkim::Canonicalization::kRelaxed);
-  hasher.Push(std::string_view(message).substr(*header_size));
-  const dkim::BodyHash hash = hasher.Finish();
-  signing::v1::SignDigestRequest request;
-  request.set_header(message.substr(0, *header_size));
-  request.set_body_hash(hash.digest.data(), hash.digest.size());
-  request.set_body_length(hash.length);
-  request.set_body_canonicalization(signing::v1::CANONICALIZATION_RELAXED);
-  *request.mutable_options() = options;
-  return request.SerializeAsString();
+ctl::Answer<std::string> Digest(const ctl::MessageSource& source, const signing::v1::SignOptions& options) {
+  constexpr std::size_t kPiece = 65536;
+  auto request = ctl::MakeDigest(source, kPiece, dkim::Canonicalization::kRelaxed);
+  if (!request) return request.error();
+  *request->mutable_options() = options;
+  return request->SerializeAsString();
 }
 
 }  // namespace
@@ -47,13 +40,11 @@ ctl::Answer<Requests> PrepareRequests(const Options& options) {
   for (const ctl::Input& input : *inputs) {
     const auto source = ctl::MessageSource::Open(input.path);
     if (!source) return source.error();
-    const auto message = source->ReadAll();
-    if (!message) return message.error();
     const auto request =
-        options.method == Method::kDigest ? Digest(*message, sign_options) : WholeMessage(*message, sign_options);
+        options.method == Method::kDigest ? Digest(*source, sign_options) : WholeMessage(*source, sign_options);
     if (!request) return ctl::Failed(input.path + ": " + request.error().message);
     requests.slices.emplace_back(*request);
-    requests.message_octets += message->size();
+    requests.message_octets += source->size();
   }
   return requests;
 }

@@ -40,7 +40,10 @@ void MessageReader::Feed(std::string_view octets) {
 }
 
 MessageReader::Content MessageReader::Finish() && {
-  if (!content_.whole && !content_.failure) content_.body = body_.Finish();
+  if (!content_.whole && !content_.failure) {
+    content_.body = body_.Finish();
+    content_.body_facts = body_.facts();
+  }
   return std::move(content_);
 }
 

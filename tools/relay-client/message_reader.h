@@ -21,7 +21,8 @@ class MessageReader {
 
   struct Content {
     std::string octets;   // the header block as it came, with its blank line if there is one; or the whole message
-    dkim::BodyHash body;  // not of a whole message
+    dkim::BodyHash body;  // this and its facts: not of a whole message
+    dkim::BodyFacts body_facts;
     bool whole = false;
     Canonicalization body_canonicalization = Canonicalization::kRelaxed;
     std::optional<Failure> failure;  // MESSAGE_TOO_LARGE, HEADER_TOO_LARGE

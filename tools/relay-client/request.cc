@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "firmware/runtime/encoding.h"
+#include "tools/relay-client/digest_body.h"
 
 namespace hallmark::relay {
 namespace {
@@ -44,8 +45,7 @@ signing::v1::SignOptions ToApi(MessageOptions options) {
 signing::v1::SignDigestRequest DigestRequest(MessageReader::Content content, signing::v1::SignOptions options) {
   signing::v1::SignDigestRequest request;
   request.set_header(std::move(content.octets));
-  request.set_body_hash(content.body.digest.data(), content.body.digest.size());
-  request.set_body_length(content.body.length);
+  SetBody(content.body, content.body_facts, request);
   request.set_body_canonicalization(content.body_canonicalization == Canonicalization::kSimple
                                         ? signing::v1::CANONICALIZATION_SIMPLE
                                         : signing::v1::CANONICALIZATION_RELAXED);
