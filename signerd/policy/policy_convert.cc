@@ -4,7 +4,7 @@
 
 #include "firmware/runtime/encoding.h"
 #include "signerd/dkim/ascii.h"
-#include "signerd/dkim/sha256.h"
+#include "signerd/policy/etag.h"
 
 namespace hallmark::policy {
 namespace {
@@ -287,10 +287,6 @@ Result<snapshot::Policy> FromApi(const admin::Policy& in, const snapshot::Policy
   return policy;
 }
 
-std::string Etag(const snapshot::Policy& policy) {
-  // No maps in it, so that one policy has one serialization.
-  const dkim::Digest digest = dkim::Sha256Of(ToApi(policy).SerializeAsString());
-  return HexEncode(ByteView(digest).first(16));
-}
+std::string Etag(const snapshot::Policy& policy) { return EtagOf(ToApi(policy)); }
 
 }  // namespace hallmark::policy

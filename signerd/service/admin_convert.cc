@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "signerd/dkim/profile.h"
+#include "signerd/policy/etag.h"
 
 namespace hallmark::service {
 namespace {
@@ -134,6 +135,7 @@ admin::SigningProfile ToApi(const dkim::SigningProfile& profile) {
   out.set_query_method(profile.query_method);
   out.set_copied_fields(profile.copied_fields);
   out.set_body_length(profile.body_length);
+  out.set_etag(policy::EtagOf(out));
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include "signerd/dkim/author.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/dkim/profile.h"
+#include "signerd/policy/etag.h"
 #include "signerd/policy/policy_convert.h"
 #include "signerd/service/admin_convert.h"
 #include "signerd/service/replay.h"
@@ -307,18 +308,23 @@ AdminService::Reactor* AdminService::ListSigningProfiles(Context* context,
       });
 }
 
+Status AdminService::UpdateProfile(const admin::SigningProfile& wanted, admin::SigningProfile* response) {
+  const auto profile = FromApi(wanted);
+  if (!profile) return profile.error();
+  const auto present = parts_.store.GetProfile(profile->name);
+  if (!present) return present.error();
+  Status done = policy::CheckEtag(wanted.etag(), ToApi(*present).etag(), "the signing profile " + profile->name);
+  if (done) done = CheckFitsItsDomains(*profile);
+  if (done) done = parts_.store.UpdateProfile(*profile);
+  if (done) done = parts_.publish();
+  return done ? Give(parts_.store.GetProfile(profile->name), response) : done;
+}
+
 AdminService::Reactor* AdminService::UpdateSigningProfile(Context* context,
                                                           const admin::UpdateSigningProfileRequest* request,
                                                           admin::SigningProfile* response) {
   return parts_.gate.Run(context, {"UpdateSigningProfile", Role::kOperator}, *request,
-                         [=, this](const Caller&) -> Status {
-                           const auto profile = FromApi(request->profile());
-                           if (!profile) return profile.error();
-                           Status done = CheckFitsItsDomains(*profile);
-                           if (done) done = parts_.store.UpdateProfile(*profile);
-                           if (done) done = parts_.publish();
-                           return done ? Give(parts_.store.GetProfile(profile->name), response) : done;
-                         });
+                         [=, this](const Caller&) { return UpdateProfile(request->profile(), response); });
 }
 
 AdminService::Reactor* AdminService::GetDnsRecords(Context* context, const admin::GetDnsRecordsRequest* request,

@@ -69,6 +69,7 @@ class AdminService final : public admin::AdminService::CallbackService {
   // The name of a profile that exists and can sign for the domain; an empty one is "default".
   Result<std::string> ProfileFor(const std::string& domain, const std::string& name);
   Status CheckFitsItsDomains(const dkim::SigningProfile& profile) const;
+  Status UpdateProfile(const admin::SigningProfile& wanted, admin::SigningProfile* response);
   Status ReadDomain(const std::string& name, admin::Domain* domain);
   // With the tokens of its group that do not have it, asked now.
   Status GiveWithTokens(const Result<snapshot::Key>& key, admin::Key* response);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "signerd/admission/admission.h"
+#include "signerd/policy/etag.h"
 #include "signerd/policy/policy_changes.h"
 #include "signerd/policy/policy_convert.h"
 #include "signerd/service/replay.h"
@@ -55,11 +56,18 @@ PolicyService::PolicyService(const Parts& parts) : parts_(parts) {
 }
 
 Status PolicyService::SuspendPartner(const std::string& name) {
+  const auto in_force = [&] {
+    const auto view = parts_.reception.snapshot.Get();
+    const snapshot::Partner* partner = view->FindPartner(name);
+    return partner != nullptr && partner->state == PartnerState::kSuspended;
+  };
+  const bool before = in_force();
   const Status changed = parts_.store.ChangePartnerState(name, PartnerState::kActive, PartnerState::kSuspended);
   if (!changed && changed.error().reason != Reason::kStateConflict) return changed;
-  // It may have been suspended before and that not be in force, where publishing failed then.
+  // It may have been suspended before and that not be in force, where publishing failed then: it is done only now.
   const Status published = parts_.publish();
-  return published ? changed : published;
+  if (!published) return published;
+  return !before && in_force() ? Ok() : changed;
 }
 
 PolicyService::Reactor* PolicyService::GetPolicy(Context* context, const admin::GetPolicyRequest* request,
@@ -85,9 +93,8 @@ Status PolicyService::Apply(const Caller& caller, const admin::ApplyPolicyReques
   const auto present = parts_.store.GetPolicy();
   if (!present) return present.error();
   const std::string etag = policy::Etag(*present);
-  if (!request.etag().empty() && request.etag() != etag) {
-    return MakeError(Reason::kStateConflict, "the policy was changed meanwhile: look again");
-  }
+  const Status same = policy::CheckEtag(request.etag(), etag, "the policy");
+  if (!same) return same;
   const auto wanted = policy::FromApi(request.policy(), *present);
   if (!wanted) return wanted.error();
   const policy::Difference difference = policy::FindDifference(*present, *wanted);

@@ -6,6 +6,7 @@
 #include "signerd/dkim/author.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/keys/rotation_policy.h"
+#include "signerd/policy/etag.h"
 #include "signerd/service/admin_convert.h"
 #include "signerd/service/request_json.h"
 
@@ -107,6 +108,7 @@ admin::RotationPolicy ToApi(const store::RotationPolicy& policy) {
   out.set_backup_waiver(policy.backup_waiver);
   out.set_backup_waived_by(policy.backup_waived_by);
   if (IsKnown(policy.backup_waived)) SetTime(out.mutable_backup_waived_time(), policy.backup_waived);
+  out.set_etag(policy::EtagOf(out));
   return out;
 }
 

@@ -4,6 +4,7 @@
 
 #include "signerd/dkim/author.h"
 #include "signerd/keys/rotation_policy.h"
+#include "signerd/policy/etag.h"
 #include "signerd/service/admin_convert.h"
 #include "signerd/service/replay.h"
 #include "signerd/service/rotation_convert.h"
@@ -82,6 +83,10 @@ Status RotationService::SetPolicy(const Caller& caller, const admin::SetRotation
     const auto exists = parts_.store.GetDomain(policy->domain);
     if (!exists) return exists.error();
   }
+  const auto before = keys::PolicyOf(parts_.store, policy->domain);
+  if (!before) return before.error();
+  const Status same = policy::CheckEtag(request.policy().etag(), ToApi(*before).etag(), "the rotation policy");
+  if (!same) return same;
   if (request.inherit()) {
     const Status deleted = parts_.store.DeleteRotationPolicy(policy->domain);
     if (!deleted) return deleted;
@@ -91,8 +96,6 @@ Status RotationService::SetPolicy(const Caller& caller, const admin::SetRotation
     }
     const Status usable = keys::CheckToken(parts_.signer, *policy);
     if (!usable) return usable;
-    const auto before = keys::PolicyOf(parts_.store, policy->domain);
-    if (!before) return before.error();
     if (policy->backup_waiver == before->backup_waiver) {
       policy->backup_waived_by = before->backup_waived_by;
       policy->backup_waived = before->backup_waived;

@@ -123,6 +123,28 @@ class ProfilesTest(unittest.TestCase):
         refused(admin.UpdateSigningProfile, admin_pb2.UpdateSigningProfileRequest(profile=profile))
         self.assertEqual(admin.GetSigningProfile(admin_pb2.GetSigningProfileRequest(name="auid-of-example")).auid, "@mail.auid.example")
 
+    def test_a_change_of_what_was_changed_meanwhile_is_refused(self):
+        admin = self.hallmark.admin()
+        admin.CreateSigningProfile(admin_pb2.CreateSigningProfileRequest(profile=admin_pb2.SigningProfile(name="shared")))
+
+        def update(profile):
+            return admin.UpdateSigningProfile(admin_pb2.UpdateSigningProfileRequest(profile=profile))
+
+        mine, theirs = (admin.GetSigningProfile(admin_pb2.GetSigningProfileRequest(name="shared")) for _ in range(2))
+        theirs.query_method = True
+        theirs = update(theirs)
+        mine.copied_fields = True
+        error = self.hallmark.call_error(update, mine)
+        self.assertEqual(deployment.error_reason(error), "STATE_CONFLICT")
+        self.assertIn("shared", error.details())
+        now = admin.GetSigningProfile(admin_pb2.GetSigningProfileRequest(name="shared"))
+        self.assertEqual(now, theirs)
+        now.copied_fields = True
+        self.assertTrue(update(now).query_method)
+        # Who did not look is not asked.
+        now.etag, now.copied_fields = "", False
+        self.assertFalse(update(now).copied_fields)
+
 
 if __name__ == "__main__":
     unittest.main()

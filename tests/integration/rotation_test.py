@@ -14,6 +14,8 @@ import dns.update
 import deployment
 import knot
 
+from hallmark.admin.v1 import rotation_pb2
+
 SECRET = base64.b64encode(bytes(range(32))).decode()
 MESSAGE = b"From: Ann <ann@example.com>\r\nTo: bob@example.org\r\nSubject: keys\r\n\r\nHello\r\n"
 WAIT_SECONDS = 60
@@ -193,6 +195,20 @@ class ByUpdate(Case):
         self.hallmark.dkimctl("key", "policy", "set", "example.com", "--lifetime", "soon", status=2)
         self.ctl("key", "policy", "set", "example.com", "--inherit")
         self.assertTrue(self.hallmark.dkimctl_json("key", "policy", "show", "example.com")["inherited"])
+
+    def test_a_policy_that_was_changed_meanwhile_is_not_put_back(self):
+        self.ctl("domain", "add", "example.com")
+        rotation = self.hallmark.officer().rotation()
+        mine = rotation.GetRotationPolicy(rotation_pb2.GetRotationPolicyRequest(domain="example.com"))
+        self.ctl("key", "policy", "set", "example.com", "--lifetime", "30d")
+        mine.domain, mine.on_demand = "example.com", True
+        for inherit in (False, True):
+            error = self.hallmark.call_error(rotation.SetRotationPolicy, rotation_pb2.SetRotationPolicyRequest(policy=mine, inherit=inherit))
+            self.assertEqual(deployment.error_reason(error), "STATE_CONFLICT")
+        now = rotation.GetRotationPolicy(rotation_pb2.GetRotationPolicyRequest(domain="example.com"))
+        self.assertEqual((now.lifetime_seconds, now.on_demand), (30 * 86400, False))
+        now.on_demand = True
+        self.assertTrue(rotation.SetRotationPolicy(rotation_pb2.SetRotationPolicyRequest(policy=now)).on_demand)
 
     def test_a_key_is_activated_by_hand_only_when_dns_has_it(self):
         self.ctl("domain", "add", "example.com")

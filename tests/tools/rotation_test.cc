@@ -53,6 +53,7 @@ class FakeRotation final : public api::RotationService::Service {
     response->set_lifetime_seconds((request->domain().empty() ? 90 : 30) * 86400);
     response->set_token("hsm-2");
     response->set_backup_waiver("made again in an hour");
+    response->set_etag("of " + request->domain());
     return Status::OK;
   }
   Status SetRotationPolicy(ServerContext*, const api::SetRotationPolicyRequest* request,
@@ -94,6 +95,8 @@ TEST_F(RotationTest, InheritStandsAlone) {
   ASSERT_EQ(rotation_.set().size(), 1u);
   EXPECT_TRUE(rotation_.set()[0].inherit());
   EXPECT_EQ(rotation_.set()[0].policy().domain(), "example.com");
+  // What is taken away is the domain's own policy, so that is what must not have changed.
+  EXPECT_EQ(rotation_.set()[0].policy().etag(), "of example.com");
 }
 
 TEST_F(RotationTest, NoneTakesWaiverAndTokenBack) {

@@ -261,11 +261,13 @@ Outcome SetPolicy(const Context& context, const Options& options) {
     return client->Call(&Stub::GetRotationPolicy, ForDomain<api::GetRotationPolicyRequest>(domain));
   };
   auto present = get(options.domain);
+  const std::string etag = present ? present->etag() : "";
   if (present && options.inherit) present = get("");
   if (!present) return present.error();
   api::SetRotationPolicyRequest request;
   *request.mutable_policy() = *present;
   request.mutable_policy()->set_domain(options.domain);
+  request.mutable_policy()->set_etag(etag);
   request.set_inherit(options.inherit);
   const std::string wrong = Change(options, *request.mutable_policy());
   if (!wrong.empty()) return WrongUsage(wrong);
