@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr mode_t kPublic = 0644, kSecret = 0600, kServerKey = 0640;
+constexpr mode_t kPublic = 0644, kSecret = 0600, kForSignerd = 0640;
 constexpr const char* kText = "box/configuration.toml";
 constexpr const char* kOrigin = "box/origin.toml";
 constexpr const char* kNews = "box/not-told-yet";
@@ -56,6 +56,12 @@ Status GiveTo(const User& user, const fs::path& path) {
   return failed ? Status(MakeError(Reason::kIoFailed, path.string() + ": " + failed.message())) : Ok();
 }
 
+// What nobody but root and signerd may read.
+Status PutForSignerd(const User& user, const fs::path& path, std::string_view content) {
+  if (const Status put = Put(path, content, kForSignerd); !put) return put;
+  return ::chown(path.c_str(), 0, user.gid) == 0 ? Ok() : Status(IoError(path, "be given to signerd"));
+}
+
 Result<SetUp> MakeCertificate(const Configuration& configuration, const User& user, const fs::path& config) {
   const auto identity = MakeSelfSigned(
       {configuration.host_name, configuration.dns_names, configuration.ip_addresses, {}, Usage::kServer});
@@ -65,23 +71,23 @@ Result<SetUp> MakeCertificate(const Configuration& configuration, const User& us
   if (!certificate) return certificate.error();
   if (!key) return key.error();
   if (const Status put = Put(config / "tls/server.pem", *certificate, kPublic); !put) return put.error();
-  if (const Status put = Put(config / "tls/server.key", *key, kServerKey); !put) return put.error();
-  if (::chown((config / "tls/server.key").c_str(), 0, user.gid) != 0)
-    return IoError(config / "tls/server.key", "give it");
+  if (const Status put = PutForSignerd(user, config / "tls/server.key", *key); !put) return put.error();
   return SetUp{*certificate, Fingerprint(identity->certificate.get()), ""};
 }
 
-Status PutFiles(const Configuration& configuration, const std::string& text, const Origin& origin,
+Status PutFiles(const Configuration& configuration, const std::string& text, const Origin& origin, const User& user,
                 const fs::path& config, const Places& places) {
   if (const Status made = MakeFolder(config, 0755); !made) return made;
   for (const auto& [name, content] : configuration.files) {
     const std::string put = name == "hallmark.toml" ? DaemonConfig(configuration, places.tokens) : content;
-    if (const Status done = Put(config / name, put, kPublic); !done) return done;
+    const Status done = name.starts_with(kSecrets) ? PutForSignerd(user, config / name, put)  //
+                                                   : Put(config / name, put, kPublic);
+    if (!done) return done;
   }
   const auto softhsm = ReadFile(places.share / "softhsm2.conf");
   if (!softhsm) return softhsm.error();
   if (const Status done = Put(config / "softhsm2.conf", *softhsm, kPublic); !done) return done;
-  if (const Status done = Put(config / kText, text, kPublic); !done) return done;
+  if (const Status done = Put(config / kText, text, kSecret); !done) return done;
   toml::table table;
   for (const auto& [key, value] : {std::pair("signer", &origin.signer), std::pair("fingerprint", &origin.fingerprint),
                                    std::pair("key", &origin.key)}) {
@@ -187,7 +193,7 @@ Result<SetUp> Apply(const Configuration& configuration, const std::string& text,
   if (done) done = MakeFolder(state, 0700);
   if (done && !configuration.restore_sha256.empty()) done = restore(state);
   if (done) done = Put(state / kUnfinished, "", kSecret);
-  if (done) done = PutFiles(configuration, text, origin, config, places);
+  if (done) done = PutFiles(configuration, text, origin, *user, config, places);
   if (!done) return done.error();
   auto made = MakeCertificate(configuration, *user, config);
   if (!made) return made;
@@ -225,7 +231,7 @@ Result<SetUp> Replace(const Configuration& configuration, const std::string& tex
   if (const Status fit = CheckForDaemon(configuration); !fit) return fit.error();
   Status done = ClearNew(places);
   const fs::path config = NewOf(places.config);
-  if (done) done = PutFiles(configuration, text, origin, config, places);
+  if (done) done = PutFiles(configuration, text, origin, *user, config, places);
   if (!done) return done.error();
   SetUp made;
   if (configuration.dns_names != present->dns_names || configuration.ip_addresses != present->ip_addresses) {

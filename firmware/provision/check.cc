@@ -67,6 +67,18 @@ Status CheckPlaces(const Configuration& configuration, const fs::path& folder) {
   ConfigTable state = root.Table("state");
   wants(state, "directory", "/var/lib/hallmark");
   wants(state, "initial_policy", "policy.toml");
+  const auto secret = [](ConfigTable& table) {
+    constexpr std::string_view kExpected = "\"secrets/NAME\": what is there nobody else can read on the box";
+    if (!table.Has("secret_file")) return;
+    const std::string found = table.String("secret_file", kExpected);
+    if (!found.starts_with(kSecrets)) table.Reject("secret_file", "found \"" + found + "\"", kExpected);
+  };
+  if (auto dns = root.OptionalTable("dns")) {
+    for (ConfigTable& publisher : dns->OptionalTables("publisher")) secret(publisher);
+  }
+  if (auto watch = root.OptionalTable("watch")) {
+    if (auto webhook = watch->OptionalTable("webhook")) secret(*webhook);
+  }
   for (const char* own : {"token", "initial_domain", "initial_rotation"}) {
     if (root.Has(own)) root.Reject(own, "found in a box's configuration", "it in box.toml: the box adds these tables");
   }

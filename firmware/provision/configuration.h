@@ -17,6 +17,8 @@ namespace hallmark::provision {
 // The largest configuration, packed. A policy of some ten thousand partners fits.
 inline constexpr std::size_t kMostOctets = 4u << 20;
 inline constexpr std::size_t kMostFiles = 64;
+// The folder of files that nobody on the box may read but signerd. Whoever has the configuration can read them.
+inline constexpr std::string_view kSecrets = "secrets/";
 
 // Empty: DHCP, on every wired interface.
 struct Network {

@@ -69,7 +69,7 @@ void FirstBoot::Invite() {
   if (push_) {
     const auto code = push_->NewCode();
     console_.Say("or push the file: hallmark-provision push " + std::string(kFileName) +
-                 " --box ADDRESS:" + std::to_string(push_->port()));
+                 " --box ADDRESS:" + std::to_string(push_->port()) + " --fingerprint F --out server.pem");
     console_.Show("  one-time code " + code.value_or("as above"));
     console_.Say("  fingerprint   " + push_->fingerprint());
   }

@@ -45,6 +45,22 @@ class Mounted {
   bool mounted_;
 };
 
+// What has this name may be another box's, and the only copy of its recovery key: "recovery.cms" becomes
+// "recovery-1.cms".
+Status KeepOther(const fs::path& path, std::string_view content) {
+  const auto there = ReadFile(path, kMostOctets);
+  if (!there) return there.error().reason == Reason::kNotFound ? Ok() : Status(there.error());
+  if (*there == content) return Ok();
+  std::error_code failed;
+  for (int number = 1;; ++number) {
+    const fs::path kept =
+        path.parent_path() / (path.stem().string() + "-" + std::to_string(number) + path.extension().string());
+    if (fs::exists(kept, failed)) continue;
+    if (!failed) fs::rename(path, kept, failed);
+    return failed ? Status(MakeError(Reason::kIoFailed, kept.string() + ": " + failed.message())) : Ok();
+  }
+}
+
 }  // namespace
 
 bool Stick::Present() const {
@@ -73,6 +89,7 @@ Status Stick::Write(const std::map<std::string, std::string>& files) const {
   const auto mounted = Mounted::Open(folder_, mount_point_, false);
   if (!mounted) return mounted.error();
   for (const auto& [name, content] : files) {
+    if (const Status kept = KeepOther(mounted->path() / name, content); !kept) return kept;
     if (const Status written = WriteFileAtomically(mounted->path() / name, content); !written) return written;
   }
   return Ok();

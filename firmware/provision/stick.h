@@ -25,7 +25,7 @@ class Stick {
   Result<std::string> Read() const;
   // While it is mounted, to be read only.
   Status Use(const std::function<Status(const std::filesystem::path& folder)>& use) const;
-  // Files by their names.
+  // Files by their names. What is there under one of these names, and is not the same, gets a number.
   Status Write(const std::map<std::string, std::string>& files) const;
 
  private:

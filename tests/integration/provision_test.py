@@ -1,5 +1,6 @@
 """A box's configuration: packed and signed by an operator, taken from a stick; later ones; and what is not taken."""
 
+import base64
 import hashlib
 import json
 import signal
@@ -10,6 +11,8 @@ import unittest
 import box
 from deployment import Deployment
 from waiting import wait_for
+
+SECRET = base64.b64encode(bytes(range(32))).decode()
 
 
 class StickTest(box.ProvisionCase):
@@ -29,6 +32,30 @@ class StickTest(box.ProvisionCase):
         token = sorted((self.box.state / "softhsm").rglob("*"))
         self.assertNotIn("hallmark:", self.box.boot(), "a second start says and does nothing")
         self.assertEqual(sorted((self.box.state / "softhsm").rglob("*")), token)
+
+    def test_secrets_are_for_signerd_alone(self):
+        """A TSIG key and a webhook's secret: signerd takes no file that others can read."""
+        source = self.operator.source
+        (source / "secrets").mkdir()
+        (source / "secrets/tsig.key").write_text('key "hallmark" { algorithm hmac-sha256; secret "%s"; };\n' % SECRET)
+        (source / "secrets/webhook").write_text(SECRET + "\n")
+        (source / "tsig.key").write_text(SECRET + "\n")
+        self.operator.write(1, lambda text: text.replace('"policy.toml"', '"policy.toml", "secrets/tsig.key", "secrets/webhook", "tsig.key"'))
+        hallmark = (source / "hallmark.toml").read_text()
+        publisher = '\n[[dns.publisher]]\nname = "main"\nserver = "192.0.2.53"\nsecret_file = "{}"\n'
+        webhook = '\n[watch.webhook]\nurl = "https://alerts.example.com/"\nsecret_file = "{}"\n'
+        for wrong in (publisher.format("tsig.key"), webhook.format("tsig.key")):
+            (source / "hallmark.toml").write_text(hallmark + wrong)
+            self.assertIn('expected "secrets/NAME"', self.operator.pack(status=1).stderr)
+        (source / "hallmark.toml").write_text(hallmark + publisher.format("secrets/tsig.key") + webhook.format("secrets/webhook"))
+        self.box.owned_by(self.operator.signer)
+        self.box.put_in(self.operator.pack())
+        self.box.start()
+        self.box.wait_set_up()
+        for name in ("secrets/tsig.key", "secrets/webhook"):
+            self.assertEqual((self.box.config / name).stat().st_mode & 0o7777, 0o640)
+        holding = [path for path in self.box.config.rglob("*") if path.is_file() and SECRET in path.read_text() and path.name != "tsig.key"]
+        self.assertEqual([path for path in holding if path.stat().st_mode & 0o007], [], "no other file lets others read it")
 
     def test_power_cut_before_the_certificate_was_on_the_stick(self):
         self.box.owned_by(self.operator.signer)
@@ -72,9 +99,11 @@ class StickTest(box.ProvisionCase):
         self.with_recipients()
         self.box.owned_by(self.operator.signer)
         self.box.put_in(self.operator.pack())
+        (self.box.stick / "recovery.cms").write_text("another box's, and the only copy\n")
         self.box.start()
         self.box.wait_set_up()
         self.assertEqual((self.box.stick / "recovery.cms").read_text(), "recovery key\n")
+        self.assertEqual((self.box.stick / "recovery-1.cms").read_text(), "another box's, and the only copy\n")
         with self.subTest("it stays with those who have it"):
             self.operator.make_certificate(self.operator.folder / "bob", self.operator.source / "recipients.pem")
             self.with_recipients(2, None)
