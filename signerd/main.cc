@@ -140,7 +140,7 @@ std::chrono::sys_seconds LastRecordTime(const ledger::Ledger& ledger, const ledg
 
 // Whether what is older than so many days may be told by the clock.
 Status ClockIsSet(const health::Health& health) {
-  if (!health.Current().has_observe_time()) {
+  if (!health.Current().has_observe_time() || health.awaits_clock()) {
     return MakeError(Reason::kLedgerUnavailable, "whether the clock is set is not known yet");
   }
   return health.clock_not_set() ? MakeError(Reason::kStateConflict, "the clock is not set") : Ok();

@@ -8,6 +8,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <functional>
 #include <mutex>
@@ -90,7 +92,7 @@ std::size_t ResidentMemory() {
 
 // Ends the process when the keeper or a key call hangs in the module (of signatures signerd keeps the time), and when
 // the module has taken much memory that it does not give back: SoftHSM 2.6 loses some 70 octets with each Ed25519
-// signature. On the I/O thread.
+// signature. What it had when the token was ready is its own: SoftHSM keeps every object in memory. On the I/O thread.
 class Watchdog {
  public:
   Watchdog(boost::asio::io_context& io, const Keeper& keeper, const KeyCalls& key_calls)
@@ -99,8 +101,12 @@ class Watchdog {
   // `grown` ends the process in order. It is called once, while no key call is under way.
   void Watch(std::function<void(const Error&)> grown) {
     grown_ = std::move(grown);
-    least_ = ResidentMemory();
     Wait();
+  }
+  // The token is ready; the first time counts. Any thread.
+  void NoteReady() {
+    std::size_t none = 0;
+    loaded_.compare_exchange_strong(none, ResidentMemory());
   }
   void Stop() { timer_.cancel(); }
 
@@ -116,21 +122,27 @@ class Watchdog {
         log::error("a call of the module does not come back: this process ends, and signerd starts another");
         ::_exit(1);
       }
-      const std::size_t now = ResidentMemory();
-      least_ = std::min(least_, now);
-      if (now - least_ > kMostGrowth && !key_calls_.Busy()) {
-        grown_(MakeError(Reason::kTokenDown, "the module has taken " + std::to_string((now - least_) >> 20) +
+      const std::size_t grown = Growth();
+      if (grown > std::max<std::size_t>(kMostGrowth, loaded_) && !key_calls_.Busy()) {
+        grown_(MakeError(Reason::kTokenDown, "the module has taken " + std::to_string(grown >> 20) +
                                                  " MiB and keeps them: this process ends, and signerd starts another"));
         return;
       }
       Wait();
     });
   }
+  // Octets since the token was ready; 0 before.
+  std::size_t Growth() {
+    const std::size_t loaded = loaded_, now = ResidentMemory();
+    if (loaded == 0 || now > loaded) return loaded == 0 ? 0 : now - loaded;
+    loaded_ = now;
+    return 0;
+  }
   boost::asio::steady_timer timer_;
   const Keeper& keeper_;
   const KeyCalls& key_calls_;
   std::function<void(const Error&)> grown_;
-  std::size_t least_ = 0;
+  std::atomic<std::size_t> loaded_{0};  // the least since the token was ready; 0 before
 };
 
 // An error where the link is not to go on.
@@ -220,7 +232,10 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
       end);
   channel->Send(link::Hello{link::kVersion, static_cast<std::uint32_t>(::getpid())});
   channel->Send(link::TokenStatus{});
-  keeper.Start({[&](const link::TokenStatus& status) { channel->Send(status); },
+  keeper.Start({[&](const link::TokenStatus& status) {
+                  if (status.state == link::TokenState::kReady) watchdog.NoteReady();
+                  channel->Send(status);
+                },
                 [&] {
                   signer.Wake();
                   key_calls.Wake();

@@ -32,7 +32,11 @@ bool SameReadings(const Report& a, const Report& b) {
 
 }  // namespace
 
-Health::Health(const Parts& parts) : parts_(parts), last_look_(std::chrono::steady_clock::now()) {
+Health::Health(const Parts& parts)
+    : parts_(parts),
+      started_(std::chrono::steady_clock::now()),
+      awaits_clock_(parts.settings.report_expected),
+      last_look_(started_) {
   std::error_code ignored;
   if (!parts_.published.empty()) std::filesystem::remove(parts_.published, ignored);
 }
@@ -127,6 +131,7 @@ std::optional<Reading> Health::ReadClock() const {
 void Health::Take(Report report, Time now) {
   const Reading* clock = Find(report, kClock);
   clock_not_set_ = clock != nullptr && (clock->level() == kWarning || clock->level() == kFailed);
+  awaits_clock_ = awaits_clock_ && clock == nullptr && now < started_ + kStale;
   bool changed = false;
   {
     const std::lock_guard lock(mutex_);

@@ -46,6 +46,8 @@ class Health {
   bool SignsNot(const std::string& token) const;
   // While the clock is not synchronised, or wrong.
   const std::atomic<bool>& clock_not_set() const { return clock_not_set_; }
+  // While hallmark-health is to say whether the clock is set, and has not: for three minutes from the start at most.
+  const std::atomic<bool>& awaits_clock() const { return awaits_clock_; }
   // What is wrong for so long that somebody should be told, by the reading's name: a sentence.
   std::map<std::string, std::string> Troubles() const;
   // When the thread last came round. It waits for tokens, each at most for a minute.
@@ -74,8 +76,9 @@ class Health {
   Report sensors_;
   Time sensors_due_{}, publish_due_{};
   bool told_ = false;  // that nothing can be published
+  const Time started_;
 
-  std::atomic<bool> clock_not_set_{false};
+  std::atomic<bool> clock_not_set_{false}, awaits_clock_;
   std::atomic<Time> last_look_;
   mutable std::mutex mutex_;  // guards what follows, up to the thread
   Report current_;

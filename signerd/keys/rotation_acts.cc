@@ -114,7 +114,8 @@ Status Rotator::GiveUpSuccessor(Held& held, RotationCommit& commit) {
     // It may have been made, and its record of it been lost in a crash.
     const auto described = parts_.signer.Find(planned.token, planned.cka_id);
     const bool lost = !described && !parts_.signer.HasToken(planned.token);  // and taken out of the configuration
-    if (!described && !lost && described.error().reason != Reason::kKeyMissing) return described.error();
+    const bool none = !described && (described.error().reason == Reason::kKeyMissing || IsHalfAPair(described.error()));
+    if (!described && !lost && !none) return described.error();
     if (described) {
       const Status destroyed = parts_.signer.Destroy(planned.token, planned.cka_id, described->spki);
       if (!destroyed) return destroyed;

@@ -44,6 +44,8 @@ Expected ExpectedOf(const KeyLife& key) {
   }
 }
 
+bool IsHalfAPair(const Error& error) { return error.reason == Reason::kTokenRefused && error.token_code == 0; }
+
 std::optional<std::string> MemberThatMayHave(Signer& signer, const store::PlannedKey& planned) {
   for (const std::string& member : signer.MembersOf(planned.token)) {
     const auto found = signer.Find(member, planned.cka_id);
@@ -185,9 +187,7 @@ Status StepMaker::Generate(const Step& step) {
   if (!done) return done;
   // After a crash the pair may be there already.
   auto described = parts_.signer.Find(planned->token, planned->cka_id);
-  // Half of one, too, which is no code of the token's: its making was cut short, and nobody has used it.
-  const bool half =
-      *tried && !described && described.error().reason == Reason::kTokenRefused && described.error().token_code == 0;
+  const bool half = *tried && !described && IsHalfAPair(described.error());
   if (!described && (half || described.error().reason == Reason::kKeyMissing)) {
     if (*tried) {
       const auto member = MemberThatMayHave(parts_.signer, *planned);

@@ -26,6 +26,9 @@ struct RotationParts {
   std::function<Status(std::chrono::sys_seconds time)> counts_since;
 };
 
+// Whether a look for a pair failed because half of it is there: its making was cut short, and nobody has used it. That
+// is no code of the token's.
+bool IsHalfAPair(const Error& error);
 // One of the planned pair's group that does not say that it has no such pair.
 std::optional<std::string> MemberThatMayHave(Signer& signer, const store::PlannedKey& planned);
 // For whoever cleans up there.

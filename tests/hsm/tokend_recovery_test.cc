@@ -317,6 +317,13 @@ TEST_F(Recovery, ModuleThatKeepsMuchMemoryEndsTheProcessInOrder) {
   EXPECT_EQ(tokend.Wait(), 0);
 }
 
+TEST_F(Recovery, ModuleThatLoadsMuchIsLeftInPeace) {
+  environment_.WriteFaults("C_Initialize 1 leak 300");
+  Start();
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));  // its memory is looked at each second
+  ExpectSigns();
+}
+
 TEST_F(Recovery, CrashOfTheModuleEndsTheLink) {
   auto& tokend = Start();
   environment_.WriteFaults("C_Sign 1 crash");

@@ -83,6 +83,25 @@ TEST_F(HealthOfTheBox, WhereNoneIsExpectedNothingIsSaid) {
   EXPECT_FALSE(health.clock_not_set());
 }
 
+// chronyd may be about to set a clock that is years behind.
+TEST_F(HealthOfTheBox, AClockOfWhichNobodyHasSpokenIsAwaitedForAWhile) {
+  Health health = Make(), other = Make();
+  EXPECT_TRUE(health.awaits_clock());
+  Look(health, seconds(1));
+  EXPECT_TRUE(health.awaits_clock());
+  Report(kClock, kWarning, "not synchronised");
+  Look(health, seconds(10));
+  EXPECT_FALSE(health.awaits_clock());
+  EXPECT_TRUE(health.clock_not_set());
+  ASSERT_TRUE(std::filesystem::remove(settings_.report));
+  Look(other, seconds(10));
+  EXPECT_TRUE(other.awaits_clock());
+  Look(other, kStale);
+  EXPECT_FALSE(other.awaits_clock());
+  settings_.report_expected = false;
+  EXPECT_FALSE(Make().awaits_clock());
+}
+
 TEST_F(HealthOfTheBox, WhatIsWrongForLongIsTold) {
   Health health = Make();
   Report("disk/sda", kFailed, "the disk says that it fails");

@@ -213,6 +213,18 @@ TEST_F(Rotations, ThePairOfTheLedgerOutlivesADomain) {
   EXPECT_THAT(world_.tokens.pairs, SizeIs(1));
 }
 
+TEST_F(Rotations, ARollbackNamesHalfAPairThatACrashLeft) {
+  world_.tokens.dies_when_made = true;
+  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+  world_.Tick();  // dies when the token has the pair
+  ASSERT_THAT(world_.tokens.pairs, SizeIs(1));
+  world_.tokens.halves = {world_.tokens.pairs.begin()->first.second};
+  ASSERT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
+  EXPECT_THAT(world_.Life().planned, IsEmpty());
+  const auto events = *world_.store->ListKeyEvents(kDomain, "", 0, 100);
+  EXPECT_TRUE(std::any_of(events.begin(), events.end(), [](const auto& event) { return event.to == "PLAN_GIVEN_UP"; }));
+}
+
 TEST_F(Rotations, ARollbackNamesThePairThatATokenMayHave) {
   world_.policy.token = "group";
   world_.SetPolicy();
