@@ -66,8 +66,8 @@ void SigningMetrics::Write(MetricWriter& out) const {
   out.Counter({}, signed_by_fewer_.load());
   out.Family("hallmark_refused_total", "Messages refused, by reason", MetricType::Counter);
   for (std::size_t i = 0; i < kReasons; ++i) {
-    const std::uint64_t count = refused_[i].load();
-    if (count != 0) out.Counter({{"reason", std::string(ReasonName(static_cast<Reason>(i)))}}, count);
+    // Those that are 0 too: a series that is new has not grown, and its first refusals would alert nobody.
+    out.Counter({{"reason", std::string(ReasonName(static_cast<Reason>(i)))}}, refused_[i].load());
   }
   const auto by_partner = [&](const char* name, const char* help, std::atomic<std::uint64_t> PartnerCounts::*member) {
     out.Family(name, help, MetricType::Counter);

@@ -87,6 +87,40 @@ class Prometheus:
         self.process.wait(30)
         shutil.rmtree(self.folder)
 
+# Of two boxes that never stop signing one has its checkpoints, and the other none any more; a third has nothing to do. A token makes
+# three wrong signatures after ten minutes.
+RULE_TESTS = """
+rule_files: [{rules}]
+evaluation_interval: 15s
+tests:
+  - interval: 15s
+    input_series:
+      - {{series: 'hallmark_ledger_records{{instance="good"}}', values: '100+750x120'}}
+      - {{series: 'hallmark_ledger_unsigned_records{{instance="good"}}', values: '40+0x120'}}
+      - {{series: 'hallmark_ledger_records{{instance="late"}}', values: '100+750x120'}}
+      - {{series: 'hallmark_ledger_unsigned_records{{instance="late"}}', values: '40+750x120'}}
+      - {{series: 'hallmark_ledger_records{{instance="idle"}}', values: '100+0x120'}}
+      - {{series: 'hallmark_ledger_unsigned_records{{instance="idle"}}', values: '0+0x120'}}
+      - {{series: 'hallmark_refused_total{{reason="SIGNATURE_INVALID"}}', values: '0x40 3x80'}}
+    alert_rule_test:
+      - eval_time: 20m
+        alertname: HallmarkCheckpointsLate
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: late}}
+            exp_annotations: {{summary: "the ledger grows without a checkpoint that covers it; see the log"}}
+      - eval_time: 9m
+        alertname: HallmarkWrongSignatures
+        exp_alerts: []
+      - eval_time: 12m
+        alertname: HallmarkWrongSignatures
+        exp_alerts:
+          - exp_labels: {{severity: critical, reason: SIGNATURE_INVALID}}
+            exp_annotations: {{summary: "a token makes signatures that do not verify; none of them left"}}
+      - eval_time: 25m
+        alertname: HallmarkWrongSignatures
+        exp_alerts: []
+"""
+
 
 @unittest.skipUnless(shutil.which("prometheus"), "Debian's prometheus is not installed")
 class MonitoringTest(unittest.TestCase):
@@ -143,6 +177,20 @@ class MonitoringTest(unittest.TestCase):
         self.assertEqual(documented - CONDITIONAL, served)
         named = metric_names(RULES.read_text()) | metric_names("\n".join(expression for _, expression in self.panels()))
         self.assertLessEqual(named, documented)
+
+    def test_rules_over_hours_that_nobody_has_to_wait_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            cases = pathlib.Path(folder) / "cases.yml"
+            cases.write_text(RULE_TESTS.format(rules=RULES))
+            run = subprocess.run(["promtool", "test", "rules", cases], capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+
+    def test_every_reason_is_there_before_it_happens(self):
+        self.start()
+        served = metrics_test.scrape(self.hallmark)
+        for reason in re.findall(r'reason(?:=|=~)"([A-Z_|]+)"', RULES.read_text()):
+            for one in reason.split("|"):
+                self.assertEqual(float(served[f'hallmark_refused_total{{reason="{one}"}}']), 0)
 
     def test_an_alert_fires_when_its_condition_is_true(self):
         self.start(re.sub(r"^ *for: .*\n", "", RULES.read_text(), flags=re.MULTILINE))
