@@ -207,6 +207,26 @@ class BackupTest(Case):
             self.assertEqual(run.wait(60), -number)
             self.assertEqual(list(temporary.iterdir()), [])
 
+    def test_nothing_is_left_of_one_that_is_ended_while_it_comes(self):
+        self.start()
+        folder = self.hallmark.folder / "nightly"
+        folder.mkdir()
+        os.kill(self.hallmark.process.pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, self.hallmark.process.pid, signal.SIGCONT)
+        run = subprocess.Popen([deployment.BIN / "dkimctl", "backup", "create", folder / "one", "--dir", self.hallmark.folder],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=deployment.die_with_parent)
+        self.addCleanup(run.wait)
+        self.addCleanup(run.kill)
+
+        def begun():
+            links = [os.path.realpath(link) for link in pathlib.Path(f"/proc/{run.pid}/fd").iterdir()]
+            return [link for link in links if link.startswith(str(folder))]
+
+        wait_for(begun, "the file is begun")
+        run.kill()
+        run.wait(30)
+        self.assertEqual(list(folder.iterdir()), [])
+
     def forge(self, change):
         """A backup by someone who has the recipient's certificate: the archive as `change` leaves its files."""
         _, files = self.opened()

@@ -70,8 +70,14 @@ class LoadTest(unittest.TestCase):
 
     def test_same_seed_same_arrivals(self):
         def started(seed):
-            return self.report("--rate", "40", *SHORT, "--seed", seed, self.good)["started"]
+            report = self.report("--rate", "40", *SHORT, "--seed", seed, self.good)
+            return report["started"] + report["unsent"]
         self.assertEqual(started("5"), started("5"))
+
+    def test_what_this_machine_cannot_send_in_time_is_not_sent_and_said(self):
+        report = self.report("--rate", "1000000", *SHORT, "--allow-errors", self.good)
+        self.assertGreater(report["unsent"], 0)
+        self.assertEqual(report["ok"] + report["failed"], report["started"])
 
     def test_closed_loop(self):
         report = self.report("--in-flight", "4", "--connections", "2", *SHORT, "--check", self.good)

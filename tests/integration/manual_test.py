@@ -111,6 +111,11 @@ class Completion(unittest.TestCase):
                 self.assertEqual(set(self.complete(*words, "--")), wanted)
                 self.assertIn("--help", wanted)
 
+    def test_every_program_that_it_is_installed_for_has_it(self):
+        installed = re.findall(r"^completion\(\w+ (.*)\)$", (PACKAGING / "CMakeLists.txt").read_text(), re.MULTILINE)
+        registered = re.search(r"^complete -F _hallmark (.*)$", (PACKAGING / "completion.bash").read_text(), re.MULTILINE).group(1)
+        self.assertEqual(sorted(" ".join(installed).split()), sorted(registered.split()))
+
     def test_values(self):
         self.assertEqual(self.complete("dkimctl", "sign", "--output", ""), ["table", "json"])
         self.assertEqual(self.complete("dkimctl", "--dir", "hs"), ["hsm"])

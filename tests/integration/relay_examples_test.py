@@ -26,9 +26,9 @@ LARGE = messages.MESSAGE + (b"x" * 76 + b" \r\n") * 220_000  # beyond what the e
 # What Haraka gives a plugin, as far as ours uses it. Says what the hook calls next with.
 HARAKA = """
 Object.assign(globalThis, { DENY: 'DENY', DENYSOFT: 'DENYSOFT' });
-const [folder, proto, server, ca, certificate, private_key] = process.argv.slice(1);
+const [folder, proto, server, ca, certificate, private_key, server_name] = process.argv.slice(1);
 const plugin = require(folder + '/plugins/hallmark.js');
-plugin.config = { get: () => ({ main: { proto, server, ca, certificate, private_key } }) };
+plugin.config = { get: () => ({ main: { proto, server, ca, certificate, private_key, server_name } }) };
 plugin.register();
 const message = require('fs').readFileSync(0);
 const transaction = {
@@ -49,9 +49,11 @@ class RelayExamplesTest(unittest.TestCase):
         cls.hallmark.add_domain("keyless.example", algorithms=())
         cls.keys = mail_way.keys_of(cls.hallmark.key_lines(["example.com"]))
 
-    def run_example(self, command, message, server=None):
+    def run_example(self, command, message, host="127.0.0.1", name=("localhost",)):
+        """The certificate names localhost: said where the host is another."""
         tls = self.hallmark.folder / "tls"
-        words = [*command, server or self.hallmark.signing_address, tls / "server-ca.pem", tls / "relay1.pem", tls / "relay1.key"]
+        server = self.hallmark.signing_address.replace("127.0.0.1", host)
+        words = [*command, server, tls / "server-ca.pem", tls / "relay1.pem", tls / "relay1.key", *name]
         return subprocess.run([str(word) for word in words], input=message, capture_output=True, timeout=120, check=False)
 
     def assert_signs_and_refuses(self, command):
@@ -60,6 +62,7 @@ class RelayExamplesTest(unittest.TestCase):
             self.assertEqual((finished.returncode, finished.stderr), (0, b""))
             self.assertTrue(finished.stdout.endswith(message))
             self.assertEqual([accepted for _, _, accepted in mail_way.own_signatures(finished.stdout, self.keys)], [True, True])
+        self.assertEqual(self.run_example(command, SMALL, host="localhost", name=()).returncode, 0)
         finished = self.run_example(command, SMALL.replace(b"example.com>", b"elsewhere.example>"))
         self.assertEqual((finished.returncode, finished.stdout), (77, b""))
         self.assertIn(b"DOMAIN_NOT_CONFIGURED", finished.stderr)

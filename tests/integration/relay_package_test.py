@@ -41,7 +41,8 @@ class RelayPackageTest(unittest.TestCase):
         for name, octets in files.items():
             (self.folder / name).write_bytes(octets)
         tls = self.hallmark.folder / "tls"
-        finished = subprocess.run([program, self.hallmark.signing_address, tls / "server-ca.pem", tls / "relay1.pem", tls / "relay1.key",
+        server = self.hallmark.signing_address.replace("127.0.0.1", "localhost")  # which the certificate names
+        finished = subprocess.run([program, server, tls / "server-ca.pem", tls / "relay1.pem", tls / "relay1.key",
                                    *(self.folder / name for name in files)], capture_output=True, text=True, timeout=120, check=False,
                                   env={**os.environ, "LD_LIBRARY_PATH": str(self.library.parent)})
         self.assertEqual(finished.returncode, 1, finished.stderr)

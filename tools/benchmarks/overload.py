@@ -99,7 +99,7 @@ def _watched(hallmark):
 def report(result, _plots):
     parts = [f"Open loop, Poisson, 2 kB, one RSA-2048 key, for {result['seconds']} s each. \"Signed\" is what was answered well, as a share of"
              " the most that a closed loop of 64 got. Latency counts from when a message was due; \"late\" is how long after that the"
-             " load itself sent it, p99: it runs on the same processors. Refusals have the code RESOURCE_EXHAUSTED and RetryInfo."]
+             " load itself sent it, p99: it runs on the same processors; \"not sent\" is what it had no time for at all. Refusals have the code RESOURCE_EXHAUSTED and RetryInfo."]
     for name, found in result["tokens"].items():
         rows = []
         for factor, phase in found["phases"].items():
@@ -108,14 +108,14 @@ def report(result, _plots):
             rows.append([f"{factor} times", number(phase["throughput"]), f"{100 * phase['throughput'] / found['peak']:.0f} %",
                          number(phase["latency_us"]["p99"] / 1000), number(phase["failed"] / phase["window_seconds"]),
                          number(phase["failed_latency_us"]["p99"] / 1000) if phase["failed"] else "-",
-                         number(phase["lag_us"]["p99"] / 1000),
+                         number(phase["lag_us"]["p99"] / 1000), number(phase["unsent"] / phase["window_seconds"]),
                          f"{len(refused)} of {seen['probes']}" + (f", {number(statistics.median(refused))} ms" if refused else ""),
                          number(seen["resident"] / 2**20)])
         after, beside, alone = found["after"], found["beside"], found["alone"]
         missing = sum(phase["seen"]["without_retry_info"] for phase in found["phases"].values())
         parts.append(
             f"**{name}**: {number(found['peak'])} messages/s at most; {number(found['before'] / 2**20)} MiB before.\n\n" +
-            table(["offered", "signed/s", "of the most", "p99 ms", "refused/s", "p99 ms of these", "late ms", "a relay's refusals, median",
+            table(["offered", "signed/s", "of the most", "p99 ms", "refused/s", "p99 ms of these", "late ms", "not sent/s", "a relay's refusals, median",
                    "MiB at most"], rows) +
             f"\nRefusals without RetryInfo: {missing}. In the 10 s after the last, at half as much: {after['failed']} of {after['started']}"
             f" refused, p99 {number(after['latency_us']['p99'] / 1000)} ms. Another partner with {100 * QUIET:.0f} % of the most, beside a flood"

@@ -185,7 +185,7 @@ void AddBackupCommands(CLI::App& app, Context& context) {
   create->add_option("FILE", options->file, "Made anew")->required()->type_name("");
   AddTimeout(*create, context);
 
-  CLI::App* check = AddCommand(*group, context, "check", "Verify a backup; exit code 4: it is not good",
+  CLI::App* check = AddCommand(*group, context, "check", "Verify a backup; exit code 4: not whole",
                                "dkimctl backup check signer1.backup --key officer.key\n"
                                "dkimctl backup check signer1.backup --key officer.key --verifier-key kept",
                                [&context, options] { return Check(context, *options); });

@@ -233,7 +233,8 @@ Outcome Retention(const Context& context, const Options& options) {
     if (!status) return status.error();
     if (!status->retention_problem().empty() && !options.yes &&
         !Confirm("At present: " + OneLine(status->retention_problem()) + " Set it?")) {
-      return Failed("where the clock is in doubt this says that it is right; say --yes");
+      return Failed(
+          "nothing was set, because of that; where it is the clock, setting it says that the clock is right: --yes");
     }
     const bool shorter = days != 0 && (now->keep_days() == 0 || days < now->keep_days());
     if (shorter && !options.yes &&

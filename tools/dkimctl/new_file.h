@@ -29,7 +29,8 @@ class NewFile {
  private:
   Answer<void> Fail(const char* doing) const;
   const std::filesystem::path path_;
-  std::string part_;  // where it is meanwhile
+  std::filesystem::path Folder() const;
+  std::string part_;  // where it is meanwhile; empty: nowhere yet
   FileDescriptor file_;
 };
 

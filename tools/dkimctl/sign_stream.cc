@@ -71,7 +71,7 @@ void SignStream::Write(const signing::v1::SignRequest& request) {
     write_until_ = until;
     changed_.notify_all();
   };
-  set_until(std::chrono::steady_clock::now() + timeout_);
+  set_until(std::chrono::steady_clock::now() + timeout_ + std::chrono::seconds(request.message().size() >> 20));
   // When this fails the stream has ended, which the reader reports.
   stream_->Write(request);
   set_until(std::nullopt);

@@ -24,6 +24,8 @@ struct Results {
   Tally tally;
   Histogram lag;              // how late the window's messages were handed to gRPC; empty in a closed loop
   std::uint64_t started = 0;  // the window's messages
+  std::uint64_t unsent =
+      0;  // of an open loop: due in the window, and not sent before its end: it asks more than we can
   double window_seconds = 0;
   std::vector<ProcessCost> processes;  // dkimload itself comes first
 };

@@ -81,6 +81,9 @@ std::string Facts(const ReportContext& context, const Results& results) {
                               " octets on average"});
   table.Add({"load:", Load(options)});
   table.Add({"sent:", std::to_string(results.started) + ", " + Text(PerSecond(results.started, results)) + "/s"});
+  if (results.unsent > 0) {
+    table.Add({"not sent:", std::to_string(results.unsent) + ": this machine cannot make such a load"});
+  }
   table.Add({"signed:", std::to_string(results.tally.well().count()) + ", " +
                             Text(PerSecond(results.tally.well_in_window(), results)) + "/s"});
   table.Add({"failed:", std::to_string(results.tally.failed().count())});
@@ -192,6 +195,7 @@ std::string JsonReport(const ReportContext& context, const Results& results) {
                            .Set("octets", Count(context.requests.message_octets)))
       .Set("window_seconds", Real(results.window_seconds))
       .Set("started", Count(results.started))
+      .Set("unsent", Count(results.unsent))
       .Set("offered_rate", Real(PerSecond(results.started, results)))
       .Set("throughput", Real(PerSecond(tally.well_in_window(), results)))
       .Set("ok", Count(tally.well().count()))

@@ -51,4 +51,4 @@ _hallmark_options() {
   sed -n '/^[Oo]ptions:/,/^$/p' | sed 's/ Excludes: .*//' | grep -E '^  -' | cut -c 1-40 | grep -oE -- '--[a-z][a-z-]*'
 }
 
-complete -F _hallmark dkimctl dkimload dkim-milter dkim-sign ledger-verify signerd
+complete -F _hallmark dkimctl dkimload dkim-milter dkim-sign hallmark-health hallmark-provision ledger-verify signerd

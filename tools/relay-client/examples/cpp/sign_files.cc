@@ -87,7 +87,7 @@ int main(int argc, char** argv) {
   }
   relay::Settings settings;
   settings.servers = Split(argv[1]);
-  settings.server_name = "localhost";  // what the servers' certificates say
+  // And settings.server_name, where the servers' certificates say something else than their hosts.
   settings.ca = argv[2];
   settings.certificate = argv[3];
   settings.private_key = argv[4];

@@ -2,9 +2,9 @@
 // Signs one message at Hallmark: standard input to standard output.
 //
 //   npm ci
-//   node sign.js PROTO-FOLDER 127.0.0.1:8460 server-ca.pem relay.pem relay.key < message.eml > signed.eml
+//   node sign.js PROTO-FOLDER signer1.example.com:8460 server-ca.pem relay.pem relay.key < message.eml > signed.eml
 //
-// PROTO-FOLDER is Hallmark's folder "proto".
+// PROTO-FOLDER is Hallmark's folder "proto". Where the server's certificate names another host than this one, that is a sixth word.
 'use strict';
 
 const crypto = require('crypto');
@@ -19,13 +19,13 @@ const LARGE = 16 << 20; // From here on a message travels in chunks. Sign takes 
 const CHUNK = 256 << 10;
 const MILLISECONDS = 20000; // for everything, with all that is tried again
 
-// Keep what this gives: it holds the connection.
-function connect(protoFolder, server, ca, certificate, privateKey) {
+// Keep what this gives: it holds the connection. `serverName` is what the server's certificate says, where that is not its host.
+function connect(protoFolder, server, ca, certificate, privateKey, serverName) {
   const definition = loader.loadSync('hallmark/signing/v1/signing.proto', { includeDirs: [protoFolder], keepCase: true, enums: String });
   const { SigningService } = grpc.loadPackageDefinition(definition).hallmark.signing.v1;
   const [root, chain, key] = [ca, certificate, privateKey].map((file) => fs.readFileSync(file));
   return new SigningService(server, grpc.credentials.createSsl(root, key, chain), {
-    'grpc.ssl_target_name_override': 'localhost', // what the server's certificate says, where that is not its host
+    ...(serverName ? { 'grpc.ssl_target_name_override': serverName } : {}),
     'grpc.enable_retries': 0, // sign() does that
   });
 }
@@ -103,8 +103,8 @@ async function sign(client, readDetails, message, envelope) {
 }
 
 async function main() {
-  if (process.argv.length !== 7) {
-    console.error('usage: node sign.js PROTO-FOLDER SERVER CA CERTIFICATE PRIVATE-KEY < message > signed');
+  if (process.argv.length !== 7 && process.argv.length !== 8) {
+    console.error('usage: node sign.js PROTO-FOLDER SERVER CA CERTIFICATE PRIVATE-KEY [SERVER-NAME] < message > signed');
     return 64;
   }
   const [protoFolder, ...where] = process.argv.slice(2);

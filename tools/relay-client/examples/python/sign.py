@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Signs one message at Hallmark: standard input to standard output.
 
-    sign.py 127.0.0.1:8460 server-ca.pem relay.pem relay.key < message.eml > signed.eml
+    sign.py signer1.example.com:8460 server-ca.pem relay.pem relay.key < message.eml > signed.eml
 
 Needs python3-grpcio, and the classes that Debian's protobuf-compiler-grpc makes of Hallmark's proto folder:
 
@@ -28,15 +28,17 @@ REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED, 
 SIGNERS_TROUBLE = ("CALLER_UNKNOWN", "CERTIFICATE_REVOKED", "NO_ACTIVE_KEY", "KEY_MISSING", "KEY_MISMATCH", "TOKEN_REFUSED")
 
 
-def connect(server, ca, certificate, private_key):
-    """A stub. Keep it: it holds the connection, and any thread may use it."""
+def connect(server, ca, certificate, private_key, server_name=""):
+    """A stub. Keep it: it holds the connection, and any thread may use it. The name is what the server's certificate says, where that
+    is not its host."""
     def read(path):
         with open(path, "rb") as file:
             return file.read()
 
     credentials = grpc.ssl_channel_credentials(read(ca), read(private_key), read(certificate))
-    options = [("grpc.ssl_target_name_override", "localhost"),  # what the server's certificate says, where that is not its host
-               ("grpc.enable_retries", 0)]  # sign() does that
+    options = [("grpc.enable_retries", 0)]  # sign() does that
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
     return signing_pb2_grpc.SigningServiceStub(grpc.secure_channel(server, credentials, options))
 
 
@@ -90,8 +92,8 @@ def sign(stub, message, sender="", recipients=()):
 
 
 def main():
-    if len(sys.argv) != 5:
-        sys.exit("usage: sign.py SERVER CA CERTIFICATE PRIVATE-KEY < message > signed")
+    if len(sys.argv) not in (5, 6):
+        sys.exit("usage: sign.py SERVER CA CERTIFICATE PRIVATE-KEY [SERVER-NAME] < message > signed")
     stub = connect(*sys.argv[1:])
     message = sys.stdin.buffer.read()
     try:

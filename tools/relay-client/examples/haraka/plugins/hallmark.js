@@ -3,18 +3,19 @@
 // Settings are in config/hallmark.ini:
 //
 //   [main]
-//   server=127.0.0.1:8460
+//   server=signer1.example.com:8460
 //   ca=/etc/hallmark/tls/server-ca.pem
 //   certificate=/etc/hallmark/tls/relay.pem
 //   private_key=/etc/hallmark/tls/relay.key
 //   proto=/path/to/hallmark/proto
+//   server_name=signer1.example.com   (what the server's certificate says, where that is not its host)
 'use strict';
 
 const { connect, detailsReader, sign } = require('../hallmark/sign.js');
 
 exports.register = function () {
   const { main } = this.config.get('hallmark.ini');
-  this.client = connect(main.proto, main.server, main.ca, main.certificate, main.private_key);
+  this.client = connect(main.proto, main.server, main.ca, main.certificate, main.private_key, main.server_name);
   this.read_details = detailsReader(main.proto);
 };
 
