@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 import deployment
+import ledger_files
 import messages
 import process_memory
 
@@ -127,6 +128,15 @@ class KeysTest(unittest.TestCase):
                 for word in ("sensitive", "always sensitive", "never extractable", "local"):
                     self.assertIn(word, access)
         self.assertEqual(len({key.cka_id for key in self.keys}), len(self.keys))
+
+    def test_no_key_comes_unseen(self):
+        records = ledger_files.records(self.hallmark.folder / "state/ledger")
+        acts = [record.admin_act for record in records if record.HasField("admin_act")]
+        for method, keys in (("GenerateKey", self.keys), ("AdoptKey", ["ceremony-r", "ceremony-e"])):
+            with self.subTest(method):
+                # Other tests of this class ask for keys that are refused.
+                told = [(act.operator, act.outcome) for act in acts if act.method == method][:2 * len(keys)]
+                self.assertEqual(told, [("admin", "BEGUN"), ("admin", "OK")] * len(keys))
 
     def test_unknown_key_is_not_adopted(self):
         error = self.hallmark.call_error(self.hallmark.admin().AdoptKey, admin_pb2.AdoptKeyRequest(
