@@ -6,7 +6,6 @@ import hashlib
 import re
 import sqlite3
 import ssl
-import time
 import unittest
 
 import deployment
@@ -16,8 +15,6 @@ from waiting import wait_for
 
 from hallmark.admin.v1 import certificates_pb2, certificates_pb2_grpc
 from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
-
-FILE_SECONDS = 20  # Within 5 s, says the manual; a loaded machine may be slower.
 
 
 def fingerprint(pem):
@@ -59,10 +56,7 @@ class CertificatesTest(unittest.TestCase):
         return next(files for files in answer.files if files.listener == listener)
 
     def wait(self, condition, what):
-        end = time.monotonic() + FILE_SECONDS
-        while not condition():
-            self.assertLess(time.monotonic(), end, f"{what} did not come about:\n{self.hallmark.log_text()}")
-            time.sleep(0.2)
+        wait_for(condition, lambda: f"{what}\n{self.hallmark.log_text()}")
 
     def assert_revoked(self, call):
         error = self.hallmark.call_error(call)
@@ -205,10 +199,10 @@ class CertificatesTest(unittest.TestCase):
         crl = self.add_crl("signing", self.authority)
         certificate = self.authority.issue(dns=["relay1.localdomain"])
         self.start()
-        crl.write_bytes(self.authority.crl([certificate[0]], until=datetime.datetime.utcnow() + datetime.timedelta(seconds=6)))
+        crl.write_bytes(self.authority.crl([certificate[0]], until=datetime.datetime.utcnow() + datetime.timedelta(seconds=40)))
         call = self.relay(certificate)
         self.wait(lambda: self.is_revoked(call), "the revocation")
-        self.wait(lambda: "expired" in self.files().crl_problem, "the expiry")
+        wait_for(lambda: "expired" in self.files().crl_problem, "the expiry", 120)
         self.assert_revoked(call)
 
     def test_list_of_a_ca_that_was_renewed(self):
