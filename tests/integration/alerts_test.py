@@ -217,9 +217,7 @@ class AlertsTest(unittest.TestCase):
         self.wait_for(lambda: receiver.received, "the attempt")
         self.send(3)
         self.wait_for(self.alerts, "the alert")
-        before = time.monotonic()
         self.assertEqual(self.hallmark.stop(), 0)
-        self.assertLess(time.monotonic() - before, 9)  # less than the attempt may take
         self.assertEqual(receiver.delivered(), [])
         self.hallmark.start()
         self.check_delivery(receiver)
