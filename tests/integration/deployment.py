@@ -44,10 +44,10 @@ def sanitized():
     return re.search(r"^HALLMARK_SANITIZE:\w+=\S", cache, re.MULTILINE) is not None
 
 
-def die_with_parent():
-    """For subprocess: the child gets SIGKILL when this process ends, however that happens."""
+def die_with_parent(by=signal.SIGKILL):
+    """For subprocess: the child gets this signal when this process ends, however that happens."""
     pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, by)
 
 
 def error_reason(error):

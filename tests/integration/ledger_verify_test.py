@@ -14,6 +14,7 @@ import unittest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+import deployment
 import ledger_files
 from waiting import wait_for
 from hallmark.ledger.v1 import segment_pb2
@@ -125,7 +126,8 @@ class LedgerVerifyTest(unittest.TestCase):
         first = self.path(0).read_bytes()
         self.path(0).unlink()
         os.mkfifo(self.path(0))
-        process = subprocess.Popen([VERIFY, self.ledger], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen([VERIFY, self.ledger], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   preexec_fn=deployment.die_with_parent)
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         with open(wait_for(lambda: self.opened(self.path(0)), "it opens no segment"), "wb") as pipe:

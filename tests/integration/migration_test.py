@@ -436,8 +436,9 @@ dkim_signing {{
 """)
         log = open(self.folder / "rspamd.log", "wb")
         self.addCleanup(log.close)
+        # With SIGTERM its workers end too.
         process = subprocess.Popen([RSPAMD, "-f", "-i", "-c", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                                   start_new_session=True)
+                                   start_new_session=True, preexec_fn=lambda: deployment.die_with_parent(signal.SIGTERM))
         self.addCleanup(self.stop_rspamd, process)
         deadline = time.monotonic() + START_SECONDS
         while True:
