@@ -91,6 +91,7 @@ TEST_F(RelayClient, GivesWhatTheServerGave) {
   EXPECT_EQ(seen.digests[0].header(), "From: a@example.com\r\n\r\n");
   EXPECT_EQ(seen.digests[0].body_canonicalization(), signing::v1::CANONICALIZATION_RELAXED);
   EXPECT_EQ(seen.digests[0].body_length(), 7u);
+  EXPECT_EQ(seen.digests[0].body_facts().octets(), 7u);
   const auto& options = seen.digests[0].options();
   EXPECT_EQ(options.signing_domain(), "d.example");
   EXPECT_EQ(options.partner(), "acme");
