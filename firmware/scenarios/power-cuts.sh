@@ -27,6 +27,7 @@ scenario() {
   signs_as_before "after-cuts"
   nothing_lost
   acknowledged=$(find "$here/cuts/signed" -type f | wc -l)
+  ((acknowledged > 0)) || fail "no message was acknowledged under load, so that none could be lost" "see $here/cuts/load.log; more --cuts, or another --seed"
   printf '%d cuts, %d messages acknowledged under load: all on the ledger, the keys as they were\n' "$cuts" "$acknowledged"
   stop_machine
 }
@@ -80,9 +81,12 @@ load() {
 
 # Every message that a relay was given signed is on the ledger, and the ledger is whole.
 nothing_lost() {
+  local lost
   ledger_verifies
+  # Nothing is found where nothing was acknowledged yet; else what is missing is lost.
   grep -aoh "cut-[0-9]*-[0-9]*-[0-9]*@$domain" "$here"/ledger/segments/* | sort -u >"$here/cuts/on-ledger" || true
   find "$here/cuts/signed" -type f -printf '%f\n' | sed "s/^\(.*\)\.eml$/cut-\1@$domain/" | sort >"$here/cuts/acknowledged"
-  ! comm -13 "$here/cuts/on-ledger" "$here/cuts/acknowledged" | grep -q . ||
+  lost=$(comm -13 "$here/cuts/on-ledger" "$here/cuts/acknowledged")
+  [[ -z $lost ]] ||
     fail "messages were acknowledged that the ledger has not" "compare $here/cuts/acknowledged with $here/cuts/on-ledger"
 }
