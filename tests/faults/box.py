@@ -32,6 +32,7 @@ SLOWER = 5 if deployment.sanitized() else 1
 PATIENCE = 90           # seconds until the runner gives up: only a broken box gets there
 SIMULATED = {"card": "sessions=1"}
 GROUP = ("first", "second")  # the tokens of a group; the first has the faults
+ENDED = "signerd ended by itself"
 
 
 @dataclasses.dataclass
@@ -145,11 +146,10 @@ class Box:
         self._relays = Relays(self.hallmark, self._calls)
 
     def close(self):
-        """Ends it. Gives sentences about the ledger, where what it holds is not what relays were given."""
+        """Ends it. Gives sentences about the ledger, where what it holds is not what relays were given, and how signerd ended."""
         try:
             self._relays.stop()
-            self.hallmark.stop()
-            return self._check_ledger()
+            return [*self._stop_signerd(), *self._check_ledger()]
         finally:
             self.hallmark.close()
 
@@ -157,6 +157,15 @@ class Box:
         """Ends it, whatever state it is in."""
         self._relays.stop()
         self.hallmark.close()
+
+    def signerd_ended(self):
+        """Whether it is gone though nobody stopped it."""
+        return self.hallmark.process is not None and not self.hallmark.running()
+
+    def _stop_signerd(self):
+        """Sentences about its end, none where that was as it should be."""
+        status = self.hallmark.stop()
+        return [f"signerd ended with {status}"] if status else []
 
     def run(self, scenario):
         """Plays it, and leaves the box well. An exception means that the box is of no more use."""
@@ -173,7 +182,7 @@ class Box:
         if scenario.shows:
             self._wait_until_shown(scenario, outcome)
             met, mended = self._faults_met(), time.monotonic()
-            self._mend(scenario)
+            self._mend(scenario, outcome)
         else:
             time.sleep(scenario.lasts)
             met = False
@@ -188,7 +197,12 @@ class Box:
         return outcome
 
     def _signs_since(self, instant):
-        return lambda: self._relays.well_since(instant)
+        def signs():
+            if self.signerd_ended():
+                raise AssertionError(ENDED)
+            return self._relays.well_since(instant)
+
+        return signs
 
     def _wait_for_all_tokens(self):
         """No token of a group is left out."""
@@ -233,14 +247,14 @@ class Box:
             outcome.problems.append(f"dkimctl status shows {shown['state']}: {shown['message']}")
         outcome.state = shown["state"].removeprefix("TOKEN_STATE_")
 
-    def _mend(self, scenario):
+    def _mend(self, scenario, outcome):
         if scenario.mend == "kill":
             self._new_tokend("")
             return
         self._write_faults("")
         if scenario.mend == "restart":
             self._relays.stop()
-            self.hallmark.stop()
+            outcome.problems += self._stop_signerd()
             self.hallmark.start()
             self._relays = Relays(self.hallmark, self._calls)
 

@@ -1,12 +1,15 @@
 """The runner of scenarios: it can fail, and says why. (The scenarios themselves: tools/check --faults.)"""
 
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
 import unittest
 
+import deployment
 import scenarios
 
 RUN = pathlib.Path(__file__).with_name("run.py")
@@ -32,6 +35,12 @@ what = "a call that nobody makes"
 fault = "C_CopyObject * return CKR_GENERAL_ERROR"
 well = 20
 """
+
+
+def only_child(pid):
+    """The one process that its first thread has started."""
+    child, = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
 
 
 class Folder(unittest.TestCase):
@@ -84,6 +93,19 @@ class RunTest(Folder):
         self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
         self.assertIn("once more, alone: relays-see-more, never-happens", run.stderr)
         self.assertEqual(outcomes["never-happens"]["problems"], ["the fault never happened"])
+
+    def test_a_signerd_that_ends_is_not_forgiven(self):
+        self.write(GOOD)
+        with subprocess.Popen([sys.executable, "-B", RUN, "--folder", self.folder, "--jobs", "1", "--again"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, preexec_fn=deployment.die_with_parent) as run:
+            said = run.stdout.readline() + run.stdout.readline()  # the headings and the first scenario; the box goes on with the second
+            signerd = only_child(only_child(run.pid))  # of the process that plays them
+            self.assertEqual(pathlib.Path(f"/proc/{signerd}/comm").read_text(), "signerd\n")
+            os.kill(signerd, signal.SIGKILL)
+            said += run.stdout.read()
+        self.assertEqual(run.returncode, 1, said)
+        self.assertIn("  wrong-until-login: signerd ended by itself", said)
+        self.assertNotIn("once more", said)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def play_share(plays):
                 tell(present.run(scenario))
             except Exception as error:  # pylint: disable=broad-exception-caught  # whatever it is, the others are played
                 log = present.hallmark.log_text()[-3000:] if present else ""
-                tell(box.Outcome(scenario.name, [f"{type(error).__name__}: {error}", traceback.format_exc() + log]))
+                ended = [box.ENDED] if present and present.signerd_ended() else []
+                tell(box.Outcome(scenario.name, [*ended, f"{type(error).__name__}: {error}", traceback.format_exc() + log]))
                 if present:
                     present.abandon()
                 present = None
@@ -75,10 +76,12 @@ def tell(outcome):
 
 def play(arguments, plays):
     """Gives the outcomes as they come."""
+    import deployment  # pylint: disable=import-outside-toplevel  # --list needs no programs
     jobs = max(1, min(arguments.jobs, len(plays)))
     names = [scenario.name for scenario in plays]
     children = [subprocess.Popen([sys.executable, "-B", __file__, "--folder", arguments.folder, "--share",
-                                  f"{number}/{jobs}", *names], stdout=subprocess.PIPE, text=True) for number in range(jobs)]
+                                  f"{number}/{jobs}", *names], stdout=subprocess.PIPE, text=True,
+                                 preexec_fn=deployment.die_with_parent) for number in range(jobs)]
     try:
         yield from merge(children)
         if any(child.wait() for child in children):
@@ -103,8 +106,9 @@ def merge(children):
 
 
 def forgivable(outcome):
-    """Whether a machine that was busy may be the reason; never where a signature or the ledger was wrong."""
-    return bool(outcome["problems"]) and not any(word in problem for problem in outcome["problems"] for word in ("verify", "record"))
+    """Whether a machine that was busy may be the reason; never where a signature or the ledger was wrong, or signerd ended."""
+    words = ("verify", "record", "signerd ended")
+    return bool(outcome["problems"]) and not any(word in problem for problem in outcome["problems"] for word in words)
 
 
 def saw(outcome):
