@@ -51,9 +51,9 @@ class CorpusTest(unittest.TestCase):
         answers = {entry["file"]: entry for entry in json.loads(run.stdout)["files"]}
         refused = []
         for path, pair, file in signed:
-            for signature in answers[str(file)]["signatures"][:2]:
-                if signature["verdict"] != "pass":
-                    refused.append((path, pair, signature))
+            ours = answers[str(file)]["signatures"][:2]
+            if [signature["verdict"] for signature in ours] != ["pass"] * 2:
+                refused.append((path, pair, ours))
         self.assertEqual(refused, [])
 
     def test_dkimctl_accepts_from_dns(self):
