@@ -89,7 +89,9 @@ class Box:
         self.root, self.stick, self.keyboard = self.folder / "root", self.folder / "stick", self.folder / "keyboard"
         self.config, self.state = self.root / "var/lib/hallmark-config", self.root / "var/lib/hallmark"
         self.process, self.log = None, self.folder / "console"
-        self.more, self.environment = [], dict(os.environ)  # further options, and what the program finds around it
+        # Further options, and what the program finds around it. It is killed at any instant: what it leaves in TMPDIR goes with the box.
+        self.more, self.environment = [], {**os.environ, "TMPDIR": str(self.folder / "tmp")}
+        (self.folder / "tmp").mkdir()
         os.mkfifo(self.keyboard)
         share, libexec = self.root / "usr/share/hallmark", self.root / "usr/libexec/hallmark"
         for folder in (share, libexec, self.config.parent):
