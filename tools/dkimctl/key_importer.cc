@@ -143,7 +143,8 @@ Answer<std::string> KeyImporter::PutProfile(const dkim::SigningProfile& profile)
   const api::SigningProfile wanted = ToApi(profile);
   api::GetSigningProfileRequest get;
   get.set_name(wanted.name());
-  const auto present = client_.Call(&Stub::GetSigningProfile, get);
+  auto present = client_.Call(&Stub::GetSigningProfile, get);
+  if (present) present->clear_etag();  // nobody has one of what is not there yet
   if (present && google::protobuf::util::MessageDifferencer::Equals(*present, wanted)) {
     return std::string("there already");
   }
