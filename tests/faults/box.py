@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import struct
+import subprocess
 import threading
 import time
 
@@ -160,7 +161,13 @@ class Box:
 
     def signerd_ended(self):
         """Whether it is gone though nobody stopped it."""
-        return self.hallmark.process is not None and not self.hallmark.running()
+        if self.hallmark.process is None:
+            return False
+        try:
+            self.hallmark.process.wait(3)  # its threads go before it does
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _stop_signerd(self):
         """Sentences about its end, none where that was as it should be."""
