@@ -14,30 +14,21 @@ Error NoAnswer(const std::string& why) { return MakeError(Reason::kDnsUnavailabl
 
 std::size_t U16(ByteView wire, std::size_t at) { return std::size_t{wire[at]} << 8 | wire[at + 1]; }
 
-// Where the name at `at` ends; behind the end of `wire` where it does not.
-std::size_t SkipName(ByteView wire, std::size_t at) {
-  while (at < wire.size() && wire[at] != 0) {
-    if (wire[at] >= 0xc0) return at + 2;  // the rest is elsewhere (RFC 1035 section 4.1.4)
-    at += 1 + wire[at];
-  }
-  return at + 1;
-}
-
 // Whether it has two OPT or two TSIG records, which it must not (RFC 6891 section 6.1.1, RFC 8945 section 5.1): ldns
-// 1.8 loses the memory of the first. What is malformed is left to ldns.
+// 1.8 loses the memory of the first. Records are taken as ldns takes them, which goes on where a record's fields end
+// and not where its length says. What is malformed is left to ldns.
 bool RepeatsMeta(ByteView wire) {
-  constexpr std::size_t kHeader = 12, kQuestion = 4, kRecord = 10;
-  if (wire.size() < kHeader) return false;
-  std::size_t at = kHeader;
-  for (std::size_t i = U16(wire, 4); i > 0 && at < wire.size(); --i) at = SkipName(wire, at) + kQuestion;
-  std::size_t opt = 0, tsig = 0;
-  for (std::size_t i = U16(wire, 6) + U16(wire, 8) + U16(wire, 10); i > 0; --i) {
-    at = SkipName(wire, at);
-    if (at + kRecord > wire.size()) return false;
-    opt += U16(wire, at) == LDNS_RR_TYPE_OPT ? 1 : 0;
-    tsig += U16(wire, at) == LDNS_RR_TYPE_TSIG ? 1 : 0;
+  if (wire.size() < LDNS_HEADER_SIZE) return false;
+  const std::size_t questions = U16(wire, 4), all = questions + U16(wire, 6) + U16(wire, 8) + U16(wire, 10);
+  std::size_t at = LDNS_HEADER_SIZE, opt = 0, tsig = 0;
+  for (std::size_t i = 0; i < all; ++i) {
+    ldns_rr* raw = nullptr;
+    const ldns_pkt_section section = i < questions ? LDNS_SECTION_QUESTION : LDNS_SECTION_ANY_NOQUESTION;
+    if (ldns_wire2rr(&raw, wire.data(), wire.size(), &at, section) != LDNS_STATUS_OK) return false;
+    const Record record(raw);
+    opt += ldns_rr_get_type(record.get()) == LDNS_RR_TYPE_OPT ? 1 : 0;
+    tsig += ldns_rr_get_type(record.get()) == LDNS_RR_TYPE_TSIG ? 1 : 0;
     if (opt > 1 || tsig > 1) return true;
-    at += kRecord + U16(wire, at + 8);
   }
   return false;
 }

@@ -71,6 +71,23 @@ TEST(Interpret, OneOptAndOneTsigAtMost) {
   }
 }
 
+// ldns takes what is behind a record's last field, and still within its length, for the next record.
+TEST(Interpret, ASecondTsigBehindTheFieldsOfTheFirst) {
+  const Rdf name(ldns_dname_new_frm_str(kName)), apex(ldns_dname_new_frm_str("example.test."));
+  const Bytes query = MakeQuery(name.get(), LDNS_RR_TYPE_TXT, Asking::kServer);
+  constexpr std::uint8_t kTsig[] = {1, 'k', 0, 0, 250, 0, 1, 0, 0, 0, 0, 0}, kFields = 17;
+  Bytes wire = query;
+  wire[2] |= 0x84;
+  wire[11] += 2;
+  wire.insert(wire.end(), std::begin(kTsig), std::end(kTsig));
+  wire.push_back(kFields + sizeof kTsig + 1);
+  wire.insert(wire.end(), kFields, 0);
+  wire.insert(wire.end(), std::begin(kTsig), std::end(kTsig));
+  wire.push_back(0);
+  const Said said = Interpret(query, wire, {name.get(), apex.get(), nullptr, {}, ""});
+  EXPECT_THAT(said.answer.detail, HasSubstr("two OPT or two TSIG"));
+}
+
 TEST(Interpret, TtlWithTheHighestBitIsZero) {
   EXPECT_EQ(Read({At("4294967295 TXT \"a\"")}).longest_ttl, std::chrono::seconds(0));
   EXPECT_EQ(Read({At("2147483647 TXT \"a\"")}).longest_ttl, std::chrono::seconds(2147483647));
