@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <sstream>
 #include <vector>
 
 #include "firmware/runtime/file.h"
@@ -232,6 +233,21 @@ std::vector<const ldns_rr*> AnchorsFor(const ldns_rr_list* anchors, const ldns_r
   return deepest;
 }
 
+// Whether the type of the record is one of an anchor's. ldns 1.8 loses memory with some others (IPSECKEY), so that it
+// gets to see these alone.
+bool IsAnchor(const std::string& line) {
+  std::istringstream words(line);
+  std::string word;
+  words >> word;  // the owner
+  while (words >> word) {
+    const bool ttl = word[0] >= '0' && word[0] <= '9';
+    if (ttl || ldns_get_rr_class_by_name(word.c_str()) != 0) continue;
+    const ldns_rr_type type = ldns_get_rr_type_by_name(word.c_str());
+    return type == LDNS_RR_TYPE_DS || type == LDNS_RR_TYPE_DNSKEY;
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<Records> ParseTrustAnchors(std::string_view content) {
@@ -241,11 +257,12 @@ Result<Records> ParseTrustAnchors(std::string_view content) {
   };
   Records anchors(ldns_rr_list_new());
   for (std::size_t number = 1; !content.empty(); ++number) {
-    const std::string line(content.substr(0, content.find('\n')));
+    std::string line(content.substr(0, content.find('\n')));
     content.remove_prefix(std::min(line.size() + 1, content.size()));
-    const std::size_t first = line.find_first_not_of(" \t\r");
-    if (first == std::string::npos || line[first] == ';' || line[first] == '#') continue;
+    line.erase(0, std::min(line.find_first_not_of(" \t\r"), line.size()));
+    if (line.empty() || line[0] == ';' || line[0] == '#') continue;
     if (line.find('\0') != std::string::npos) return invalid(number, "a zero octet");
+    if (!IsAnchor(line)) return invalid(number, "another record");
     ldns_rr* raw = nullptr;
     const ldns_status status = ldns_rr_new_frm_str(&raw, line.c_str(), 0, nullptr, nullptr);
     Record record(raw);
