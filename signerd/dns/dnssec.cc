@@ -1,5 +1,7 @@
 #include "signerd/dns/dnssec.h"
 
+#include <strings.h>
+
 #include <algorithm>
 #include <optional>
 #include <sstream>
@@ -240,10 +242,9 @@ bool IsAnchor(const std::string& line) {
   std::string word;
   words >> word;  // the owner
   while (words >> word) {
+    const auto is = [&](const char* name) { return ::strcasecmp(word.c_str(), name) == 0; };
     const bool ttl = word[0] >= '0' && word[0] <= '9';
-    if (ttl || ldns_get_rr_class_by_name(word.c_str()) != 0) continue;
-    const ldns_rr_type type = ldns_get_rr_type_by_name(word.c_str());
-    return type == LDNS_RR_TYPE_DS || type == LDNS_RR_TYPE_DNSKEY;
+    if (!ttl && !is("IN")) return is("DS") || is("DNSKEY");
   }
   return false;
 }
