@@ -160,7 +160,7 @@ class Box:
         self.hallmark.close()
 
     def signerd_ended(self):
-        """Whether it is gone though nobody stopped it."""
+        """Whether it is gone though nobody stopped it; asked once something went wrong, and waits for one that is just going."""
         if self.hallmark.process is None:
             return False
         try:
@@ -205,7 +205,7 @@ class Box:
 
     def _signs_since(self, instant):
         def signs():
-            if self.signerd_ended():
+            if not self.hallmark.running():
                 raise AssertionError(ENDED)
             return self._relays.well_since(instant)
 

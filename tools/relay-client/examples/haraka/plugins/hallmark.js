@@ -8,7 +8,8 @@
 //   certificate=/etc/hallmark/tls/relay.pem
 //   private_key=/etc/hallmark/tls/relay.key
 //   proto=/path/to/hallmark/proto
-//   server_name=signer1.example.com   (what the server's certificate says, where that is not its host)
+//
+// and, where the server's certificate says another name than its host, that as server_name.
 'use strict';
 
 const { connect, detailsReader, sign } = require('../hallmark/sign.js');
