@@ -134,9 +134,9 @@ class Watchdog {
   // Octets since the token was ready; 0 before.
   std::size_t Growth() {
     const std::size_t loaded = loaded_, now = ResidentMemory();
-    if (loaded == 0 || now > loaded) return loaded == 0 ? 0 : now - loaded;
-    loaded_ = now;
-    return 0;
+    if (loaded == 0) return 0;
+    if (now < loaded) loaded_ = now;
+    return now - std::min(now, loaded);
   }
   boost::asio::steady_timer timer_;
   const Keeper& keeper_;

@@ -28,9 +28,9 @@ class NewFile {
 
  private:
   Answer<void> Fail(const char* doing) const;
-  const std::filesystem::path path_;
   std::filesystem::path Folder() const;
-  std::string part_;  // where it is meanwhile; empty: nowhere yet
+  const std::filesystem::path path_;
+  std::string part_;  // where it is meanwhile; empty: it has no name
   FileDescriptor file_;
 };
 

@@ -24,8 +24,7 @@ struct Results {
   Tally tally;
   Histogram lag;              // how late the window's messages were handed to gRPC; empty in a closed loop
   std::uint64_t started = 0;  // the window's messages
-  std::uint64_t unsent =
-      0;  // of an open loop: due in the window, and not sent before its end: it asks more than we can
+  std::uint64_t unsent = 0;   // of an open loop: due in the window, with no time left to send them
   double window_seconds = 0;
   std::vector<ProcessCost> processes;  // dkimload itself comes first
 };
