@@ -123,7 +123,16 @@ def report(result, plots):
                 for count, cell in result["partners"].items()]
     text.append("Partners, with a relay each; 20 kB messages of one of them:\n\n" +
                 table(["partners", "start s", "signerd MB", "messages/s", "CPU us"], partners))
-    counts = [int(count) for count in result["in_flight"]]
-    plots.line("in-flight", "Throughput with the instant token, 20 kB", "calls in flight", "messages/s", counts,
-               [median([s["throughput"] for s in samples]) for samples in result["in_flight"].values()])
+    def plot(name, title, x_name, y_name, cells, value, base):
+        return plots.line(name, title, x_name, y_name, [int(key) for key in cells], [value(cell) for cell in cells.values()], base)
+
+    def throughput(samples):
+        return median([sample["throughput"] for sample in samples])
+
+    text += [plot("in-flight", "Throughput with the instant token, 20 kB", "calls in flight", "messages/s", result["in_flight"], throughput, 2),
+             plot("in-flight-p99", "p99 with the instant token, 20 kB", "calls in flight", "ms", result["in_flight"],
+                  lambda samples: median([sample["p99_ms"] for sample in samples]), 2),
+             plot("size", "Throughput with the instant token, 16 in flight", "octets of a message", "messages/s", result["size"], throughput, 10),
+             plot("domains", "Start with as many domains", "domains", "seconds", result["domains"],
+                  lambda cell: median(cell["start_seconds"]), 10)]
     return "\n".join(text)

@@ -1,4 +1,4 @@
-"""Plots as SVG, the same octets for the same figures."""
+"""Plots as SVG, the same octets for the same figures; each gives the line of the page that shows it."""
 
 import pathlib
 
@@ -14,9 +14,10 @@ class Plots:
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def _save(self, name, figure):
+    def _save(self, name, title, figure):
         figure.savefig(self.folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
         matplotlib.pyplot.close(figure)
+        return f"![{title}](performance/{name}.svg)\n"
 
     def bars(self, name, title, unit, values, series):
         """values: {label: [one for each of `series`]}; the greatest on top."""
@@ -30,15 +31,15 @@ class Plots:
         axes.set_xlabel(unit)
         axes.set_title(title)
         axes.legend()
-        self._save(name, figure)
+        return self._save(name, title, figure)
 
-    def line(self, name, title, x_name, y_name, x, y):
+    def line(self, name, title, x_name, y_name, x, y, base=2):
         figure, axes = matplotlib.pyplot.subplots(figsize=(7, 3))
         axes.plot(x, y, marker="o")
-        axes.set_xscale("log", base=2)
+        axes.set_xscale("log", base=base)
         axes.set_ylim(bottom=0)
         axes.set_xlabel(x_name)
         axes.set_ylabel(y_name)
         axes.set_title(title)
         axes.grid(alpha=0.3)
-        self._save(name, figure)
+        return self._save(name, title, figure)
