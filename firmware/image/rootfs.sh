@@ -6,7 +6,14 @@ entries() {
   sed -e 's/#.*//' -e '/^\s*$/d' "$1"
 }
 
-# inputs_of_rootfs PACKAGES-FOLDER MIRROR: changes when the root file system would.
+# debian_sources MIRROR SECURITY-MIRROR: apt's sources, each where it is empty Debian's own. Whoever gives mmdebstrap nothing but a mirror's
+# address gets the release without its updates.
+debian_sources() {
+  local mirror=${1:-http://deb.debian.org/debian} security=${2:-http://security.debian.org/debian-security}
+  printf 'deb %s %s main\n' "$mirror" bookworm "$mirror" bookworm-updates "$security" bookworm-security
+}
+
+# inputs_of_rootfs PACKAGES-FOLDER SOURCES: changes when the root file system would.
 inputs_of_rootfs() {
   {
     printf '%s\n' "$2" "$SOURCE_DATE_EPOCH"
@@ -15,10 +22,11 @@ inputs_of_rootfs() {
   } | sha256sum | cut -d ' ' -f 1
 }
 
-# make_rootfs PACKAGES-FOLDER MIRROR TARGET: a folder with the Debian packages unpacked and set up, and the kernel's beside it
+# make_rootfs PACKAGES-FOLDER SOURCES TARGET: a folder with the Debian packages unpacked and set up, and the kernel's beside it
 # in TARGET.kernel, and dpkg's status in TARGET.status. Owned by root, so it takes root.
 make_rootfs() {
-  local packages=$1 mirror=$2 target=$3 list
+  local packages=$1 target=$3 list suites
+  mapfile -t suites <<<"$2"
   list=$({
     entries "$image/packages"
     printf '%s\n' "${added_names[@]}"
@@ -38,8 +46,8 @@ make_rootfs() {
     --customize-hook="cd '$target.kernel' && export APT_CONFIG=\"\$MMDEBSTRAP_APT_CONFIG\" &&
       apt-get -q download \$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p')" \
     --customize-hook='cp "$1/var/lib/dpkg/status" '"'$target.status'" \
-    bookworm "$target" ${mirror:+"$mirror"} >"$out/mmdebstrap.log" 2>&1 ||
-    fail "mmdebstrap failed" "see $out/mmdebstrap.log; a Debian mirror must be reachable"
+    bookworm "$target" "${suites[@]}" >"$out/mmdebstrap.log" 2>&1 ||
+    fail "mmdebstrap failed" "see $out/mmdebstrap.log; the mirrors must be reachable (--mirror, --security-mirror)"
   rm -rf "$target.repository"
 
   unpack_kernel "$target"
