@@ -17,8 +17,8 @@ add_overlay() {
   install -m 644 "$keys/db.crt" "$rootfs/etc/rauc/kernel.crt"
   mkdir -p "$rootfs/efi"
   chmod 755 "$rootfs"/usr/libexec/hallmark/*
-  for unit in getty@.service serial-getty@.service console-getty.service autovt@.service debug-shell.service emergency.service \
-    rescue.service systemd-firstboot.service ldconfig.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+  # shellcheck disable=SC2154 # forbidden.sh's
+  for unit in $login_units systemd-firstboot.service ldconfig.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-pcrphase.service systemd-pcrphase-sysinit.service systemd-repart.service \
     systemd-boot-system-token.service systemd-boot-update.service smartmontools.service \
     sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount sys-fs-fuse-connections.mount dev-hugepages.mount dev-mqueue.mount \

@@ -1,7 +1,9 @@
-"""What firmware/build takes its packages from: the functions of its shell scripts."""
+"""What firmware/build takes its packages from, and what it lets into an image: the functions of its shell scripts, with folders made here."""
 
+import pathlib
 import shlex
 import subprocess
+import tempfile
 import unittest
 
 import paths
@@ -24,6 +26,62 @@ class SourcesTest(unittest.TestCase):
         self.assertEqual(call("rootfs.sh", "debian_sources", "http://mirror.example/debian", ""), [*near, security])
         self.assertEqual(call("rootfs.sh", "debian_sources", "http://mirror.example/debian", "http://mirror.example/security"),
                          [*near, "deb http://mirror.example/security bookworm-security main"])
+
+
+class ForbiddenTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="hallmark-rootfs-")
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
+        for program in ("usr/bin/ld.so", "usr/bin/cat", "usr/sbin/agetty", "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"):
+            self.put(program)
+        self.put("lib/systemd/system/getty@.service", "[Service]\nExecStart=-/sbin/agetty %I\n")
+        self.put("lib/systemd/system/hallmark-signerd.service", "[Service]\nExecStart=/usr/sbin/signerd\n")
+        self.mask("getty@.service")
+        self.put("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nsshd:*:101:101::/:/bin/false\n")
+        self.put("etc/shadow", "root:*:19000:0:99999:7:::\nhallmark:!*:19000::::::\nlocked:!$y$j9T$x:19000::::::\n")
+
+    def put(self, name, text=""):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def mask(self, unit):
+        path = self.root / "etc/systemd/system" / unit
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to("/dev/null")
+
+    def found(self):
+        return call("forbidden.sh", "forbidden_in", self.root)
+
+    def test_nothing_is_found_where_nothing_is(self):
+        self.assertEqual(self.found(), [])
+
+    def test_programs(self):
+        names = ["usr/sbin/sshd", "usr/bin/cc", "usr/bin/gcc", "usr/bin/x86_64-linux-gnu-gcc-12", "usr/bin/g++", "usr/bin/ld", "usr/bin/ld.bfd",
+                 "usr/bin/x86_64-linux-gnu-ld", "usr/lib/gcc/x86_64-linux-gnu/12/cc1", "usr/local/bin/clang-14", "usr/sbin/dropbear"]
+        for name in names:
+            self.put(name)
+        (self.root / "usr/bin/c99").symlink_to("gcc")
+        self.assertEqual(sorted(self.found()), sorted(f"a program: /{name}" for name in [*names, "usr/bin/c99"]))
+
+    def test_units(self):
+        self.put("lib/systemd/system/serial-getty@.service")
+        self.put("usr/lib/systemd/system/ssh.socket")
+        self.put("etc/systemd/system/vendor-console.service", "[Service]\nExecStart=/usr/sbin/sulogin\n")
+        self.put("lib/systemd/system/vendor-shell.service", "[Service]\nExecStart=/bin/sh\n")
+        (self.root / "etc/systemd/system/getty@.service").unlink()
+        self.assertEqual(self.found(), [f"a unit that is not masked: {name}" for name in (
+            "getty@.service", "serial-getty@.service", "ssh.socket", "vendor-console.service", "vendor-shell.service")])
+        for name in ("getty@.service", "serial-getty@.service", "ssh.socket", "vendor-shell.service"):
+            self.mask(name)
+        self.assertEqual(self.found(), ["a unit that is not masked: vendor-console.service"])
+
+    def test_passwords(self):
+        self.put("etc/passwd", "root:x:0:0::/root:/bin/sh\nopen::1000:1000::/:/bin/sh\n")
+        self.put("etc/shadow", "root:$y$j9T$abc:19000::::::\nempty::19000::::::\nlocked:!:19000::::::\n")
+        self.assertEqual(self.found(), ["a password in /etc/shadow: root", "a password in /etc/shadow: empty", "a password in /etc/passwd: open"])
 
 
 if __name__ == "__main__":
