@@ -71,7 +71,7 @@ def main():
     results = options.build / "bench" / "results"
     results.mkdir(parents=True, exist_ok=True)
     target = results / "quick" if options.quick else ROOT / "docs"
-    context = Context(options)
+    context, problems = Context(options), []
     for part in options.part or PARTS:
         module = importlib.import_module(PARTS[part][0])
         context.part = part
@@ -86,6 +86,10 @@ def main():
             print(text)
         else:
             write_section(ROOT / "docs" / "performance.md", part, text)
+        problems += getattr(module, "problems", lambda _: [])(figures["figures"])
+    for problem in problems:
+        print("does not hold: " + problem, file=sys.stderr)
+    sys.exit(1 if problems else 0)
 
 
 if __name__ == "__main__":
