@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -187,6 +189,64 @@ class LedgerVerifyTest(unittest.TestCase):
         for octets in (0, 12, 100):
             self.path(37).write_bytes(self.segment(37, 127)[:octets])
             self.assertIn(f"{self.path(37).name}", self.offline(self.ledger, status=NOT_WHOLE))
+
+    def test_it_is_short_enough_to_be_read_before_it_is_believed(self):
+        lines = VERIFY.read_text().splitlines()
+        self.assertLessEqual(len(lines), 300)
+        self.assertLess(max(map(len, lines)), 145)
+        modules = set(re.findall(r"^(?:import|from) (\w+)", VERIFY.read_text(), re.MULTILINE))
+        self.assertLessEqual(modules - set(sys.stdlib_module_names), {"cryptography"})
+
+    def test_what_is_kept_of_deleted_records_must_be_all_that_the_tree_needs(self):
+        self.delete(*SEGMENTS[0])
+        self.delete(*SEGMENTS[1])
+        self.verify(status=WHOLE)
+        path = self.path(37, "pruned")
+        whole = segment_pb2.PrunedSegment.FromString(path.read_bytes()[16:])
+        for change, says in ((lambda one: one.nodes.pop(), "has not the hashes of its records"),
+                             (lambda one: one.nodes.append(bytes(32)), "has not the hashes of its records"),
+                             (lambda one: one.nodes.__setitem__(0, b"short"), "has not the hashes of its records"),
+                             (lambda one: one.nodes.__setitem__(1, bytes(32)), "is not of these records"),
+                             (lambda one: setattr(one, "count", one.count + 1), "has not the hashes of its records"),
+                             (lambda one: setattr(one, "count", 0), "has not the hashes of its records"),
+                             (lambda one: setattr(one, "count", 1 << 63), "was deleted before a checkpoint was of its records"),
+                             (lambda one: setattr(one, "checkpoint", self.note(100)), "was deleted before a checkpoint"),
+                             (lambda one: setattr(one, "checkpoint", ""), "was deleted before a checkpoint"),
+                             (lambda one: setattr(one.header, "first", 38), "does not begin with record 37"),
+                             (lambda one: one.header.frontier.pop(), "was begun behind other records")):
+            changed = segment_pb2.PrunedSegment()
+            changed.CopyFrom(whole)
+            change(changed)
+            path.write_bytes(b"HMPRUNE1" + ledger_files.frame(changed.SerializeToString()))
+            self.assertIn(says, self.verify(status=NOT_WHOLE))
+        path.write_bytes(b"HMPRUNE1" + 2 * ledger_files.frame(whole.SerializeToString()))
+        self.verify(status=NOT_WHOLE)
+
+    def test_every_record_of_trees_of_every_shape_is_proved_and_no_other(self):
+        key = self.ledger / "verifier-key"
+        proof = self.ledger / "proof.json"
+        for size, index in ((1, 0), (2, 1), (5, 4), (7, 3), (8, 0), (100, 99), (153, 64), (153, 152)):
+            # The siblings from the record up, as RFC 6962 section 2.1.1 has them.
+            hashes, first, end = [], 0, size
+            while end - first > 1:
+                middle = first + (1 << (end - first - 1).bit_length() - 1)
+                other = RECORDS[middle:end] if index < middle else RECORDS[first:middle]
+                hashes.insert(0, ledger_files.roots(other, [len(other)])[len(other)])
+                first, end = (first, middle) if index < middle else (middle, end)
+            good = {"index": index, "tree_size": size, "record": base64.b64encode(RECORDS[index]).decode(),
+                    "hashes": [base64.b64encode(one).decode() for one in hashes], "checkpoint": self.note(size)}
+            bad = [{"record": base64.b64encode(b"another").decode()}, {"index": size}, {"index": -1}, {"tree_size": size + 1},
+                   {"hashes": good["hashes"] + good["hashes"][:1] + [base64.b64encode(bytes(32)).decode()]}, {"tree_size": float(size)},
+                   *([{"hashes": good["hashes"][:-1]}, {"index": (index + 1) % size}] if size > 1 else [])]
+            proof.write_text(json.dumps(good))
+            self.assertIn(f"proved: record {index} is in the ledger of {size}", self.offline("--proof", proof, "--key", key, status=WHOLE))
+            for change in bad:
+                proof.write_text(json.dumps({**good, **change}))
+                with self.subTest(size=size, index=index, change=change):
+                    run = subprocess.run([VERIFY, "--proof", proof, "--key", key], capture_output=True, text=True, timeout=120,
+                                         check=False)
+                    proved = change == {"tree_size": 1.0}  # the same number
+                    self.assertEqual((run.returncode, "Traceback" in run.stderr), (WHOLE if proved else NOT_WHOLE, False), run.stderr)
 
     def test_a_proof_is_not_believed_by_the_key_in_it(self):
         theirs = Ed25519PrivateKey.generate()
