@@ -4,7 +4,11 @@ import os
 import pathlib
 import re
 
+import deployment
+
 SHADOW = 1 << 30  # Octets. Larger regions are a sanitizer's own, which has terabytes of them.
+# Of the kernel, not of the process: nobody can read them by way of its memory.
+KERNELS = ("[vvar]", "[vvar_vclock]", "[vsyscall]")
 
 
 def readable(pid):
@@ -16,20 +20,48 @@ def readable(pid):
         return False
 
 
+def _maps(pid):
+    """What the process may read of its memory, as /proc/PID/maps has it: {its line: (begin, end)}."""
+    found = {}
+    for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+        match = re.match(r"([0-9a-f]+)-([0-9a-f]+) r", line)
+        if match and not line.endswith(KERNELS):
+            found[line] = tuple(int(word, 16) for word in match.groups())
+    return found
+
+
 def regions(pid):
-    """(range as /proc/PID/maps names it, octets) of each region that can be read."""
+    """(range as /proc/PID/maps names it, octets) of each region that the process may read: all of it, or it is an error. A sanitizer's
+    own memory is left out."""
+    sanitized = deployment.sanitized()
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
-            match = re.match(r"([0-9a-f]+)-([0-9a-f]+) r", line)
-            if not match or line.endswith(("[vvar]", "[vsyscall]")):
+        for line, (begin, end) in _maps(pid).items():
+            if end - begin > SHADOW and sanitized:
                 continue
-            begin, end = (int(word, 16) for word in match.groups())
-            if end - begin > SHADOW:
-                continue
-            try:
-                yield line, os.pread(memory.fileno(), end - begin, begin)
-            except OSError:
-                continue  # gone meanwhile, or a device's
+            octets = _read(memory, begin, end)
+            if len(octets) != end - begin and _is_mapped(pid, begin + len(octets)):
+                raise AssertionError(f"of {end - begin} octets only {len(octets)} can be read: {line}")
+            yield line, octets
+
+
+def _read(memory, begin, end):
+    """As many octets as can be read."""
+    parts = []
+    while begin < end:
+        try:
+            part = os.pread(memory.fileno(), min(end - begin, SHADOW), begin)
+        except OSError:
+            break
+        if not part:
+            break
+        parts.append(part)
+        begin += len(part)
+    return b"".join(parts)
+
+
+def _is_mapped(pid, address):
+    """Whether it is there now: what was unmapped meanwhile is no more of the process."""
+    return any(begin <= address < end for begin, end in _maps(pid).values())
 
 
 def find(pid, patterns):

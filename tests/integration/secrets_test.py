@@ -1,13 +1,15 @@
 """No secret where it is not needed: the memory of the running processes is searched, under load, for PINs and private keys.
 
-/proc/PID/mem has all that a core of the process would have, and the pages that are left out of cores too.
+/proc/PID/mem has all that a core of the process would have, and the pages that are left out of cores too; a core is made and searched too.
 """
 
 import base64
 import hashlib
+import mmap
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +113,25 @@ class SecretsTest(unittest.TestCase):
         self.assertIsNone(load.poll(), "the load ended before all was looked at")
         print(f"\nsignerd: {process_memory.size(self.hallmark.process.pid) >> 20} MiB, {len(self.keys | self.pins)} patterns, "
               f"{LOOKS} times", file=sys.stderr)
+
+    @unittest.skipUnless(shutil.which("gdb"), "gdb is not installed")
+    def test_core_of_signerd(self):
+        """Made while it signs; with what it asks to be left out of cores."""
+        self.load()
+        wait_for(lambda: process_memory.find(self.hallmark.process.pid, {"signed": b"lunch@example.com"}), "signerd has the message")
+        core = self.hallmark.folder / "secrets/core"
+        self.addCleanup(core.unlink, missing_ok=True)
+        run = subprocess.run(["gdb", "-nx", "-batch", "-p", str(self.hallmark.process.pid), "-ex", "set dump-excluded-mappings on",
+                              "-ex", f"generate-core-file {core}"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240, check=False)
+        if "Operation not permitted" in run.stderr:
+            self.skipTest("ptrace is not permitted here")
+        self.assertTrue(core.exists(), run.stdout + run.stderr)
+        with open(core, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as octets:
+            self.assertEqual(octets[:4], b"\x7fELF")
+            self.assertGreaterEqual(octets.find(b"lunch@example.com"), 0)
+            self.assertEqual([name for name, pattern in (self.keys | self.pins).items() if octets.find(pattern) >= 0], [])
+            print(f"\ncore: {len(octets) >> 20} MiB, {len(self.keys | self.pins)} patterns", file=sys.stderr)
+        self.assertTrue(self.signs(), "it goes on")
 
     def test_tokend_keeps_no_pin(self):
         self.hallmark.sign(messages.MESSAGE)
