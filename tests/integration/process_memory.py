@@ -7,6 +7,7 @@ import re
 import deployment
 
 SHADOW = 1 << 30  # Octets. Larger regions are a sanitizer's own, which has terabytes of them.
+BLOCK = 64 << 20
 # Of the kernel, not of the process: nobody can read them by way of its memory.
 KERNELS = ("[vvar]", "[vvar_vclock]", "[vsyscall]")
 
@@ -71,6 +72,17 @@ def find(pid, patterns):
         for name, pattern in patterns.items():
             if pattern in octets:
                 found.setdefault(name, region)
+    return found
+
+
+def find_in_file(path, patterns):
+    """The names of the patterns that are in a file, which may be larger than is good to have in memory."""
+    found, rest, overlap = set(), b"", max(map(len, patterns.values())) - 1
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            octets = rest + block
+            found |= {name for name, pattern in patterns.items() if name not in found and pattern in octets}
+            rest = octets[-overlap:]
     return found
 
 
