@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 
 namespace faulty {
 namespace {
@@ -72,8 +73,9 @@ std::optional<CK_MECHANISM_TYPE> MechanismOf(CK_SESSION_HANDLE session) {
   return found == seen.mechanisms.end() ? std::nullopt : std::optional(found->second);
 }
 
-void ChangeSignature(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* signature, CK_ULONG* size) {
-  if (signature == nullptr || *size == 0) return;
+bool ChangeSignature(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* signature, CK_ULONG* size) {
+  if (signature == nullptr || *size == 0) return false;
+  const std::string before(reinterpret_cast<const char*>(signature), *size);
   switch (action.kind) {
     case Action::Kind::kCorrupt: signature[*size / 2] ^= 0x01; break;
     case Action::Kind::kTruncate: *size -= std::min<CK_ULONG>(*size, action.number); break;
@@ -81,31 +83,35 @@ void ChangeSignature(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG
     case Action::Kind::kLength: *size = action.number; break;
     default: break;
   }
+  return *size != before.size() || std::memcmp(signature, before.data(), before.size()) != 0;
 }
 
-void ChangeTokenInfo(const Action& action, CK_SLOT_ID, CK_TOKEN_INFO* info) {
+bool ChangeTokenInfo(const Action& action, CK_SLOT_ID, CK_TOKEN_INFO* info) {
+  const CK_TOKEN_INFO before = *info;
   if (action.kind == Action::Kind::kFlags) info->flags |= action.number;
   if (action.kind == Action::Kind::kSerial) {
     char serial[sizeof info->serialNumber + 1];
     std::snprintf(serial, sizeof serial, "%016lx", action.number);
     std::memcpy(info->serialNumber, serial, sizeof info->serialNumber);
   }
+  return info->flags != before.flags ||
+         std::memcmp(info->serialNumber, before.serialNumber, sizeof before.serialNumber) != 0;
 }
 
-void ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE*, CK_ULONG* size) {
-  if (action.kind == Action::Kind::kLength) *size = action.number;
+bool ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE*, CK_ULONG* size) {
+  return std::exchange(*size, action.number) != action.number;
 }
 
-void ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_OBJECT_HANDLE*, CK_ULONG, CK_ULONG* count) {
-  if (action.kind == Action::Kind::kLength) *count = action.number;
+bool ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_OBJECT_HANDLE*, CK_ULONG, CK_ULONG* count) {
+  return std::exchange(*count, action.number) != action.number;
 }
 
-void ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ATTRIBUTE* attributes, CK_ULONG count) {
-  if (action.kind == Action::Kind::kLength && count > 0) attributes[0].ulValueLen = action.number;
+bool ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ATTRIBUTE* attributes, CK_ULONG count) {
+  return count > 0 && std::exchange(attributes[0].ulValueLen, action.number) != action.number;
 }
 
-void ChangeLength(const Action& action, CK_BBOOL, CK_SLOT_ID*, CK_ULONG* count) {
-  if (action.kind == Action::Kind::kLength) *count = action.number;
+bool ChangeLength(const Action& action, CK_BBOOL, CK_SLOT_ID*, CK_ULONG* count) {
+  return std::exchange(*count, action.number) != action.number;
 }
 
 }  // namespace faulty

@@ -20,12 +20,12 @@ CK_OBJECT_HANDLE OtherKeyHandle(CK_MECHANISM_TYPE mechanism, CK_OBJECT_HANDLE ke
 // That of the session's last C_SignInit.
 std::optional<CK_MECHANISM_TYPE> MechanismOf(CK_SESSION_HANDLE session);
 
-// Change what a call is about to give.
-void ChangeSignature(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* signature, CK_ULONG* size);
-void ChangeTokenInfo(const Action& action, CK_SLOT_ID, CK_TOKEN_INFO* info);
-void ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* data, CK_ULONG* size);
-void ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_OBJECT_HANDLE*, CK_ULONG, CK_ULONG* count);
-void ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ATTRIBUTE* attributes, CK_ULONG count);
-void ChangeLength(const Action& action, CK_BBOOL, CK_SLOT_ID*, CK_ULONG* count);
+// Change what a call is about to give; whether it is another answer now.
+bool ChangeSignature(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* signature, CK_ULONG* size);
+bool ChangeTokenInfo(const Action& action, CK_SLOT_ID, CK_TOKEN_INFO* info);
+bool ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE* data, CK_ULONG* size);
+bool ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_OBJECT_HANDLE*, CK_ULONG, CK_ULONG* count);
+bool ChangeLength(const Action& action, CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ATTRIBUTE* attributes, CK_ULONG count);
+bool ChangeLength(const Action& action, CK_BBOOL, CK_SLOT_ID*, CK_ULONG* count);
 
 }  // namespace faulty

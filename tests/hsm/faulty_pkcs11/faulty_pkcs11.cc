@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -17,6 +18,7 @@
 #include "answers.h"
 #include "names.h"
 #include "rules.h"
+#include "sessions.h"
 #include "simulation.h"
 #include "token_place.h"
 
@@ -30,6 +32,25 @@ CK_FUNCTION_LIST shown;  // ours: the same, but for the functions that have rule
 TokenPlace& Place() {
   static TokenPlace& place = *new TokenPlace;
   return place;
+}
+
+// What needs nothing of the call: gives what it answers in its place, if that is all; or waits, ends the process,
+// hangs.
+std::optional<CK_RV> ObeyInstead(const Action& action) {
+  switch (action.kind) {
+    case Action::Kind::kReturn: action.Done(); return action.number;
+    case Action::Kind::kCrash: action.Done(); std::abort();
+    case Action::Kind::kExit: action.Done(); std::exit(3);
+    case Action::Kind::kHang:
+      action.Done();
+      Log("hang");
+      while (true) ::pause();
+    case Action::Kind::kDelay:
+      action.Done();  // whoever will not wait so long ends the process meanwhile
+      std::this_thread::sleep_for(std::chrono::milliseconds(action.number));
+      return std::nullopt;
+    default: return std::nullopt;
+  }
 }
 
 // What becomes of a call while the token is where the rules say. The slots' numbers are those that are shown.
@@ -60,7 +81,8 @@ struct Wrapped<Member, kName> {
   static constexpr bool kOfModule =
       kFunction == "C_Initialize" || kFunction == "C_Finalize" || kFunction == "C_GetInfo";
   static constexpr bool kOfSlot = kFunction == "C_GetTokenInfo" || kFunction == "C_GetMechanismInfo" ||
-                                  kFunction == "C_OpenSession" || kFunction == "C_CloseAllSessions";
+                                  kFunction == "C_OpenSession" || kFunction == "C_CloseAllSessions" ||
+                                  kFunction == "C_InitToken";
 
   static CK_RV Call(Args... args) {
     static std::atomic<unsigned long> calls{0};
@@ -68,18 +90,20 @@ struct Wrapped<Member, kName> {
     if constexpr (kFunction == "C_Login") ForgetKeyHandles();
     const auto action = ActionFor(kName, ++calls, Mechanism(args...));
     if (!action) return Pass(args...);
+    if (const auto instead = ObeyInstead(*action)) return *instead;
     switch (action->kind) {
-      case Action::Kind::kReturn: return action->number;
-      case Action::Kind::kCrash: std::abort();
-      case Action::Kind::kExit: std::exit(3);
-      case Action::Kind::kHang:
-        Log("hang");
-        while (true) ::pause();
-      case Action::Kind::kDelay: std::this_thread::sleep_for(std::chrono::milliseconds(action->number)); break;
-      case Action::Kind::kDrop: Place().CloseEverySession(real); break;
-      case Action::Kind::kLogout: LogOut(args...); break;
-      case Action::Kind::kOtherKey: return PassWithOtherKey(args...);
-      case Action::Kind::kLeak: Keep(action->number); break;
+      case Action::Kind::kDrop:
+        if (Place().CloseEverySession(real)) action->Done();
+        break;
+      case Action::Kind::kLogout:
+        if (LogOut(args...)) action->Done();
+        break;
+      case Action::Kind::kLeak:
+        Keep(action->number);
+        action->Done();
+        break;
+      case Action::Kind::kOtherKey: return PassWithOtherKey(*action, args...);
+      case Action::Kind::kDelay: break;
       default: return Change(*action, Pass(args...), args...);
     }
     return Pass(args...);
@@ -96,7 +120,8 @@ struct Wrapped<Member, kName> {
   static std::optional<CK_MECHANISM_TYPE> Mechanism(Args... args) {
     if constexpr (kFunction == "C_Sign") return OfSign(args...);
     if constexpr (kFunction == "C_GetMechanismInfo") return OfSlot(args...);
-    if constexpr (kFunction == "C_SignInit" || kFunction == "C_GenerateKeyPair" || kFunction == "C_UnwrapKey") {
+    if constexpr (kFunction == "C_SignInit" || kFunction == "C_GenerateKeyPair" || kFunction == "C_UnwrapKey" ||
+                  kFunction == "C_DecryptInit") {
       return OfBegin(args...);
     }
     return std::nullopt;
@@ -109,48 +134,61 @@ struct Wrapped<Member, kName> {
 
   static CK_RV Pass(Args... args) {
     if constexpr (kOfModule) {
-      return (real.*Member)(args...);
+      return Note((real.*Member)(args...), args...);
     } else {
       const auto now = Place().Look(real);
-      if constexpr (kFunction == "C_GetSlotList") {
-        return ListSlots(now, args...);
-      } else if constexpr (kOfSlot) {
-        return CallSlot<Member>(now, args...);
-      } else {
-        if (now.absent) return CKR_DEVICE_REMOVED;
-        return Note((real.*Member)(args...), args...);
-      }
+      return Note(PassTo(now, args...), args...);
+    }
+  }
+
+  static CK_RV PassTo(const TokenPlace::Now& now, Args... args) {
+    if constexpr (kFunction == "C_GetSlotList") {
+      return ListSlots(now, args...);
+    } else if constexpr (kOfSlot) {
+      return CallSlot<Member>(now, args...);
+    } else {
+      return now.absent ? CKR_DEVICE_REMOVED : (real.*Member)(args...);
     }
   }
 
   static CK_RV Note(CK_RV value, Args... args) {
+    if (value != CKR_OK) return value;
     if constexpr (kFunction == "C_SignInit") NoteKeyHandle(args...);
     if constexpr (kFunction == "C_Sign") NoteSignature(value, args...);
+    if constexpr (kFunction == "C_OpenSession") CountOpenedSession();
+    if constexpr (kFunction == "C_CloseSession") CountClosedSession();
+    if constexpr (kFunction == "C_CloseAllSessions" || kFunction == "C_Finalize") CountNoSession();
     return value;
   }
 
   static CK_RV Change(const Action& action, CK_RV value, Args... args) {
-    if constexpr (kFunction == "C_Sign") ChangeSignature(action, args...);
-    if constexpr (kFunction == "C_Decrypt") ChangeLength(action, args...);
-    if constexpr (kFunction == "C_GetTokenInfo") ChangeTokenInfo(action, args...);
-    if constexpr (kFunction == "C_FindObjects" || kFunction == "C_GetSlotList" || kFunction == "C_GetAttributeValue") {
-      ChangeLength(action, args...);
+    if (value != CKR_OK) return value;
+    bool changed = false;
+    if constexpr (kFunction == "C_Sign") changed = ChangeSignature(action, args...);
+    if constexpr (kFunction == "C_GetTokenInfo") changed = ChangeTokenInfo(action, args...);
+    if constexpr (kFunction == "C_Decrypt" || kFunction == "C_FindObjects" || kFunction == "C_GetSlotList" ||
+                  kFunction == "C_GetAttributeValue") {
+      changed = ChangeLength(action, args...);
     }
+    if (changed) action.Done();
     return value;
   }
 
-  static CK_RV PassWithOtherKey(Args... args) {
+  static CK_RV PassWithOtherKey(const Action& action, Args... args) {
     if constexpr (kFunction == "C_SignInit") {
-      return [](CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) {
-        return Pass(session, mechanism, OtherKeyHandle(mechanism->mechanism, key));
+      return [&](CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) {
+        const CK_OBJECT_HANDLE other = OtherKeyHandle(mechanism->mechanism, key);
+        const CK_RV value = Pass(session, mechanism, other);
+        if (value == CKR_OK && other != key) action.Done();
+        return value;
       }(args...);
     } else {
       return Pass(args...);
     }
   }
 
-  static void LogOut(CK_SESSION_HANDLE session, ...) { real.C_Logout(session); }
-  static void LogOut(...) {}
+  static bool LogOut(CK_SESSION_HANDLE session, ...) { return real.C_Logout(session) == CKR_OK; }
+  static bool LogOut(...) { return false; }
 };
 
 #define FAULTY_WRAP(name)           \
@@ -190,15 +228,10 @@ bool LoadReal() {
   return true;
 }
 
-// Rules of C_GetFunctionList are about loading: they may refuse it, end the process or make it take long.
+// Rules of C_GetFunctionList are about loading: they may refuse it, end the process, make it take long or for ever.
 CK_RV ObeyAtLoad() {
   const auto action = ActionFor("C_GetFunctionList", 1);
-  if (!action) return CKR_OK;
-  if (action->kind == Action::Kind::kReturn) return action->number;
-  if (action->kind == Action::Kind::kCrash) std::abort();
-  if (action->kind == Action::Kind::kExit) std::exit(3);
-  if (action->kind == Action::Kind::kDelay) std::this_thread::sleep_for(std::chrono::milliseconds(action->number));
-  return CKR_OK;
+  return action ? ObeyInstead(*action).value_or(CKR_OK) : CKR_OK;
 }
 
 }  // namespace

@@ -6,17 +6,21 @@
 
 namespace faulty {
 
-// The functions that rules may name. C_GetFunctionList is called once by each process.
-#define FAULTY_FUNCTIONS(each)                                                                                \
-  each(C_Initialize) each(C_Finalize) each(C_GetInfo) each(C_GetSlotList) each(C_GetTokenInfo)                \
-      each(C_GetMechanismInfo) each(C_OpenSession) each(C_CloseSession) each(C_CloseAllSessions)              \
-          each(C_GetSessionInfo) each(C_Login) each(C_Logout) each(C_FindObjectsInit) each(C_FindObjects)     \
-              each(C_FindObjectsFinal) each(C_GetAttributeValue) each(C_GenerateKeyPair) each(C_CreateObject) \
-                  each(C_CopyObject) each(C_DestroyObject) each(C_UnwrapKey) each(C_SignInit) each(C_Sign)    \
-                      each(C_Decrypt)
+// The functions that rules may name, and C_GetFunctionList, which is called once by each process: those that are for a
+// session, which is their first argument, and those that are not.
+#define FAULTY_SESSION_FUNCTIONS(each)                                                                             \
+  each(C_CloseSession) each(C_GetSessionInfo) each(C_InitPIN) each(C_Login) each(C_Logout) each(C_FindObjectsInit) \
+      each(C_FindObjects) each(C_FindObjectsFinal) each(C_GetAttributeValue) each(C_GenerateKeyPair)               \
+          each(C_CreateObject) each(C_CopyObject) each(C_DestroyObject) each(C_UnwrapKey) each(C_SignInit)         \
+              each(C_Sign) each(C_DecryptInit) each(C_Decrypt)
+#define FAULTY_FUNCTIONS(each)                                                                 \
+  each(C_Initialize) each(C_Finalize) each(C_GetInfo) each(C_GetSlotList) each(C_GetTokenInfo) \
+      each(C_GetMechanismInfo) each(C_InitToken) each(C_OpenSession) each(C_CloseAllSessions)  \
+          FAULTY_SESSION_FUNCTIONS(each)
 
 #define FAULTY_NAME(name) #name,
 inline constexpr const char* kFunctions[] = {FAULTY_FUNCTIONS(FAULTY_NAME) "C_GetFunctionList"};
+inline constexpr const char* kSessionFunctions[] = {FAULTY_SESSION_FUNCTIONS(FAULTY_NAME)};
 #undef FAULTY_NAME
 
 // What a rule may call by its name instead of its number.

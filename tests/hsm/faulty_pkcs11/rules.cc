@@ -1,10 +1,10 @@
 #include "rules.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "mapped.h"
 #include "names.h"
 
 namespace faulty {
@@ -131,24 +132,61 @@ constexpr Verb kVerbs[] = {
     {"leak", Action::Kind::kLeak, true},
 };
 
+bool IsOneOf(std::string_view function, std::initializer_list<std::string_view> functions) {
+  return std::find(functions.begin(), functions.end(), function) != functions.end();
+}
+
+// Whether the action means something there: what would change nothing is a mistake in the rule.
+bool Fits(Action::Kind kind, std::string_view function) {
+  switch (kind) {
+    case Action::Kind::kReturn:
+    case Action::Kind::kHang:
+    case Action::Kind::kCrash:
+    case Action::Kind::kExit:
+    case Action::Kind::kDelay: return function != "token";
+    case Action::Kind::kLeak: return !IsOneOf(function, {"token", "C_GetFunctionList"});
+    case Action::Kind::kFlags:
+    case Action::Kind::kSerial: return function == "C_GetTokenInfo";
+    case Action::Kind::kCorrupt:
+    case Action::Kind::kTruncate:
+    case Action::Kind::kPrevious: return function == "C_Sign";
+    case Action::Kind::kOtherKey: return function == "C_SignInit";
+    case Action::Kind::kLength:
+      return IsOneOf(function, {"C_Sign", "C_Decrypt", "C_FindObjects", "C_GetAttributeValue", "C_GetSlotList"});
+    case Action::Kind::kDrop:
+    case Action::Kind::kLogout:
+      return std::find(std::begin(kSessionFunctions), std::end(kSessionFunctions), function) !=
+             std::end(kSessionFunctions);
+    case Action::Kind::kAbsent:
+    case Action::Kind::kSlot: return function == "token";
+  }
+  return false;
+}
+
+// CKR_OK without a call is a fault, and so is an answer of no octets; no milliseconds and no bits are nothing.
+bool MayBeZero(Action::Kind kind) {
+  return kind == Action::Kind::kReturn || kind == Action::Kind::kLength || kind == Action::Kind::kSerial;
+}
+
 bool ParseAction(std::istringstream& words, Rule& rule) {
   std::string verb, argument;
   words >> verb;
   for (const Verb& known : kVerbs) {
     if (verb != known.name) continue;
     rule.action.kind = known.kind;
+    if (!Fits(known.kind, rule.function)) return false;
     if (!known.has_argument) return true;
     words >> argument;
     const auto number = ParseNumber(argument);
     rule.action.number = number.value_or(0);
-    return number.has_value();
+    return number && (*number != 0 || MayBeZero(known.kind));
   }
   return false;
 }
 
 bool HasMechanism(std::string_view function) {
   return function == "C_SignInit" || function == "C_Sign" || function == "C_GetMechanismInfo" ||
-         function == "C_GenerateKeyPair" || function == "C_UnwrapKey";
+         function == "C_GenerateKeyPair" || function == "C_UnwrapKey" || function == "C_DecryptInit";
 }
 
 // "from SECONDS", "until SECONDS", "until FUNCTION", "after SIGNATURES", "of MECHANISM"; any of them, in any order.
@@ -196,15 +234,6 @@ std::vector<Rule> ParseRules(const std::string& text) {
   return rules;
 }
 
-Since* MapSince(const std::string& path) {
-  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (file < 0 || ::ftruncate(file, sizeof(Since)) != 0) std::abort();
-  void* mapped = ::mmap(nullptr, sizeof(Since), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-  ::close(file);
-  if (mapped == MAP_FAILED) std::abort();
-  return static_cast<Since*>(mapped);  // a new file's octets are zeros, which is what the counters begin with
-}
-
 std::shared_ptr<const Rules> Load(const char* path) {
   auto rules = std::make_shared<Rules>();
   const int file = ::open(path, O_RDONLY | O_CLOEXEC);
@@ -221,8 +250,8 @@ std::shared_ptr<const Rules> Load(const char* path) {
   rules->written = facts.st_mtim;
   rules->size = facts.st_size;
   rules->list = ParseRules(text);
-  rules->since = MapSince(std::string(path) + ".since-" + std::to_string(facts.st_ino) + "-" +
-                          std::to_string(facts.st_mtim.tv_sec) + "." + std::to_string(facts.st_mtim.tv_nsec));
+  rules->since = MapFile<Since>(std::string(path) + ".since-" + std::to_string(facts.st_ino) + "-" +
+                                std::to_string(facts.st_mtim.tv_sec) + "." + std::to_string(facts.st_mtim.tv_nsec));
   return rules;
 }
 
@@ -253,8 +282,9 @@ bool Holds(const Rules& rules, const Rule& rule, const CallSeen& call) {
 std::optional<Action> FirstThatHolds(const Rules& rules, const CallSeen& call) {
   for (const Rule& rule : rules.list) {
     if (rule.function != call.function || !Holds(rules, rule, call)) continue;
-    ++rules.since->obeyed;
-    return rule.action;
+    Action action = rule.action;
+    action.obeyed = &rules.since->obeyed;
+    return action;
   }
   return std::nullopt;
 }

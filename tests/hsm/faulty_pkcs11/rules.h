@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <string>
 
@@ -26,6 +27,10 @@ struct Action {
     kLeak
   } kind = Kind::kReturn;
   unsigned long number = 0;  // the verb's argument: a CK_RV, milliseconds, bits, octets, ...
+  std::atomic<unsigned long>* obeyed = nullptr;
+
+  // It has had its effect, or is about to and nothing can come between: a rule that changes nothing was not obeyed.
+  void Done() const { ++*obeyed; }
 };
 
 // Counts this call of `function`, the `call`th of the process, and gives what the control file says about it.

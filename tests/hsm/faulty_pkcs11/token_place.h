@@ -20,11 +20,11 @@ class TokenPlace {
   };
   Now Look(const CK_FUNCTION_LIST& real);
 
-  // Alone in the real module.
-  void CloseEverySession(const CK_FUNCTION_LIST& real);
+  // Alone in the real module. Whether there were any.
+  bool CloseEverySession(const CK_FUNCTION_LIST& real);
 
  private:
-  void CloseSessions(const CK_FUNCTION_LIST& real);
+  bool CloseSessions(const CK_FUNCTION_LIST& real);
 
   std::shared_mutex mutex_;  // shared by whoever is in the real module; guards everything below
   bool absent_ = false;
