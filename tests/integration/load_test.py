@@ -1,5 +1,6 @@
 """dkimload against a real signerd: what it sends, counts and reports, and how it ends. Nothing here is timed."""
 
+import collections
 import json
 import os
 import pathlib
@@ -9,7 +10,10 @@ import subprocess
 import tempfile
 import unittest
 
+import dkim
+
 import deployment
+import ledger_files
 import messages
 
 SHORT = ("--duration", "2", "--warmup", "0.3")
@@ -154,6 +158,28 @@ class LoadTest(unittest.TestCase):
                 self.assertTrue(abs(report["ok"] - report["failed"]) <= 1, report)
         self.load("--rate", "50", *SHORT, "--allow-errors", self.bad)
 
+    def test_what_became_of_each_message_is_kept(self):
+        """And is what the ledger has: each signature under its request_id, and nothing of what was refused."""
+        folder = self.folder / "kept"
+        report = self.report("--rate", "100", "--duration", "3", "--warmup", "0.3", "--keep", folder, "--allow-errors", self.good, self.bad)
+        outcomes = [line.split() for line in (folder / "outcomes").read_text().splitlines()]
+        well = {outcome[0] for outcome in outcomes if outcome[1:] == ["2"]}
+        refused = {outcome[0] for outcome in outcomes if outcome[1:] == ["FAILED_PRECONDITION", "DOMAIN_NOT_CONFIGURED"]}
+        self.assertEqual(len(well) + len(refused), len(outcomes))
+        self.assertGreaterEqual(len(well), report["ok"])  # with those of the warm-up
+        self.assertGreaterEqual(len(refused), report["failed"])
+        kept = collections.Counter(record.signature.request_id for record in ledger_files.records(self.hallmark.folder / "state/ledger")
+                                   if record.HasField("signature"))
+        self.assertEqual({name: kept[name] for name in well}, {name: 2 for name in well})
+        self.assertEqual([name for name in refused if kept[name]], [])
+        dns = dict(line.strip().split(" TXT ", 1) for line in self.hallmark.key_lines(["example.com"]))
+        samples = list(folder.glob("*.eml"))
+        self.assertEqual(len(samples), -(-len(well) // 250))
+        for sample in samples:
+            verifier = dkim.DKIM(sample.read_bytes())
+            for index in range(2):
+                self.assertTrue(verifier.verify(index, dnsfunc=lambda name, timeout=5: dns.get(name.decode().rstrip("."), "").encode()))
+
     def test_closed_loop_of_refusals_ends(self):
         report = self.report("--in-flight", "3", "--method", "stream", *SHORT, self.bad, status=1)
         self.assertEqual((report["ok"], report["throughput"]), (0, 0))
@@ -198,7 +224,8 @@ class LoadTest(unittest.TestCase):
         cases = {"--rate (open loop) or --in-flight": (self.good,), "either": (*loop, "--in-flight", "1", self.good),
                  "FILE": loop, "no method": (*loop, "--method", "large", self.good), "NAME=PID": (*loop, "--pid", "x", self.good),
                  "no process": (*loop, "--pid", "x=999999999", self.good), "--rate": ("--rate", "0", self.good),
-                 "no format": (*loop, "--output", "xml", self.good), "--duration": (*loop, "--duration", "0", self.good)}
+                 "no format": (*loop, "--output", "xml", self.good),
+                 "--keep is for": (*loop, "--keep", self.folder / "none", "--method", "stream", self.good), "--duration": (*loop, "--duration", "0", self.good)}
         for expected, arguments in cases.items():
             with self.subTest(expected):
                 run = self.load(*arguments, status=2)
@@ -207,6 +234,7 @@ class LoadTest(unittest.TestCase):
 
     def test_what_cannot_be_read(self):
         self.assertIn("no such file", self.load("--rate", "10", self.folder / "missing.eml", status=1).stderr)
+        self.assertIn("outcomes", self.load("--rate", "10", "--keep", self.good, self.good, status=1).stderr)
         run = self.load("--rate", "10", self.good, directory=self.folder, status=1)
         self.assertIn("dkimctl.toml", run.stderr)
 

@@ -4,6 +4,21 @@
 
 namespace hallmark::load {
 
+const char* CodeName(int code) {
+  constexpr const char* kNames[] = {
+      "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+      "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+      "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+      "DATA_LOSS", "UNAUTHENTICATED"};
+  return code >= 0 && static_cast<std::size_t>(code) < std::size(kNames) ? kNames[code] : "UNKNOWN";
+}
+
+grpc::Slice RequestIdAlone(const std::string& id) {
+  signing::v1::SignRequest request;
+  request.mutable_options()->set_request_id(id);
+  return {request.SerializeAsString()};
+}
+
 Ending EndingOf(const grpc::Status& status) {
   if (status.ok()) return {};
   return {status.error_code(),

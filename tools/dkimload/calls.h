@@ -15,6 +15,8 @@ namespace hallmark::load {
 
 using Clock = std::chrono::steady_clock;
 
+class Kept;
+
 // One message on its way.
 struct Ticket {
   std::size_t number = 0;      // counts up; chooses the message and the connection
@@ -62,6 +64,7 @@ struct CallSetup {
   const std::vector<std::unique_ptr<Stub>>& stubs;
   grpc::CompletionQueue& queue;
   Calls::Done done;
+  Kept* kept = nullptr;  // with --keep; of unary calls only
 };
 
 // One call for each message: Sign or SignDigest.
@@ -69,6 +72,11 @@ std::unique_ptr<Calls> MakeUnaryCalls(CallSetup setup);
 // One SignStream call for each connection, opened again when it has ended.
 std::unique_ptr<Calls> MakeStreamCalls(CallSetup setup);
 
+// gRPC's own names of its codes, as in their documentation.
+const char* CodeName(int code);
+// A SignRequest of which only options.request_id is set. Protocol buffers merge messages that follow each other, so
+// this after a request that is ready gives it a request_id and leaves the large part untouched.
+grpc::Slice RequestIdAlone(const std::string& id);
 // How a call with this status ended.
 Ending EndingOf(const grpc::Status& status);
 // How a message with this answer ended, under --check: a SignResponse without a signature is a failure.

@@ -34,13 +34,14 @@ Window MakeWindow(const Options& options, Clock::time_point start) {
 
 class Run {
  public:
-  Run(const Options& options, const Requests& requests, const std::vector<std::unique_ptr<Stub>>& stubs)
+  Run(const Options& options, const Requests& requests, const std::vector<std::unique_ptr<Stub>>& stubs, Kept* kept)
       : options_(options),
         start_(Clock::now() + kStart),
         window_(MakeWindow(options, start_)),
         results_(std::make_unique<Results>(window_)) {
-    CallSetup setup{options, requests, stubs, queue_,
-                    [this](const Ticket& ticket, const Ending& ending) { Ended(ticket, ending); }};
+    CallSetup setup{
+        options, requests, stubs, queue_, [this](const Ticket& ticket, const Ending& ending) { Ended(ticket, ending); },
+        kept};
     calls_ = options.method == Method::kStream ? MakeStreamCalls(std::move(setup)) : MakeUnaryCalls(std::move(setup));
   }
 
@@ -63,15 +64,25 @@ class Run {
   }
 
  private:
-  // A message of a closed loop that waits after a failure.
-  struct Pause final : Event {
-    explicit Pause(Run& owner) : run(owner) {}
-    void Happened(bool /*ok*/) override {
-      const std::unique_ptr<Pause> self(this);
-      run.StartNextOrStop();
+  // A message of a closed loop that waits after a failure. Owns itself until the time is up.
+  class Pause final : public Event {
+   public:
+    explicit Pause(Run& run) : run_(run) {}
+    static void Start(std::unique_ptr<Pause> owner) {
+      Pause& pause = *owner;
+      pause.self_ = std::move(owner);
+      pause.alarm_.Set(&pause.run_.queue_, std::chrono::system_clock::now() + kAfterFailure,
+                       static_cast<Event*>(&pause));
     }
-    Run& run;
-    grpc::Alarm alarm;
+    void Happened(bool /*ok*/) override {
+      const std::unique_ptr<Pause> self = std::move(self_);
+      run_.StartNextOrStop();
+    }
+
+   private:
+    Run& run_;
+    grpc::Alarm alarm_;
+    std::unique_ptr<Pause> self_;
   };
 
   void Drive() {
@@ -121,8 +132,7 @@ class Run {
     } else if (ending.well()) {
       StartNextOrStop();
     } else {
-      auto* pause = new Pause(*this);
-      pause->alarm.Set(&queue_, std::chrono::system_clock::now() + kAfterFailure, static_cast<Event*>(pause));
+      Pause::Start(std::make_unique<Pause>(*this));
     }
   }
 
@@ -182,8 +192,8 @@ class Run {
 }  // namespace
 
 std::unique_ptr<Results> RunLoad(const Options& options, const Requests& requests,
-                                 const std::vector<std::unique_ptr<Stub>>& stubs) {
-  return Run(options, requests, stubs).All();
+                                 const std::vector<std::unique_ptr<Stub>>& stubs, Kept* kept) {
+  return Run(options, requests, stubs, kept).All();
 }
 
 }  // namespace hallmark::load

@@ -31,8 +31,8 @@ struct Results {
 
 // Loads the server as the options say, over connections that are open. Returns when every message has ended. The run
 // has two threads of its own: one sends at the arrivals' instants (open loop), one drives the completion queue and, in
-// a closed loop, sends the next message when one has ended.
+// a closed loop, sends the next message when one has ended. `kept`: what --keep wants; null without it.
 std::unique_ptr<Results> RunLoad(const Options& options, const Requests& requests,
-                                 const std::vector<std::unique_ptr<Stub>>& stubs);
+                                 const std::vector<std::unique_ptr<Stub>>& stubs, Kept* kept);
 
 }  // namespace hallmark::load

@@ -4,6 +4,7 @@
 
 #include "firmware/runtime/tls13.h"
 #include "tools/dkimctl/command.h"
+#include "tools/dkimload/kept.h"
 #include "tools/dkimload/report.h"
 
 namespace {
@@ -41,11 +42,21 @@ hallmark::ctl::Outcome Load(const Options& options) {
   if (!requests) return requests.error();
   const auto stubs = hallmark::load::Connect(config->signing, options);
   if (!stubs) return stubs.error();
-  const auto results = hallmark::load::RunLoad(options, *requests, *stubs);
+  std::unique_ptr<hallmark::load::Kept> kept;
+  if (!options.keep.empty()) {
+    auto made = hallmark::load::Kept::In(options.keep);
+    if (!made) return made.error();
+    kept = std::move(*made);
+  }
+  const auto results = hallmark::load::RunLoad(options, *requests, *stubs, kept.get());
   const hallmark::load::ReportContext about{options, *requests, config->signing};
   hallmark::ctl::PrintOut(options.json() ? JsonReport(about, *results) : TableReport(about, *results));
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     return hallmark::ctl::Failed("cannot write to standard output");
+  }
+  if (kept) {
+    const auto written = kept->Close();
+    if (!written) return written;
   }
   return results->tally.failed_so_far() == 0 || options.allow_errors ? ExitCode::kDone : ExitCode::kFailed;
 }

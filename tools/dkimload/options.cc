@@ -61,6 +61,7 @@ void AddCalls(CLI::App& app, Options& options) {
       ->type_name("MS")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{3'600'000}).description(""));
   app.add_flag("--check", options.check, "Read every answer: it must have a signature");
+  app.add_option("--keep", options.keep, "What became of each message, and some of them")->type_name("FOLDER");
   app.add_flag("--allow-errors", options.allow_errors, "Failed messages do not fail the run");
 }
 
@@ -97,6 +98,9 @@ void AddOptions(CLI::App& app, Options& options) {
     if (options.open_loop() == (options.in_flight > 0)) {
       throw CLI::ValidationError("say either --rate (open loop) or --in-flight (closed loop)");
     }
+    if (options.keep.empty()) return;
+    if (options.method != Method::kSign) throw CLI::ValidationError("--keep is for --method sign");
+    options.check = true;
   });
 }
 

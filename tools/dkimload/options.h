@@ -33,6 +33,7 @@ struct Options {
   std::size_t connections = 1;
   std::int64_t deadline_milliseconds = 10'000;
   bool check = false, allow_errors = false;
+  std::string keep;  // the folder of --keep; empty: nothing is kept
   std::vector<WatchedProcess> watched;
 
   bool json() const { return output == "json"; }

@@ -20,16 +20,6 @@ constexpr struct {
   double part;
 } kQuantiles[] = {{"p50", "P50", 0.5}, {"p90", "P90", 0.9}, {"p99", "P99", 0.99}, {"p99_9", "P99.9", 0.999}};
 
-// gRPC's own names, as in the documentation of its codes.
-const char* CodeName(int code) {
-  constexpr const char* kNames[] = {
-      "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
-      "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
-      "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
-      "DATA_LOSS", "UNAUTHENTICATED"};
-  return code >= 0 && static_cast<std::size_t>(code) < std::size(kNames) ? kNames[code] : "UNKNOWN";
-}
-
 std::string Text(double number, int digits = 1) {
   char text[64];
   std::snprintf(text, sizeof text, "%.*f", digits, number);

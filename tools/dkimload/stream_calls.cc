@@ -19,15 +19,6 @@ namespace {
 
 using signing::v1::SignStreamResponse;
 
-// A SignRequest of which only options.request_id is set. Protocol buffers merge messages that follow each other, so
-// this after a request that is ready gives it its own request_id and leaves the large part untouched. `suffix` tells it
-// from those of other streams and runs: a request_id that is used again gets the answer that it had.
-grpc::Slice RequestId(std::uint64_t id, const std::string& suffix) {
-  signing::v1::SignRequest request;
-  request.mutable_options()->set_request_id(std::to_string(id) + suffix);
-  return {request.SerializeAsString()};
-}
-
 // Of a SignStreamResponse.
 struct StreamAnswer {
   std::uint64_t id = 0;
@@ -133,7 +124,7 @@ class Stream {
     const auto found = waiting_.find(id);
     if (found == waiting_.end()) return WriteNext();  // a server that answers what it was not asked
     const std::size_t message = found->second.number % setup_.requests.slices.size();
-    const grpc::Slice slices[] = {setup_.requests.slices[message], RequestId(id, suffix_)};
+    const grpc::Slice slices[] = {setup_.requests.slices[message], RequestIdAlone(std::to_string(id) + suffix_)};
     writing_ = true;
     ++pending_;
     call_->Write(grpc::ByteBuffer(slices, 2), on_written_.tag());
@@ -217,6 +208,7 @@ class Stream {
   std::unique_ptr<grpc::ClientAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> call_;
   int pending_ = 0;  // operations of the call that have not come back
   bool writing_ = false, half_closed_ = false, closing_ = false, given_up_ = false;
+  // Tells request_ids from those of other streams and runs: one that is used again gets the answer that it had.
   const std::string suffix_ = "-" + std::to_string(std::random_device()()) + std::to_string(std::random_device()());
   std::uint64_t last_id_ = 0;
   std::unordered_map<std::uint64_t, Ticket> waiting_;  // by request_id, sent or not

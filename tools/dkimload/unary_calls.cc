@@ -1,4 +1,5 @@
 #include "tools/dkimload/calls.h"
+#include "tools/dkimload/kept.h"
 
 namespace hallmark::load {
 namespace {
@@ -8,16 +9,23 @@ class UnaryCall final : public Event {
  public:
   UnaryCall(const CallSetup& setup, const Ticket& ticket) : setup_(setup), ticket_(ticket) {}
 
-  void Start(Stub& stub, const grpc::ByteBuffer& request) {
-    context_.set_deadline(std::chrono::system_clock::now() + setup_.options.deadline());
-    reader_ = stub.PrepareUnaryCall(&context_, setup_.requests.path, request, &setup_.queue);
-    reader_->StartCall();
-    reader_->Finish(&response_, &status_, static_cast<Event*>(this));
+  static void Start(std::unique_ptr<UnaryCall> owner, Stub& stub, const grpc::ByteBuffer& request) {
+    UnaryCall& call = *owner;
+    call.self_ = std::move(owner);
+    call.context_.set_deadline(std::chrono::system_clock::now() + call.setup_.options.deadline());
+    call.reader_ = stub.PrepareUnaryCall(&call.context_, call.setup_.requests.path, request, &call.setup_.queue);
+    call.reader_->StartCall();
+    call.reader_->Finish(&call.response_, &call.status_, static_cast<Event*>(&call));
   }
 
   void Happened(bool /*ok*/) override {
-    const std::unique_ptr<UnaryCall> self(this);
-    setup_.done(ticket_, HowItEnded());
+    const std::unique_ptr<UnaryCall> self = std::move(self_);
+    const Ending ending = HowItEnded();
+    if (setup_.kept != nullptr) {
+      setup_.kept->Add(ticket_, ending, setup_.requests.slices[ticket_.number % setup_.requests.slices.size()],
+                       ending.well() ? Flat(response_) : grpc::Slice());
+    }
+    setup_.done(ticket_, ending);
   }
 
  private:
@@ -29,6 +37,7 @@ class UnaryCall final : public Event {
 
   const CallSetup& setup_;
   const Ticket ticket_;
+  std::unique_ptr<UnaryCall> self_;
   grpc::ClientContext context_;
   grpc::ByteBuffer response_;
   grpc::Status status_;
@@ -42,8 +51,13 @@ class UnaryCalls final : public Calls {
   }
 
   void Start(const Ticket& ticket) override {
-    auto* call = new UnaryCall(setup_, ticket);
-    call->Start(*setup_.stubs[ticket.number % setup_.stubs.size()], requests_[ticket.number % requests_.size()]);
+    auto call = std::make_unique<UnaryCall>(setup_, ticket);
+    Stub& stub = *setup_.stubs[ticket.number % setup_.stubs.size()];
+    const std::size_t message = ticket.number % requests_.size();
+    if (setup_.kept == nullptr) return UnaryCall::Start(std::move(call), stub, requests_[message]);
+    const grpc::Slice slices[] = {setup_.requests.slices[message],
+                                  RequestIdAlone(setup_.kept->RequestId(ticket.number))};
+    UnaryCall::Start(std::move(call), stub, grpc::ByteBuffer(slices, 2));
   }
 
   // Every call has a deadline of its own, and leaves nothing behind.
