@@ -298,8 +298,12 @@ void ReadDns(ConfigTable& table, dns::Settings& settings) {
                  [](const auto& publisher) -> const std::string& { return publisher.name; });
 }
 
-void ReadHealth(ConfigTable& table, health::Settings& settings) {
+void ReadHealth(ConfigTable& table, health::Settings& settings, bool appliance) {
   settings.test_interval = std::chrono::seconds(table.Integer("test_signature_seconds", 60, 0, 3600));
+  if (appliance && settings.test_interval.count() == 0) {
+    table.Reject("test_signature_seconds", "found 0: an appliance keeps an update only after a test signature",
+                 "a whole number from 1 to 3600");
+  }
   settings.report_expected = table.Has("report");
   if (settings.report_expected) settings.report = table.Path("report", "the file that hallmark-health writes");
   settings.alert_after = std::chrono::seconds(table.Integer("alert_after_seconds", 300, 0, 86'400));
@@ -370,7 +374,7 @@ std::vector<std::filesystem::path> PublicFiles(const std::filesystem::path& path
 
 }  // namespace
 
-Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
+Result<SignerdConfig> LoadConfig(const std::filesystem::path& path, bool appliance) {
   auto file = ConfigFile::Load(path);
   if (!file) return file.error();
   ConfigTable root = (*file)->root();
@@ -426,7 +430,7 @@ Result<SignerdConfig> LoadConfig(const std::filesystem::path& path) {
 
   if (auto watch = root.OptionalTable("watch")) ReadWatch(*watch, config);
   if (auto dns = root.OptionalTable("dns")) ReadDns(*dns, config.dns);
-  if (auto health = root.OptionalTable("health")) ReadHealth(*health, config.health);
+  if (auto health = root.OptionalTable("health")) ReadHealth(*health, config.health, appliance);
 
   std::vector<ConfigTable> tokens = root.Tables("token");
   for (ConfigTable& table : tokens) config.tokens.push_back(ReadToken(table, (*file)->folder()));

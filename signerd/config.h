@@ -48,6 +48,7 @@ struct SignerdConfig {
 };
 
 // kConfigInvalid with a line for each mistake: "FILE:LINE: KEY: what is wrong; expected ...".
-Result<SignerdConfig> LoadConfig(const std::filesystem::path& path);
+// `appliance`: as the appliance's own image wants it.
+Result<SignerdConfig> LoadConfig(const std::filesystem::path& path, bool appliance);
 
 }  // namespace hallmark

@@ -424,7 +424,7 @@ int Main(int argc, char** argv) {
   LeaveNoCore();
   log::Init("signerd", "info");
   Status done = RequireTls13();
-  Result<SignerdConfig> config = done ? LoadConfig(path) : Result<SignerdConfig>(done.error());
+  Result<SignerdConfig> config = done ? LoadConfig(path, appliance) : Result<SignerdConfig>(done.error());
   if (!config) {
     std::fprintf(stderr, "%s\n", config.error().message.c_str());
     return 1;

@@ -137,8 +137,8 @@ Status CheckForDaemon(const Configuration& configuration, const fs::path& folder
   if (!fs::exists(signerd, ignored)) {
     return MakeError(Reason::kNotFound, signerd.string() + " is not there to check with: install hallmark-signerd");
   }
-  const auto ran =
-      RunProgram(signerd, {"--check", "--config", (staging->path() / "hallmark.toml").string()}, {}, kLimit);
+  const auto ran = RunProgram(
+      signerd, {"--check", "--appliance", "--config", (staging->path() / "hallmark.toml").string()}, {}, kLimit);
   if (!ran) return ran.error();
   if (ran->exit_code == 0) return Ok();
   std::string why = ReplaceAll(ran->err, staging->path().string() + "/", folder.empty() ? "" : folder.string() + "/");

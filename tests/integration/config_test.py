@@ -128,9 +128,9 @@ class ConfigTest(unittest.TestCase):
         cls.addClassCleanup(cls.hallmark.close)
         cls.text = cls.hallmark.config.read_text()
 
-    def check(self, text, cwd="/"):
+    def check(self, text, cwd="/", arguments=()):
         self.hallmark.config.write_bytes(text.encode())
-        return subprocess.run([deployment.BIN / "signerd", "--config", self.hallmark.config, "--check"], capture_output=True,
+        return subprocess.run([deployment.BIN / "signerd", "--config", self.hallmark.config, "--check", *arguments], capture_output=True,
                               text=True, timeout=60, check=False, cwd=cwd)
 
     def test_table_is_large_enough(self):
@@ -202,6 +202,14 @@ class ConfigTest(unittest.TestCase):
                 self.assertEqual(run.returncode, code, run.stderr)
                 self.assertIn(said, run.stderr)
                 self.assertNotIn(secret[:12], run.stderr)
+
+    def test_an_appliance_cannot_do_without_test_signatures(self):
+        text = section("health", "test_signature_seconds", "0")(self.text)
+        self.assertEqual(self.check(text).returncode, 0)
+        run = self.check(text, arguments=["--appliance"])
+        self.assertEqual(run.returncode, 1)
+        self.assertRegex(run.stderr, r"hallmark\.toml:\d+: health\.test_signature_seconds: found 0: .* update .*; expected .* from 1 to 3600")
+        self.assertEqual(self.check(self.text, arguments=["--appliance"]).returncode, 0)
 
     def test_file_that_is_not_there(self):
         run = subprocess.run([deployment.BIN / "signerd", "--config", "/nonexistent/hallmark.toml", "--check"],

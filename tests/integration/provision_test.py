@@ -288,6 +288,9 @@ class PackTest(box.ProvisionCase):
         with self.subTest("what is the box's"):
             hallmark.write_text(good + '\n[[token]]\nname = "mine"\n')
             self.assertIn("token: found in a box's configuration", self.operator.pack(status=1).stderr)
+        with self.subTest("what would have every update given up"):
+            hallmark.write_text(good + "\n[health]\ntest_signature_seconds = 0\n")
+            self.assertRegex(self.operator.pack(status=1).stderr, r"signer1/hallmark.toml:\d+: health.test_signature_seconds: found 0: ")
         hallmark.write_text(good)
         with self.subTest("a file in the place of the box's folder"):
             self.operator.write(1, lambda text: text.replace('"tls/relay-ca.pem"', '"tls.d", "tls/server.pem/more", "tls/relay-ca.pem"'))
