@@ -28,6 +28,9 @@ from waiting import wait_for
 RSA_2048, ED25519_KEY = admin_pb2.KEY_ALGORITHM_RSA_2048, admin_pb2.KEY_ALGORITHM_ED25519
 FIRST, SECOND = NAMES = ("hsm-1", "hsm-2")
 DOMAIN = "example.com"
+# Seconds that a message takes at most while another token takes over: it is a second where the machine has time (tools/check --faults
+# holds it to that), and never what it takes to find that a token hangs, or to start it anew.
+LONGEST = 4
 
 
 class Load:
@@ -137,6 +140,14 @@ class GroupCase(unittest.TestCase):
                  for message, answer in load.signed for signature in answer.signatures]
         self.assertEqual({name: kept[name] for name in given}, {name: 1 for name in given})
 
+    def check_failover(self, load):
+        """Nobody was refused, or waited for the token that failed; what was signed is right, and on the ledger once."""
+        self.assertEqual(load.errors, [])
+        if not deployment.sanitized():
+            self.assertLess(load.longest, LONGEST)
+        self.check_signatures(load)
+        self.check_ledger(load)
+
     def check_signatures(self, load, count=2):
         dns = dict(line.strip().split(" TXT ", 1) for line in self.hallmark.key_lines([DOMAIN]))
         for message, answer in load.signed[-20:]:
@@ -236,9 +247,7 @@ class FailoverTest(GroupCase):
             self.wait_until_all_sign()
             before = self.signatures()
             wait_for(lambda: self.signatures()[FIRST] > before[FIRST] + 20, "it signs again")
-        self.assertEqual(load.errors, [])
-        self.check_signatures(load)
-        self.check_ledger(load)
+        self.check_failover(load)
 
     def test_a_token_that_hangs(self):
         # Long enough for what is to happen before it is over.
@@ -255,9 +264,7 @@ class FailoverTest(GroupCase):
             self.wait_until_all_sign()
             before = self.signatures()
             wait_for(lambda: self.signatures()[FIRST] > before[FIRST] + 20, "it signs again")
-        self.assertEqual(load.errors, [])
-        self.check_signatures(load)
-        self.check_ledger(load)
+        self.check_failover(load)
 
     def test_a_token_that_is_pulled(self):
         self.start_with_clones()
@@ -266,9 +273,7 @@ class FailoverTest(GroupCase):
             self.pull(FIRST)
             load.wait_for_more()
             self.assertRegex(self.hallmark.dkimctl("status").stdout, rf"{FIRST} +hsm +absent")
-        self.assertEqual(load.errors, [])
-        self.check_signatures(load)
-        self.check_ledger(load)
+        self.check_failover(load)
 
     def test_a_token_whose_signatures_are_wrong(self):
         change_faults = self.use_faults("")
@@ -281,9 +286,7 @@ class FailoverTest(GroupCase):
             self.assertTrue(self.tokens()[FIRST].drained, "no test signature lets it back")
             change_faults("")
             self.wait_until_all_sign()
-        self.assertEqual(load.errors, [])
-        self.check_signatures(load)
-        self.check_ledger(load)
+        self.check_failover(load)
 
     def test_a_fast_token_gets_more_than_a_slow_one(self):
         self.use_faults("C_Sign * delay 40\n")
