@@ -342,7 +342,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   if (!webhook) return webhook.error();
   const auto suspend = [&](const std::string& partner) { return policy_service.SuspendPartner(partner); };
   watch::Watcher watcher({config.watch, tap.traffic, **store, current, clock, journal, suspend,
-                          [&] { return (*ledger)->available(); }, [&] { return rotator.Troubles(kStuck); },
+                          [&] { return (*ledger)->trouble(); }, [&] { return rotator.Troubles(kStuck); },
                           [&] { return health.Troubles(); }, webhook->get()});
   done = RestoreQuotas(**ledger, *indexer, clock, *current.Get(), quotas);
   if (!done) log::warn("partners' volume of today begins at nothing: {}", done.error().message);

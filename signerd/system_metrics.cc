@@ -54,6 +54,11 @@ void WriteLedger(const ledger::Ledger& ledger, MetricWriter& out) {
 
 void WriteQuotas(const SystemParts& parts, MetricWriter& out) {
   const auto view = parts.snapshot.Get();
+  out.Family("hallmark_ledger_sink_dropped_total", "Records that the second sink did not take", MetricType::Counter);
+  out.Counter({}, ledger.sink().value_or(ledger::SinkStatus()).dropped);
+  out.Family("hallmark_ledger_torn_files", "What crashes left behind the last record, kept beside the segments",
+             MetricType::Gauge);
+  out.Gauge({}, static_cast<double>(ledger::CountTorn(ledger.directory())));
   std::vector<const snapshot::Partner*> partners;
   for (const auto& [name, partner] : view->partners) partners.push_back(&partner);
   std::sort(partners.begin(), partners.end(),

@@ -21,6 +21,8 @@ struct Answer {
 // How often a ledger that can't be written is tried again while nobody asks.
 constexpr std::chrono::milliseconds kRetry{500};
 
+constexpr char kSinkIsDown[] = "the ledger's second sink takes no records, and is required";
+
 }  // namespace
 
 Result<std::unique_ptr<Ledger>> Ledger::Open(const LedgerConfig& config, const Clock& clock) {
@@ -34,9 +36,6 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const LedgerConfig& config, const C
   if (tail->size() == newest.size && newest.size != 0 && tail->head().root != newest.root) {
     return MakeError(Reason::kInvalidArgument,
                      config.directory.string() + ": the ledger is not the one that its newest checkpoint is of");
-  }
-  if (tail->cut() != 0) {
-    log::warn("ledger: cut off {} octets that were being written when the daemon ended", tail->cut());
   }
   std::unique_ptr<Ledger> ledger(new Ledger(config, clock, std::move(*tail)));
   auto checkpoints = config.open(file);
@@ -152,6 +151,18 @@ std::optional<SinkStatus> Ledger::sink() const {
   return sink_ == nullptr ? std::nullopt : std::optional(sink_->status());
 }
 
+bool Ledger::SinkIsDown() const {
+  if (sink_ == nullptr) return false;
+  const SinkStatus status = sink_->status();
+  return status.required && !status.available;
+}
+
+std::string Ledger::trouble() const {
+  if (!available_) return "the ledger cannot be written, so nothing is signed: look for room on its disk";
+  if (!SinkIsDown()) return "";
+  return std::string(kSinkIsDown) + ", so nothing is signed: see the log, and ledger.sink in hallmark.toml";
+}
+
 void Ledger::Write() {
   while (true) {
     std::vector<Waiting> batch;
@@ -168,6 +179,8 @@ void Ledger::Write() {
     }
     if (batch.empty()) {
       Tell(tail_.Mend(now_us()));
+    } else if (SinkIsDown()) {
+      for (const Waiting& one : batch) one.done(MakeError(Reason::kLedgerUnavailable, kSinkIsDown));
     } else {
       WriteBatch(std::move(batch));
     }

@@ -18,6 +18,7 @@
 #include "signerd/ledger/checkpoint.h"
 #include "signerd/ledger/sink.h"
 #include "signerd/ledger/tail.h"
+#include "signerd/ledger/torn.h"
 
 namespace hallmark::ledger {
 
@@ -78,7 +79,7 @@ class Ledger {
   using Done = std::function<void(Result<std::uint64_t>)>;
   void Append(std::vector<std::string> records, Done done);
   // What one Append() takes at most, frames included: all of it is one write, of which a crash may leave any part.
-  static constexpr std::size_t kMostOctets = 4u << 20;
+  static constexpr std::size_t kMostOctets = kMostWritten;
   static std::size_t OctetsOf(const std::vector<std::string>& records);
   // kMessageTooLarge: a record has no octets or more than kMaxRecordOctets, or all have more than kMostOctets. Any
   // thread.
@@ -93,8 +94,10 @@ class Ledger {
   std::optional<VerifierKey> verifier_key() const;
   // Of the second place; nothing where there is none. Any thread.
   std::optional<SinkStatus> sink() const;
-  // Why it can't be written now; nothing when it can. Any thread, without waiting.
-  bool available() const { return available_.load(); }
+  // Why nothing can be put on it now: it can't be written, or a required sink takes nothing. Empty where it can. Any
+  // thread, without waiting.
+  std::string trouble() const;
+  bool available() const { return trouble().empty(); }
   const std::filesystem::path& directory() const { return config_.directory; }
   // Who lists the segments and then reads them for long holds this; retention deletes none meanwhile, and tries again.
   // Any thread; waits only for a deletion that is under way.
@@ -112,6 +115,8 @@ class Ledger {
   Ledger(LedgerConfig config, const Clock& clock, Tail tail);
   void Write();
   void WriteBatch(std::vector<Waiting> batch);
+  // Whether a required sink takes nothing. Then nothing is written: nobody could be answered.
+  bool SinkIsDown() const;
   void Tell(const Status& status);
   void SignCheckpoints(CheckpointSigner& signer);
   Status SignCheckpoint(CheckpointSigner& signer, const TreeHead& head);

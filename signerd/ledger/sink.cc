@@ -4,8 +4,11 @@
 #include <google/protobuf/util/json_util.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <systemd/sd-journal.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -17,7 +20,9 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::size_t kMostQueued = 8192;  // batches
+constexpr std::chrono::milliseconds kRetry{500};
+constexpr std::chrono::milliseconds kLook{100};  // whether the end has come, while the file takes nothing
+constexpr off_t kRoom = 1 << 20;                 // that there must be on the disk where a write failed
 constexpr char kMessageId[] = "MESSAGE_ID=8c1f2a3f6f9b4a06a5b6f6f5b1d7a0c4";
 
 Error SinkError(const std::string& what) {
@@ -55,22 +60,27 @@ Sink::~Sink() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
+    last_ = steady_clock::now() + kMostEnd;
     wake_.notify_all();
     watch_.notify_all();
   }
-  if (watcher_.joinable()) watcher_.join();
   if (writer_.joinable()) writer_.join();
+  watch_.notify_all();  // nobody waits any more
+  if (watcher_.joinable()) watcher_.join();
 }
 
 void Sink::Send(std::vector<std::string> records, std::uint64_t first, Done done) {
   const std::size_t count = records.size();
+  std::size_t octets = 0;
+  for (const std::string& record : records) octets += record.size();
   const auto entry =
-      std::make_shared<Entry>(Entry{std::move(records), first, steady_clock::now() + config_.timeout, nullptr});
+      std::make_shared<Entry>(Entry{std::move(records), first, steady_clock::now() + config_.timeout, nullptr, octets});
   bool taken = false;
   {
     const std::lock_guard lock(mutex_);
-    taken = queue_.size() < kMostQueued && !stop_;
+    taken = queue_.size() < kMostQueued && queued_octets_ + octets <= kMostQueuedOctets && !stop_;
     if (taken) {
+      queued_octets_ += octets;
       if (config_.required) {
         entry->done = std::move(done);
         waiting_.push_back(entry);
@@ -90,14 +100,11 @@ void Sink::Send(std::vector<std::string> records, std::uint64_t first, Done done
 }
 
 void Sink::Run() {
-  while (true) {
-    std::shared_ptr<Entry> entry;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      entry = std::move(queue_.front());
-      queue_.pop_front();
+  Status failed = Ok();  // after the stop
+  while (const auto entry = Take()) {
+    if (!failed) {
+      Drop(entry, failed);
+      continue;
     }
     const Status written = Write(*entry);
     Done done;
@@ -105,10 +112,40 @@ void Sink::Run() {
       const std::lock_guard lock(mutex_);
       (written ? status_.written : status_.dropped) += entry->records.size();
       done = std::exchange(entry->done, nullptr);
+      if (stop_) failed = written;
     }
     SetState(written);  // after the count: whoever sees that the sink fails sees what was dropped
     if (done) done(written ? Result<std::uint64_t>(entry->first) : Result<std::uint64_t>(written.error()));
   }
+}
+
+std::shared_ptr<Sink::Entry> Sink::Take() {
+  std::unique_lock lock(mutex_);
+  const auto due = [this] { return stop_ || !queue_.empty(); };
+  while (!due()) {
+    if (status_.available) {
+      wake_.wait(lock, due);
+    } else if (!wake_.wait_for(lock, kRetry, due)) {
+      lock.unlock();
+      SetState(Probe());
+      lock.lock();
+    }
+  }
+  if (queue_.empty()) return nullptr;
+  auto entry = std::move(queue_.front());
+  queue_.pop_front();
+  queued_octets_ -= entry->octets;
+  return entry;
+}
+
+void Sink::Drop(const std::shared_ptr<Entry>& entry, const Status& why) {
+  Done done;
+  {
+    const std::lock_guard lock(mutex_);
+    status_.dropped += entry->records.size();
+    done = std::exchange(entry->done, nullptr);
+  }
+  if (done) done(why.error());
 }
 
 void Sink::Watch() {
@@ -127,8 +164,13 @@ void Sink::Watch() {
     }
     const Done done = std::exchange(oldest->done, nullptr);
     if (done == nullptr) continue;
+    const Error late =
+        SinkError("no answer within " + std::to_string(config_.timeout.count()) + " ms, and it is required");
+    // Under the lock: the writing thread has this entry or one before it, and what it finds comes after this.
+    const bool was = std::exchange(status_.available, false);
     lock.unlock();
-    done(SinkError("no answer within " + std::to_string(config_.timeout.count()) + " ms, and it is required"));
+    if (was) log::error("ledger: {}", late.message);
+    done(late);
     lock.lock();
   }
 }
@@ -136,6 +178,10 @@ void Sink::Watch() {
 Status Sink::Write(const Entry& entry) {
   // What came too late to be answered is written all the same, but holds nobody up for longer.
   const auto until = steady_clock::now() + config_.timeout;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stop_ && steady_clock::now() >= last_) return SinkError("it did not take in time what was queued at the end");
+  }
   if (config_.kind == SinkKind::kFile) {
     const Status opened = Reopen();
     if (!opened) return opened;
@@ -176,12 +222,40 @@ Status Sink::WriteLine(std::string line, steady_clock::time_point until) {
     }
     if (errno == EINTR) continue;
     if (errno != EAGAIN) return SinkError(config_.path.string() + ": cannot write: " + std::strerror(errno));
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - steady_clock::now()).count();
-    pollfd ready{file_.get(), POLLOUT, 0};
-    if (left <= 0 || ::poll(&ready, 1, static_cast<int>(left)) == 0) {
-      return SinkError(config_.path.string() + ": takes nothing more");
-    }
+    if (!AwaitRoom(until)) return SinkError(config_.path.string() + ": takes nothing more");
   }
+  return Ok();
+}
+
+bool Sink::AwaitRoom(steady_clock::time_point until) const {
+  while (true) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (stop_) until = std::min(until, last_);
+    }
+    const auto now = steady_clock::now();
+    if (now >= until) return false;
+    const auto wait = std::min(std::chrono::ceil<std::chrono::milliseconds>(until - now), kLook);
+    pollfd ready{file_.get(), POLLOUT, 0};
+    if (::poll(&ready, 1, static_cast<int>(wait.count())) > 0) return true;
+  }
+}
+
+Status Sink::Probe() {
+  if (config_.kind == SinkKind::kJournald) {
+    const int failed = ::sd_journal_print(LOG_INFO, "The ledger's second sink is tried again.");
+    return failed == 0 ? Ok() : Status(SinkError(std::string("journald: ") + std::strerror(-failed)));
+  }
+  const Status opened = Reopen();
+  if (!opened) return opened;
+  pollfd ready{file_.get(), POLLOUT, 0};
+  if (::poll(&ready, 1, 0) != 1 || ready.revents != POLLOUT) {
+    return SinkError(config_.path.string() + ": takes nothing more");
+  }
+  const off_t end = ::lseek(file_.get(), 0, SEEK_END);
+  const bool full = end >= 0 && ::fallocate(file_.get(), FALLOC_FL_KEEP_SIZE, end, kRoom) != 0 &&
+                    (errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO);
+  if (full) return SinkError(config_.path.string() + ": cannot write: " + std::strerror(errno));
   return Ok();
 }
 

@@ -20,9 +20,9 @@ constexpr char kLedgerUnavailable[] = "LEDGER_UNAVAILABLE";
 constexpr char kRotationStuck[] = "ROTATION_STUCK";
 constexpr char kClockNotSet[] = "CLOCK_NOT_SET";
 constexpr char kHealth[] = "HEALTH";
-constexpr std::array<const char*, 10> kKinds = {"SURGE",      "DORMANT_DOMAIN", "REFUSAL_BURST",    "AUTHOR_CHANGE",
-                                                "HARD_LIMIT", "OFF_HOURS",      kLedgerUnavailable, kRotationStuck,
-                                                kClockNotSet, kHealth};
+constexpr std::array<const char*, 11> kKinds = {"SURGE",        "DORMANT_DOMAIN", "REFUSAL_BURST", "AUTHOR_CHANGE",
+                                                "SIZE_CHANGE",  "HARD_LIMIT",     "OFF_HOURS",     kLedgerUnavailable,
+                                                kRotationStuck, kClockNotSet,     kHealth};
 
 bool MustSuspend(const Alarm& alarm, const snapshot::Snapshot& view) {
   const snapshot::Partner* partner = view.FindPartner(alarm.partner);
@@ -75,10 +75,9 @@ void Watcher::Look() {
 
 // Its own record of that comes when it can be written again.
 void Watcher::LookAtLedger(const snapshot::Snapshot& view) {
-  const bool was = std::exchange(ledger_available_, parts_.ledger_available());
-  if (!was || ledger_available_) return;
-  See({kLedgerUnavailable, "", "", "the ledger cannot be written, so nothing is signed: look for room on its disk"},
-      view);
+  const std::string trouble = parts_.ledger_trouble();
+  const bool was = std::exchange(ledger_available_, trouble.empty());
+  if (was && !ledger_available_) See({kLedgerUnavailable, "", "", trouble}, view);
 }
 
 void Watcher::LookAtRotations(const snapshot::Snapshot& view) {

@@ -37,8 +37,8 @@ class Watcher {
     std::function<Status(const hallmark::ledger::v1::Record&)> journal;
     // Suspends an active partner.
     std::function<Status(const std::string& partner)> suspend;
-    // Whether the ledger can be written. Does not wait.
-    std::function<bool()> ledger_available;
+    // Why nothing can be put on the ledger, in one sentence; empty where it can. Does not wait.
+    std::function<std::string()> ledger_trouble;
     // Domains whose keys cannot rotate, and why, in one sentence each. Does not wait.
     std::function<std::map<std::string, std::string>()> stuck_rotations;
     // What of the box is wrong for long enough, by its reading's name: a sentence each. Does not wait.

@@ -87,6 +87,7 @@ TEST_F(LedgerTest, ATornTailIsCutOffWhereverItIsTorn) {
     ASSERT_NE(ledger, nullptr) << cut;
     ASSERT_EQ(ledger->durable().size, 1u) << cut;
     ASSERT_EQ(std::filesystem::file_size(OnlySegment()), whole) << cut;
+    ASSERT_EQ(TornFiles(OnlySegment()).size(), cut - whole) << "what was cut off is not kept";
     ASSERT_EQ(*Append(*ledger, {"next"}), 1u) << cut;
     std::filesystem::resize_file(OnlySegment(), whole);
   }
@@ -407,8 +408,21 @@ TEST_F(LedgerTest, ARequiredSinkHasItBeforeAnyoneIsAnswered) {
   std::filesystem::create_directory(folder_.path() / "copy");  // a file cannot be there any more
   EXPECT_EQ(Append(*ledger, {record.SerializeAsString()}).error().reason, Reason::kLedgerUnavailable);
   EXPECT_FALSE(ledger->sink()->available);
+  EXPECT_NE(ledger->trouble().find("second sink"), std::string::npos) << ledger->trouble();
+  // While it is down nothing is written that nobody would be told of.
+  EXPECT_EQ(Append(*ledger, {record.SerializeAsString()}).error().reason, Reason::kLedgerUnavailable);
   std::filesystem::remove(folder_.path() / "copy");
+  // Without anybody asking: a signer that says it cannot sign is not asked.
+  EXPECT_TRUE(WaitFor([&] { return ledger->available(); }));
   EXPECT_EQ(*Append(*ledger, {record.SerializeAsString()}), 4u) << "what was not answered stands on the ledger";
+}
+
+TEST_F(LedgerTest, ASinkThatIsNotRequiredMayBeDown) {
+  config_.sink = SinkConfig{.path = "/nowhere/at/all", .timeout = milliseconds(500)};
+  const auto ledger = Open();
+  EXPECT_EQ(*Append(*ledger, {"a"}), 0u);
+  EXPECT_FALSE(ledger->sink()->available);
+  EXPECT_TRUE(ledger->available());
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <atomic>
 #include <future>
 #include <thread>
 
@@ -45,10 +47,11 @@ TEST(Sink, WritesEachRecordAsALineOfJson) {
   EXPECT_EQ(*ReadFile(path), "{\"sequence\":\"9\",\"signature\":{\"message_id\":\"mmmmmmmmmm\"}}\n");
 }
 
-// Waits until it says that it takes no more.
+// Waits until it says that it takes no more, and has given up what it was writing.
 void AwaitFailure(const Sink& sink) {
-  for (int i = 0; i < 3000 && sink.status().available; ++i) std::this_thread::sleep_for(10ms);
-  EXPECT_FALSE(sink.status().available);
+  const auto failed = [&] { return !sink.status().available && sink.status().dropped > 0; };
+  for (int i = 0; i < 3000 && !failed(); ++i) std::this_thread::sleep_for(10ms);
+  EXPECT_TRUE(failed());
 }
 
 // A pipe that nobody reads takes 64 kB and then hangs.
@@ -86,6 +89,58 @@ TEST_F(HangingSink, HoldsNobodyUpWhereItIsNot) {
   for (std::uint64_t i = 0; i < 5; ++i) EXPECT_EQ(*Send(**sink, i, {Sample(100'000)}), i);
   AwaitFailure(**sink);
   EXPECT_GT((*sink)->status().dropped, 0u);
+}
+
+TEST_F(HangingSink, IsTriedAgainWithoutBeingAsked) {
+  const auto sink = Sink::Start(Config(true));
+  ASSERT_TRUE(sink);
+  EXPECT_FALSE(Send(**sink, 0, {Sample(200'000)}));
+  AwaitFailure(**sink);
+  std::string octets(1 << 20, '\0');
+  while (::read(reader_.get(), octets.data(), octets.size()) > 0) {
+  }
+  for (int i = 0; i < 3000 && !(*sink)->status().available; ++i) std::this_thread::sleep_for(10ms);
+  EXPECT_TRUE((*sink)->status().available);
+}
+
+TEST_F(HangingSink, TakesNoMoreMemoryThanItMay) {
+  const auto sink = Sink::Start(Config(false));
+  ASSERT_TRUE(sink);
+  constexpr std::size_t kMost = Sink::kMostQueuedOctets >> 20;
+  for (std::uint64_t i = 0; i < 2 * kMost; ++i) EXPECT_EQ(*Send(**sink, i, {Sample(1 << 20)}), i);
+  EXPECT_GE((*sink)->status().dropped, kMost / 2);
+}
+
+// Each waited its whole timeout.
+TEST_F(HangingSink, EndsSoonWithWhatIsQueuedDropped) {
+  std::atomic<int> answered{0}, taken{0};
+  std::chrono::steady_clock::time_point begin;
+  {
+    const auto sink = Sink::Start({.path = folder_.path() / "pipe", .required = true, .timeout = 100s});
+    ASSERT_TRUE(sink);
+    for (std::uint64_t i = 0; i < 1000; ++i) {
+      (*sink)->Send({Sample(60'000)}, i, [&](const Result<std::uint64_t>& done) {
+        ++answered;
+        if (done) ++taken;
+      });
+    }
+    begin = std::chrono::steady_clock::now();
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 60s);
+  EXPECT_EQ(answered, 1000);
+  EXPECT_LT(taken, 5);
+}
+
+TEST(Sink, TakesAtTheEndWhatIsQueued) {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "copy";
+  {
+    const auto sink = Sink::Start({.path = path});
+    ASSERT_TRUE(sink);
+    for (std::uint64_t i = 0; i < 200; ++i) (*sink)->Send({Sample()}, i, [](const Result<std::uint64_t>&) {});
+  }
+  const std::string lines = *ReadFile(path);
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 200);
 }
 
 TEST(Sink, AFileThatCannotBeOpenedStopsTheStartWhereItIsRequired) {

@@ -40,7 +40,11 @@ class WatcherTest : public testing::Test {
         .clock = clock_,
         .journal = [this](const hallmark::ledger::v1::Record& record) { return Journal(record); },
         .suspend = [this](const std::string&) { return Suspend(); },
-        .ledger_available = [] { return true; },
+        .ledger_trouble =
+            [this] {
+              const std::lock_guard lock(mutex_);
+              return ledger_trouble_;
+            },
         .stuck_rotations = [] { return std::map<std::string, std::string>(); },
         .health_troubles =
             [this] {
@@ -113,11 +117,24 @@ class WatcherTest : public testing::Test {
   const SystemClock clock_;
   std::mutex mutex_;  // guards what follows
   std::map<std::string, std::string> troubles_;
+  std::string ledger_trouble_;
   std::vector<std::string> journal_;
   int journal_calls_ = 0, suspend_calls_ = 0;
   bool ledger_takes_ = true, policy_takes_ = true;
   std::unique_ptr<Watcher> watcher_;  // last: it uses the others
 };
+
+TEST_F(WatcherTest, WhatIsWrongWithTheLedgerIsAnAlertInItsOwnWords) {
+  const auto set = [&](const std::string& trouble) {
+    const std::lock_guard lock(mutex_);
+    ledger_trouble_ = trouble;
+  };
+  set("the sink is down");
+  ASSERT_TRUE(Eventually([&] { return Alerts().size() == 1; }));
+  EXPECT_EQ(store_->ListAlerts(false, 0, 1)->front().message, "the sink is down");
+  watcher_->Stop();
+  EXPECT_THAT(Alerts(), ElementsAre("LEDGER_UNAVAILABLE ")) << "an event alerts once";
+}
 
 // Both lie on the disk that the alert may be about.
 TEST_F(WatcherTest, AnAlertThatNeitherStoreNorLedgerTakesIsKeptUntilTheyDo) {
