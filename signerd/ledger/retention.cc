@@ -8,6 +8,7 @@
 #include "firmware/runtime/file.h"
 #include "firmware/runtime/log.h"
 #include "signerd/ledger/ledger_file.h"
+#include "signerd/ledger/torn.h"
 
 namespace hallmark::ledger {
 namespace {
@@ -90,7 +91,12 @@ Status PruneOne(const PruneInput& input, const SegmentFile& file, const SegmentH
   if (!nodes) return nodes.error();
   const PrunedSegment pruned{header, next.first - header.first, std::move(*nodes), input.checkpoint};
   const Status kept = WriteFileAtomically(SegmentPath(input.directory, header.first, true), EncodePruned(pruned));
-  return kept ? Remove(file.path) : kept;
+  if (!kept) return kept;
+  for (const auto& torn : TornFiles(file.path)) {  // it may hold what is to be deleted, too
+    const Status removed = Remove(torn);
+    if (!removed) return removed;
+  }
+  return Remove(file.path);
 }
 
 }  // namespace

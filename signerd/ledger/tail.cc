@@ -1,18 +1,22 @@
 #include "signerd/ledger/tail.h"
 
-#include <algorithm>
-
 #include "firmware/runtime/log.h"
+#include "signerd/ledger/torn.h"
 
 namespace hallmark::ledger {
 namespace {
 
-// No write is longer: Ledger::kMostOctets is less.
-constexpr std::size_t kMostWritten = 8u << 20;
 // A segment's beginning is not longer.
 constexpr std::uint64_t kMostHeader = 4096;
 // How much room there must be for the ledger to go on after the disk was full.
 constexpr std::uint64_t kRoom = 1u << 20;
+
+// Whether a segment whose beginning cannot be read had one: records are written only when it is durable.
+Result<bool> WasBegun(const std::filesystem::path& segment) {
+  std::error_code failed;
+  if (std::filesystem::file_size(segment, failed) > kMostHeader) return true;
+  return HasFrameBehind(segment, kMagicOctets);
+}
 
 }  // namespace
 
@@ -36,12 +40,13 @@ Result<Tail> Tail::Open(Config config, std::uint64_t checkpointed, std::int64_t 
     read = tail.ReadLast(last, checkpointed);
     // A disk that cannot be read says nothing of what is on it.
     if (!read && read.error().reason != Reason::kInvalidArgument) return read.error();
-    const bool begun = read || tail.length_ != 0 || std::filesystem::file_size(last.path, failed) > kMostHeader;
-    if (begun || (segments->size() == 1 && last.first != 0)) break;
-    log::warn("ledger: {}: put aside as {}.torn: it was being begun when the daemon ended", read.error().message,
-              last.path.filename().string());
-    std::filesystem::rename(last.path, last.path.string() + ".torn", failed);
-    if (failed) return MakeError(Reason::kIoFailed, last.path.string() + ": " + failed.message());
+    const auto begun = read || tail.length_ != 0 ? Result<bool>(true) : WasBegun(last.path);
+    if (!begun) return begun.error();
+    if (*begun || (segments->size() == 1 && last.first != 0)) break;
+    const auto aside = PutAside(last.path);
+    if (!aside) return aside.error();
+    log::warn("ledger: {}: put aside as {}: it was being begun when the daemon ended", read.error().message,
+              aside->filename().string());
     segments->pop_back();
     read = Ok();
   }
@@ -75,11 +80,9 @@ Status Tail::ReadLast(const SegmentFile& last, std::uint64_t checkpointed) {
       continue;
     }
     if (record.error().reason != Reason::kInvalidArgument) return record.error();
-    std::error_code failed;
-    const std::uint64_t rest = std::filesystem::file_size(last.path, failed) - length_;
-    if (failed) return MakeError(Reason::kIoFailed, last.path.string() + ": " + failed.message());
-    if (tree_.size() < checkpointed || rest > kMostWritten) return record.error();
-    cut_ += rest;
+    if (tree_.size() < checkpointed) return record.error();
+    const Status kept = KeepRest(last.path, record.error());
+    if (!kept) return kept;
     break;
   }
   auto file = config_.open(last.path);
@@ -89,6 +92,20 @@ Status Tail::ReadLast(const SegmentFile& last, std::uint64_t checkpointed) {
   // here on a retry is answered from it.
   const Status done = cut_ == 0 ? Ok() : file_->Truncate(length_);
   return done ? file_->Sync() : done;
+}
+
+// Keeps what was being written when the machine or the process stopped, before it is cut off.
+Status Tail::KeepRest(const std::filesystem::path& segment, const Error& bad) {
+  const Status torn = CheckTorn(segment, length_);
+  if (!torn) return MakeError(torn.error().reason, bad.message + "; " + torn.error().message);
+  const auto kept = KeepTorn(segment, length_);
+  if (!kept) return kept.error();
+  std::error_code failed;
+  cut_ = std::filesystem::file_size(segment, failed) - length_;
+  if (failed) return MakeError(Reason::kIoFailed, segment.string() + ": " + failed.message());
+  log::warn("ledger: {}: cut off {} octets that were being written when the daemon ended; {} has them", bad.message,
+            cut_, kept->string());
+  return Ok();
 }
 
 // A segment whose beginning is written together with its first records.

@@ -27,8 +27,9 @@ class Tail {
   };
 
   // Reads the last segment and cuts off a torn tail: what was being written when the machine or the process stopped,
-  // and nobody was told of. `checkpointed`: the ledger must have so many records. kInvalidArgument when it has not, or
-  // when what would be cut off is more than one write: that is damage and not a torn tail, and is left as it is.
+  // and nobody was told of. It is kept in a file beside the segment. `checkpointed`: the ledger must have so many
+  // records. kInvalidArgument when it has not, or when what would be cut off cannot be what one write left (torn.h):
+  // that is damage, and is left as it is.
   static Result<Tail> Open(Config config, std::uint64_t checkpointed, std::int64_t now_us);
 
   // Appends records and makes them durable, all or none: one write and one sync. kLedgerUnavailable says why not.
@@ -40,13 +41,12 @@ class Tail {
 
   TreeHead head() const { return {tree_.size(), tree_.Root()}; }
   std::uint64_t size() const { return tree_.size(); }
-  // How many octets Open() cut off.
-  std::uint64_t cut() const { return cut_; }
 
  private:
   enum class Repair : std::uint8_t { kNone, kCutBack, kNewSegment };
   explicit Tail(Config config) : config_(std::move(config)) {}
   Status ReadLast(const SegmentFile& last, std::uint64_t checkpointed);
+  Status KeepRest(const std::filesystem::path& segment, const Error& bad);
   Status Begin(std::int64_t now_us);
   Error Unavailable(const Error& cause) const;
 
@@ -55,7 +55,7 @@ class Tail {
   std::unique_ptr<LedgerFile> file_;
   std::uint64_t first_ = 0;   // the segment's first record
   std::uint64_t length_ = 0;  // octets of the segment that are durable; 0: not even its beginning is
-  std::uint64_t cut_ = 0;
+  std::uint64_t cut_ = 0;     // octets that Open() cut off
   Repair repair_ = Repair::kNone;
 };
 
