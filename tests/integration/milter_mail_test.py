@@ -305,7 +305,9 @@ class MilterMailTest(unittest.TestCase):
         self.assert_signed(self.delivered())
         self.assertEqual(opendkim.results(self.way.receiver.maildir.wait(1)[0].message), ["pass", "pass"])
         print(f"a message of {len(BIG_BODY)} octets: {sent} to signerd, {received} from it")
-        self.assertLess(sent + received, 8192)
+        # 416 and 1344 as a rule; there is room for a frame or two of HTTP/2's own.
+        self.assertLess(sent, 640)
+        self.assertLess(received, 1700)
 
 
 if __name__ == "__main__":
