@@ -53,6 +53,7 @@ struct SetUp {
 // Fills the empty folder of a state that is to be restored.
 using Restore = std::function<Status(const std::filesystem::path& state)>;
 
+// Whether a configuration is in force here: Apply has put it in place.
 bool IsSetUp(const Places& places);
 
 // The first configuration: makes the box's TLS key and certificate, its token with random PINs, and seals the PINs;

@@ -9,6 +9,7 @@
 // The one table of signing algorithms. A further one is a row here and a mechanism in hsm/pkcs11.
 namespace hallmark::dkim {
 
+// A row.
 struct AlgorithmInfo {
   Algorithm algorithm;
   std::string_view name;            // a=
@@ -17,7 +18,9 @@ struct AlgorithmInfo {
   unsigned minimum_verifying_bits;  // ... and verifiers refuse less than 1024
 };
 
+// The whole table; each Algorithm has a row.
 std::span<const AlgorithmInfo> Algorithms();
+// Its row.
 const AlgorithmInfo& InfoOf(Algorithm algorithm);
 // Without regard to case.
 std::optional<Algorithm> AlgorithmByName(std::string_view name);

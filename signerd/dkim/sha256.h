@@ -21,6 +21,7 @@ class Sha256 {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
 };
 
+// The same for octets that are all there. Any thread.
 Digest Sha256Of(std::string_view octets);
 
 }  // namespace hallmark::dkim

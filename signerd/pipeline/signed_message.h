@@ -8,6 +8,7 @@
 
 namespace hallmark::pipeline {
 
+// One signature that the token made and that verified; what the answer and the ledger say of it.
 struct MadeSignature {
   std::string field;  // with its line end
   std::string selector;
@@ -15,10 +16,11 @@ struct MadeSignature {
   dkim::Digest body_hash;
 };
 
+// What became of a message that was signed.
 struct SignedMessage {
-  std::string signing_domain;
+  std::string signing_domain;             // d=
   std::vector<MadeSignature> signatures;  // one for each active key, but those of a token that is down
-  std::vector<dkim::Warning> warnings;
+  std::vector<dkim::Warning> warnings;    // what may break them on their way, and what is missing beside them
 };
 
 }  // namespace hallmark::pipeline

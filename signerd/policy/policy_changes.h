@@ -18,6 +18,8 @@ struct Difference {
   std::string Widening() const;
 };
 
+// Partners and relays are told apart by name: one that has another name is one taken out and one put in. An empty
+// Difference where both are the same. Pure.
 Difference FindDifference(const snapshot::Policy& from, const snapshot::Policy& to);
 
 }  // namespace hallmark::policy

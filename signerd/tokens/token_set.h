@@ -40,13 +40,25 @@ class TokenSet {
   // What came of a test signature in this token: while it is sick, it gets nothing to sign that others can.
   void SetSick(const std::string& token, bool sick);
 
-  // These are for one token, and wait for its answer. Never call them on the I/O thread.
+  // These are for one token, which carries out one after the other, and wait for its answer: ten minutes at most from
+  // when it was asked, became ready or answered another, but for a login only ten seconds. Never call them on the I/O
+  // thread. kNotFound: no such token in the configuration. kTokenDown: it has no login, its tokend ended, or it did not
+  // answer in time; it may have carried the call out then. kShuttingDown: after Stop() or EndKeyCallsAfter().
+  // kTokenRefused, kPinRejected: what the token said.
+
+  // Makes a pair. kTokenRefused where one has this CKA_ID already.
   Result<link::KeyReply> Generate(const std::string& token, link::KeyType type, unsigned bits, const Bytes& cka_id,
                                   const std::string& label);
+  // Its public part. kKeyMissing where there is no such pair.
   Result<link::KeyReply> Find(const std::string& token, const Bytes& cka_id);
+  // Where its public part is `spki`, else kKeyMismatch. One that is not there counts as destroyed.
   Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki);
+  // The public key that a private key is to be wrapped for; good until its tokend ends or logs in again.
   Result<link::KeyReply> BeginImport(const std::string& token);
+  // Puts in a pair that was wrapped for it; call.id is chosen here. kStateConflict where it was wrapped for another,
+  // kInvalidArgument where it does not unwrap, kKeyMismatch where the public part is another pair's.
   Result<link::KeyReply> Import(const std::string& token, const link::ImportKey& call);
+  // How all of them are, by name; none after Stop(). Waits for the I/O thread, so never call it there.
   std::vector<TokenFacts> Facts();
 
   // Whether keys may name it as their token: a group's name, or that of a token alone.
