@@ -45,8 +45,9 @@ struct Page {
 };
 
 // The daemon's state: domains, signing profiles, key records, partners and relays. Every call is one transaction that
-// is durable when it returns. Any thread; callers take turns. Errors: kNotFound, kAlreadyExists, kStateConflict,
-// kStorageFailed.
+// is durable when it returns, but for BuildSnapshot(). Any thread; callers take turns. Errors: Get, Update, Set and
+// Delete are kNotFound where there is no such thing, Insert is kAlreadyExists where there is one, unless they say
+// otherwise; any of them may be kStorageFailed. Lists are in order of name unless they say otherwise.
 class Store {
  public:
   // Opens or creates the database and brings its schema up to date. One whose schema is a single step ahead is taken
@@ -56,16 +57,20 @@ class Store {
   // database. Any thread, for as long as reading and writing it takes.
   static Status Copy(const std::filesystem::path& database, const std::filesystem::path& copy);
 
+  // Domains that are signed for. Of a row to insert active_keys does not matter.
   Status InsertDomain(const DomainRow& domain);
   Result<DomainRow> GetDomain(const std::string& name);
   Result<std::vector<DomainRow>> ListDomains(const Page& page);
   Status SetDomainProfile(const std::string& name, const std::string& profile);
 
+  // Signing profiles that were made; "default" is none of them. What may be in one the caller has checked.
   Status InsertProfile(const dkim::SigningProfile& profile);
   Status UpdateProfile(const dkim::SigningProfile& profile);
   Result<dkim::SigningProfile> GetProfile(const std::string& name);
   Result<std::vector<dkim::SigningProfile>> ListProfiles();
 
+  // Key records. They are never deleted, so that a selector is not used twice; what changes one is CommitRotation().
+  // kAlreadyExists: the selector, or this pair of the token, is the domain's already.
   Status InsertKey(const snapshot::Key& key);
   // Whether the selector was ever used in the domain.
   Result<bool> SelectorTaken(const std::string& domain, const std::string& selector);
@@ -73,11 +78,14 @@ class Store {
   // Of all domains where `domain` is empty. page.after is "domain/selector".
   Result<std::vector<snapshot::Key>> ListKeys(const std::string& domain, const Page& page);
 
-  // Nothing where the domain (empty: all others) has none.
+  // Rotation policies, of a domain or (empty) of all others. Put replaces one; where there is none Get gives
+  // nothing, and Delete changes nothing.
   Result<std::optional<RotationPolicy>> GetRotationPolicy(const std::string& domain);
   Status PutRotationPolicy(const RotationPolicy& policy);
   Status DeleteRotationPolicy(const std::string& domain);
 
+  // Where rotations are: what is known of a domain and its keys, the steps that were made, and those that are about to
+  // be made in a token, which are planned first so that a power cut does not lose sight of them.
   Result<DomainLife> GetDomainLife(const std::string& domain);
   Result<KeyLife> GetKeyLife(const std::string& domain, const std::string& selector);
   // kStateConflict when a key is no longer in the state that it is changed from.
@@ -96,12 +104,13 @@ class Store {
   // How many others use this pair: keys of other domains that are not DESTROYED, plans, and the ledger.
   Result<std::int64_t> CountOthers(const snapshot::Key& key);
 
+  // Client certificates that are let in no more, by fingerprint.
   Status InsertRevokedCertificate(const RevokedCertificate& certificate);
   Status DeleteRevokedCertificate(const std::string& fingerprint);
   // Newest first.
   Result<std::vector<RevokedCertificate>> ListRevokedCertificates();
 
-  // Empty until a first policy was put.
+  // Partners and relays: who may sign what. Empty until a first policy was put.
   Result<snapshot::Policy> GetPolicy();
   // All of it or nothing. kStateConflict when a partner is not in the state that `from`, which the edit was computed
   // from, has it in: the watcher suspends at any time, and that must not be undone by who did not see it.
@@ -129,13 +138,13 @@ class Store {
   // Those that signed before, the oldest first.
   Result<std::vector<PastLedgerKey>> ListPastLedgerKeys();
 
-  // Operators, those who were removed too, in order of name.
+  // Operators, those who were removed too.
   Result<std::vector<OperatorRow>> ListOperators();
   Status InsertOperator(const OperatorRow& row);
   // Replaces the row of that name.
   Status UpdateOperator(const OperatorRow& row);
 
-  // Gives the id.
+  // What waits for a second officer, and what became of it. Insert gives the id.
   Result<std::int64_t> InsertApproval(const ApprovalRow& row);
   // The one that waits and asks for the same: requester, certificate, method, request and danger.
   Result<std::optional<std::int64_t>> FindWaitingApproval(const ApprovalRow& row);
@@ -152,7 +161,8 @@ class Store {
   // Those that wait at `now` and should not any more become kExpired.
   Status ExpireApprovals(std::chrono::sys_seconds now);
 
-  // Puts it in and gives its id; `deliver`: it is to be sent to the webhook. At most kMostAlerts are kept, the newest.
+  // Alerts. Insert puts it in and gives its id; `deliver`: it is to be sent to the webhook. At most kMostAlerts are
+  // kept, the newest.
   static constexpr std::int64_t kMostAlerts = 10'000;
   Result<std::uint64_t> InsertAlert(const AlertRow& alert, bool deliver);
   // Newest first, with smaller ids than `before` (0: all).
@@ -170,8 +180,8 @@ class Store {
   Result<std::map<std::string, std::string>> GetWatchProfiles();
   Status PutWatchProfiles(const std::map<std::string, std::string>& profiles);
 
-  // Everything the hot path needs. Keys that are the same in `previous` (may be null) are shared with it, so that what
-  // was parsed stays parsed.
+  // Everything the hot path needs, read in several steps: whoever changes something builds one afterwards. Keys that
+  // are the same in `previous` (may be null) are shared with it, so that what was parsed stays parsed.
   Result<std::shared_ptr<snapshot::Snapshot>> BuildSnapshot(const snapshot::Snapshot* previous);
 
  private:
