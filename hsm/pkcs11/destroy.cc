@@ -9,14 +9,17 @@ namespace hallmark::pkcs11 {
 // says whose it was.
 Status Session::Destroy(ByteView cka_id, ByteView spki) {
   std::vector<CK_OBJECT_HANDLE> pair;
+  bool nobodys = spki.empty();  // and without a private object nothing can sign with it
   for (const CK_OBJECT_CLASS object_class : {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY}) {
     const auto found = FindObjects(object_class, cka_id);
     if (!found) return found.error();
     if (found->size() > 1) return MakeError(Reason::kTokenRefused, "the token has several keys with this CKA_ID");
     pair.insert(pair.end(), found->begin(), found->end());
+    if (object_class == CKO_PRIVATE_KEY) nobodys = nobodys && found->empty();
   }
-  bool matches = pair.empty();
+  bool matches = pair.empty() || nobodys;
   for (const CK_OBJECT_HANDLE object : pair) {
+    if (nobodys) break;
     const auto type = TypeOf(object);
     if (!type) return type.error();
     const auto public_part = PublicPart(*type, object);

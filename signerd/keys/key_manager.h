@@ -72,7 +72,8 @@ class Signer {
   virtual Result<TokenKey> Import(const std::string& token, const WrappedKey& wrapped, const Bytes& cka_id,
                                   const std::string& label) = 0;
   // Destroys both objects of the pair for good, if its public part is `spki`: kKeyMismatch otherwise. Success where the
-  // pair, or one of its objects, is not there: so it can be repeated. Of a group: in all, so each must answer.
+  // pair, or one of its objects, is not there: so it can be repeated. Of a group: in all, so each must answer. Without
+  // `spki`: what is left of a pair that has no private object.
   virtual Status Destroy(const std::string& token, const Bytes& cka_id, const Bytes& spki) = 0;
   // Signs the SHA-256 of `text`. The signature is verified with key.public_key before it is given.
   virtual Result<Bytes> Sign(std::shared_ptr<const snapshot::Key> key, const std::string& text) = 0;

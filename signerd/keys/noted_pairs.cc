@@ -54,8 +54,10 @@ Status DestroyUnrecorded(Signer& signer, const std::vector<std::string>& tokens,
   Status done = Ok();
   for (const std::string& token : tokens) {
     const auto found = signer.Find(token, cka_id);
-    if (!found && found.error().reason == Reason::kKeyMissing) continue;
-    const Status destroyed = found ? signer.Destroy(token, cka_id, found->spki) : Status(found.error());
+    const bool none = !found && found.error().reason == Reason::kKeyMissing;
+    Status destroyed = found || none ? signer.Destroy(token, cka_id, found ? found->spki : Bytes()) : found.error();
+    // A pair without its private object is not found, and goes; one without its public object may be somebody's.
+    if (none && !destroyed && destroyed.error().reason == Reason::kKeyMismatch) destroyed = Ok();
     if (done) done = destroyed;
   }
   return done;

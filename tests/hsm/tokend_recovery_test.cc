@@ -379,25 +379,42 @@ struct Making {
   unsigned bits;
   std::vector<std::string> variables;  // of the tokend that makes the pair anew
 };
-class HalfMade : public Recovery, public testing::WithParamInterface<Making> {};
-
 // The public object is in the token when all ends, and not the private one.
+class HalfMade : public Recovery, public testing::WithParamInterface<Making> {
+ protected:
+  void LeaveHalf(const Bytes& id) {
+    environment_.WriteFaults("C_CopyObject @4 crash");  // the second of the second pair
+    auto& first = Start();
+    first.Send(link::GenerateKey{7, GetParam().type, GetParam().bits, id, "half"});
+    while (first.Receive()) {
+    }
+    ASSERT_EQ(first.Wait(), 128 + SIGABRT);
+    environment_.WriteFaults("");
+  }
+  // The next process, which knows the first pair.
+  TokendClient& StartAgain() {
+    TokendClient::Options options;
+    options.faulty = true;
+    options.variables = GetParam().variables;
+    auto& tokend = tokend_.emplace(environment_, options);
+    tokend.Await<link::Hello>();
+    tokend.AwaitState(TokenState::kReady);
+    tokend.Define(1, key_, kId);
+    return tokend;
+  }
+  std::size_t CountObjects() const {
+    std::size_t count = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(environment_.directory() / "tokens")) {
+      if (entry.path().extension() == ".object" && entry.path().filename() != "token.object") ++count;
+    }
+    return count;
+  }
+};
+
 TEST_P(HalfMade, PairIsMadeAnewUnderTheSameId) {
   const Bytes id = {0x42};
-  environment_.WriteFaults("C_CopyObject @4 crash");  // the second of the second pair
-  auto& first = Start();
-  first.Send(link::GenerateKey{7, GetParam().type, GetParam().bits, id, "half"});
-  while (first.Receive()) {
-  }
-  ASSERT_EQ(first.Wait(), 128 + SIGABRT);
-  environment_.WriteFaults("");
-
-  TokendClient::Options options;
-  options.faulty = true;
-  options.variables = GetParam().variables;
-  auto& tokend = tokend_.emplace(environment_, options);
-  tokend.Await<link::Hello>();
-  tokend.AwaitState(TokenState::kReady);
+  LeaveHalf(id);
+  auto& tokend = StartAgain();
   const auto find = [&] {
     tokend.Send(link::FindKey{8, id});
     return tokend.Await<link::KeyReply>();
@@ -414,7 +431,20 @@ TEST_P(HalfMade, PairIsMadeAnewUnderTheSameId) {
   const auto destroyed = tokend.Destroy(id, made.spki);
   EXPECT_EQ(destroyed.outcome, Outcome::kOk) << destroyed.message;
   EXPECT_EQ(find().outcome, Outcome::kKeyMissing);
-  tokend.Define(1, key_, kId);
+  ExpectSigns();
+}
+
+// Whoever gives it up has it destroyed, though its public part was told to nobody; a whole pair is not taken for it.
+TEST_P(HalfMade, PairIsDestroyed) {
+  const Bytes id = {0x42};
+  LeaveHalf(id);
+  ASSERT_EQ(CountObjects(), 3u);
+  auto& tokend = StartAgain();
+  const auto destroyed = tokend.Destroy(id, {});
+  EXPECT_EQ(destroyed.outcome, Outcome::kOk) << destroyed.message;
+  EXPECT_EQ(CountObjects(), 2u);
+  EXPECT_EQ(tokend.Destroy(id, {}).outcome, Outcome::kOk) << "nothing is there";
+  EXPECT_EQ(tokend.Destroy(kId, {}).outcome, Outcome::kKeyMismatch);
   ExpectSigns();
 }
 INSTANTIATE_TEST_SUITE_P(
