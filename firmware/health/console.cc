@@ -11,7 +11,10 @@ std::string Trouble(const Result<Report>& report, std::chrono::sys_seconds now) 
   if (!report) return "failed: signerd does not run";
   if (IsStale(*report, now)) return "failed: signerd says nothing any more";
   const Level worst = Worst(*report);
-  if (worst == kOk) return "";
+  if (worst == kOk) {
+    const Verdict signing = JudgeSigning(report, now);
+    return signing.level == kWarning ? "warning: " + signing.message : "";
+  }
   for (const Reading& reading : report->readings()) {
     if (reading.level() != worst) continue;
     // Without what is measured: a line for each degree would fill the console.
@@ -32,7 +35,11 @@ Verdict JudgeSigning(const Result<Report>& report, std::chrono::sys_seconds now)
     if (!reading.name().starts_with(kSigning)) continue;
     const std::string said = reading.name() + ": " + reading.message();
     if (reading.level() == kFailed) return {kFailed, said};
-    if (reading.level() != kUnknown) verdict = {kOk, said};
+    if (reading.level() == kUnknown && reading.message() != kNoKey) {
+      verdict = {kWarning, "not told yet: " + said};
+    } else if (reading.level() != kUnknown && verdict.level != kWarning) {
+      verdict = {kOk, said};
+    }
   }
   return verdict;
 }
@@ -41,7 +48,7 @@ std::vector<std::string> Console::Look(const Result<Report>& report, std::chrono
                                        std::chrono::seconds uptime) {
   std::vector<std::string> lines;
   const Verdict signing = JudgeSigning(report, now);
-  if (!signs_ && signing.level != kFailed) {
+  if (!signs_ && (signing.level == kOk || signing.level == kUnknown)) {
     signs_ = true;
     lines.push_back("hallmark: signing; up for " + std::to_string(uptime.count()) + " s" +
                     (signing.level == kUnknown ? "; no key to test with yet" : ""));

@@ -9,8 +9,9 @@
 
 namespace hallmark::health {
 
-// signerd's word on whether it signs: of the report that it writes. kOk: a test signature was good and none failed.
-// kFailed with what is wrong. kUnknown: no key to test with yet. Any thread.
+// signerd's word on whether it signs: of the report that it writes. kOk: a test signature was good, none failed, and
+// every token with a key has had one. kFailed with what is wrong. kWarning with the test that did not come to its end:
+// not told yet. kUnknown: no key to test with yet. Any thread.
 struct Verdict {
   Level level;
   std::string message;

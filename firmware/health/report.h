@@ -28,6 +28,8 @@ inline constexpr std::chrono::minutes kStale{3};
 inline constexpr std::string_view kClock = "clock";
 inline constexpr std::string_view kSensors = "sensors";
 inline constexpr std::string_view kSigning = "signing/";  // and the token's name
+// What a reading of kSigning says, as kUnknown, of a token without a key. Any other kUnknown there: not told yet.
+inline constexpr std::string_view kNoKey = "no key in it to test with yet";
 
 // Text from outside is cut to 64 and 200 octets, and what is not printable ASCII becomes '?'.
 Reading MakeReading(std::string_view name, Level level, std::string_view message, std::chrono::sys_seconds now);

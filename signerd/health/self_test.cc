@@ -95,24 +95,26 @@ Reading SelfTest::Run(const tokens::TokenFacts& token) {
   bool wrong = false;  // a signature was
   for (const KeyPointer& key : KeysOf(token.group)) {
     const auto begun = std::chrono::steady_clock::now();
-    const Status signed_ = SignWith(key, token.name);
+    const Status done = SignWith(key, token.name);
     const auto took =
         std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun).count();
-    if (signed_) {
+    if (done) {
       parts_.tokens.SetSick(token.name, false);
+      signed_.insert(token.name);
       if (!broken.empty()) return reading(kWarning, broken);
       return reading(kOk, "test signature in " + std::to_string(took) + " ms");
     }
-    const std::string what = NameOf(*key) + ": " + signed_.error().message;
-    if (IsBusy(signed_.error().reason)) return reading(kWarning, what);
+    const std::string what = NameOf(*key) + ": " + done.error().message;
+    // A module that hangs looks busy too: what has never signed yet may be one.
+    if (IsBusy(done.error().reason)) return reading(signed_.contains(token.name) ? kWarning : kUnknown, what);
     if (broken.empty()) broken = what;
-    wrong = wrong || signed_.error().reason == Reason::kSignatureInvalid;
-    if (!IsOfKey(signed_.error().reason)) break;
+    wrong = wrong || done.error().reason == Reason::kSignatureInvalid;
+    if (!IsOfKey(done.error().reason)) break;
   }
   parts_.tokens.SetSick(token.name, !broken.empty());
   // Nobody else may see it: a token that fails its test gets no messages.
   if (wrong) parts_.tokens.Distrust(token.name);
-  if (broken.empty()) return reading(kUnknown, "no key in it to test with yet");
+  if (broken.empty()) return reading(kUnknown, std::string(kNoKey));
   return reading(kFailed, broken);
 }
 

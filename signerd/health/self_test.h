@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "firmware/health/report.h"
@@ -28,8 +29,9 @@ class SelfTest {
   explicit SelfTest(const Parts& parts) : parts_(parts) {}
 
   // The reading "signing/TOKEN". kFailed: nothing can be signed in this token. kWarning: it signs, but not with every
-  // key that was tried, or is too busy to tell. kUnknown: it has no key of ours. A sick token of a group is let back
-  // where it signs, and one that does not is sick. Where all that it signs is wrong, it is distrusted; see TokenSet.
+  // key that was tried, or it has signed before and is too busy to tell. kUnknown: it has no key of ours (kNoKey), or
+  // has not signed yet and is too busy to tell. A sick token of a group is let back where it signs, and one that does
+  // not is sick. Where all that it signs is wrong, it is distrusted; see TokenSet.
   Reading Run(const tokens::TokenFacts& token);
 
  private:
@@ -38,6 +40,7 @@ class SelfTest {
   Status SignWith(const KeyPointer& key, const std::string& token) const;
 
   const Parts parts_;
+  std::set<std::string> signed_;  // the tokens with a good test signature, since the start
 };
 
 }  // namespace hallmark::health

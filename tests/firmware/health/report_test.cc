@@ -78,11 +78,23 @@ TEST(HealthReport, OldOnesSayNothing) {
 TEST(Signing, NeedsAGoodTestSignature) {
   EXPECT_EQ(JudgeSigning(MakeError(Reason::kNotFound, "no file"), kNow).level, kFailed);
   EXPECT_EQ(JudgeSigning(ReportOf({Make("clock", kOk)}), kNow).level, kUnknown);
-  EXPECT_EQ(JudgeSigning(ReportOf({Make("signing/main", kUnknown)}), kNow).level, kUnknown);
+  EXPECT_EQ(JudgeSigning(ReportOf({Make("signing/main", kUnknown, kNoKey)}), kNow).level, kUnknown);
   EXPECT_EQ(JudgeSigning(ReportOf({Make("signing/main", kOk), Make("space", kFailed)}), kNow).level, kOk);
   EXPECT_EQ(JudgeSigning(ReportOf({Make("signing/a", kOk), Make("signing/b", kFailed)}), kNow).level, kFailed);
-  EXPECT_EQ(JudgeSigning(ReportOf({Make("signing/a", kUnknown), Make("signing/b", kOk)}), kNow).level, kOk);
+  EXPECT_EQ(JudgeSigning(ReportOf({Make("signing/a", kUnknown, kNoKey), Make("signing/b", kOk)}), kNow).level, kOk);
   EXPECT_EQ(JudgeSigning(ReportOf({Make("signing/a", kOk)}), kNow + std::chrono::hours(1)).level, kFailed);
+  EXPECT_EQ(JudgeSigning(ReportOf({Make("signing/a", kWarning, "too busy")}), kNow).level, kOk);
+}
+
+// A module that hangs: what never signed must not pass for what does.
+TEST(Signing, ATestThatDidNotComeToItsEndIsNone) {
+  const Reading expired = Make("signing/a", kUnknown, "s: the deadline passed");
+  const Verdict verdict = JudgeSigning(ReportOf({expired}), kNow);
+  EXPECT_EQ(verdict.level, kWarning);
+  EXPECT_EQ(verdict.message, "not told yet: signing/a: s: the deadline passed");
+  EXPECT_EQ(JudgeSigning(ReportOf({expired, Make("signing/b", kOk)}), kNow).level, kWarning);
+  EXPECT_EQ(JudgeSigning(ReportOf({expired, Make("signing/b", kUnknown, kNoKey)}), kNow).level, kWarning);
+  EXPECT_EQ(JudgeSigning(ReportOf({expired, Make("signing/b", kFailed)}), kNow).level, kFailed);
 }
 
 TEST(ConsoleLines, OneWhenSigningBeginsAndOneForEachChange) {
@@ -105,8 +117,18 @@ TEST(ConsoleLines, OneWhenSigningBeginsAndOneForEachChange) {
 
 TEST(ConsoleLines, AtTheFirstBootThereIsNoKey) {
   Console console;
-  EXPECT_THAT(console.Look(ReportOf({Make("signing/main", kUnknown)}), kNow, std::chrono::seconds(7)),
+  EXPECT_THAT(console.Look(ReportOf({Make("signing/main", kUnknown, kNoKey)}), kNow, std::chrono::seconds(7)),
               ElementsAre("hallmark: signing; up for 7 s; no key to test with yet"));
+}
+
+TEST(ConsoleLines, ATestThatDoesNotComeToItsEndIsNoSigning) {
+  Console console;
+  const Report hangs = ReportOf({Make("signing/main", kUnknown, "s: the deadline passed")});
+  for (int i = 0; i < 30; ++i) EXPECT_THAT(console.Look(hangs, kNow, std::chrono::seconds(7)), IsEmpty());
+  EXPECT_THAT(console.Look(hangs, kNow, std::chrono::seconds(7)),
+              ElementsAre("hallmark: warning: not told yet: signing/main: s: the deadline passed"));
+  EXPECT_THAT(console.Look(ReportOf({Make("signing/main", kOk)}), kNow, std::chrono::seconds(9)),
+              ElementsAre("hallmark: signing; up for 9 s", "hallmark: all is well"));
 }
 
 TEST(ConsoleLines, ABoxThatDoesNotComeUpSaysWhy) {
