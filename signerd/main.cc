@@ -60,7 +60,9 @@ constexpr std::chrono::seconds kDrain{10};
 constexpr std::chrono::seconds kLastAnswers{1};
 constexpr std::chrono::milliseconds kHealthInterval{250}, kDrainInterval{10};
 constexpr std::chrono::seconds kWatchdogInterval{10};  // well within WatchdogSec= of the unit
-constexpr std::chrono::seconds kIndexWait{45};         // within what systemd gives a start
+// So long systemd waits to hear whether it signs. A token that is away must not have the daemon started anew.
+constexpr std::chrono::seconds kVerdict{15};
+constexpr std::chrono::seconds kIndexWait{45};  // within what systemd gives a start
 constexpr std::chrono::seconds kPresenceInterval{600}, kCopyInterval{60};
 constexpr std::chrono::hours kStuck{1};                 // a rotation that waits longer for what should be there
 constexpr char kResetMark[] = "factory-reset";          // in the state: its keys are destroyed
@@ -104,8 +106,9 @@ bool CanSign(const Vitals& vitals) {
   return ledgers && HasKeysOfDomains(*vitals.current.Get(), vitals.ledger_token);
 }
 
-// Keeps the health service and systemd informed until a signal asks the daemon to end. Where this loop hangs, on the
-// tokens' thread say, or what it watches does, systemd's watchdog starts the daemon anew.
+// Keeps the health service and systemd informed until a signal asks the daemon to end: READY=1 when test signatures
+// have shown whether it signs, or did not in time. Where this loop hangs, on the tokens' thread say, or what it watches
+// does, systemd's watchdog starts the daemon anew.
 void ServeUntilSignal(const sigset_t& signals, const Vitals& vitals, service::Listener& signing,
                       service::Listener& admin) {
   admin.SetServing(true);
@@ -113,12 +116,16 @@ void ServeUntilSignal(const sigset_t& signals, const Vitals& vitals, service::Li
   std::string line;
   health::Liveness liveness;
   std::chrono::steady_clock::time_point watchdog_due{};
+  const auto verdict_due = std::chrono::steady_clock::now() + kVerdict;
+  bool started = false;  // systemd was told
   while (!WaitFor(signals, kHealthInterval)) {
     const bool ready = CanSign(vitals);
     if (ready != serving) signing.SetServing(ready);
     serving = ready;
-    if (const std::string now = vitals.health.Line(); now != line) NotifySystemd("STATUS=" + (line = now));
     const auto now = std::chrono::steady_clock::now();
+    const bool told = vitals.health.told() || now >= verdict_due;  // and so says the line
+    if (const std::string next = vitals.health.Line(); next != line) NotifySystemd("STATUS=" + (line = next));
+    if (told && !std::exchange(started, true)) NotifySystemd("READY=1");
     const auto counters = vitals.pipeline.counters();
     const bool alive = liveness.Look(now, vitals.health.last_look(),
                                      counters.signed_messages + counters.refused_messages, counters.in_flight);
@@ -368,7 +375,6 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
                               {pipeline, tokens, **ledger, quotas, current, transport_watch, rotator, health, clock});
   if (!metrics) return metrics.error();
   log::info("ready: signing on {}, admin on {}", (*signing)->address(), (*admin)->address());
-  NotifySystemd("READY=1");
   RequestInitialKeys(**store, rotator, config.initial_domains);
   for (const auto& [name, domain] : current.Get()->domains) schedule.Queue(name);
 

@@ -23,6 +23,12 @@ bool IsTrouble(const Reading& reading) {
   return reading.level() == kFailed || (reading.name() == kClock && reading.level() == kWarning);
 }
 
+// Of a test signature: the token signs.
+bool IsGood(const Reading& reading) { return reading.level() == kOk || reading.level() == kWarning; }
+
+// The same: it did not come to its end, and the next one may.
+bool IsUntold(const Reading& reading) { return reading.level() == kUnknown && reading.message() != kNoKey; }
+
 bool SameReadings(const Report& a, const Report& b) {
   return std::equal(a.readings().begin(), a.readings().end(), b.readings().begin(), b.readings().end(),
                     [](const Reading& x, const Reading& y) {
@@ -60,7 +66,7 @@ void Health::Run(const std::stop_token& stop) {
 }
 
 void Health::Look(Time now) {
-  TestTokens(now);
+  const bool told = TestTokens(now);
   ReadSensors(now);
   Report report;
   report.mutable_observe_time()->set_seconds(parts_.clock.Now().time_since_epoch().count());
@@ -72,12 +78,14 @@ void Health::Look(Time now) {
   if (const auto clock = ReadClock()) *report.add_readings() = *clock;
   Sort(report);
   Take(std::move(report), now);
+  if (told) told_ = true;
   last_look_ = std::chrono::steady_clock::now();
 }
 
-void Health::TestTokens(Time now) {
+bool Health::TestTokens(Time now) {
   const seconds interval = parts_.settings.test_interval;
   const seconds retry = interval.count() == 0 ? kRetry : std::min(kRetry, interval);
+  bool signs = false, pending = false;
   for (const tokens::TokenFacts& token : parts_.tokens()) {
     // Where no tests are wanted, a token that waits for one to be let back gets it all the same.
     if (interval.count() == 0 && !token.sick) {
@@ -85,16 +93,18 @@ void Health::TestTokens(Time now) {
       continue;
     }
     Test& test = tests_[token.name];
-    const bool ready = token.status.state == link::TokenState::kReady;
-    bool changed = std::exchange(test.ready, ready) != ready;
+    bool changed = std::exchange(test.state, token.status.state) != token.status.state;
     changed = std::exchange(test.sick, token.sick) != token.sick || changed;
-    if (now < test.due && !changed) continue;
-    test.reading = parts_.self_test.Run(token);
-    const bool good = test.reading.level() == kOk || test.reading.level() == kWarning;
-    // One that is sick was too busy to tell, or is let back.
-    test.due = now + (good && !token.sick ? interval : retry);
-    last_look_ = std::chrono::steady_clock::now();
+    if (now >= test.due || changed) {
+      test.reading = parts_.self_test.Run(token);
+      // One that is sick was too busy to tell, or is let back.
+      test.due = now + (IsGood(test.reading) && !token.sick ? interval : retry);
+      last_look_ = std::chrono::steady_clock::now();
+    }
+    signs = signs || IsGood(test.reading);
+    pending = pending || IsUntold(test.reading) || test.state == link::TokenState::kStarting;
   }
+  return signs || !pending;
 }
 
 void Health::ReadSensors(Time now) {
@@ -155,8 +165,8 @@ void Health::Take(Report report, Time now) {
   if (parts_.published.empty() || (!changed && now < publish_due_)) return;
   publish_due_ = now + kPublishInterval;
   const Status written = WriteReport(parts_.published, report);
-  if (!written && !told_) log::error("health: {}", written.error().message);
-  told_ = !written;
+  if (!written && !unpublished_) log::error("health: {}", written.error().message);
+  unpublished_ = !written;
 }
 
 Report Health::Current() const {
@@ -189,7 +199,10 @@ std::string Health::Line() const {
   for (const Reading& reading : report.readings()) {
     if (reading.name().starts_with(kSigning)) {
       ++tokens;
-      if (reading.level() == kOk || reading.level() == kWarning) ++signing;
+      if (IsGood(reading)) ++signing;
+      if (worst.empty() && level == kOk && IsUntold(reading)) {
+        worst = "; not told yet: " + reading.name() + ": " + reading.message();
+      }
     }
     if (worst.empty() && level != kOk && reading.level() == level) {
       worst = std::string(level == kFailed ? "; failed: " : "; warning: ") + reading.name() + ": " + reading.message();

@@ -52,6 +52,9 @@ class Health {
   std::map<std::string, std::string> Troubles() const;
   // When the thread last came round. It waits for tokens, each at most for a minute.
   Time last_look() const { return last_look_.load(); }
+  // Whether it was told, once: a token signs, or of each it is known why not. Where none is tested, from the first
+  // look.
+  const std::atomic<bool>& told() const { return told_; }
   // For systemctl status: "signs in 2 of 2 tokens; warning: clock: ...".
   std::string Line() const;
 
@@ -60,12 +63,13 @@ class Health {
  private:
   struct Test {
     Reading reading;
-    bool ready = false;  // the token was, at the last look
+    link::TokenState state = link::TokenState::kStarting;  // the token's, at the last look
     bool sick = false;
     Time due{};
   };
   void Run(const std::stop_token& stop);
-  void TestTokens(Time now);
+  // Whether it is known of each token whether it signs, or of one that it does.
+  bool TestTokens(Time now);
   void ReadSensors(Time now);
   std::optional<Reading> ReadClock() const;
   void Take(Report report, Time now);
@@ -75,10 +79,10 @@ class Health {
   std::map<std::string, Test> tests_;
   Report sensors_;
   Time sensors_due_{}, publish_due_{};
-  bool told_ = false;  // that nothing can be published
+  bool unpublished_ = false;  // which was logged
   const Time started_;
 
-  std::atomic<bool> clock_not_set_{false}, awaits_clock_;
+  std::atomic<bool> clock_not_set_{false}, awaits_clock_, told_{false};
   std::atomic<Time> last_look_;
   mutable std::mutex mutex_;  // guards what follows, up to the thread
   Report current_;

@@ -212,11 +212,25 @@ class Systemd(HealthCase):
         wait_for(lambda: {"READY=1", "WATCHDOG=1"} <= set(notifications.lines), "READY and WATCHDOG")
         wait_for(lambda: any(line.startswith("STATUS=signs in 1 of 1 tokens") for line in notifications.lines),
                  lambda: f"STATUS: {notifications.lines}")
+        # By READY it is known whether it signs.
+        before = notifications.lines[:notifications.lines.index("READY=1")]
+        self.assertNotIn("it is being started", [line for line in before if line.startswith("STATUS=")][-1])
         # It goes on, and a daemon that hangs says nothing.
         before = notifications.lines.count("WATCHDOG=1")
         wait_for(lambda: notifications.lines.count("WATCHDOG=1") > before, "another WATCHDOG")
         self.assertEqual(self.hallmark.stop(), 0)
         self.assertIn("STOPPING=1", notifications.lines)
+
+
+    def test_a_token_that_is_away_is_said_and_the_start_is_none_the_less(self):
+        (self.hallmark.folder / "softhsm/tokens").rename(self.hallmark.folder / "softhsm/away")
+        (self.hallmark.folder / "softhsm/tokens").mkdir()
+        notifications = Notifications(self.hallmark.folder)
+        self.addCleanup(notifications.close)
+        self.hallmark.start({"NOTIFY_SOCKET": notifications.path}, enroll=False)
+        wait_for(lambda: "READY=1" in notifications.lines, lambda: f"READY: {notifications.lines}")
+        status = [line for line in notifications.lines[:notifications.lines.index("READY=1")] if line.startswith("STATUS=")][-1]
+        self.assertRegex(status, "STATUS=signs in 0 of 1 tokens; failed: signing/.*: .*no token")
 
 
 class Drain(HealthCase):

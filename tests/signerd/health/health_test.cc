@@ -148,6 +148,39 @@ TEST_F(HealthOfTheBox, AClockBehindTheLedgerIsWrong) {
   EXPECT_EQ(Text(health, kClock), "FAILED: the clock is wrong: it is behind the ledger's last record");
 }
 
+// What systemd waits for: not "the process lives", and no token that stays away.
+TEST_F(HealthOfTheBox, WhetherItSignsIsToldOnceItIsKnown) {
+  std::vector<tokens::TokenFacts> facts(2);
+  facts[0].name = "a";
+  facts[1].name = "b";
+  Health health({settings_, self_test_, [&] { return facts; }, clock_, {}, {}});
+  EXPECT_FALSE(health.told());
+  Look(health, seconds(1));
+  EXPECT_FALSE(health.told());
+  facts[0].status.state = link::TokenState::kAbsent;
+  facts[0].status.message = "no such token";
+  Look(health, seconds(1));
+  // At once, though the next test is due later.
+  EXPECT_EQ(Text(health, "signing/a"), "FAILED: no such token");
+  EXPECT_FALSE(health.told());
+  facts[1].status.state = link::TokenState::kReady;
+  Look(health, seconds(1));
+  EXPECT_TRUE(health.told());
+  EXPECT_EQ(Text(health, "signing/b"), "UNKNOWN: no key in it to test with yet");
+  EXPECT_EQ(health.Line(), "signs in 0 of 2 tokens; failed: signing/a: no such token");
+  facts[1].status.state = link::TokenState::kStarting;
+  Look(health, seconds(1));
+  EXPECT_TRUE(health.told());
+}
+
+TEST_F(HealthOfTheBox, WhereNothingIsTestedNothingIsAwaited) {
+  settings_.test_interval = seconds(0);
+  Health health({settings_, self_test_, [] { return std::vector<tokens::TokenFacts>(1); }, clock_, {}, {}});
+  EXPECT_FALSE(health.told());
+  Look(health, seconds(1));
+  EXPECT_TRUE(health.told());
+}
+
 TEST_F(HealthOfTheBox, AllIsPublished) {
   Health health = Make();
   Report("space", kOk, "much");
