@@ -344,7 +344,8 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
     (*ledger)->StopCheckpoints();  // the first one makes a key
   };
   service::ApplianceService appliance_service({gate, **ledger, **store, signer, clock, backup_settings, verifier_keys,
-                                               reset_mark, stop_making_keys, [] { ::kill(::getpid(), SIGTERM); }});
+                                               reset_mark, journal, stop_making_keys,
+                                               [] { ::kill(::getpid(), SIGTERM); }});
   auto webhook = StartWebhook(config.webhook, **store);
   if (!webhook) return webhook.error();
   const auto suspend = [&](const std::string& partner) { return policy_service.SuspendPartner(partner); };

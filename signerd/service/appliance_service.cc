@@ -1,5 +1,7 @@
 #include "signerd/service/appliance_service.h"
 
+#include <google/protobuf/struct.pb.h>
+
 #include <boost/asio/post.hpp>
 
 #include "firmware/runtime/file.h"
@@ -8,6 +10,7 @@
 #include "signerd/service/errors.h"
 #include "signerd/service/gated_stream.h"
 #include "signerd/service/replay.h"
+#include "signerd/service/request_json.h"
 
 namespace hallmark::service {
 namespace {
@@ -15,6 +18,16 @@ namespace {
 namespace api = hallmark::admin::v1;
 
 constexpr std::size_t kMostOctets = 256 << 10;  // of an answer, as the API says
+constexpr std::size_t kMostNamed = 3000;        // octets of the keys that one record names
+
+// What two officers agree to, in words.
+std::string DangerOf(const std::string& box, const std::set<std::string>& leave) {
+  std::string danger = "destroys every key in the tokens and the whole state of the box " + box +
+                       ", its ledger too, for good; it then starts as new";
+  std::string names;
+  for (const std::string& token : leave) names += (names.empty() ? "" : ", ") + token;
+  return names.empty() ? danger : danger + ". Keys that cannot be destroyed in " + names + " stay there";
+}
 
 }  // namespace
 
@@ -61,6 +74,30 @@ grpc::ServerWriteReactor<api::CreateBackupResponse>* ApplianceService::CreateBac
   return out;
 }
 
+// As few records as will do: each waits for the disk.
+Status ApplianceService::JournalLeft(const Caller& caller, const std::vector<std::string>& left) const {
+  for (std::size_t next = 0; next < left.size();) {
+    google::protobuf::Value named;
+    for (std::size_t octets = 0; next < left.size() && octets < kMostNamed; ++next) {
+      octets += left[next].size();
+      named.mutable_list_value()->add_values()->set_string_value(left[next]);
+      log::warn("factory reset: a key stays: {}", left[next]);
+    }
+    google::protobuf::Struct request;
+    (*request.mutable_fields())["left_keys"] = named;
+    hallmark::ledger::v1::Record record;
+    auto& act = *record.mutable_admin_act();
+    act.set_operator_(caller.name);
+    act.set_method("LeaveKeys");
+    act.set_request(RequestJson(request));
+    act.set_outcome("OK");
+    act.set_approval(caller.approval);
+    act.set_count(1);
+    if (const Status done = parts_.journal(record); !done) return done;
+  }
+  return Ok();
+}
+
 // The mark is last: it has the box erase the state, which is what says where the keys are.
 Status ApplianceService::Reset(const Caller& caller, const api::FactoryResetRequest& request) const {
   if (parts_.reset_mark.empty()) {
@@ -70,19 +107,21 @@ Status ApplianceService::Reset(const Caller& caller, const api::FactoryResetRequ
   if (request.box() != parts_.backup.box) {
     return MakeError(Reason::kInvalidArgument, "box: this one is " + parts_.backup.box);
   }
-  const Status may =
-      parts_.gate.RequireApproval(caller, "destroys every key in the tokens and the whole state of the box " +
-                                              parts_.backup.box + ", its ledger too, for good; it then starts as new");
+  const std::set<std::string> leave(request.leave_keys_in().begin(), request.leave_keys_in().end());
+  if (const Status known = keys::CheckLeave(parts_.store, leave); !known) return known;
+  const Status may = parts_.gate.RequireApproval(caller, DangerOf(parts_.backup.box, leave));
   if (!may) return may;
   parts_.stop_making_keys();
-  const auto erased = keys::EraseKeys(parts_.store, parts_.signer);
+  const auto erased = keys::EraseKeys(parts_.store, parts_.signer, leave);
   if (!erased) {
     return MakeError(erased.error().reason, erased.error().message +
                                                 "; the state is there still. Keys may be gone already: ask again, or "
                                                 "restart signerd, which lets keys rotate and checkpoints be signed "
                                                 "again");
   }
-  log::warn("factory reset: {} keys are destroyed; the box is to erase the state", *erased);
+  if (const Status named = JournalLeft(caller, erased->left); !named) return named;
+  log::warn("factory reset: {} keys are destroyed, {} stay; the box is to erase the state", erased->destroyed,
+            erased->left.size());
   const Status marked = WriteFileAtomically(parts_.reset_mark, "by " + caller.name + "\n");
   if (marked) parts_.end();
   return marked;

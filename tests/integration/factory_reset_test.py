@@ -1,5 +1,6 @@
 """Factory reset: two officers end a box; its keys are destroyed, and its state is marked for the box to erase."""
 
+import json
 import os
 import re
 import subprocess
@@ -71,6 +72,34 @@ class FactoryResetTest(unittest.TestCase):
         refused = self.hallmark.dkimctl("factory-reset", "--box", self.box, "--yes", status=1)
         self.assertIn("stop it, and delete its state", refused.stderr)
         self.assertEqual(len(self.hallmark.sign(messages.MESSAGE).signatures), 2)
+
+    def test_keys_that_a_token_will_not_destroy_stay_where_two_officers_say_so(self):
+        faults = self.hallmark.use_faulty_module("")
+        self.hallmark.edit_config(lambda text: text.replace("test_signature_seconds = 0\n", ""))  # which an appliance refuses
+        self.start("--appliance")
+        token = self.hallmark.admin().GetStatus(admin_pb2.GetStatusRequest()).tokens[0].name
+        officer2 = self.hallmark.as_officer2()
+        new = faults.with_suffix(".new")
+        new.write_text("C_DestroyObject * return 0x1b\n")  # CKR_ACTION_PROHIBITED
+        new.rename(faults)
+        reset = self.hallmark.officer().appliance().FactoryReset
+        approval = officer2.approve(self.hallmark.approval_of(self.hallmark.call_error(reset, appliance_pb2.FactoryResetRequest(box=self.box))))
+        self.assertNotEqual(approval.state, operators_pb2.APPROVAL_STATE_DONE, approval)
+        self.assertFalse(self.mark.exists())
+        error = self.hallmark.call_error(reset, appliance_pb2.FactoryResetRequest(box=self.box, leave_keys_in=["none"]))
+        self.assertEqual(deployment.error_reason(error), "INVALID_ARGUMENT")
+
+        waiting = self.hallmark.dkimctl("factory-reset", "--box", self.box, "--leave-keys-in", token, "--yes", status=5)
+        self.assertIn(f"Keys that cannot be destroyed in {token} stay there", waiting.stderr)
+        number = re.search(r"dkimctl approvals approve (\d+)", waiting.stderr).group(1)
+        self.assertIn("done", self.hallmark.dkimctl("approvals", "approve", number, "--yes", "--as", "officer2").stdout)
+        self.assertEqual(self.hallmark.process.wait(60), 0)
+        self.hallmark.stop()
+        self.assertTrue(self.mark.exists())
+        records = ledger_files.records(self.hallmark.folder / "state/ledger")
+        left = [key for record in records if record.admin_act.method == "LeaveKeys" for key in json.loads(record.admin_act.request)["left_keys"]]
+        named = [re.fullmatch(rf"{token}: (\S+)\._domainkey\.example\.com, CKA_ID [0-9a-f]+: .*CKR_ACTION_PROHIBITED", key) for key in left]
+        self.assertEqual(len([match for match in named if match]), 2, left)  # beside the ledger's, once that is made
 
     def test_a_token_that_does_not_answer_keeps_the_state(self):
         self.start("--appliance")

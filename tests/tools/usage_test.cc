@@ -139,6 +139,7 @@ const WrongCase kWrong[] = {
     {"MissingKey", {"backup", "check", "signer1.backup"}, "--key is required"},
     {"MissingState", {"backup", "restore", "signer1.backup", "--key", "k"}, "--state is required"},
     {"NoBox", {"factory-reset", "--yes"}, "say with --box which box it is"},
+    {"LeftWhere", {"factory-reset", "--leave-keys-in"}, "--leave-keys-in"},
     {"MissingRelay", {"explain", "m.eml"}, "--relay is required"},
     {"MissingValue", {"sign", "m.eml", "--out"}, "--out"},
     {"UnknownOption", {"status", "--frobnicate"}, "--frobnicate"},

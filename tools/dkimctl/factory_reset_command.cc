@@ -1,6 +1,8 @@
 #include <unistd.h>
 
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include "hallmark/admin/v1/appliance.grpc.pb.h"
 #include "tools/dkimctl/client.h"
@@ -12,6 +14,7 @@ namespace api = admin::v1;
 
 struct Options {
   std::string box;
+  std::vector<std::string> leave;
   bool yes = false;
 };
 
@@ -40,6 +43,7 @@ Outcome Reset(const Context& context, const Options& options) {
   }
   api::FactoryResetRequest request;
   request.set_box(box);
+  request.mutable_leave_keys_in()->Assign(options.leave.begin(), options.leave.end());
   const auto done = client->Call(&api::ApplianceService::Stub::FactoryReset, request);
   if (!done) return done.error();
   Print(context, box + ": its keys are destroyed; the box erases its state\n",
@@ -55,6 +59,9 @@ void AddFactoryResetCommand(CLI::App& app, Context& context) {
                                "dkimctl factory-reset\ndkimctl factory-reset --box signer1 --yes",
                                [&context, options] { return Reset(context, *options); });
   reset->add_option("--box", options->box, "The box's name, as dkimctl status has it")->type_name("NAME");
+  reset->add_option("--leave-keys-in", options->leave, "Keys that it will not destroy stay in it")
+      ->type_name("TOKEN")
+      ->allow_extra_args(false);
   reset->add_flag("--yes", options->yes, "Do not ask; with --box");
   AddTimeout(*reset, context);
 }

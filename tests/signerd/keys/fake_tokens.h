@@ -27,6 +27,11 @@ class FakeTokens final : public keys::Signer {
     const std::lock_guard lock(mutex_);
     silent ? static_cast<void>(silent_.insert(token)) : static_cast<void>(silent_.erase(token));
   }
+  // This pair is not destroyed.
+  void Refuse(const std::string& token, const Bytes& cka_id) {
+    const std::lock_guard lock(mutex_);
+    refused_.insert({token, cka_id});
+  }
   std::size_t size() const {
     const std::lock_guard lock(mutex_);
     return pairs_.size();
@@ -50,6 +55,7 @@ class FakeTokens final : public keys::Signer {
     const auto found = pairs_.find({token, cka_id});
     if (found == pairs_.end()) return Ok();
     if (found->second != spki) return MakeError(Reason::kKeyMismatch, "another key");
+    if (refused_.contains(found->first)) return MakeError(Reason::kTokenRefused, "it may not be");
     pairs_.erase(found);
     return Ok();
   }
@@ -68,6 +74,7 @@ class FakeTokens final : public keys::Signer {
   mutable std::mutex mutex_;  // guards what follows
   std::map<std::pair<std::string, Bytes>, Bytes> pairs_;
   std::set<std::string> silent_;
+  std::set<std::pair<std::string, Bytes>> refused_;
 };
 
 }  // namespace hallmark::test

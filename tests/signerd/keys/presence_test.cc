@@ -140,7 +140,8 @@ TEST_F(EraseTest, DestroysEveryPairThatIsKnown) {
   tokens_.Put("softhsm", Bytes{9}, test::FreshPublicKey()->Spki());  // somebody else's
   const auto erased = EraseKeys(*store_, tokens_);
   ASSERT_TRUE(erased) << erased.error().message;
-  EXPECT_EQ(*erased, 4u);
+  EXPECT_EQ(erased->destroyed, 4u);
+  EXPECT_TRUE(erased->left.empty());
   EXPECT_EQ(tokens_.size(), 1u);
   EXPECT_TRUE(EraseKeys(*store_, tokens_)) << "it can be repeated";
 }
@@ -151,6 +152,39 @@ TEST_F(EraseTest, DestroysNothingWhereATokenIsSilent) {
   ASSERT_FALSE(erased);
   EXPECT_EQ(erased.error().reason, Reason::kTokenDown);
   EXPECT_EQ(tokens_.size(), 4u);
+}
+
+TEST_F(EraseTest, LeavesTheKeysOfATokenThatIsLostWhereThatWasSaid) {
+  tokens_.SetSilent("second", true);
+  const auto erased = EraseKeys(*store_, tokens_, {"second"});
+  ASSERT_TRUE(erased) << erased.error().message;
+  EXPECT_EQ(erased->destroyed, 2u);
+  EXPECT_EQ(tokens_.size(), 2u);
+  ASSERT_EQ(erased->left.size(), 2u);
+  EXPECT_TRUE(erased->left[0].starts_with("second: s-b.example._domainkey.b.example, CKA_ID ")) << erased->left[0];
+  EXPECT_EQ(erased->left[1], "second: planned._domainkey.a.example, CKA_ID 02: token second is down");
+}
+
+TEST_F(EraseTest, LeavesOnlyWhatATokenRefusesToDestroy) {
+  tokens_.Refuse("second", Bytes{2});
+  EXPECT_EQ(EraseKeys(*store_, tokens_).error().reason, Reason::kTokenRefused);
+  const auto erased = EraseKeys(*store_, tokens_, {"second"});
+  ASSERT_TRUE(erased) << erased.error().message;
+  EXPECT_EQ(erased->destroyed, 3u);
+  EXPECT_EQ(erased->left, std::vector<std::string>{"second: planned._domainkey.a.example, CKA_ID 02: it may not be"});
+  EXPECT_EQ(tokens_.size(), 1u);
+}
+
+TEST_F(EraseTest, LeavesNothingInOtherTokens) {
+  tokens_.SetSilent("softhsm", true);
+  EXPECT_EQ(EraseKeys(*store_, tokens_, {"second"}).error().reason, Reason::kTokenDown);
+  EXPECT_EQ(tokens_.size(), 4u);
+}
+
+TEST_F(EraseTest, ATokenIsLeftByItsRightName) {
+  EXPECT_TRUE(CheckLeave(*store_, {}));
+  EXPECT_TRUE(CheckLeave(*store_, {"softhsm", "second"}));
+  EXPECT_EQ(CheckLeave(*store_, {"softhsm", "secund"}).error().reason, Reason::kInvalidArgument);
 }
 
 }  // namespace
