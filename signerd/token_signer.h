@@ -5,7 +5,7 @@
 
 namespace hallmark {
 
-// What keys/ asks of a token, answered by tokens/. Calls wait; from the admin thread only.
+// What keys/ asks of a token, answered by tokens/. Calls wait; any thread.
 class TokenSigner final : public keys::Signer {
  public:
   explicit TokenSigner(tokens::TokenSet& tokens) : tokens_(tokens) {}

@@ -39,6 +39,7 @@ Result<std::unique_ptr<Approvals>> Approvals::Open(store::Store& store, const Cl
 }
 
 Result<std::int64_t> Approvals::Request(ApprovalRow row) {
+  const std::lock_guard lock(requesting_);
   const auto now = clock_.Now();
   const Status expired = store_.ExpireApprovals(now);
   if (!expired) return expired.error();

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,8 @@ struct Decider {
   Bytes certificate;  // its SHA-256
 };
 
-// Requests that need the word of a second person. Each change is persisted before it is answered. The admin thread
-// only.
+// Requests that need the word of a second person. Each change is persisted before it is answered, and is made only from
+// the state that was seen. Any thread.
 class Approvals {
  public:
   // Requests that were being carried out when the daemon ended are closed as failed: nobody knows how far they came.
@@ -48,6 +49,7 @@ class Approvals {
   store::Store& store_;
   const Clock& clock_;
   const std::chrono::seconds length_;
+  std::mutex requesting_;  // held from the look what waits until one more does
 };
 
 }  // namespace hallmark::operators

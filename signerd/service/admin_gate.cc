@@ -58,6 +58,7 @@ std::string SessionToken(const grpc::ServerContextBase& context) {
 }
 
 AdminGate::~AdminGate() {
+  key_thread_.join();  // what it refuses last is counted too
   boost::asio::post(thread_, [this] {
     timer_.cancel();
     counted_.Flush([this](const auto& act) { return JournalAct(act); });
@@ -109,16 +110,46 @@ AdminGate::Reactor* AdminGate::Run(Context* context, const Act& act, const googl
     reactor->Finish(ToGrpcStatus(caller.error(), Audience::kOperator));
     return reactor;
   }
-  boost::asio::post(
-      thread_, [this, reactor, caller = std::move(*caller), token = SessionToken(*context), work = std::move(work)] {
-        // The session may have ended while the call waited its turn: by a logout, or because the operator was removed.
-        const Status still = parts_.operators.HasSession(caller.name, caller.certificate, token);
-        const Status done = still ? RunLedgered(caller, work) : still;
-        if (!still) Count(caller, ReasonName(still.error().reason), 0);
-        Log(caller, done);
-        reactor->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
-      });
+  boost::asio::post(act.on_keys ? key_thread_ : thread_,
+                    JobOf(reactor, std::move(*caller), SessionToken(*context), std::move(work)));
   return reactor;
+}
+
+// The store says what is approved, so that gRPC's thread is not the one that asks.
+AdminGate::Reactor* AdminGate::RunApproval(Context* context, const Act& act, const google::protobuf::Message& request,
+                                           std::int64_t id, Work work) {
+  Reactor* reactor = context->DefaultReactor();
+  auto caller = Identify(*context, act, request);
+  if (!caller) {
+    reactor->Finish(ToGrpcStatus(caller.error(), Audience::kOperator));
+    return reactor;
+  }
+  boost::asio::post(thread_,
+                    [this, id, job = JobOf(reactor, std::move(*caller), SessionToken(*context), std::move(work))] {
+                      if (ApprovesActOnKeys(id)) {
+                        boost::asio::post(key_thread_, job);
+                      } else {
+                        job();
+                      }
+                    });
+  return reactor;
+}
+
+bool AdminGate::ApprovesActOnKeys(std::int64_t id) {
+  const auto approval = parts_.approvals.Get(id);
+  const auto replayed = approval ? replays_.find(approval->method) : replays_.end();
+  return replayed != replays_.end() && replayed->second.on_keys;
+}
+
+std::function<void()> AdminGate::JobOf(Reactor* reactor, Caller caller, std::string token, Work work) {
+  return [this, reactor, caller = std::move(caller), token = std::move(token), work = std::move(work)] {
+    // The session may have ended while the call waited its turn: by a logout, or because the operator was removed.
+    const Status still = parts_.operators.HasSession(caller.name, caller.certificate, token);
+    const Status done = still ? RunLedgered(caller, work) : still;
+    if (!still) Count(caller, ReasonName(still.error().reason), 0);
+    Log(caller, done);
+    reactor->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
+  };
 }
 
 AdminGate::Reactor* AdminGate::RunWithoutSession(Context* context, const Act& act,
@@ -295,7 +326,7 @@ Status AdminGate::CarryOut(const operators::ApprovalRow& approval) {
                       static_cast<std::uint64_t>(approval.id),
                       approval.certificate,
                       approval.shown};
-  const Status done = RunLedgered(caller, [&](const Caller& as) { return replay->second(as, request); });
+  const Status done = RunLedgered(caller, [&](const Caller& as) { return replay->second.replay(as, request); });
   Log(caller, done);
   return done;
 }

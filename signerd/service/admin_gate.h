@@ -20,11 +20,14 @@ namespace hallmark::service {
 
 using Role = store::Role;
 
-// What a method of the Admin API asks of its caller.
+// What a method of the Admin API asks of its caller, and where it is carried out.
 struct Act {
   const char* method;  // "CreateDomain"
   Role least;
+  bool on_keys = false;
 };
+// Act::on_keys of what may wait for a token, for name servers, or for a step of a rotation to end.
+constexpr bool kOnKeys = true;
 
 // The operator that a call is carried out for.
 struct Caller {
@@ -37,8 +40,9 @@ struct Caller {
   std::string shown{};         // the request as JSON without its secrets
 };
 
-// The one way into the Admin API: says who calls, whether they may, has the work done on the admin thread (one, so that
-// calls are carried out whole, one after the other), and puts each act on the ledger. Any thread.
+// The one way into the Admin API: says who calls, whether they may, has the work done, and puts each act on the ledger.
+// Acts on keys, which may wait for minutes, are carried out whole and one after the other on the keys' admin thread;
+// all others on the admin thread, so that a token never holds up who stops somebody. Any thread.
 class AdminGate {
  public:
   using Context = grpc::CallbackServerContext;
@@ -56,13 +60,16 @@ class AdminGate {
     // Puts an act on the ledger; it is durable on return. An act that cannot be ledgered is not carried out.
     std::function<Status(const hallmark::ledger::v1::Record&)> journal;
   };
-  explicit AdminGate(Parts parts) : parts_(std::move(parts)), thread_(1), timer_(thread_) {}
+  explicit AdminGate(Parts parts) : parts_(std::move(parts)), thread_(1), key_thread_(1), timer_(thread_) {}
   // Writes what was counted.
   ~AdminGate();
 
-  // Runs `work` on the admin thread when the caller may `act`; its Status ends the call. `request` lives as long as the
+  // Runs `work` on the act's thread when the caller may `act`; its Status ends the call. `request` lives as long as the
   // call does.
   Reactor* Run(Context* context, const Act& act, const google::protobuf::Message& request, Work work);
+  // The same for the approval `id`, on the thread of what it approves.
+  Reactor* RunApproval(Context* context, const Act& act, const google::protobuf::Message& request, std::int64_t id,
+                       Work work);
   // The same for the calls that give a session, which need none. `check` is asked before the admin thread is.
   Reactor* RunWithoutSession(Context* context, const Act& act, const google::protobuf::Message& request,
                              const Check& check, std::function<Status(const operators::Peer&)> work);
@@ -84,14 +91,23 @@ class AdminGate {
   // is kept until another officer approves it, and this is kApprovalRequired. `danger` says what it would do, for a
   // person; where it says something else when the request is carried out than when it was made, that is kStateConflict.
   Status RequireApproval(const Caller& caller, const std::string& danger);
-  // Says how an approved request of `method` is carried out. Before the first call.
-  void SetReplay(const std::string& method, Replay replay) { replays_[method] = std::move(replay); }
+  // Says how an approved request of `method` is carried out, and on which thread. Before the first call.
+  void SetReplay(const std::string& method, Replay replay, bool on_keys = false) {
+    replays_[method] = {std::move(replay), on_keys};
+  }
 
-  // Carries out a request in the name of its requester. On the admin thread.
+  // Carries out a request in the name of its requester: the work of RunApproval.
   Result<operators::ApprovalRow> Approve(const Caller& officer, std::int64_t id);
 
  private:
+  struct Replayed {
+    Replay replay;
+    bool on_keys;
+  };
   Result<operators::Peer> PeerOf(const grpc::ServerContextBase& context);
+  // What is to run on a thread of the gate: all of a call whose caller is known. It ends the call.
+  std::function<void()> JobOf(Reactor* reactor, Caller caller, std::string token, Work work);
+  bool ApprovesActOnKeys(std::int64_t id);
   Status CarryOut(const operators::ApprovalRow& approval);
   Status Begin(const Caller& caller);
   Status RunLedgered(const Caller& caller, const Work& work);
@@ -101,10 +117,11 @@ class AdminGate {
   void ScheduleTick();
 
   const Parts parts_;
-  std::map<std::string, Replay> replays_;
+  std::map<std::string, Replayed> replays_;
   CountedActs counted_;
-  boost::asio::thread_pool thread_;
-  boost::asio::steady_timer timer_;  // of counted_; the admin thread only
+  boost::asio::thread_pool thread_;      // the admin thread
+  boost::asio::thread_pool key_thread_;  // the keys' admin thread
+  boost::asio::steady_timer timer_;      // of counted_; the admin thread only
 };
 
 // The metadata "hallmark-session"; empty when there is none.

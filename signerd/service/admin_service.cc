@@ -77,10 +77,12 @@ void AddKeyReadings(const keys::Presence::View& view, admin::GetStatusResponse& 
 }  // namespace
 
 AdminService::AdminService(const Parts& parts) : parts_(parts), started_(parts.clock.Now()) {
-  SetReplayOf<admin::RevokeKeyRequest, admin::Key>(parts_.gate, "RevokeKey",
-                                                   [this](const Caller& caller, const auto& request, auto* response) {
-                                                     return DoRevokeKey(caller, request, response);
-                                                   });
+  SetReplayOf<admin::RevokeKeyRequest, admin::Key>(
+      parts_.gate, "RevokeKey",
+      [this](const Caller& caller, const auto& request, auto* response) {
+        return DoRevokeKey(caller, request, response);
+      },
+      kOnKeys);
 }
 
 Result<std::string> AdminService::ProfileFor(const std::string& domain, const std::string& name) {
@@ -168,18 +170,19 @@ Status AdminService::GiveWithTokens(const Result<snapshot::Key>& key, admin::Key
 
 AdminService::Reactor* AdminService::GenerateKey(Context* context, const admin::GenerateKeyRequest* request,
                                                  admin::Key* response) {
-  return parts_.gate.Run(context, {"GenerateKey", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
-    const auto spec = FromApi(request->algorithm());
-    if (!spec) return spec.error();
-    const auto domain = dkim::NormalizeDomain(request->domain());
-    if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
-    return GiveWithTokens(parts_.keys.Generate(*domain, request->selector(), *spec, request->token()), response);
-  });
+  return parts_.gate.Run(
+      context, {"GenerateKey", Role::kOperator, kOnKeys}, *request, [=, this](const Caller&) -> Status {
+        const auto spec = FromApi(request->algorithm());
+        if (!spec) return spec.error();
+        const auto domain = dkim::NormalizeDomain(request->domain());
+        if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
+        return GiveWithTokens(parts_.keys.Generate(*domain, request->selector(), *spec, request->token()), response);
+      });
 }
 
 AdminService::Reactor* AdminService::AdoptKey(Context* context, const admin::AdoptKeyRequest* request,
                                               admin::Key* response) {
-  return parts_.gate.Run(context, {"AdoptKey", Role::kOperator}, *request, [=, this](const Caller&) -> Status {
+  return parts_.gate.Run(context, {"AdoptKey", Role::kOperator, kOnKeys}, *request, [=, this](const Caller&) -> Status {
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
     const ByteView id = AsBytes(request->cka_id());
@@ -190,7 +193,7 @@ AdminService::Reactor* AdminService::AdoptKey(Context* context, const admin::Ado
 
 AdminService::Reactor* AdminService::GetKey(Context* context, const admin::GetKeyRequest* request,
                                             admin::Key* response) {
-  return parts_.gate.Run(context, {"GetKey", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
+  return parts_.gate.Run(context, {"GetKey", Role::kAuditor, kOnKeys}, *request, [=, this](const Caller&) -> Status {
     const auto domain = dkim::NormalizeDomain(request->domain());
     if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
     return GiveWithTokens(parts_.store.GetKey(*domain, request->selector()), response);
@@ -226,7 +229,7 @@ AdminService::Reactor* AdminService::ListKeys(Context* context, const admin::Lis
 AdminService::Reactor* AdminService::ActivateKey(Context* context, const admin::ActivateKeyRequest* request,
                                                  admin::Key* response) {
   return parts_.gate.Run(
-      context, {"ActivateKey", Role::kOperator}, *request, [=, this](const Caller& caller) -> Status {
+      context, {"ActivateKey", Role::kOperator, kOnKeys}, *request, [=, this](const Caller& caller) -> Status {
         const auto domain = dkim::NormalizeDomain(request->domain());
         if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
         const auto key = parts_.store.GetKey(*domain, request->selector());
@@ -243,14 +246,15 @@ AdminService::Reactor* AdminService::ActivateKey(Context* context, const admin::
 
 AdminService::Reactor* AdminService::RetireKey(Context* context, const admin::RetireKeyRequest* request,
                                                admin::Key* response) {
-  return parts_.gate.Run(context, {"RetireKey", Role::kOperator}, *request, [=, this](const Caller& caller) -> Status {
-    const auto domain = dkim::NormalizeDomain(request->domain());
-    if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
-    const Status done =
-        Give(parts_.keys.Retire(*domain, request->selector(), request->allow_last(), caller.name), response);
-    parts_.poke(*domain);
-    return done;
-  });
+  return parts_.gate.Run(
+      context, {"RetireKey", Role::kOperator, kOnKeys}, *request, [=, this](const Caller& caller) -> Status {
+        const auto domain = dkim::NormalizeDomain(request->domain());
+        if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
+        const Status done =
+            Give(parts_.keys.Retire(*domain, request->selector(), request->allow_last(), caller.name), response);
+        parts_.poke(*domain);
+        return done;
+      });
 }
 
 Status AdminService::DoRevokeKey(const Caller& caller, const admin::RevokeKeyRequest& request, admin::Key* response) {
@@ -269,7 +273,7 @@ Status AdminService::DoRevokeKey(const Caller& caller, const admin::RevokeKeyReq
 
 AdminService::Reactor* AdminService::RevokeKey(Context* context, const admin::RevokeKeyRequest* request,
                                                admin::Key* response) {
-  return parts_.gate.Run(context, {"RevokeKey", Role::kOperator}, *request,
+  return parts_.gate.Run(context, {"RevokeKey", Role::kOperator, kOnKeys}, *request,
                          [=, this](const Caller& caller) { return DoRevokeKey(caller, *request, response); });
 }
 

@@ -259,8 +259,9 @@ OperatorService::Reactor* OperatorService::ListApprovals(Context* context, const
 
 OperatorService::Reactor* OperatorService::Approve(Context* context, const admin::ApproveRequest* request,
                                                    admin::Approval* response) {
-  return parts_.gate.Run(context, {"Approve", Role::kOfficer}, *request, [=, this](const Caller& caller) {
-    return Give(parts_.gate.Approve(caller, static_cast<std::int64_t>(request->id())), response);
+  const auto id = static_cast<std::int64_t>(request->id());
+  return parts_.gate.RunApproval(context, {"Approve", Role::kOfficer}, *request, id, [=, this](const Caller& caller) {
+    return Give(parts_.gate.Approve(caller, id), response);
   });
 }
 

@@ -37,7 +37,8 @@ Result<std::int64_t> BeforeFrom(const std::string& page_token) {
 RotationService::RotationService(const Parts& parts) : parts_(parts) {
   SetReplayOf<admin::RotateKeysRequest, admin::Rotation>(
       parts_.gate, "RotateKeys",
-      [this](const Caller& caller, const auto& request, auto* response) { return Rotate(caller, request, response); });
+      [this](const Caller& caller, const auto& request, auto* response) { return Rotate(caller, request, response); },
+      kOnKeys);
 }
 
 Status RotationService::GiveView(const std::string& domain, admin::Rotation* response) {
@@ -148,21 +149,22 @@ Status RotationService::Rotate(const Caller& caller, const admin::RotateKeysRequ
 
 RotationService::Reactor* RotationService::RotateKeys(Context* context, const admin::RotateKeysRequest* request,
                                                       admin::Rotation* response) {
-  return parts_.gate.Run(context, {"RotateKeys", Role::kOperator}, *request,
+  return parts_.gate.Run(context, {"RotateKeys", Role::kOperator, kOnKeys}, *request,
                          [=, this](const Caller& caller) { return Rotate(caller, *request, response); });
 }
 
 template <class Request, class Act>
 RotationService::Reactor* RotationService::RunAct(Context* context, const char* method, const Request* request,
                                                   admin::Rotation* response, Act act) {
-  return parts_.gate.Run(context, {method, Role::kOperator}, *request, [=, this](const Caller& caller) -> Status {
-    const auto domain = DomainFrom(request->domain());
-    if (!domain) return domain.error();
-    const Status done = act(*domain, caller.name);
-    // Also what was kept, and could not be published.
-    if (done || done.error().reason != Reason::kNotFound) parts_.poke(*domain);
-    return done ? GiveView(*domain, response) : done;
-  });
+  return parts_.gate.Run(context, {method, Role::kOperator, kOnKeys}, *request,
+                         [=, this](const Caller& caller) -> Status {
+                           const auto domain = DomainFrom(request->domain());
+                           if (!domain) return domain.error();
+                           const Status done = act(*domain, caller.name);
+                           // Also what was kept, and could not be published.
+                           if (done || done.error().reason != Reason::kNotFound) parts_.poke(*domain);
+                           return done ? GiveView(*domain, response) : done;
+                         });
 }
 
 RotationService::Reactor* RotationService::RollBackKeys(Context* context, const admin::RollBackKeysRequest* request,

@@ -1,0 +1,86 @@
+"""What stops somebody is in force at once, also while the token takes its time for a key."""
+
+import concurrent.futures
+import os
+import signal
+import unittest
+
+import grpc
+
+import deployment
+import messages
+import pki
+from tokend_test import change_rules, times_obeyed
+from waiting import wait_for
+
+from hallmark.admin.v1 import admin_pb2, certificates_pb2, operators_pb2, policy_pb2, rotation_pb2
+from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
+
+AT_ONCE = 10  # s; the token's call takes 600
+
+
+class UrgentTest(unittest.TestCase):
+    def setUp(self):
+        self.hallmark = hallmark = deployment.Deployment(start=False)
+        self.addCleanup(hallmark.close)
+        self.faults = hallmark.use_faulty_module("")
+        authority = pki.Authority()
+        hallmark.trust(authority.pem)
+        hallmark.start()
+        _, self.ed25519 = hallmark.add_domain("example.com")
+        self.officer, self.second = hallmark.officer(), hallmark.as_officer2()
+        self.lost = authority.issue(dns=["relay1.localdomain"])
+        self.relay = signing_pb2_grpc.SigningServiceStub(hallmark.channel(hallmark.signing_address, *self.lost))
+
+    def refusal(self, stub):
+        error = self.hallmark.call_error(stub.Sign, signing_pb2.SignRequest(message=messages.MESSAGE), timeout=AT_ONCE)
+        return deployment.error_reason(error) or error.details()
+
+    def set_partner(self, state):
+        self.officer.policy().SetPartnerState(policy_pb2.SetPartnerStateRequest(name="own", state=state), timeout=AT_ONCE)
+
+    def approve(self, error):
+        request = operators_pb2.ApproveRequest(id=self.hallmark.approval_of(error))
+        return self.second.operators().Approve(request, timeout=AT_ONCE).state
+
+    def test_beside_a_token_that_hangs_over_a_key(self):
+        hallmark, admin, rotation = self.hallmark, self.officer.admin(), self.officer.rotation()
+        key = {"domain": "example.com", "selector": self.ed25519.selector}
+        admin.RetireKey(admin_pb2.RetireKeyRequest(**key))
+        revoking = hallmark.call_error(admin.RevokeKey, admin_pb2.RevokeKeyRequest(**key))
+        change_rules(self.faults, "C_GenerateKeyPair * hang\n")
+        with concurrent.futures.ThreadPoolExecutor() as executor:
+            making = executor.submit(admin.GenerateKey, admin_pb2.GenerateKeyRequest(
+                domain="example.com", selector="slow", algorithm=admin_pb2.KEY_ALGORITHM_ED25519))
+            try:
+                wait_for(lambda: times_obeyed(self.faults) == 1, "the token hangs")
+                # What acts on keys waits its turn, also what was approved.
+                revoked = executor.submit(self.second.approve, hallmark.approval_of(revoking))
+                paused = executor.submit(rotation.PauseRotation, rotation_pb2.PauseRotationRequest(domain="example.com"))
+
+                self.set_partner(policy_pb2.PARTNER_STATE_SUSPENDED)
+                self.assertEqual(self.refusal(hallmark.signing()), "PARTNER_SUSPENDED")
+                self.set_partner(policy_pb2.PARTNER_STATE_ACTIVE)
+                self.relay.Sign(signing_pb2.SignRequest(message=messages.MESSAGE), timeout=AT_ONCE)
+                self.officer.certificates().RevokeCertificate(
+                    certificates_pb2.RevokeCertificateRequest(pem=self.lost[0].decode()), timeout=AT_ONCE)
+                self.assertEqual(self.refusal(self.relay), "CERTIFICATE_REVOKED")
+                eve = operators_pb2.CreateOperatorRequest(name="eve", identity="uri:test:eve", role=operators_pb2.ROLE_AUDITOR)
+                added = self.approve(hallmark.call_error(self.officer.operators().CreateOperator, eve, timeout=AT_ONCE))
+                self.assertEqual(added, operators_pb2.APPROVAL_STATE_DONE)
+                self.officer.operators().RemoveOperator(operators_pb2.RemoveOperatorRequest(name="eve"), timeout=AT_ONCE)
+                self.officer.log_in()
+
+                self.assertEqual([act.done() for act in (making, revoked, paused)], [False] * 3)
+                self.assertEqual(times_obeyed(self.faults), 1)
+            finally:
+                change_rules(self.faults, "")
+                for pid in hallmark.tokend_pids():
+                    os.kill(pid, signal.SIGKILL)
+            self.assertIsInstance(making.exception(120), grpc.RpcError)
+            self.assertEqual(revoked.result(120).state, operators_pb2.APPROVAL_STATE_DONE)
+            self.assertTrue(paused.result(120).paused)
+
+
+if __name__ == "__main__":
+    unittest.main()
