@@ -20,7 +20,7 @@ constexpr std::size_t kIdOctets = 16;
 
 // "r20260131": the date says when it was made, and sorts.
 std::string DatedSelector(dkim::Algorithm algorithm, std::chrono::sys_seconds now) {
-  return (algorithm == dkim::Algorithm::kRsaSha256 ? "r" : "e") + DateText(now);
+  return std::string(dkim::InfoOf(algorithm).letter) + DateText(now);
 }
 
 std::string KeyName(const std::string& domain, const std::string& selector) {
@@ -29,10 +29,16 @@ std::string KeyName(const std::string& domain, const std::string& selector) {
 
 // What an operator can do about a token that makes no such keys.
 Error WithAdvice(Error error, dkim::Algorithm algorithm) {
-  error.message += algorithm == dkim::Algorithm::kRsaSha256
-                       ? ": make one with the token's own tools and take it up with dkimctl key adopt, or name "
-                         "another token with --token"
-                       : ": make an RSA key there (--algorithm rsa2048), or name a token that makes them with --token";
+  switch (algorithm) {
+    case dkim::Algorithm::kRsaSha256:
+      error.message +=
+          ": make one with the token's own tools and take it up with dkimctl key adopt, or name another token with "
+          "--token";
+      break;
+    case dkim::Algorithm::kEd25519Sha256:
+      error.message += ": make an RSA key there (--algorithm rsa2048), or name a token that makes them with --token";
+      break;
+  }
   return error;
 }
 
@@ -50,11 +56,42 @@ Status CheckFate(const store::KeyLife& life) {
   return MakeError(Reason::kInternal, name + " has an unknown fate");
 }
 
+// Whether enough of the domain's keys sign once this one does not. Ed25519 alone is no signature to many receivers
+// (RFC 8463 section 4); where no RSA key signs already, that is not made worse.
+Status CheckWhatStays(const store::DomainLife& life, const std::string& selector) {
+  const snapshot::Key* leaving = nullptr;
+  bool any = false, rsa = false;
+  for (const store::KeyLife& key : life.keys) {
+    if (key.key.state != snapshot::KeyState::kActive) continue;
+    if (key.key.selector == selector) {
+      leaving = &key.key;
+      continue;
+    }
+    any = true;
+    rsa = rsa || key.key.public_key->algorithm() == dkim::Algorithm::kRsaSha256;
+  }
+  if (leaving == nullptr || rsa) return Ok();
+  const std::string advice = "; activate another first, or say that it may";
+  if (!any) {
+    return MakeError(Reason::kStateConflict,
+                     selector + " is the last active key of " + life.domain + ": its mail would be refused" + advice);
+  }
+  if (leaving->public_key->algorithm() != dkim::Algorithm::kRsaSha256) return Ok();
+  return MakeError(Reason::kStateConflict, selector + " is the last active RSA key of " + life.domain +
+                                               ": many receivers do not verify Ed25519, and would take its mail for "
+                                               "unsigned" +
+                                               advice);
+}
+
 // A token's process that ended is started again within a moment, and until then calls are refused.
 constexpr int kMostTries = 4;
 constexpr std::chrono::milliseconds kBetweenTries{500};
 // How long an operator's act waits for a step that is being made.
 constexpr std::chrono::seconds kLockWait{3};
+
+Error Busy(const std::string& domain) {
+  return MakeError(Reason::kStateConflict, "a step of the rotation of " + domain + " is made: try again");
+}
 
 }  // namespace
 
@@ -251,16 +288,15 @@ Result<snapshot::Key> KeyManager::Activate(const std::string& domain, const std:
 
 Result<snapshot::Key> KeyManager::Retire(const std::string& domain, const std::string& selector, bool allow_last,
                                          const std::string& by) {
-  const auto row = store_.GetDomain(domain);
-  if (!row) return row.error();
-  const auto key = store_.GetKey(domain, selector);
-  if (!key) return key;
-  if (key->state == snapshot::KeyState::kActive && row->active_keys == 1 && !allow_last) {
-    return MakeError(Reason::kStateConflict,
-                     selector + " is the last active key of " + domain +
-                         ": its mail would be refused; activate another first, or say that it may");
+  const auto guard = locks_.Acquire(domain, kLockWait);
+  if (!guard) return Busy(domain);
+  if (!allow_last) {
+    const auto life = store_.GetDomainLife(domain);
+    if (!life) return life.error();
+    const Status enough = CheckWhatStays(*life, selector);
+    if (!enough) return enough.error();
   }
-  return Change(domain, selector, Act::kRetire, by);
+  return ChangeHeld(domain, selector, Act::kRetire, by);
 }
 
 Status KeyManager::CanRevoke(const std::string& domain, const std::string& selector) {
@@ -278,7 +314,11 @@ Result<snapshot::Key> KeyManager::Revoke(const std::string& domain, const std::s
 Result<snapshot::Key> KeyManager::Change(const std::string& domain, const std::string& selector, Act act,
                                          const std::string& by) {
   const auto guard = locks_.Acquire(domain, kLockWait);
-  if (!guard) return MakeError(Reason::kStateConflict, "a step of the rotation of " + domain + " is made: try again");
+  return guard ? ChangeHeld(domain, selector, act, by) : Busy(domain);
+}
+
+Result<snapshot::Key> KeyManager::ChangeHeld(const std::string& domain, const std::string& selector, Act act,
+                                             const std::string& by) {
   auto life = store_.GetKeyLife(domain, selector);
   if (!life) return life.error();
   snapshot::Key& key = life->key;

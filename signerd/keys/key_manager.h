@@ -108,7 +108,7 @@ class KeyManager {
   std::vector<std::string> TokensWithout(const snapshot::Key& key);
   // `by`, here and below: who is named in the key's history.
   Result<snapshot::Key> Activate(const std::string& domain, const std::string& selector, const std::string& by);
-  // Refuses the last active key of the domain unless `allow_last`.
+  // Unless `allow_last`, refuses the domain's last active key, and its last active RSA key where Ed25519 stays.
   Result<snapshot::Key> Retire(const std::string& domain, const std::string& selector, bool allow_last,
                                const std::string& by);
   // kStateConflict, with a sentence, where Revoke would be refused.
@@ -132,6 +132,9 @@ class KeyManager {
   Result<std::vector<std::string>> MembersWithRoom(const snapshot::Key& key);
   Result<snapshot::Key> Record(snapshot::Key key, const TokenKey& described);
   Result<snapshot::Key> Change(const std::string& domain, const std::string& selector, Act act, const std::string& by);
+  // The same, with the domain locked.
+  Result<snapshot::Key> ChangeHeld(const std::string& domain, const std::string& selector, Act act,
+                                   const std::string& by);
 
   store::Store& store_;
   Signer& signer_;

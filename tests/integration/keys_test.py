@@ -144,7 +144,7 @@ class KeysTest(unittest.TestCase):
         self.assertEqual(deployment.error_reason(error), "KEY_MISSING")
 
     def test_selector_is_never_used_twice(self):
-        admin, selector = self.hallmark.admin(), self.keys[0].selector
+        admin, selector = self.hallmark.admin(), self.keys[1].selector
         for state in ("active", "retiring"):
             with self.subTest(state):
                 error = self.hallmark.call_error(admin.GenerateKey, admin_pb2.GenerateKeyRequest(

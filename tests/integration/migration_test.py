@@ -169,6 +169,12 @@ class PemTest(Case):
             self.verifies(field, octets, records)
         self.assertEqual({selector for selector, _ in self.keys()}, {"r1", "r2", "r3", "r4", "e1", "e2"})
 
+    def test_ed25519_alone_is_warned_of(self):
+        self.start()
+        for name, key in (("e", ed25519(self.folder / "e")), ("r", rsa(self.folder / "r"))):
+            done = self.hallmark.dkimctl("import", "pem", key, "--domain", "example.com", "--selector", name, "--activate", "--unpublished")
+            self.assertEqual("WARNING: example.com is signed with Ed25519 alone" in done.stderr, name == "e", done.stderr)
+
     def test_dry_run_changes_nothing_and_a_second_run_neither(self):
         self.start()
         key = rsa(self.folder / "key")

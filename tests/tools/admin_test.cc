@@ -19,7 +19,7 @@ Key MakeKey(const std::string& domain, const std::string& selector, KeyState sta
   Key key;
   key.set_domain(domain);
   key.set_selector(selector);
-  key.set_algorithm(KEY_ALGORITHM_RSA_2048);
+  key.set_algorithm(selector.starts_with('e') ? KEY_ALGORITHM_ED25519 : KEY_ALGORITHM_RSA_2048);
   key.set_state(state);
   key.set_token("softhsm");
   key.set_cka_id("\x01\x02");
@@ -27,7 +27,8 @@ Key MakeKey(const std::string& domain, const std::string& selector, KeyState sta
   return key;
 }
 
-// Knows the domain example.com with the active key "only", and pages lists by one.
+// Knows the domain example.com with the active key "only", and pages lists by one. pair.example has "e1" beside it, and
+// lone.example "e1" alone.
 class FakeAdmin final : public AdminService::Service {
  public:
   std::vector<std::string> changes() {
@@ -62,7 +63,10 @@ class FakeAdmin final : public AdminService::Service {
     return Status::OK;
   }
   Status ListKeys(ServerContext*, const ListKeysRequest* request, ListKeysResponse* response) override {
-    *response->add_keys() = MakeKey("example.com", "only", KEY_STATE_ACTIVE);
+    if (request->domain() != "lone.example") *response->add_keys() = MakeKey("example.com", "only", KEY_STATE_ACTIVE);
+    if (request->domain() == "pair.example" || request->domain() == "lone.example") {
+      *response->add_keys() = MakeKey(request->domain(), "e1", KEY_STATE_ACTIVE);
+    }
     if (request->domain().empty()) *response->add_keys() = MakeKey(kLongName, std::string(63, 's'), KEY_STATE_RETIRING);
     return Status::OK;
   }
@@ -216,6 +220,28 @@ TEST_F(AdminTest, TheLastKeyGoesOnlyWithYes) {
   EXPECT_TRUE(admin_.changes().empty());
   EXPECT_EQ(Run({"key", "retire", "example.com", "only", "--yes"}).exit_code, 0);
   EXPECT_THAT(admin_.changes(), testing::ElementsAre("retire only last"));
+}
+
+TEST_F(AdminTest, TheLastRsaKeyGoesOnlyWithYes) {
+  const auto refused = Run({"key", "retire", "pair.example", "only"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, testing::AllOf(HasSubstr("last active RSA key"), HasSubstr("--yes")));
+  EXPECT_THAT(Run({"key", "retire", "pair.example", "only", "--dry-run"}).out, HasSubstr("last active RSA key"));
+  EXPECT_TRUE(admin_.changes().empty());
+  EXPECT_EQ(Run({"key", "retire", "pair.example", "only", "--yes"}).exit_code, 0);
+  EXPECT_THAT(admin_.changes(), testing::ElementsAre("retire only last"));
+}
+
+TEST_F(AdminTest, Ed25519AloneIsWarnedOf) {
+  const auto alone = Run({"key", "activate", "lone.example", "e1", "--output", "json"});
+  EXPECT_EQ(alone.exit_code, 0);
+  EXPECT_THAT(alone.err, HasSubstr("WARNING: lone.example is signed with Ed25519 alone"));
+  EXPECT_THAT(alone.out, testing::Not(HasSubstr("WARNING")));
+  for (const char* selector : {"e1", "only"}) {
+    const auto paired = Run({"key", "activate", "pair.example", selector});
+    EXPECT_EQ(paired.exit_code, 0);
+    EXPECT_EQ(paired.err, "") << selector;
+  }
 }
 
 TEST_F(AdminTest, ProfileKeepsWhatIsNotNamed) {

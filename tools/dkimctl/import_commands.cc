@@ -7,6 +7,7 @@
 #include "signerd/dkim/profile.h"
 #include "signerd/policy/policy_file.h"
 #include "tools/dkimctl/key_importer.h"
+#include "tools/dkimctl/names.h"
 #include "tools/dkimctl/new_file.h"
 #include "tools/dkimctl/table.h"
 #include "tools/migration/opendkim.h"
@@ -195,6 +196,9 @@ Outcome Finish(const Context& context, const Options& options, const migration::
   Report report;
   if (const auto done = CarryOut(*importer, plan, options, report); !done) report.failure = done.error();
   Print(context, ReportText(report), ReportJson(report));
+  if (options.import.activate) {
+    for (const std::string& domain : importer->SignedByEd25519Alone(plan.domains)) Complain(Ed25519AloneText(domain));
+  }
   if (report.failure) return *report.failure;
   const bool all = std::all_of(report.keys.begin(), report.keys.end(), [](const ImportedKey& key) { return key.good; });
   return all ? ExitCode::kDone : ExitCode::kFailed;

@@ -62,6 +62,14 @@ Outcome PrintDryRun(const Context& context, const std::string& what) {
 
 template <class Request>
 Request ForKey(const std::string& domain, const std::string& selector) {
+// After an activation, so that a pair may be activated in any order.
+void WarnOfEd25519Alone(AdminClient& client, const Key& key) {
+  if (key.algorithm() != admin::v1::KEY_ALGORITHM_ED25519) return;
+  const auto keys = client.ListKeys(key.domain());
+  if (!keys || std::any_of(keys->keys().begin(), keys->keys().end(), &IsActiveRsa)) return;
+  Complain(Ed25519AloneText(key.domain()));
+}
+
   Request request;
   request.set_domain(domain);
   request.set_selector(selector);
@@ -111,6 +119,7 @@ Outcome Generate(const Context& context, const Options& options) {
     key = std::move(active);
   }
   return PrintKey(context, *key);
+    WarnOfEd25519Alone(*client, *key);
 }
 
 Outcome Adopt(const Context& context, const Options& options) {
@@ -169,13 +178,21 @@ Outcome Activate(const Context& context, const Options& options) {
   return PrintKey(context, *key);
 }
 
-// Whether `key` is the one that its domain is signed with, and no other.
-Answer<bool> IsLastActive(AdminClient& client, const Key& key) {
-  if (key.state() != admin::v1::KEY_STATE_ACTIVE) return false;
+// What is wrong with its domain being signed without `key`; empty where nothing is.
+Answer<std::string> WarningWithout(AdminClient& client, const Key& key) {
+  if (!IsActive(key)) return std::string();
   const auto keys = client.ListKeys(key.domain());
   if (!keys) return keys.error();
-  return std::count_if(keys->keys().begin(), keys->keys().end(),
-                       [](const Key& other) { return other.state() == admin::v1::KEY_STATE_ACTIVE; }) == 1;
+  const auto count = [&](bool (*counts)(const Key&)) {
+    return std::count_if(keys->keys().begin(), keys->keys().end(), counts);
+  };
+  if (count(&IsActive) == 1) {
+    return key.selector() + " is the last active key of " + key.domain() +
+           ": without it all mail of the domain is refused";
+  }
+  if (!IsActiveRsa(key) || count(&IsActiveRsa) > 1) return std::string();
+  return key.selector() + " is the last active RSA key of " + key.domain() +
+         ": many receivers do not verify Ed25519, and take mail without an RSA signature for unsigned";
 }
 
 Outcome Retire(const Context& context, const Options& options) {
@@ -183,19 +200,18 @@ Outcome Retire(const Context& context, const Options& options) {
   if (!client) return client.error();
   const auto found = GetKey(*client, options);
   if (!found) return found.error();
-  const auto last = IsLastActive(*client, *found);
-  if (!last) return last.error();
-  const std::string warning = found->selector() + " is the last active key of " + found->domain() +
-                              ": without it all mail of the domain is refused";
+  const auto warning = WarningWithout(*client, *found);
+  if (!warning) return warning.error();
   if (options.dry_run) {
     return PrintDryRun(context, "retire " + found->selector() + " of " + found->domain() + " (now " +
-                                    NameOf(found->state()) + ")" + (*last ? "; " + warning : ""));
+                                    NameOf(found->state()) + ")" + (warning->empty() ? "" : "; " + *warning));
   }
-  if (*last && !options.yes && !Confirm(warning + ". Retire it?")) {
-    return Failed(warning + "; activate another key first, or say --yes");
+  if (!warning->empty() && !options.yes && !Confirm(*warning + ". Retire it?")) {
+    return Failed(*warning + "; activate another first, or say --yes");
+  WarnOfEd25519Alone(*client, *key);
   }
   auto request = ForKey<admin::v1::RetireKeyRequest>(options.domain, options.selector);
-  request.set_allow_last(*last);
+  request.set_allow_last(!warning->empty());
   const auto key = client->Call(&Stub::RetireKey, request);
   if (!key) return key.error();
   return PrintKey(context, *key);
@@ -270,7 +286,7 @@ void AddStateCommands(CLI::App& group, Context& context, const Shared& options) 
                                 "dkimctl key retire example.com r20260131 --yes",
                                 [&context, options] { return Retire(context, *options); });
   AddNames(*retire, context, *options);
-  retire->add_flag("--yes", options->yes, "Also when it is the last active one");
+  retire->add_flag("--yes", options->yes, "Also the last active one, or the last RSA key");
   retire->add_flag("--dry-run", options->dry_run, "Say what would be done, and do nothing");
 
   CLI::App* revoke = AddCommand(group, context, "revoke", "Give up a retired key; needs a second officer",

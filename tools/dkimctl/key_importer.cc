@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <set>
 
 #include "firmware/runtime/file.h"
@@ -284,6 +285,18 @@ Answer<void> KeyImporter::Activate(const migration::PlannedKey& key) {
   if (!active) return active.error();
   keys_[{key.domain, key.selector}] = *active;
   return {};
+}
+
+std::vector<std::string> KeyImporter::SignedByEd25519Alone(const std::set<std::string>& domains) const {
+  std::set<std::string> signed_for, by_rsa;
+  for (const auto& [name, key] : keys_) {
+    if (IsActive(key)) signed_for.insert(key.domain());
+    if (IsActiveRsa(key)) by_rsa.insert(key.domain());
+  }
+  std::vector<std::string> alone;
+  std::copy_if(domains.begin(), domains.end(), std::back_inserter(alone),
+               [&](const std::string& domain) { return signed_for.contains(domain) && !by_rsa.contains(domain); });
+  return alone;
 }
 
 Answer<std::optional<api::Policy>> KeyImporter::PolicyFor(const migration::Plan& plan) {

@@ -37,6 +37,8 @@ class KeyImporter {
   Answer<std::string> PutDomain(const std::string& domain, const std::string& profile);
   // A key that cannot be imported is a result, not an error: the others go on. `use`: it is to sign.
   ImportedKey PutKey(const migration::PlannedKey& key, bool use);
+  // Of these, the domains that only Ed25519 keys sign for now.
+  std::vector<std::string> SignedByEd25519Alone(const std::set<std::string>& domains) const;
   // The policy as it is, with what the plan's authors need for "own"; nothing where they may send already.
   Answer<std::optional<admin::v1::Policy>> PolicyFor(const migration::Plan& plan);
 

@@ -72,6 +72,19 @@ std::optional<admin::v1::KeyAlgorithm> KeyAlgorithmByName(std::string_view name)
   return std::nullopt;
 }
 
+bool IsActive(const admin::v1::Key& key) { return key.state() == admin::v1::KEY_STATE_ACTIVE; }
+
+bool IsActiveRsa(const admin::v1::Key& key) {
+  return IsActive(key) && key.algorithm() != admin::v1::KEY_ALGORITHM_ED25519;
+}
+
+std::string Ed25519AloneText(const std::string& domain) {
+  return "WARNING: " + domain +
+         " is signed with Ed25519 alone: many receivers do not verify it, and take the mail for unsigned. "
+         "Activate an RSA key beside it: dkimctl key generate " +
+         domain;
+}
+
 std::string TimeText(const google::protobuf::Timestamp& time) {
   if (time.seconds() == 0) return "";
   const std::time_t seconds = static_cast<std::time_t>(time.seconds());

@@ -34,6 +34,11 @@ std::optional<admin::v1::Role> RoleByName(std::string_view name);
 // nullopt when there is no such algorithm.
 std::optional<admin::v1::KeyAlgorithm> KeyAlgorithmByName(std::string_view name);
 
+bool IsActive(const admin::v1::Key& key);
+bool IsActiveRsa(const admin::v1::Key& key);
+// The warning where only Ed25519 keys of a domain are active.
+std::string Ed25519AloneText(const std::string& domain);
+
 // "2026-01-31 12:00:00Z"; "" when it is not set.
 std::string TimeText(const google::protobuf::Timestamp& time);
 

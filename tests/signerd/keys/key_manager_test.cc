@@ -30,6 +30,16 @@ constexpr std::chrono::sys_seconds kNow{std::chrono::seconds(1'769'860'800)};
 // Thrown where the daemon is to die.
 struct Died {};
 
+Bytes FreshRsaSpki(std::size_t bits) {
+  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> pair(EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", bits),
+                                                                 &EVP_PKEY_free);
+  std::uint8_t* der = nullptr;
+  const int size = i2d_PUBKEY(pair.get(), &der);
+  const Bytes spki(der, der + size);
+  OPENSSL_free(der);
+  return spki;
+}
+
 // A token that gives what the test asks for.
 class ScriptedSigner final : public Signer {
  public:
@@ -205,6 +215,30 @@ TEST_F(Keys, LifeOfAKey) {
   EXPECT_TRUE(manager_.Activate("example.com", "s1", "alice"));
 }
 
+// Many receivers do not verify Ed25519.
+TEST_F(Keys, TheLastRsaKeyStaysBesideEd25519) {
+  for (const std::uint8_t id : {std::uint8_t{1}, std::uint8_t{2}}) {
+    signer_.pairs[{id}] = FreshRsaSpki(2048);
+    ASSERT_TRUE(manager_.Adopt("example.com", "r" + std::to_string(id), "", {id}));
+  }
+  for (const char* selector : {"e1", "e2"}) ASSERT_TRUE(Generate(selector));
+  for (const char* selector : {"e1", "r1", "r2", "e2"}) {
+    ASSERT_TRUE(manager_.Activate("example.com", selector, "alice")) << selector;
+  }
+  ASSERT_TRUE(manager_.Retire("example.com", "r2", false, "alice")) << "r1 stays";
+  const auto refused = manager_.Retire("example.com", "r1", false, "alice");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, Reason::kStateConflict);
+  EXPECT_THAT(refused.error().message, HasSubstr("last active RSA key"));
+  EXPECT_EQ(store_->GetKey("example.com", "r1")->state, KeyState::kActive);
+  EXPECT_TRUE(manager_.Retire("example.com", "e1", false, "alice"));
+  EXPECT_TRUE(manager_.Retire("example.com", "r1", true, "alice"));
+  EXPECT_THAT(manager_.Retire("example.com", "e2", false, "alice").error().message, HasSubstr("last active key"));
+  EXPECT_EQ(manager_.Retire("example.com", "r1", false, "alice").error().reason, Reason::kStateConflict);
+  EXPECT_EQ(manager_.Retire("example.com", "none", false, "alice").error().reason, Reason::kNotFound);
+  EXPECT_EQ(manager_.Retire("absent.example", "e2", false, "alice").error().reason, Reason::kNotFound);
+}
+
 TEST_F(Keys, ARevokedKeyStaysRevoked) {
   ASSERT_TRUE(Generate("s1"));
   ASSERT_TRUE(manager_.Activate("example.com", "s1", "alice"));
@@ -250,12 +284,7 @@ TEST_F(Keys, TheKeyOfTheLedgerIsNotAdopted) {
 }
 
 TEST_F(Keys, AnRsaKeyOf1024BitsIsNotAdopted) {
-  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> weak(
-      EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<std::size_t>(1024)), &EVP_PKEY_free);
-  std::uint8_t* der = nullptr;
-  const int size = i2d_PUBKEY(weak.get(), &der);
-  signer_.pairs[{1}].assign(der, der + size);
-  OPENSSL_free(der);
+  signer_.pairs[{1}] = FreshRsaSpki(1024);
   const auto adopted = manager_.Adopt("example.com", "s1", "", {1});
   ASSERT_FALSE(adopted);
   EXPECT_EQ(adopted.error().reason, Reason::kInvalidArgument);
