@@ -3,6 +3,7 @@ it fails to serve."""
 
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -19,14 +20,14 @@ class Knot:
     """Serves `records` (lines of a zone file) until it is left. `port` is for UDP and TCP on 127.0.0.1.
 
     At each name of `broken`, and below, it answers SERVFAIL. With `tsig_secret` (base64) it takes updates that are signed
-    with hmac-sha256 and the key "hallmark".
+    with hmac-sha256 and the key "hallmark". `negative_ttl`: for how many seconds a resolver may believe that there is nothing.
     """
 
-    def __init__(self, records, broken=(), tsig_secret=""):
+    def __init__(self, records, broken=(), tsig_secret="", negative_ttl=60):
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="hallmark-knot-"))
         self.port = _free_port()
         (self._folder / "root.zone").write_text(
-            "$ORIGIN .\n$TTL 300\n. SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 60\n. NS ns.invalid.\n"
+            f"$ORIGIN .\n$TTL 300\n. SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 {negative_ttl}\n. NS ns.invalid.\n"
             "ns.invalid. A 127.0.0.1\n" + "".join(record.rstrip("\n") + "\n" for record in records))
         key = acl = ""
         if tsig_secret:
@@ -61,7 +62,15 @@ class Knot:
         log = self._folder / "knot.log"
         raise AssertionError(f"knotd does not answer:\n{log.read_text() if log.exists() else ''}")
 
+    def pause(self):
+        """It takes questions and updates, and answers none of them until go_on()."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self._process.send_signal(signal.SIGCONT)
+
     def close(self):
+        self.go_on()
         self._process.terminate()
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)

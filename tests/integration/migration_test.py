@@ -315,13 +315,17 @@ class OpenDkimTest(Case):
                 for before, after in zip(old, new):
                     self.same(before, after, octets, records)
 
-    def test_one_key_and_the_shipped_settings(self):
-        """Debian's opendkim.conf with its three lines filled in."""
-        key = rsa(self.folder / "key")
+    def write_shipped(self, more):
+        """Debian's opendkim.conf with `more`, as one who may not change users takes it."""
         shipped = pathlib.Path("/etc/opendkim.conf").read_text()
         text = re.sub(r"^#(Domain|Selector|KeyFile)\t.*$", "", shipped, flags=re.MULTILINE)
         text = re.sub(r"^(UserID|UMask|Socket|PidFile|TrustAnchorFile)\b.*$", "", text, flags=re.MULTILINE)
-        conf = self.write("opendkim.conf", text + f"Domain example.com\nSelector 2020\nKeyFile {key}\nMode s\nRequireSafeKeys no\n")
+        return self.write("opendkim.conf", text + "Mode s\nRequireSafeKeys no\n" + more)
+
+    def test_one_key_and_the_shipped_settings(self):
+        """Debian's opendkim.conf with its three lines filled in."""
+        key = rsa(self.folder / "key")
+        conf = self.write_shipped(f"Domain example.com\nSelector 2020\nKeyFile {key}\n")
         self.start()
         answer = self.imported("opendkim", conf, "--activate", "--unpublished")
         self.assertEqual([(key["selector"], key["result"]) for key in answer["keys"]], [("2020", "imported, active")])
@@ -373,6 +377,20 @@ LogWhy yes
         records = {f"{selector}._domainkey.{domain}.": record_of(self.folder / file)
                    for selector, domain, file in (("one", "example.com", "a"), ("two", "example.org", "b"), ("three", "example.net", "c"))}
         self.compare(conf, ["example.com", "example.org", "mail.example.org", "example.net"], records)
+
+    def test_several_signatures_and_the_shipped_settings(self):
+        """Two RSA keys: Debian's OpenDKIM makes no Ed25519 signature."""
+        for name in ("a", "b"):
+            rsa(self.folder / name)
+        self.write("KeyTable", "ka example.com:one:DIR/a\nkb example.com:two:DIR/b\n")
+        self.write("SigningTable", "*@example.com ka\n*@example.com kb\n")
+        conf = self.write_shipped("MultipleSignatures yes\nKeyTable file:DIR/KeyTable\nSigningTable refile:DIR/SigningTable\n")
+        self.start()
+        answer = self.imported("opendkim", conf, "--activate", "--unpublished")
+        self.assertEqual({(key["selector"], key["result"]) for key in answer["keys"]}, {(name, "imported, active") for name in ("one", "two")})
+        self.assertEqual(len(self.sign(conf, message("example.com"))), 2)
+        self.compare(conf, ["example.com"], {f"{selector}._domainkey.example.com.": record_of(self.folder / file)
+                                             for selector, file in (("one", "a"), ("two", "b"))})
 
     def test_several_signatures_and_ed25519(self):
         rsa(self.folder / "a")
@@ -533,6 +551,27 @@ dkim_signing {{
         answer = self.imported("rspamd", copy / "etc/rspamd", "--root", copy, "--dry-run")
         self.assertEqual([(key["selector"], key["domain"], key["result"]) for key in answer["keys"]],
                          [("dkim", "example.com", "would be imported")])
+
+    def test_the_shipped_example_of_several_signatures(self):
+        """The example in the package's own file, without the signs that make it a comment: an RSA and an Ed25519 key of one domain."""
+        copy = self.folder / "copy"
+        keys = copy / "var/lib/rspamd/dkim"
+        shutil.copytree("/etc/rspamd", copy / "etc/rspamd")
+        keys.mkdir(parents=True)
+        rsa(keys / "example.key")
+        seed(ed25519(self.folder / "eddsa.pem"), keys / "eddsa.key")  # the one form of Ed25519 that rspamd 3.4 reads
+        shipped = copy / "etc/rspamd/modules.d/dkim_signing.conf"
+        before, title, example = shipped.read_text().partition("  # Domain specific settings\n")
+        shipped.write_text(before + title + re.sub(r"^  #", "  ", example, flags=re.MULTILINE))
+        signing = re.search(r"^dkim_signing \{\n(.*)^\}", shipped.read_text(), re.MULTILINE | re.DOTALL).group(1)
+        self.start_rspamd(signing.replace("/var/lib/rspamd", str(copy / "var/lib/rspamd")))
+        self.start()
+        answer = self.imported("rspamd", copy / "etc/rspamd", "--root", copy, "--activate", "--unpublished")
+        self.assertEqual({(key["selector"], key["domain"], key["result"]) for key in answer["keys"]},
+                         {(selector, "example.com", "imported, active") for selector in ("ds", "eddsa")})
+        self.assertEqual(len(self.sign(message("example.com"), "example.com")), 2)
+        self.compare(["example.com"], {"ds._domainkey.example.com.": record_of(keys / "example.key"),
+                                       "eddsa._domainkey.example.com.": record_of(self.folder / "eddsa.pem")})
 
 
 class TokenTest(Case):

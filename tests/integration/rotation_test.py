@@ -2,6 +2,7 @@
 
 import base64
 import re
+import subprocess
 import time
 import unittest
 
@@ -13,20 +14,25 @@ import dns.update
 
 import deployment
 import knot
+from tokend_test import change_rules
+from waiting import wait_for
 
 from hallmark.admin.v1 import rotation_pb2
 
 SECRET = base64.b64encode(bytes(range(32))).decode()
 MESSAGE = b"From: Ann <ann@example.com>\r\nTo: bob@example.org\r\nSubject: keys\r\n\r\nHello\r\n"
 WAIT_SECONDS = 60
+BY_CACHES_SECONDS = 240  # a minute's TTL, and room
 
 
 class Case(unittest.TestCase):
     RECORDS = ()
     PUBLISHER = True
+    FAULTS = False
+    NEGATIVE_TTL = 60
 
     def setUp(self):
-        self.dns = knot.Knot(self.RECORDS, tsig_secret=SECRET)
+        self.dns = knot.Knot(self.RECORDS, tsig_secret=SECRET, negative_ttl=self.NEGATIVE_TTL)
         self.addCleanup(self.dns.close)
         self.hallmark = deployment.Deployment(start=False)
         self.addCleanup(self.hallmark.close)
@@ -37,6 +43,8 @@ class Case(unittest.TestCase):
                      'algorithm = "hmac-sha256"\n' % self.dns.port) if self.PUBLISHER else ""
         self.hallmark.edit_config(lambda text: text + f'\n[dns]\nresolver = "127.0.0.1:{self.dns.port}"\n'
                                                       f"nameserver_port = {self.dns.port}\n{publisher}")
+        if self.FAULTS:
+            self.faults = self.hallmark.use_faulty_module("")
         self.hallmark.start()
 
     def ctl(self, *arguments, **options):
@@ -45,8 +53,8 @@ class Case(unittest.TestCase):
     def status(self, domain="example.com"):
         return self.hallmark.dkimctl_json("key", "status", domain)
 
-    def wait(self, what, condition, domain="example.com"):
-        deadline = time.monotonic() + WAIT_SECONDS
+    def wait(self, what, condition, domain="example.com", seconds=WAIT_SECONDS):
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             status = self.status(domain)
             if condition(status):
@@ -71,19 +79,22 @@ class Case(unittest.TestCase):
         change(update)
         self.assertEqual(dns.query.tcp(update, "127.0.0.1", port=self.dns.port, timeout=5).rcode(), 0)
 
-    def assert_verifies(self, count=2):
-        answer = self.hallmark.sign(MESSAGE)
+    def emergency(self, domain="example.com"):
+        """With --compromised no cache is waited for: a whole rotation in seconds."""
+        return self.hallmark.dkimctl("key", "rotate", domain, "--compromised", status=None)
+
+    def assert_verifies(self, count=2, domain="example.com"):
+        """Returns the selectors."""
+        message = MESSAGE.replace(b"ann@example.com", b"ann@" + domain.encode())
+        answer = self.hallmark.sign(message)
         self.assertEqual(len(answer.signatures), count)
         path = self.hallmark.folder / "signed.eml"
-        path.write_bytes(b"".join(signature.header_field for signature in answer.signatures) + MESSAGE)
+        path.write_bytes(b"".join(signature.header_field for signature in answer.signatures) + message)
         self.ctl("verify", path, "--nameserver", f"127.0.0.1:{self.dns.port}")
+        return {signature.selector for signature in answer.signatures}
 
 
 class ByUpdate(Case):
-    def emergency(self):
-        """With --compromised no cache is waited for: a whole rotation in seconds."""
-        return self.hallmark.dkimctl("key", "rotate", "example.com", "--compromised", status=None)
-
     def begin(self):
         self.ctl("key", "policy", "set", "--publisher", "main", "--waive-backup", "a lost token means new keys")
         self.ctl("domain", "add", "example.com")
@@ -148,26 +159,15 @@ class ByUpdate(Case):
         self.assertEqual(self.selectors(gone, "ACTIVE"), first)
         self.assert_verifies()
 
-    def test_rolls_back_to_keys_that_retire(self):
+    def test_does_not_roll_back_to_keys_that_are_compromised(self):
         first = self.selectors(self.begin(), "ACTIVE")
         self.ctl("key", "rotate", "example.com", "--now")
-        # The second --compromised only hurries it; the approval is never given.
-        self.emergency()
+        # The second --compromised only hurries it, once no step is under way; the approval is never given.
+        wait_for(lambda: self.emergency().returncode == 5, "the rotation is hurried")
         status = self.wait("rotated", lambda status: self.selectors(status, "RETIRING") == first)
         refused = self.hallmark.dkimctl("key", "rollback", "example.com", "--yes", status=1)
         self.assertIn("compromised", refused.stderr)
         self.assertNotEqual(self.selectors(status, "ACTIVE"), first)
-
-    def test_survives_being_killed(self):
-        self.ctl("key", "policy", "set", "--publisher", "main")
-        self.ctl("domain", "add", "example.com")
-        self.emergency()
-        for _ in range(5):
-            self.hallmark.kill()
-            self.hallmark.start()
-        status = self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"])
-        self.assertFalse(status["under_way"])
-        self.assert_verifies()
 
     def test_a_zone_that_cannot_be_updated_is_named(self):
         self.ctl("key", "policy", "set", "--publisher", "main")
@@ -219,6 +219,107 @@ class ByUpdate(Case):
         self.update(lambda update: update.add(record["name"] + ".", 60, "TXT", '"' + record["value"] + '"'))
         self.ctl("key", "activate", "example.com", key["selector"])
         self.assert_verifies(count=1)
+
+
+class ByCaches(Case):
+    """Ordinary rotations, which wait for caches: for as short as a policy may have it."""
+
+    NEGATIVE_TTL = 1
+
+    def import_key(self):
+        """Another signer's key of example.com, in DNS and active; its selector is "old"."""
+        file = self.hallmark.folder / "old.pem"
+        subprocess.run(["openssl", "genrsa", "-out", file, "2048"], check=True, capture_output=True)
+        self.ctl("import", "pem", file, "--domain", "example.com", "--selector", "old")
+        [record] = self.hallmark.dkimctl_json("dns", "show", "example.com")["records"]
+        text = " ".join(f'"{record["value"][at:at + 255]}"' for at in range(0, len(record["value"]), 255))
+        self.update(lambda update: update.add(record["name"] + ".", 60, "TXT", text))
+        self.ctl("key", "activate", "example.com", "old")
+        self.assertEqual(self.assert_verifies(count=1), {"old"})
+
+    def roll_back(self, domain, to):
+        replaced = self.selectors(self.status(domain), "ACTIVE")
+        self.assertIn(domain, self.ctl("key", "rollback", domain, "--yes"))
+        status = self.status(domain)
+        self.assertEqual((self.selectors(status, "ACTIVE"), self.selectors(status, "RETIRING")), (to, replaced))
+        self.assertTrue(status["paused"])
+        self.assertEqual(self.assert_verifies(len(to), domain), to)
+        for selector in to:
+            self.assertIn("RETIRING -> ACTIVE", self.ctl("key", "history", domain, selector))
+
+    def test_replaces_an_imported_key_and_comes_back_to_keys_that_retire(self):
+        self.ctl("key", "policy", "set", "--publisher", "main", "--record-ttl", "1m", "--propagation", "1s", "--waive-backup", "new ones")
+        self.ctl("domain", "add", "example.com")
+        self.ctl("domain", "add", "example.net")
+        self.assertEqual(self.emergency("example.net").returncode, 0)  # there is nothing to revoke yet
+        active = self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"], "example.net")
+        first = self.selectors(active, "ACTIVE")
+        self.ctl("key", "rotate", "example.net", "--now")
+        self.import_key()  # it was outside of a token, so its successors are made at once
+
+        status = self.wait("replaced", lambda status: self.selectors(status, "RETIRING") == {"old"}, seconds=BY_CACHES_SECONDS)
+        self.assertEqual(self.assert_verifies(), self.selectors(status, "ACTIVE"))
+        self.assertIn("ACTIVE -> RETIRING", self.ctl("key", "history", "example.com", "old"))
+        self.roll_back("example.com", {"old"})
+
+        status = self.wait("rotated", lambda status: self.selectors(status, "RETIRING") == first, "example.net", BY_CACHES_SECONDS)
+        self.assertEqual(self.assert_verifies(domain="example.net"), self.selectors(status, "ACTIVE"))
+        self.roll_back("example.net", first)
+
+
+class Killed(Case):
+    """signerd ends in the middle of each step that a rotation announces."""
+
+    FAULTS = True
+
+    def events(self):
+        return self.hallmark.officer().rotation().ListKeyEvents(rotation_pb2.ListKeyEventsRequest(domain="example.com")).events
+
+    def kill_at(self, step):
+        """As soon as the history has the step as planned, and not as done."""
+        planned = lambda: [event for event in self.events() if event.to == step and not event.HasField("done_time")]
+        event = wait_for(planned, lambda: f"{step} is planned\n{self.ctl('key', 'history', 'example.com')}")[0]
+        self.hallmark.kill()
+        return event.selector
+
+    def test_in_every_step(self):
+        self.ctl("key", "policy", "set", "--publisher", "main")
+        self.ctl("domain", "add", "example.com")
+        change_rules(self.faults, "C_GenerateKeyPair * delay 2000\n")
+        self.emergency()
+        self.kill_at("GENERATED")
+        change_rules(self.faults, "")
+        self.dns.pause()
+        self.hallmark.start()
+        self.kill_at("PUBLISHED")
+        change_rules(self.faults, "C_Sign * delay 1500\n")
+        self.dns.go_on()
+        self.hallmark.start()
+        self.kill_at("ACTIVE")
+        change_rules(self.faults, "")
+        self.hallmark.start()
+        status = self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"])
+        self.assertFalse(status["under_way"])
+        first = self.selectors(status, "ACTIVE")
+        self.assertEqual(self.assert_verifies(), first)
+
+        waiting = self.emergency()
+        number = re.search(r"dkimctl approvals approve (\d+)", waiting.stderr).group(1)
+        self.wait("rotated", lambda status: self.selectors(status, "RETIRING") == first)
+        self.hallmark.as_officer2()
+        self.dns.pause()
+        self.ctl("approvals", "approve", number, "--yes", "--as", "officer2")
+        self.kill_at("REVOKED")
+        self.dns.go_on()
+        self.hallmark.start()
+        self.wait("revoked", lambda status: self.selectors(status, "REVOKED") == first)
+        self.assert_verifies()
+        # What was begun was done, and once.
+        events = [event for event in self.events() if event.axis == "key"]
+        self.assertEqual([event for event in events if not event.HasField("done_time")], [])
+        for selector in first:
+            made = [event.to for event in events if event.selector == selector and event.to != "PLANNED_ANEW"]
+            self.assertEqual(sorted(made), sorted(["GENERATED", "PUBLISHED", "READY", "ACTIVE", "RETIRING", "REVOKED"]))
 
 
 class ByDelegation(Case):
