@@ -265,12 +265,14 @@ Status LedgerService::KeepFor(const Caller& caller, const api::SetRetentionReque
     return MakeError(Reason::kInvalidArgument,
                      "keep_days: expected 0 (for ever) to " + std::to_string(ledger::Retention::kMostDays));
   }
-  const bool shorter = days != 0 && (state.days == 0 || days < state.days);
+  const bool changes = days != state.days || request.has_keep_days() != state.stored;
   const bool confirms = !state.clock_doubt.empty();
-  if (shorter || confirms) {
+  if (changes || confirms) {
     const std::string keeps =
-        days == 0 ? "keeps the ledger's records for ever"
-                  : "deletes records of the ledger that are older than " + std::to_string(days) + " days";
+        (days == 0 ? "keeps the ledger's records for ever"
+                   : "deletes records of the ledger that are older than " + std::to_string(days) + " days") +
+        (request.has_keep_days() ? "" : ", as hallmark.toml says") + "; so far " +
+        (state.days == 0 ? "they are kept for ever" : "that is " + std::to_string(state.days) + " days");
     const Status may = parts_.gate.RequireApproval(
         caller, keeps + (confirms ? ", and says that the clock is right, for retention and for the rotation of keys: " +
                                         state.clock_doubt

@@ -261,7 +261,7 @@ class LedgerSearchTest(unittest.TestCase):
         status = self.hallmark.dkimctl("ledger", "status").stdout
         self.assertIn("under a checkpoint", status)
 
-    def test_retention_is_shortened_by_two_officers(self):
+    def test_retention_is_changed_by_two_officers(self):
         self.assertIn("for ever", self.hallmark.dkimctl("ledger", "retention").stdout)
         self.hallmark.dkimctl("ledger", "retention", "--keep-days", "30", status=1)  # without --yes
         self.hallmark.dkimctl_with_approval("ledger", "retention", "--keep-days", "30", "--yes")
@@ -272,7 +272,11 @@ class LedgerSearchTest(unittest.TestCase):
         self.assertEqual(outcomes, ["BEGUN", "APPROVAL_REQUIRED", "BEGUN", "OK"])
         self.hallmark.start()
         self.assertIn("set by an operator", self.hallmark.dkimctl("ledger", "retention").stdout)
-        # To keep them longer takes one.
+        # To keep them longer is a change too, and so is what the configuration says already: it may say something else tomorrow.
+        for change in (("--keep-days", "40"), ("--keep-days", "0"), ("--default",)):
+            self.hallmark.dkimctl_with_approval("ledger", "retention", *change)
+        self.assertIn("configuration", self.hallmark.dkimctl("ledger", "retention").stdout)
+        # What changes nothing takes nobody.
         self.assertIn("configuration", self.hallmark.dkimctl("ledger", "retention", "--default").stdout)
 
     def test_a_clock_that_is_far_ahead_waits_for_two_officers(self):
