@@ -4,6 +4,7 @@ that outlive a restart."""
 import csv
 import io
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -16,6 +17,7 @@ import grpc
 
 import deployment
 import ledger_files
+import metrics_test
 
 from hallmark.admin.v1 import ledger_pb2, ledger_pb2_grpc
 from hallmark.signing.v1 import signing_pb2
@@ -377,3 +379,52 @@ class SinkTest(unittest.TestCase):
 
 if __name__ == "__main__":
     unittest.main()
+    def test_a_required_one_that_is_down_is_told_and_comes_back_by_itself(self):
+        with deployment.Deployment(start=False) as hallmark:
+            pipe = hallmark.folder / "pipe"
+            os.mkfifo(pipe)
+            reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            self.addCleanup(lambda: os.close(reader))
+            metrics_test.add_metrics(hallmark)
+            quick_checkpoints(hallmark, f'[ledger.sink]\nkind = "file"\npath = "{pipe}"\nmode = "required"\ntimeout_ms = 500\n')
+            hallmark.start()
+            hallmark.add_domain("example.com")
+            self.wait_for(hallmark.serving)
+            large = message(1).replace(b"Message-ID: <", b"Message-ID: <" + 900 * b"m")
+            code = None  # a pipe that nobody reads takes 64 kB
+            for _ in range(1000):
+                try:
+                    hallmark.sign(large)
+                except grpc.RpcError as error:
+                    code = deployment.error_reason(error)
+                    break
+            self.assertEqual(code, "LEDGER_UNAVAILABLE")
+            self.wait_for(lambda: not hallmark.serving())
+            values = metrics_test.scrape(hallmark)
+            self.assertEqual(values["hallmark_ledger_available"], 0)
+            self.wait_for(lambda: metrics_test.scrape(hallmark)['hallmark_alerts_total{kind="LEDGER_UNAVAILABLE"}'] == 1)
+            self.assertGreater(values["hallmark_ledger_sink_dropped_total"], 0)
+            records = values["hallmark_ledger_records"]
+            for _ in range(3):
+                self.assertEqual(deployment.error_reason(hallmark.call_error(hallmark.sign, message(2))), "LEDGER_UNAVAILABLE")
+            self.assertEqual(metrics_test.scrape(hallmark)["hallmark_ledger_records"], records, "written, and nobody was told")
+            stop = threading.Event()
+            self.addCleanup(stop.set)
+
+            def read():
+                while not stop.wait(0.05):
+                    try:
+                        os.read(reader, 1 << 20)
+                    except BlockingIOError:
+                        pass
+            threading.Thread(target=read, daemon=True).start()
+            self.wait_for(hallmark.serving)
+            hallmark.sign(message(3))
+            self.assertEqual(metrics_test.scrape(hallmark)["hallmark_ledger_available"], 1)
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + 60
+        while not condition():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+

@@ -103,7 +103,27 @@ tests:
       - {{series: 'hallmark_ledger_records{{instance="idle"}}', values: '100+0x120'}}
       - {{series: 'hallmark_ledger_unsigned_records{{instance="idle"}}', values: '0+0x120'}}
       - {{series: 'hallmark_refused_total{{reason="SIGNATURE_INVALID"}}', values: '0x40 3x80'}}
+      - {{series: 'hallmark_ledger_sink_dropped_total{{instance="good"}}', values: '7x120'}}
+      - {{series: 'hallmark_ledger_sink_dropped_total{{instance="late"}}', values: '0x40 5x80'}}
+      - {{series: 'hallmark_ledger_torn_files{{instance="good"}}', values: '0x120'}}
+      - {{series: 'hallmark_ledger_torn_files{{instance="late"}}', values: '1x120'}}
     alert_rule_test:
+      - eval_time: 9m
+        alertname: HallmarkLedgerSinkDrops
+        exp_alerts: []
+      - eval_time: 12m
+        alertname: HallmarkLedgerSinkDrops
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: late}}
+            exp_annotations: {{summary: "the ledger's second sink left out records; see dkimctl ledger status"}}
+      - eval_time: 30m
+        alertname: HallmarkLedgerSinkDrops
+        exp_alerts: []
+      - eval_time: 1m
+        alertname: HallmarkLedgerTorn
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: late}}
+            exp_annotations: {{summary: "a crash left part of a write behind the ledger's last record; look at the .torn file, and move it away"}}
       - eval_time: 20m
         alertname: HallmarkCheckpointsLate
         exp_alerts:
