@@ -359,6 +359,95 @@ class RetryTest(unittest.TestCase):
             self.assertEqual(len(self.signatures(hallmark)), 4)
 
 
+class RecipientsTest(unittest.TestCase):
+    """The two ways beside hashes, which the other tests have."""
+    RECIPIENTS = ["Bob@example.net", "eve@example.net"]
+
+    def start(self, how):
+        hallmark = self.enterContext(deployment.Deployment(start=False))
+        quick_checkpoints(hallmark, f'recipients = "{how}"\n')
+        hallmark.start()
+        hallmark.add_domain("example.com")
+        hallmark.sign(message(1), envelope_recipients=self.RECIPIENTS)
+        hallmark.sign(message(2), envelope_recipients=["someone.else@example.net"])
+        stub, deadline = hallmark.officer().ledger(), time.monotonic() + 60
+        while len(hallmark.dkimctl_json("ledger", "search", "--kind", "signature")["records"]) < 4:
+            self.assertLess(time.monotonic(), deadline, stub.GetLedgerStatus(ledger_pb2.GetLedgerStatusRequest()))
+            time.sleep(0.1)
+        return hallmark
+
+    def kept(self, hallmark):
+        """Of each signature: recipients, their hashes, their number; and the ledger's files that name one who was not searched for."""
+        folder = hallmark.folder / "state" / "ledger"
+        hallmark.stop()
+        named = [path.name for path in folder.rglob("*") if path.is_file() and b"someone.else" in path.read_bytes().lower()]
+        return [(list(record.signature.recipients), len(record.signature.recipient_hashes), record.signature.recipient_count)
+                for record in ledger_files.records(folder) if record.HasField("signature")], named
+
+    def test_in_clear_they_are_found_and_shown(self):
+        hallmark = self.start("clear")
+        for address, found in (("nobody@example.net", 0), ("eve@example.net", 2), ("Bob@EXAMPLE.net", 2), ("Bob@example.net", 2)):
+            records = hallmark.dkimctl_json("ledger", "search", "--recipient", address)["records"]
+            self.assertEqual([record["record"]["signature"]["message_id"] for record in records], found * ["<1@example.com>"], address)
+        self.assertIn("Bob@example.net", hallmark.dkimctl("ledger", "show", records[0]["sequence"]).stdout)
+        kept, named = self.kept(hallmark)
+        self.assertEqual(kept, 2 * [(self.RECIPIENTS, 0, 2)] + 2 * [(["someone.else@example.net"], 0, 1)])
+        self.assertTrue(any(name.endswith(".seg") for name in named), named)
+
+    def test_where_none_are_kept_there_are_none(self):
+        hallmark = self.start("none")
+        refused = hallmark.dkimctl("ledger", "search", "--recipient", "eve@example.net", status=1)
+        self.assertIn("this ledger holds none", refused.stderr)
+        self.assertEqual(self.kept(hallmark), (2 * [([], 0, 2)] + 2 * [([], 0, 1)], []))
+
+
+class ProgressTest(unittest.TestCase):
+    """What takes long says how far it has come."""
+    RECORDS = 400_000
+
+    def setUp(self):
+        self.hallmark = hallmark = self.enterContext(deployment.Deployment(start=False))
+        quick_checkpoints(hallmark, "segment_octets = 1048576\n")
+        hallmark.start()
+        hallmark.stop()
+        # One of its own records, very often, in the segment that it goes on behind.
+        folder = hallmark.folder / "state" / "ledger"
+        [segment] = (folder / "segments").glob("*.seg")
+        with open(segment, "ab") as file:
+            file.write(self.RECORDS * ledger_files.frame(ledger_files.leaves(folder)[-1]))
+        hallmark.start()
+        hallmark.add_domain("example.com")
+        many = [f"user{number}@example.net" for number in range(1000)]
+        for number in range(25):  # two segments more
+            hallmark.sign(message(number), envelope_recipients=many)
+        self.stub = hallmark.officer().ledger()
+
+    def check(self, steps, most):
+        """(done, total) of each message: it grows, and never beyond."""
+        done = [step for step, _ in steps]
+        self.assertEqual(done, sorted(done))
+        self.assertGreaterEqual(len(set(done)), most, steps[:20])
+        for step, total in steps:
+            self.assertLessEqual(step, total)
+            self.assertGreaterEqual(total, self.RECORDS)
+
+    def test_verifying_exporting_and_indexing_tell_how_far_they_are(self):
+        *steps, last = list(self.stub.VerifyLedger(ledger_pb2.VerifyLedgerRequest()))
+        self.assertEqual([one.WhichOneof("what") for one in steps], len(steps) * ["progress"])
+        self.check([(one.progress.done, one.progress.total) for one in steps], 2)
+        self.assertTrue(last.result.whole, last)
+        self.assertGreater(last.result.records, self.RECORDS)
+
+        parts = [(one.path, len(one.octets), one.progress) for one in self.stub.ExportLedger(ledger_pb2.ExportLedgerRequest())]
+        self.check([(progress.done, progress.total) for _, _, progress in parts], 3)
+        self.assertGreater(sum(octets for _, octets, _ in parts), 50 * self.RECORDS)
+
+        steps = [(one.progress.done, one.progress.total) for one in self.stub.RebuildIndex(ledger_pb2.RebuildIndexRequest())]
+        self.check(steps, 3)
+        self.assertLess(steps[0][0], self.RECORDS)
+        self.assertGreater(steps[-1][0], self.RECORDS)
+
+
 class SinkTest(unittest.TestCase):
     def test_a_second_file_has_every_record(self):
         with deployment.Deployment(start=False) as hallmark:
@@ -376,9 +465,6 @@ class SinkTest(unittest.TestCase):
             self.assertEqual([line["signature"]["selector"] for line in lines if "signature" in line],
                              [record.signature.selector for record in kept if record.HasField("signature")])
 
-
-if __name__ == "__main__":
-    unittest.main()
     def test_a_required_one_that_is_down_is_told_and_comes_back_by_itself(self):
         with deployment.Deployment(start=False) as hallmark:
             pipe = hallmark.folder / "pipe"
@@ -428,3 +514,6 @@ if __name__ == "__main__":
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.1)
 
+
+if __name__ == "__main__":
+    unittest.main()
