@@ -97,4 +97,21 @@ Result<SecretString> ReadSecretFile(const std::filesystem::path& path) {
   return secret;
 }
 
+Result<SecretString> ReadPinFile(const std::filesystem::path& path) {
+  auto pin = ReadSecretFile(path);
+  if (!pin) return pin;
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf", kWideMarks[] = {"\xff\xfe", "\xfe\xff"};
+  const auto is_blank = [](char c) { return std::string_view(" \t\v\f\0", 5).find(c) != std::string_view::npos; };
+  const std::string_view text = pin->view();
+  const char* what = nullptr;
+  if (text.starts_with(kByteOrderMark) || text.starts_with(kWideMarks[0]) || text.starts_with(kWideMarks[1])) {
+    what = "begins with a byte order mark";
+  } else if (is_blank(text.front()) || is_blank(text.back())) {
+    what = "has a blank before or after the PIN";
+  }
+  if (what == nullptr) return pin;
+  return MakeError(Reason::kConfigInvalid,
+                   path.string() + ": the first line " + what + ": write the PIN alone into it");
+}
+
 }  // namespace hallmark

@@ -37,7 +37,12 @@ class SecretString {
 // other users can read (kConfigInvalid).
 Result<SecretString> ReadSecretFile(const std::filesystem::path& path);
 
-// The same with every line, for a secret that comes with something around it; refuses one over 4,095 octets.
+// A token's PIN. Refuses also one with a blank at either end or a byte order mark before it (kConfigInvalid), which
+// editors and shells leave: a wrong PIN may cost the token.
+Result<SecretString> ReadPinFile(const std::filesystem::path& path);
+
+// The same as ReadSecretFile with every line, for a secret that comes with something around it; refuses one over 4,095
+// octets.
 Result<SecretString> ReadWholeSecretFile(const std::filesystem::path& path);
 
 }  // namespace hallmark

@@ -9,7 +9,7 @@ namespace hallmark::tokend {
 Result<pkcs11::TokenInfo> CheckToken(const std::filesystem::path& module, const std::string& uri) {
   const auto wanted = pkcs11::TokenUri::Parse(uri);
   if (!wanted) return wanted.error();
-  const auto pin = ReadSecretFile(wanted->pin_file());
+  const auto pin = ReadPinFile(wanted->pin_file());
   if (!pin) return pin.error();
   const auto loaded = pkcs11::Module::Load(module);
   if (!loaded) return loaded.error();

@@ -17,9 +17,9 @@ Result<std::string> InitToken(const InitTokenConfig& config) {
   }
   label.fill(' ');
   std::copy(config.label.begin(), config.label.end(), label.begin());
-  const auto pin = ReadSecretFile(config.pin_file);
+  const auto pin = ReadPinFile(config.pin_file);
   if (!pin) return pin.error();
-  const auto so_pin = ReadSecretFile(config.so_pin_file);
+  const auto so_pin = ReadPinFile(config.so_pin_file);
   if (!so_pin) return so_pin.error();
 
   auto module = pkcs11::Module::Load(config.module);

@@ -209,7 +209,7 @@ Status Keeper::LoadAndInitialize() {
 
 Status Keeper::LogIn(const pkcs11::TokenInfo& token) {
   if (!token.pin_refusal.empty()) return MakeError(Reason::kPinRejected, token.pin_refusal);
-  const auto pin = ReadSecretFile(uri_.pin_file());
+  const auto pin = ReadPinFile(uri_.pin_file());
   if (!pin) return pin.error();
   const Bytes fingerprint = Fingerprint(pin->view());
   if (fingerprint == refused_pin_) {

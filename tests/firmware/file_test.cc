@@ -81,5 +81,46 @@ TEST_F(Files, EmptyAndOverlongSecretsAreRefused) {
   EXPECT_FALSE(ReadSecretFile(Write("longer", std::string(9000, '1'), 0600)));
 }
 
+struct PinFile {
+  const char* name;
+  std::string content;
+  const char* words;  // of the refusal; null: the PIN is 4829
+};
+class PinFiles : public Files, public testing::WithParamInterface<PinFile> {};
+
+TEST_P(PinFiles, AreTakenOrRefusedWithoutBeingTold) {
+  const auto pin = ReadPinFile(Write("pin", GetParam().content, 0600));
+  if (GetParam().words == nullptr) {
+    ASSERT_TRUE(pin) << pin.error().message;
+    EXPECT_EQ(pin->view(), "4829");
+    return;
+  }
+  ASSERT_FALSE(pin);
+  EXPECT_EQ(pin.error().reason, Reason::kConfigInvalid);
+  EXPECT_NE(pin.error().message.find(GetParam().words), std::string::npos) << pin.error().message;
+  EXPECT_EQ(pin.error().message.find("4829"), std::string::npos);
+}
+INSTANTIATE_TEST_SUITE_P(
+    All, PinFiles,
+    testing::Values(PinFile{"Alone", "4829", nullptr}, PinFile{"Lf", "4829\n", nullptr},
+                    PinFile{"CrLf", "4829\r\n", nullptr}, PinFile{"MoreLines", "4829\r\n 1111 \r\n", nullptr},
+                    PinFile{"BlankAfter", "4829 \n", "blank"}, PinFile{"BlankBeforeCrLf", "4829 \r\n", "blank"},
+                    PinFile{"BlankBefore", " 4829\n", "blank"}, PinFile{"TabAfter", "4829\t", "blank"},
+                    PinFile{"ZeroAfter", std::string("4829\0", 5), "blank"},
+                    PinFile{"ByteOrderMark",
+                            "\xef\xbb\xbf"
+                            "4829\n",
+                            "byte order mark"},
+                    PinFile{"Utf16",
+                            std::string("\xff\xfe"
+                                        "4\0"
+                                        "8\0"
+                                        "2\0"
+                                        "9\0",
+                                        10),
+                            "byte order mark"},
+                    PinFile{"Empty", "\r\n", "empty"}),
+    [](const auto& row) { return std::string(row.param.name); });
+
 }  // namespace
 }  // namespace hallmark

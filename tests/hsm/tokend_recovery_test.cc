@@ -619,6 +619,20 @@ TEST(Absent, TokenIsTakenWhenItComes) {
   tokend.AwaitState(TokenState::kReady);
   EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, kId).outcome, Outcome::kOk);
 }
+// A PIN that was written with something around it is a mistake in the file and no try.
+TEST_F(Pin, WithSomethingAroundItIsNotTried) {
+  for (const std::string& written : {std::string(kPin) + " ", std::string("\xef\xbb\xbf") + kPin}) {
+    environment_.WritePin(written);
+    auto& tokend = StartWithFaults();
+    const auto status = tokend.AwaitState(TokenState::kDown);
+    EXPECT_NE(status.message.find("write the PIN alone"), std::string::npos) << status.message;
+    EXPECT_EQ(status.message.find(kPin), std::string::npos);
+    EXPECT_EQ(environment_.CountCalls("C_Login"), 0u);
+  }
+  environment_.WritePin(kPin);
+  tokend_->AwaitState(TokenState::kReady);
+}
+
 
 TEST_F(Recovery, TokenThatGoesAndComesBackSignsAgain) {
   auto& tokend = Start();
