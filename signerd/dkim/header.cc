@@ -74,8 +74,10 @@ void HeaderReader::EndLine(LineEnd end) {
   if (end == LineEnd::kBareCr) ++facts_.bare_cr;
   if (end == LineEnd::kBareLf) ++facts_.bare_lf;
   if (!std::exchange(first_line_ended_, true)) crlf_ = end != LineEnd::kBareLf;
+  const bool after_bare_cr = std::exchange(last_was_bare_cr_, end == LineEnd::kBareCr);
   if (line_octets_ == 0) {
     done_ = true;
+    ends_in_bare_cr_ = after_bare_cr || last_was_bare_cr_;
   } else {
     block_.append("\r\n");
     line_octets_ = 0;
@@ -83,7 +85,11 @@ void HeaderReader::EndLine(LineEnd end) {
 }
 
 Result<Header> HeaderReader::Finish() && {
-  if (!done_ && std::exchange(pending_cr_, false)) EndLine(LineEnd::kBareCr);
+  // A bare CR elsewhere moves nothing: the blank line is one for those as well that take a CR for an octet of a line.
+  if (ends_in_bare_cr_ || (!done_ && pending_cr_)) {
+    return MakeError(Reason::kHeaderMalformed,
+                     "the header ends in a bare CR, so that others find its end elsewhere: send lines that end in CRLF");
+  }
   if (!done_ && line_octets_ != 0) block_.append("\r\n");
   if (block_.size() > limits_.header_octets) return TooLarge(limits_);
   Header header;
@@ -99,7 +105,6 @@ Result<Header> Header::Parse(std::string_view block, const Limits& limits) {
   HeaderReader reader(limits);
   const auto taken = reader.Push(block);
   if (!taken) return taken.error();
-  // A bare CR of the blank line takes the octet after it to be known as bare; what follows the blank line is body.
   if (*taken != block.size()) {
     return MakeError(Reason::kHeaderMalformed, "the header block goes on after its blank line: pass the header only");
   }

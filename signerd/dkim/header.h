@@ -47,7 +47,8 @@ class Header {
 };
 
 // Takes a message in chunks of any size until its header has ended. Bare CR and bare LF count as CRLF wherever a chunk
-// ends. Not thread-safe.
+// ends; but a header whose end is known by a bare CR is refused, as others would find the body elsewhere. Not
+// thread-safe.
 class HeaderReader {
  public:
   explicit HeaderReader(const Limits& limits = {}) : limits_(limits) {}
@@ -67,6 +68,8 @@ class HeaderReader {
   LineFacts facts_;
   std::size_t line_octets_ = 0;
   bool pending_cr_ = false;  // a CR came last; the next octet says whether it is bare
+  bool last_was_bare_cr_ = false;  // the end of the last line
+  bool ends_in_bare_cr_ = false;   // the blank line, or the line before it
   bool first_line_ended_ = false;
   bool crlf_ = true;
   bool done_ = false;

@@ -48,6 +48,9 @@ REFUSED = {
     "8-bit name": (FROM + "Betr\u00e9f: x\r\n".encode() + END, "HEADER_MALFORMED"),
     "bare CR hides a line": (FROM + b"Subject: x\rno colon\r\n" + END, "HEADER_MALFORMED"),
     "bare LF hides a line": (FROM + b"Subject: x\nno colon\r\n" + END, "HEADER_MALFORMED"),
+    "bare CR ends the header": (FROM + b"Subject: x\r\r\nhidden: x\r\n" + END, "HEADER_MALFORMED"),
+    "bare CR as the blank line": (FROM + b"\rhidden\r\n" + END, "HEADER_MALFORMED"),
+    "all lines end in bare CR": (b"From: alice@example.com\rSubject: x\r\rHello.\r", "HEADER_MALFORMED"),
     "quoted-printable header": (FROM + b"=46rom: x\r\n=\r\n" + END, "HEADER_MALFORMED"),
     # From.
     "no From": (b"To: b@example.org\r\nSubject: x\r\n" + END, "FROM_MISSING"),

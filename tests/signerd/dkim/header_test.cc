@@ -50,6 +50,10 @@ struct HeaderCase {
   std::string_view message, header, body;
 };
 
+constexpr std::string_view kEndsInBareCr =
+    "HEADER_MALFORMED: the header ends in a bare CR, so that others find its end elsewhere: send lines that end in "
+    "CRLF";
+
 constexpr HeaderCase kHeaders[] = {
     {"Plain", "A: b\r\nC: d\r\n\r\nbody\r\n", "[A| b\\r\\n][C| d\\r\\n] lf=0 cr=0", "body\r\n"},
     {"NoBody", "A: b\r\n\r\n", "[A| b\\r\\n] lf=0 cr=0", ""},
@@ -69,15 +73,20 @@ constexpr HeaderCase kHeaders[] = {
     {"BlankLineFirst", "\r\nA: b\r\n", " lf=0 cr=0", "A: b\r\n"},
     {"Nothing", "", " lf=0 cr=0", ""},
     {"BareLf", "A: b\nC: d\n e\n\nbody\n", "[A| b\\r\\n][C| d\\r\\n e\\r\\n] lf=4 cr=0 answer in LF", "body\n"},
-    {"BareCr", "A: b\rC: d\r e\r\rbody\r", "[A| b\\r\\n][C| d\\r\\n e\\r\\n] lf=0 cr=4", "body\r"},
+    {"BareCr", "A: b\rC: d\r e\r\n\r\n\rbody\r", "[A| b\\r\\n][C| d\\r\\n e\\r\\n] lf=0 cr=2", "\rbody\r"},
+    {"BareCrBeforeBareLf", "A: b\rC: d\n\nbody", "[A| b\\r\\n][C| d\\r\\n] lf=2 cr=1", "body"},
     {"MixedLineEnds", "A: b\nC: d\r\nE: f\r\n\nbody", "[A| b\\r\\n][C| d\\r\\n][E| f\\r\\n] lf=2 cr=0 answer in LF",
      "body"},
     {"LaterBareLf", "A: b\r\nC: d\n\r\n", "[A| b\\r\\n][C| d\\r\\n] lf=1 cr=0", ""},
-    {"BareCrBeforeCrlfEndsTheHeader", "A: b\r\r\nC: d\r\n", "[A| b\\r\\n] lf=0 cr=1", "C: d\r\n"},
-    {"BareCrAsBlankLine", "A: b\r\n\rbody", "[A| b\\r\\n] lf=0 cr=1", "body"},
-    {"BareCrAsBlankLineAndCrlf", "A: b\r\n\r\r\nbody", "[A| b\\r\\n] lf=0 cr=1", "\r\nbody"},
-    {"EndsInCr", "A: b\r", "[A| b\\r\\n] lf=0 cr=1", ""},
-    {"EndsInCrOfTheBlankLine", "A: b\r\n\r", "[A| b\\r\\n] lf=0 cr=1", ""},
+    {"BareCrOnly", "A: b\rC: d\r\rbody\r", kEndsInBareCr, ""},
+    {"BareCrBeforeCrlf", "A: b\r\r\nC: d\r\n\r\n", kEndsInBareCr, ""},
+    {"BareCrBeforeLf", "A: b\r\r\n\r\nbody", kEndsInBareCr, ""},
+    {"BareCrAsBlankLine", "A: b\r\n\rbody", kEndsInBareCr, ""},
+    {"BareCrAsBlankLineAfterLf", "A: b\n\rbody", kEndsInBareCr, ""},
+    {"BareCrAsBlankLineAndCrlf", "A: b\r\n\r\r\nbody", kEndsInBareCr, ""},
+    {"BareCrFirst", "\rA: b\r\n\r\n", kEndsInBareCr, ""},
+    {"EndsInCr", "A: b\r", kEndsInBareCr, ""},
+    {"EndsInCrOfTheBlankLine", "A: b\r\n\r", kEndsInBareCr, ""},
     {"BlankLinesAreBody", "A: b\r\n\r\n\r\n\r\n", "[A| b\\r\\n] lf=0 cr=0", "\r\n\r\n"},
     {"NoColon", "A: b\r\nno colon\r\n\r\n", "HEADER_MALFORMED: header line 2 has no colon: not a header field", ""},
     {"StartsWithFold", " A: b\r\n\r\n",

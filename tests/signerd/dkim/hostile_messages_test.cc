@@ -80,6 +80,9 @@ const Hostile kHostile[] = {
      kHeaderMalformed, "line 2 has a field name with an octet"},
     {"HiddenByBareCr", kFrom + "Subject: x\rno colon\r\n" + kEnd, kHeaderMalformed, "line 3 has no colon"},
     {"HiddenByBareLf", kFrom + "Subject: x\nno colon\r\n" + kEnd, kHeaderMalformed, "line 3 has no colon"},
+    {"EndsInBareCr", kFrom + "Subject: x\r\r\nTo: a@b\r\n" + kEnd, kHeaderMalformed, "ends in a bare CR"},
+    {"BareCrAsBlankLine", kFrom + "\rTo: a@b\r\n" + kEnd, kHeaderMalformed, "ends in a bare CR"},
+    {"FromAfterBareCrBlankLine", "Subject: x\r\r\n" + kFrom + kEnd, kHeaderMalformed, "ends in a bare CR"},
     {"LineNumberCountsFolds", kFrom + "Subject: x\r\n y\r\n z\r\nno colon\r\n" + kEnd, kHeaderMalformed,
      "line 5 has no colon"},
     // Too much of it.
@@ -93,7 +96,6 @@ const Hostile kHostile[] = {
     // Whose message it is.
     {"NoFrom", "To: ann@example.net\r\nSubject: x\r\n" + kEnd, kFromMissing, "no From field"},
     {"FromInTheBody", "Subject: x\r\n\r\n" + kFrom, kFromMissing, "no From field"},
-    {"FromAfterBareCrBlankLine", "Subject: x\r\r\n" + kFrom + kEnd, kFromMissing, "no From field"},
     {"OnlySender", "Sender: joe@example.com\r\n" + kEnd, kFromMissing, "no From field"},
     {"OnlyResentFrom", "Resent-From: joe@example.com\r\n" + kEnd, kFromMissing, "no From field"},
     {"FromInAFold", "Subject: x\r\n From: joe@example.com\r\n" + kEnd, kFromMissing, "no From field"},
