@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <mutex>
 #include <string>
@@ -10,24 +11,38 @@
 namespace hallmark::pipeline {
 
 // The credits of messages in flight. A partner may hold as many as are free, so one alone gets half of them and two get
-// a third each: a flood never takes the last place, and nobody else notices it. Any thread.
+// a third each: a flood never takes the last place, and nobody else notices it. The same among the relays of a partner:
+// one may hold four times what is left to the partner, so that one alone gets nine tenths of its partner's half and two
+// get about half of it each. Any thread.
 class Intake {
  public:
+  // What a relay holds for a partner. There are as many as the policy has had.
+  class Place {
+    friend class Intake;
+    std::size_t held_ = 0;
+    std::size_t* partner_ = nullptr;
+  };
+
   explicit Intake(std::size_t credits) : credits_(credits) {}
 
-  // False when there is no room; then Leave must not be called.
-  bool Enter(std::string_view partner) {
+  // What to give to Leave; null when there is no room.
+  Place* Enter(std::string_view partner, std::string_view relay) {
     const std::lock_guard lock(mutex_);
-    const auto found = held_.find(partner);
-    std::size_t& held = found != held_.end() ? found->second : held_[std::string(partner)];
-    if (in_flight_ >= credits_ || held >= std::max<std::size_t>(1, credits_ - in_flight_)) return false;
-    ++held;
+    Partner& of = At(partners_, partner);
+    Place& place = At(of.relays, relay);
+    const std::size_t free = credits_ - in_flight_;
+    if (free == 0 || (of.held > 0 && of.held >= free)) return nullptr;
+    if (place.held_ > 0 && place.held_ >= kShare * (free - of.held)) return nullptr;
+    place.partner_ = &of.held;
+    ++place.held_;
+    ++of.held;
     ++in_flight_;
-    return true;
+    return &place;
   }
-  void Leave(std::string_view partner) {
+  void Leave(Place& place) {
     const std::lock_guard lock(mutex_);
-    --held_.find(partner)->second;
+    --place.held_;
+    --*place.partner_;
     --in_flight_;
   }
   std::size_t in_flight() const {
@@ -36,10 +51,22 @@ class Intake {
   }
 
  private:
+  static constexpr std::size_t kShare = 4;
+
+  struct Partner {
+    std::size_t held = 0;
+    snapshot::NameMap<Place> relays;
+  };
+  template <class Map>
+  static typename Map::mapped_type& At(Map& map, std::string_view name) {
+    const auto found = map.find(name);
+    return found != map.end() ? found->second : map[std::string(name)];
+  }
+
   const std::size_t credits_;
-  mutable std::mutex mutex_;  // guards in_flight_ and held_
+  mutable std::mutex mutex_;  // guards in_flight_, partners_ and every Place
   std::size_t in_flight_ = 0;
-  snapshot::NameMap<std::size_t> held_;  // by partner; there are as many as the policy has had
+  snapshot::NameMap<Partner> partners_;
 };
 
 }  // namespace hallmark::pipeline

@@ -42,8 +42,8 @@ struct Pipeline::Work {
   explicit Work(Job taken)
       : job(std::move(taken)),
         partner(admission::FindPartner(*job.origin.snapshot, *job.origin.relay, job.origin.requested_partner)) {}
-  // Partners share what there is, whichever relays they come through. Only where there is a partner.
-  tokens::Flow flow() const { return {(*partner)->name, (*partner)->weight}; }
+  // Partners share what there is, and the relays of a partner what it gets. Only where there is a partner.
+  tokens::Flow flow() const { return {(*partner)->name, (*partner)->weight, job.origin.relay->name}; }
   // To prepare it: about the same for a message and for some 20,000 octets of it.
   double cost() const {
     const auto* whole = std::get_if<std::string_view>(&job.message);
@@ -51,7 +51,7 @@ struct Pipeline::Work {
   }
   Job job;
   Result<const snapshot::Partner*> partner;
-  bool entered = false;                 // holds a credit
+  Intake::Place* place = nullptr;       // where it holds a credit
   std::optional<ParsedMessage> parsed;  // until its body is hashed
   std::optional<HashedMessage> hashed;
   std::optional<Fingerprint> fingerprint;              // where there is a request_id
@@ -105,9 +105,10 @@ void Pipeline::Submit(Job job) {
     return;
   }
   const tokens::Flow flow = work->flow();
-  work->entered = intake_.Enter(flow.name);
-  if (!work->entered) {
-    Answer(*work, MakeError(Reason::kOverloaded, "this partner has too many messages in flight: try again shortly"));
+  work->place = intake_.Enter(flow.name, flow.relay);
+  if (work->place == nullptr) {
+    Answer(*work, MakeError(Reason::kOverloaded,
+                            "this relay, or its partner, has too many messages in flight: try again shortly"));
     return;
   }
   const double cost = work->cost();
@@ -476,7 +477,7 @@ void Pipeline::Answer(Work& work, Result<SignedMessage> result) {
   }
   if (work.id) AnswerWaiters(work, result);
   const auto done = std::move(work.job.done);
-  if (work.entered) intake_.Leave(work.flow().name);
+  if (work.place != nullptr) intake_.Leave(*work.place);
   done(std::move(result));
 }
 

@@ -72,7 +72,7 @@ class Pipeline {
   // Learns from the ledger what was answered before a restart. Once, before the first Submit.
   Status Recall();
 
-  // Any thread. Always answers through job.done; kOverloaded at once when the partner gets no credit.
+  // Any thread. Always answers through job.done; kOverloaded at once when the relay gets no credit.
   void Submit(Job job);
 
   // Tells the observer of a message that was refused before it came here. `origin` may be null: unknown. Any thread.

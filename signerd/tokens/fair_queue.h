@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <list>
 #include <map>
 #include <string>
 #include <string_view>
@@ -16,20 +17,96 @@ namespace hallmark::tokens {
 struct Flow {
   std::string_view name;  // good during a call only
   double weight = 1;
+  std::string_view relay = {};  // which it came through: relays have equal shares of what their flow gets
 };
 
-// A queue in which flows share what takes from it by their weights, however much each of them puts in: start-time fair
-// queueing (Goyal, Vin and Cheng, 1996). Within a flow it is first in, first out. Not thread-safe.
+// One of several that wait for their turns.
+struct Turn {
+  double weight = 1;
+  double next = 0;  // where it starts when it waits again; while it waits, where it starts
+  bool waits = false;
+  std::uint64_t entered = 0;
+};
+
+// Whose turn it is of those that wait: start-time fair queueing (Goyal, Vin and Cheng, 1996). Each gets its share by
+// weight, however much it wants; who was silent has saved nothing up, and who comes late owes nothing.
+template <class Member>  // a Turn
+class Turns {
+ public:
+  // It has something to be taken. A new weight counts from its next turn.
+  void Wait(Member& member, double weight) {
+    busy_weight_ += weight - (member.waits ? member.weight : 0);
+    member.weight = weight;
+    if (member.waits) return;
+    member.waits = true;
+    member.next = std::max(now_, member.next);
+    member.entered = ++entered_;
+    waiting_.emplace(Place(member.next, member.entered), &member);
+  }
+  bool empty() const { return waiting_.empty(); }
+  Member& Next() const { return *waiting_.begin()->second; }
+  // Something of this cost was taken from the next one, which has more or has not.
+  void Took(double cost, bool more) {
+    auto node = waiting_.extract(waiting_.begin());
+    Member& member = *node.mapped();
+    now_ = member.next;
+    member.next += cost / member.weight;
+    latest_ = std::max(latest_, member.next);
+    if (!more) {
+      Left(member);
+      return;
+    }
+    member.entered = ++entered_;
+    node.key() = Place(member.next, member.entered);
+    waiting_.insert(std::move(node));
+  }
+  // It has nothing any more, and it was not taken.
+  void Leave(Member& member) {
+    waiting_.erase(Place(member.next, member.entered));
+    Left(member);
+  }
+  // What is taken of all of them before this one, or a new one where it is null, has had `own` and has its next turn.
+  double Ahead(const Member* member, double weight, double own) const {
+    const bool waits = member != nullptr && member->waits;
+    const double start = member == nullptr ? now_ : std::max(now_, member->next);
+    return (start - now_ + own / weight) * (busy_weight_ + (waits ? 0 : weight));
+  }
+
+ private:
+  using Place = std::pair<double, std::uint64_t>;  // start, then who came first
+
+  void Left(Member& member) {
+    member.waits = false;
+    busy_weight_ -= member.weight;
+    if (!waiting_.empty()) return;
+    now_ = std::max(now_, latest_);  // nobody waits, so nobody is ahead of others any more
+    busy_weight_ = 0;
+  }
+
+  std::map<Place, Member*> waiting_;
+  double now_ = 0;          // the start of what was taken last
+  double latest_ = 0;       // the latest end of what was taken
+  double busy_weight_ = 0;  // of all that wait
+  std::uint64_t entered_ = 0;
+};
+
+// A queue in which flows share what takes from it by their weights, and the relays of a flow share alike, however much
+// each of them puts in. Within a relay it is first in, first out. Not thread-safe.
 template <class T>
 class FairQueue {
  public:
   // `cost` is the work of the item in any unit, the same for all items.
   void Push(const Flow& flow, double cost, T item) {
-    Share& share = ShareOf(flow);
-    const double start = std::max(now_, share.next);
-    share.next = start + cost / flow.weight;
-    if (share.queued++ == 0) busy_weight_ += share.weight = flow.weight;
-    items_.emplace(Place(start, ++pushed_), Item{&share, std::move(item)});
+    Share& share = At(shares_, flow.name);
+    Lane& lane = At(share.lanes, flow.relay);
+    lane.items.emplace_back(cost, std::move(item));
+    lane.cost += cost;
+    share.cost += cost;
+    ++share.size;
+    cost_ += cost;
+    ++size_;
+    share.turns.Wait(lane, 1);
+    turns_.Wait(share, flow.weight);
   }
 
   // Before everything else: it was taken, and comes back.
@@ -42,18 +119,24 @@ class FairQueue {
       returned_.erase(returned_.begin());
       return item;
     }
-    auto node = items_.extract(items_.begin());
-    now_ = node.key().first;
-    Leave(*node.mapped().share);
-    return std::move(node.mapped().item);
+    Share& share = turns_.Next();
+    Lane& lane = share.turns.Next();
+    auto [cost, item] = std::move(lane.items.front());
+    lane.items.pop_front();
+    Account(share, lane, cost);
+    share.turns.Took(cost, !lane.items.empty());
+    turns_.Took(cost, !share.turns.empty());
+    return std::move(item);
   }
 
-  // How much is about to be taken before what `flow` pushes next.
+  // How much, in the unit of `cost`, is about to be taken before what `flow` pushes next.
   double Ahead(const Flow& flow) const {
-    const auto found = shares_.find(flow.name);
-    const double start = found == shares_.end() ? now_ : std::max(now_, found->second.next);
-    const double before = (start - now_) * (busy_weight_ + (found == shares_.end() ? flow.weight : 0));
-    return std::min(before, static_cast<double>(items_.size())) + static_cast<double>(returned_.size());
+    if (empty()) return 0;
+    const Share* share = Find(shares_, flow.name);
+    const Lane* lane = share == nullptr ? nullptr : Find(share->lanes, flow.relay);
+    const double own =
+        share == nullptr ? 0 : std::min(share->cost, share->turns.Ahead(lane, 1, lane == nullptr ? 0 : lane->cost));
+    return std::min(cost_, turns_.Ahead(share, flow.weight, own)) + static_cast<double>(returned_.size());
   }
 
   // Takes out all that `wanted` is true for.
@@ -68,53 +151,68 @@ class FairQueue {
       removed.push_back(std::move(*place));
       place = returned_.erase(place);
     }
-    for (auto place = items_.begin(); place != items_.end();) {
-      if (!wanted(place->second.item)) {
-        ++place;
-        continue;
-      }
-      Share& share = *place->second.share;
-      removed.push_back(std::move(place->second.item));
-      place = items_.erase(place);
-      Leave(share);
+    for (auto& [flow, share] : shares_) {
+      if (!share.waits) continue;
+      for (auto& [relay, lane] : share.lanes) RemoveFrom(share, lane, wanted, removed);
+      if (share.turns.empty()) turns_.Leave(share);
     }
     return removed;
   }
 
-  bool empty() const { return items_.empty() && returned_.empty(); }
-  std::size_t size() const { return items_.size() + returned_.size(); }
+  bool empty() const { return size() == 0; }
+  std::size_t size() const { return size_ + returned_.size(); }
 
  private:
-  struct Share {
-    double next = 0;  // where the flow's next item would start
-    double weight = 0;
-    std::size_t queued = 0;
+  struct Lane : Turn {
+    std::list<std::pair<double, T>> items;  // with their costs
+    double cost = 0;                        // of them
   };
-  struct Item {
-    Share* share;
-    T item;
+  struct Share : Turn {
+    snapshot::NameMap<Lane> lanes;  // by relay
+    Turns<Lane> turns;
+    double cost = 0;  // of all its items
+    std::size_t size = 0;
   };
-  using Place = std::pair<double, std::uint64_t>;  // start, then the order of Push
 
-  Share& ShareOf(const Flow& flow) {
-    const auto found = shares_.find(flow.name);
-    return found != shares_.end() ? found->second : shares_[std::string(flow.name)];
+  template <class Map>
+  static typename Map::mapped_type& At(Map& map, std::string_view name) {
+    const auto found = map.find(name);
+    return found != map.end() ? found->second : map[std::string(name)];
+  }
+  template <class Map>
+  static auto* Find(const Map& map, std::string_view name) {
+    const auto found = map.find(name);
+    return found != map.end() ? &found->second : nullptr;
   }
 
-  void Leave(Share& share) {
-    if (--share.queued == 0) busy_weight_ -= share.weight;
-    if (!items_.empty()) return;
-    // Nobody waits, so nobody is ahead of others any more.
-    shares_.clear();
-    now_ = busy_weight_ = 0;
+  // An item of this cost was taken out. What is empty costs nothing, however its sum was rounded.
+  void Account(Share& share, Lane& lane, double cost) {
+    lane.cost = lane.items.empty() ? 0 : lane.cost - cost;
+    share.cost = --share.size == 0 ? 0 : share.cost - cost;
+    cost_ = --size_ == 0 ? 0 : cost_ - cost;
   }
 
-  std::map<Place, Item> items_;
+  template <class Wanted>
+  void RemoveFrom(Share& share, Lane& lane, Wanted& wanted, std::vector<T>& removed) {
+    if (!lane.waits) return;
+    for (auto place = lane.items.begin(); place != lane.items.end();) {
+      if (!wanted(place->second)) {
+        ++place;
+        continue;
+      }
+      const double cost = place->first;
+      removed.push_back(std::move(place->second));
+      place = lane.items.erase(place);
+      Account(share, lane, cost);
+    }
+    if (lane.items.empty()) share.turns.Leave(lane);
+  }
+
+  snapshot::NameMap<Share> shares_;  // by flow; there are as many as the policy has had
+  Turns<Share> turns_;
+  double cost_ = 0;       // of all but what was returned
+  std::size_t size_ = 0;  // the same
   std::vector<T> returned_;
-  snapshot::NameMap<Share> shares_;  // of flows since the queue was empty the last time
-  double now_ = 0;                   // the start of what was taken last
-  double busy_weight_ = 0;           // of all flows that have something queued
-  std::uint64_t pushed_ = 0;
 };
 
 }  // namespace hallmark::tokens

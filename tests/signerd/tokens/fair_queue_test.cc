@@ -55,6 +55,41 @@ TEST(FairQueue, CountsWhatAnItemCosts) {
   EXPECT_NEAR(taken["large"], 10, 2);
 }
 
+// What relays of one flow put in: each has its turn, and the flow no more than its share.
+TEST(FairQueue, RelaysOfAFlowShareWhatItGets) {
+  FairQueue<Piece> queue;
+  for (int i = 0; i < 1000; ++i) queue.Push({"own", 1, "flood"}, 1, {"flood", i});
+  for (int i = 0; i < 10; ++i) queue.Push({"own", 1, "quiet"}, 1, {"quiet", i});
+  for (int i = 0; i < 1000; ++i) queue.Push({"other", 1, "relay"}, 1, {"other", i});
+  auto taken = Take(queue, 40);
+  EXPECT_EQ(taken["quiet"], 10);
+  EXPECT_NEAR(taken["flood"], 10, 2);
+  EXPECT_NEAR(taken["other"], 20, 2);
+}
+
+TEST(FairQueue, ANewWeightCountsWhileTheFlowHasWork) {
+  FairQueue<Piece> queue;
+  for (int i = 0; i < 500; ++i) {
+    queue.Push({"a", 1}, 1, {"a", i});
+    queue.Push({"b", 1}, 1, {"b", i});
+  }
+  queue.Push({"a", 4}, 1, {"a", 500});
+  EXPECT_NEAR(Take(queue, 100)["a"], 80, 2);
+}
+
+// When all is done nobody owes anything, whatever was done before.
+TEST(FairQueue, AnEmptyQueueForgets) {
+  FairQueue<Piece> queue;
+  for (int i = 0; i < 100; ++i) queue.Push({"early", 0.1}, 50, {"early", i});
+  Take(queue, 100);
+  EXPECT_TRUE(queue.empty());
+  for (int i = 0; i < 100; ++i) {
+    queue.Push({"early", 1}, 1, {"early", i});
+    queue.Push({"late", 1}, 1, {"late", i});
+  }
+  EXPECT_NEAR(Take(queue, 50)["early"], 25, 2);
+}
+
 // Who was silent has saved nothing up, and who comes late owes nothing.
 TEST(FairQueue, ALateFlowStartsNow) {
   FairQueue<Piece> queue;
@@ -86,6 +121,22 @@ TEST(FairQueue, RemovesWhatIsWanted) {
   for (int i = 0; i < 10; i += 2) EXPECT_EQ(queue.Pop().number, i);
 }
 
+TEST(FairQueue, RemovesAllOfOneRelayOrOfAll) {
+  FairQueue<Piece> queue;
+  for (int i = 0; i < 10; ++i) {
+    queue.Push({"own", 2, "a"}, 0.1, {"a", i});
+    queue.Push({"own", 2, "b"}, 0.1, {"b", i});
+  }
+  EXPECT_EQ(queue.Remove([](const Piece& piece) { return piece.flow == "a"; }).size(), 10u);
+  EXPECT_EQ(Take(queue, 5)["b"], 5);
+  queue.Push({"own", 2, "a"}, 0.1, {"a", 10});
+  EXPECT_EQ(queue.Remove([](const Piece&) { return true; }).size(), 6u);
+  EXPECT_TRUE(queue.empty());
+  EXPECT_EQ(queue.Ahead({"own", 2, "b"}), 0);
+  queue.Push({"own", 2, "b"}, 1, {"b", 11});
+  EXPECT_EQ(queue.Pop().number, 11);
+}
+
 // Ahead is what a newcomer has to wait for: with others in the queue its share of what is taken, not all of it.
 TEST(FairQueue, SaysHowMuchIsAhead) {
   FairQueue<Piece> queue;
@@ -101,6 +152,22 @@ TEST(FairQueue, SaysHowMuchIsAhead) {
   EXPECT_NEAR(ahead, before, 2);
 }
 
+TEST(FairQueue, SaysHowMuchIsAheadOfARelay) {
+  FairQueue<Piece> queue;
+  for (int i = 0; i < 100; ++i) {
+    queue.Push({"own", 1, "flood"}, 1, {"flood", i});
+    queue.Push({"other", 3, "relay"}, 1, {"other", i});
+  }
+  EXPECT_LE(queue.Ahead({"own", 1, "quiet"}), 1);
+  EXPECT_EQ(queue.Ahead({"own", 1, "flood"}), 200);
+  for (int i = 0; i < 10; ++i) queue.Push({"own", 1, "quiet"}, 1, {"quiet", i});
+  const double ahead = queue.Ahead({"own", 1, "quiet"});
+  queue.Push({"own", 1, "quiet"}, 1, {"quiet", 10});
+  int before = 0;
+  for (Piece piece = queue.Pop(); piece.flow != "quiet" || piece.number != 10; piece = queue.Pop()) ++before;
+  EXPECT_NEAR(ahead, before, 8);
+}
+
 TEST(FairQueue, LosesAndDoublesNothing) {
   FairQueue<Piece> queue;
   std::mt19937 random(7);
@@ -109,8 +176,8 @@ TEST(FairQueue, LosesAndDoublesNothing) {
   while (out < 20'000) {
     if (in < 20'000 && (queue.empty() || random() % 2 == 0)) {
       const std::string flow(1, static_cast<char>('a' + random() % 5));
-      queue.Push({flow, 1.0 + static_cast<int>(random() % 3)}, 1 + static_cast<int>(random() % 4),
-                 {flow, pushed[flow]++});
+      queue.Push({flow, 1.0 + static_cast<int>(random() % 3), flow == "a" ? "one relay" : ""},
+                 1 + static_cast<int>(random() % 4), {flow, pushed[flow]++});
       ++in;
     } else {
       const Piece piece = queue.Pop();
