@@ -1,5 +1,6 @@
 """A signerd with tokend, the faulty module over SoftHSM, and relays that sign without pause; one scenario after the other."""
 
+import base64
 import collections
 import contextlib
 import dataclasses
@@ -15,8 +16,10 @@ import time
 import dkim
 import grpc
 
+import acts
 import clones
 import deployment
+import knot
 import ledger_files
 import messages
 from hallmark.admin.v1 import admin_pb2
@@ -34,6 +37,25 @@ PATIENCE = 90           # seconds until the runner gives up: only a broken box g
 SIMULATED = {"card": "sessions=1"}
 GROUP = ("first", "second")  # the tokens of a group; the first has the faults
 ENDED = "signerd ended by itself"
+SECRET = base64.b64encode(bytes(range(32))).decode()  # of updates to the name server
+
+
+def use_name_server(hallmark, dns):
+    """Before the start: keys are published by updates of `dns`, a Knot with SECRET, and looked for there."""
+    secret = hallmark.folder / "tsig"
+    secret.touch(0o600)
+    secret.write_text(SECRET + "\n")
+    hallmark.edit_config(lambda text: text + f"""
+[dns]
+resolver = "127.0.0.1:{dns.port}"
+nameserver_port = {dns.port}
+[[dns.publisher]]
+name = "main"
+server = "127.0.0.1:{dns.port}"
+secret_file = "tsig"
+key = "hallmark"
+algorithm = "hmac-sha256"
+""")
 
 
 @dataclasses.dataclass
@@ -116,15 +138,22 @@ class Outcome:
 
 
 class Box:
-    """One deployment. `kind`: "sessions", four of them; "card", one; "group", two tokens that are clones, the first the faulty one."""
+    """One deployment. `kind`: "sessions", four of them; "card", one; "group", two tokens that are clones, the first the faulty one;
+    "names", as "sessions", with a name server that takes updates."""
 
     def __init__(self, kind):
+        self._acts = self._dns = None
         self.hallmark = deployment.Deployment(start=False)
         try:
             self._start(kind)
         except BaseException:
-            self.hallmark.close()
+            self._end()
             raise
+
+    def _end(self):
+        self.hallmark.close()
+        if self._dns:
+            self._dns.close()
 
     def _start(self, kind):
         self.hallmark.edit_config(lambda text: re.sub(
@@ -134,15 +163,20 @@ class Box:
         if self._group:
             clones.make_group(self.hallmark, "hsm", GROUP)
         self._faults = self.hallmark.use_faulty_module("", most=1, **options)
+        if kind == "names":
+            self._dns = knot.Knot((), tsig_secret=SECRET)
+            use_name_server(self.hallmark, self._dns)
         self.hallmark.start()
+        if kind == "names":
+            self.hallmark.dkimctl("key", "policy", "set", "--publisher", "main", "--waive-backup", "a lost token means new keys")
         for domain in DOMAINS:
             self.hallmark.add_domain(domain)
         if self._group:
             self.hallmark.stop()
             clones.copy_keys(self.hallmark, *GROUP)
             self.hallmark.start()
-        self._records = dict(line.strip().split(" TXT ", 1) for line in self.hallmark.key_lines(DOMAINS))
-        self._calls = []
+        self._records, self._calls = {}, []
+        self._learn_records()
         self._given = []  # (Message-ID, selector) of every signature that a relay was given
         self._relays = Relays(self.hallmark, self._calls)
 
@@ -152,12 +186,12 @@ class Box:
             self._relays.stop()
             return [*self._stop_signerd(), *self._check_ledger()]
         finally:
-            self.hallmark.close()
+            self._end()
 
     def abandon(self):
         """Ends it, whatever state it is in."""
         self._relays.stop()
-        self.hallmark.close()
+        self._end()
 
     def signerd_ended(self):
         """Whether it is gone though nobody stopped it; asked once something went wrong, and waits for one that is just going."""
@@ -180,6 +214,9 @@ class Box:
         self._new_tokend("")
         wait_for(self._signs_since(time.monotonic()), "all is signed before the scenario", PATIENCE)
         self._wait_for_all_tokens()
+        if scenario.does:
+            self._acts = self._acts or acts.Acts(self.hallmark, DOMAINS[0])
+            self._acts.begin(scenario)
         self._calls.clear()
         begun, mended = time.monotonic(), None
         if scenario.at == "work":
@@ -191,7 +228,11 @@ class Box:
             met, mended = self._faults_met(), time.monotonic()
             self._mend(scenario, outcome)
         else:
-            time.sleep(scenario.lasts)
+            if scenario.does:
+                outcome.problems += self._acts.during(scenario)
+            else:
+                time.sleep(scenario.lasts)
+                self._give_time_to_meet()
             met = False
         wait_for(self._signs_since(time.monotonic()), f"{scenario.name}: all is signed again", PATIENCE)
         if not (met or self._faults_met()):
@@ -200,6 +241,9 @@ class Box:
         ended = time.monotonic()
         self._wait_for_all_tokens()
         outcome.back = time.monotonic() - ended
+        if scenario.does:
+            outcome.problems += self._acts.afterwards(scenario)
+            self._learn_records()
         self._judge(scenario, outcome, begun, mended)
         return outcome
 
@@ -230,6 +274,12 @@ class Box:
         name = f"{self._faults.name}.since-{facts.st_ino}-{facts.st_mtime_ns // 10**9}.{facts.st_mtime_ns % 10**9}"
         path = self._faults.with_name(name)
         return path.exists() and struct.unpack_from("=Q", path.read_bytes())[0] > 0
+
+    def _give_time_to_meet(self):
+        """Where the machine is so busy that no call has met the fault yet."""
+        deadline = time.monotonic() + 10 * SLOWER
+        while not self._faults_met() and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def _new_tokend(self, rules):
         """Ends tokend: the next one starts under these rules."""
@@ -277,6 +327,8 @@ class Box:
             outcome.problems.append(f"relays saw {seen}, {outcome.refused[seen]} times")
         if outcome.recovery > scenario.well * SLOWER:
             outcome.problems.append(f"well again after {outcome.recovery:.1f} s, not {scenario.well}")
+        if scenario.longest and not deployment.sanitized() and outcome.longest > scenario.longest:
+            outcome.problems.append(f"a call took {outcome.longest:.1f} s, not {scenario.longest}")
         wrong = sum(1 for call in calls if call.answer and not self._is_right(call))
         if wrong:
             outcome.problems.append(f"{wrong} messages were given signatures that do not verify, or not all of them")
@@ -288,6 +340,13 @@ class Box:
         verifier = dkim.DKIM(messages.signed(call.message, call.answer))
         return len(call.answer.signatures) == len(deployment.KEY_ALGORITHMS) and all(
             verifier.verify(index, dnsfunc=self._record) for index in range(len(call.answer.signatures)))
+
+    def _learn_records(self):
+        """As they were published first: what was signed with a key stays signed after it is revoked."""
+        for line in self.hallmark.key_lines(DOMAINS):
+            name, value = line.strip().split(" TXT ", 1)
+            if not value.endswith("p="):
+                self._records.setdefault(name, value)
 
     def _record(self, name, timeout=5):
         del timeout

@@ -30,6 +30,13 @@ what = "the token cannot use the key, and relays are promised to see nothing of 
 fault = "C_SignInit * return CKR_KEY_FUNCTION_NOT_PERMITTED until 1"
 well = 20
 
+[makes-well]
+what = "a key is made, which nothing hinders; that it is refused is what somebody was promised"
+fault = "C_SignInit @1 logout"
+does = "make"
+told = "TOKEN_DOWN"
+well = 20
+
 [never-happens]
 what = "a call that nobody makes"
 fault = "C_CopyObject * return CKR_GENERAL_ERROR"
@@ -60,7 +67,9 @@ class ReadTest(Folder):
 
     def test_mistakes_are_named(self):
         for right, wrong in (("well = 20", ""), ("what = ", 'wot = "x"\nwhat = '), ("fault = ", 'at = "noon"\nfault = '),
-                             ("[good]", '["Not Good"]')):
+                             ("[good]", '["Not Good"]'), ("fault = ", 'longest = 1\nfault = '), ("fault = ", 'box = "group"\nfault = '),
+                             ("fault = ", 'told = "TOKEN_DOWN"\nfault = '), ("fault = ", 'does = "rotate"\nfault = '),
+                             ("fault = ", 'box = "names"\nfault = '), ("fault = ", 'does = "sing"\nfault = ')):
             with self.subTest(wrong):
                 self.write(GOOD.replace(right, wrong))
                 with self.assertRaisesRegex(ValueError, "a.toml"):
@@ -87,11 +96,12 @@ class RunTest(Folder):
         self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
         self.assertIn("relays saw FAILED_PRECONDITION TOKEN_REFUSED", outcomes["relays-see-more"]["problems"][0])
         self.assertEqual(outcomes["never-happens"]["problems"], ["the fault never happened"])
+        self.assertEqual(outcomes["makes-well"]["problems"][0], "to make a key was to be refused with TOKEN_DOWN: None")
 
     def test_a_second_play_forgives_nothing_that_stays(self):
         run, outcomes = self.play(WRONG, "--again")
         self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
-        self.assertIn("once more, alone: relays-see-more, never-happens", run.stderr)
+        self.assertIn("once more, alone: relays-see-more, makes-well, never-happens", run.stderr)
         self.assertEqual(outcomes["never-happens"]["problems"], ["the fault never happened"])
 
     def test_a_signerd_that_ends_is_not_forgiven(self):

@@ -6,9 +6,10 @@ import re
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
-BOXES = ("sessions", "card", "group")
+BOXES = ("sessions", "card", "group", "names")
 TIMES = ("work", "start")
 MENDS = ("faults", "restart", "kill")
+DOES = ("", "make", "import", "rotate")
 STATES = ("STARTING", "ABSENT", "PIN_REJECTED", "DOWN")
 
 
@@ -24,6 +25,9 @@ class Scenario:
     mend: str = "faults"
     at: str = "work"
     box: str = "sessions"
+    longest: float = 0  # seconds that a call may take at most, for a group: another token takes over within it
+    does: str = ""    # what somebody does about keys meanwhile; the fault lasts until it is done or refused
+    told: str = ""    # what stands in the answer where it is refused
 
     @property
     def lasts(self):
@@ -49,11 +53,18 @@ def _read(where, name, table):
     if missing := {"what", "fault", "well"} - set(table):
         raise ValueError(f"{where}: there is no {', '.join(sorted(missing))}")
     scenario = Scenario(name=name, **{**table, "seen": tuple(table.get("seen", ())), "fault": table["fault"].strip() + "\n"})
-    for word, known in ((scenario.box, BOXES), (scenario.at, TIMES), (scenario.mend, MENDS), (scenario.shows, ("",) + STATES)):
+    for word, known in ((scenario.box, BOXES), (scenario.at, TIMES), (scenario.mend, MENDS), (scenario.shows, ("",) + STATES),
+                        (scenario.does, DOES)):
         if word not in known:
             raise ValueError(f"{where}: {word!r} is none of {', '.join(known)}")
     if not re.fullmatch(r"[a-z0-9-]+", name):
         raise ValueError(f"{where}: a name has a-z, 0-9 and - only")
     if scenario.mend != "faults" and not scenario.shows:
         raise ValueError(f"{where}: what is mended shows a state before")
+    if scenario.told and not scenario.does:
+        raise ValueError(f"{where}: who is told something does something")
+    if (scenario.does == "rotate") != (scenario.box == "names"):
+        raise ValueError(f"{where}: the box with a name server is for those who rotate")
+    if (scenario.box == "group") != (scenario.longest > 0):
+        raise ValueError(f"{where}: in a group it is said how long a call takes at most, and there alone")
     return scenario
