@@ -56,7 +56,7 @@ class Reader {
   }
   bool Get(KeyType& type) { return Get(type, KeyType::kRsa, KeyType::kEd25519); }
   bool Get(InputKind& kind) { return Get(kind, InputKind::kDigest, InputKind::kData); }
-  bool Get(Outcome& outcome) { return Get(outcome, Outcome::kOk, Outcome::kStale); }
+  bool Get(Outcome& outcome) { return Get(outcome, Outcome::kOk, Outcome::kWantsData); }
   bool Get(TokenState& state) { return Get(state, TokenState::kStarting, TokenState::kDown); }
   bool Get(Bytes& octets) { return GetString(octets); }
   bool Get(std::string& text) { return GetString(text); }

@@ -15,13 +15,14 @@
 // error, and the link is closed: there is no resynchronisation.
 namespace hallmark::link {
 
-inline constexpr std::uint16_t kVersion = 4;
+inline constexpr std::uint16_t kVersion = 5;
 inline constexpr std::size_t kMaxFrame = 4u << 20;  // octets of payload
 inline constexpr std::size_t kMaxBatch = 1024;      // items in a batch
 
 enum class KeyType : std::uint8_t { kRsa = 1, kEd25519 = 2 };
 
-// What a signature is made of: a digest (32 octets of SHA-256), or the data itself for a token that insists on hashing.
+// What a signature is made of: a digest (32 octets of SHA-256), or the data itself for a token, or a key, that insists
+// on hashing.
 enum class InputKind : std::uint8_t { kDigest = 1, kData = 2 };
 
 enum class Outcome : std::uint8_t {
@@ -35,6 +36,7 @@ enum class Outcome : std::uint8_t {
   kExpired,       // the batch's time was up before a session was free
   kInvalid,       // the item makes no sense
   kStale,         // a key was wrapped for an earlier wrapping key
+  kWantsData,     // this key may not sign a digest: to be sent again as InputKind::kData
 };
 
 enum class TokenState : std::uint8_t { kStarting = 1, kReady, kAbsent, kPinRejected, kDown };

@@ -25,19 +25,21 @@ Result<NewPair> Session::MakePair(const KeySpec& spec, const ObjectName& name, b
   };
   CK_RV value = CKR_OK;
   Template wanted = PublicTemplate(name.cka_id, name.label, in_token);
-  if (spec.type == KeyType::kRsa) {
-    CK_ULONG modulus_bits = spec.bits;
-    wanted.Add(CKA_MODULUS_BITS, modulus_bits);
-    wanted.Add(CKA_PUBLIC_EXPONENT, ByteView(kRsaExponent));
-    value = generate(CKM_RSA_PKCS_KEY_PAIR_GEN, wanted);
-  } else {
-    Template other = wanted;
-    wanted.Add(CKA_EC_PARAMS, ByteView(kCurveName));
-    value = generate(CKM_EC_EDWARDS_KEY_PAIR_GEN, wanted);
-    if (!IsOk(value) && MakeTokenError(value, "").reason == Reason::kTokenRefused) {
-      other.Add(CKA_EC_PARAMS, ByteView(kCurveOid));
-      value = generate(CKM_EC_EDWARDS_KEY_PAIR_GEN, other);
-    }
+  const CK_ULONG modulus_bits = spec.bits;
+  switch (spec.type) {
+    case KeyType::kRsa:
+      wanted.Add(CKA_MODULUS_BITS, modulus_bits);
+      wanted.Add(CKA_PUBLIC_EXPONENT, ByteView(kRsaExponent));
+      value = generate(CKM_RSA_PKCS_KEY_PAIR_GEN, wanted);
+      break;
+    case KeyType::kEd25519:
+      for (const ByteView curve : kCurveSpellings) {
+        Template spelled = wanted;
+        spelled.Add(CKA_EC_PARAMS, curve);
+        value = generate(CKM_EC_EDWARDS_KEY_PAIR_GEN, spelled);
+        if (IsOk(value) || MakeTokenError(value, "").reason != Reason::kTokenRefused) break;
+      }
+      break;
   }
   if (IsOk(value)) return pair;
   Error error = Fail(value, "C_GenerateKeyPair");

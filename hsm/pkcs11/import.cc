@@ -10,7 +10,7 @@ namespace hallmark::pkcs11 {
 namespace {
 
 constexpr CK_OBJECT_CLASS kPrivateKey = CKO_PRIVATE_KEY, kPublicKey = CKO_PUBLIC_KEY, kSecretKey = CKO_SECRET_KEY;
-constexpr CK_KEY_TYPE kRsaType = CKK_RSA, kEdwardsType = CKK_EC_EDWARDS, kAesType = CKK_AES;
+constexpr CK_KEY_TYPE kAesType = CKK_AES;
 
 // SHA-1 here only spreads what it is given (OAEP does not rest on its collision resistance); no token lacks it.
 CK_RSA_PKCS_OAEP_PARAMS OaepParameters() { return {CKM_SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, nullptr, 0}; }
@@ -68,7 +68,7 @@ Status Session::UnwrapPrivateKey(const WrappingPair& pair, const WrappedKey& wra
   CK_MECHANISM unwrap_key{CKM_AES_KEY_WRAP_PAD, nullptr, 0};
   Template key_template = PrivateTemplate(name.cka_id, name.label);
   key_template.Add(CKA_CLASS, kPrivateKey);
-  key_template.Add(CKA_KEY_TYPE, type == KeyType::kRsa ? kRsaType : kEdwardsType);
+  key_template.Add(CKA_KEY_TYPE, NumberOf(type));
   CK_OBJECT_HANDLE key = 0;
   value = (*module_)->C_UnwrapKey(handle_, &unwrap_key, secret, Octets(wrapped.key), wrapped.key.size(),
                                   key_template.data(), key_template.size(), &key);
@@ -96,20 +96,23 @@ Status Session::CreatePrivateKey(const PrivatePart& part, const ObjectName& name
   const auto create = [&](ByteView curve) {
     Template wanted = PrivateTemplate(name.cka_id, name.label);
     wanted.Add(CKA_CLASS, kPrivateKey);
-    wanted.Add(CKA_KEY_TYPE, part.type == KeyType::kRsa ? kRsaType : kEdwardsType);
+    wanted.Add(CKA_KEY_TYPE, NumberOf(part.type));
     if (part.type == KeyType::kEd25519) wanted.Add(CKA_EC_PARAMS, curve);
     for (const auto& [type, value] : part.values) wanted.Add(type, value.view());
     CK_OBJECT_HANDLE made = 0;
     return (*module_)->C_CreateObject(handle_, wanted.data(), wanted.size(), &made);
   };
-  CK_RV value = create(kCurveName);
-  if (!IsOk(value) && part.type == KeyType::kEd25519) value = create(kCurveOid);
+  CK_RV value = CKR_OK;
+  for (const ByteView curve : kCurveSpellings) {
+    value = create(curve);
+    if (IsOk(value) || part.type != KeyType::kEd25519) break;
+  }
   return IsOk(value) ? Ok() : Status(Fail(value, "C_CreateObject"));
 }
 
 Status Session::CreatePublicKey(ByteView spki, const ObjectName& name) {
-  const auto ed25519 = IsEd25519(spki);
-  if (!ed25519) return ed25519.error();
+  const auto type = KeyTypeOf(spki);
+  if (!type) return type.error();
   const auto numbers = NumbersOf(spki);
   if (!numbers) return numbers.error();
   // CKA_EC_POINT is an OCTET STRING in DER by the book, the octets themselves with some modules.
@@ -118,30 +121,36 @@ Status Session::CreatePublicKey(ByteView spki, const ObjectName& name) {
   const auto create = [&](ByteView curve, ByteView ec_point) {
     Template wanted = PublicTemplate(name.cka_id, name.label);
     wanted.Add(CKA_CLASS, kPublicKey);
-    wanted.Add(CKA_KEY_TYPE, *ed25519 ? kEdwardsType : kRsaType);
-    if (*ed25519) {
-      wanted.Add(CKA_EC_PARAMS, curve);
-      wanted.Add(CKA_EC_POINT, ec_point);
-    } else {
-      wanted.Add(CKA_MODULUS, ByteView(numbers->modulus));
-      wanted.Add(CKA_PUBLIC_EXPONENT, ByteView(numbers->exponent));
+    wanted.Add(CKA_KEY_TYPE, NumberOf(*type));
+    switch (*type) {
+      case KeyType::kEd25519:
+        wanted.Add(CKA_EC_PARAMS, curve);
+        wanted.Add(CKA_EC_POINT, ec_point);
+        break;
+      case KeyType::kRsa:
+        wanted.Add(CKA_MODULUS, ByteView(numbers->modulus));
+        wanted.Add(CKA_PUBLIC_EXPONENT, ByteView(numbers->exponent));
+        break;
     }
     CK_OBJECT_HANDLE made = 0;
     return (*module_)->C_CreateObject(handle_, wanted.data(), wanted.size(), &made);
   };
-  CK_RV value = create(kCurveName, point);
-  if (!IsOk(value) && *ed25519) value = create(kCurveOid, point);
-  if (!IsOk(value) && *ed25519) value = create(kCurveName, numbers->point);
+  CK_RV value = CKR_OK;
+  for (const ByteView ec_point : {ByteView(point), ByteView(numbers->point)}) {
+    for (const ByteView curve : kCurveSpellings) {
+      value = create(curve, ec_point);
+      if (IsOk(value) || *type != KeyType::kEd25519) return IsOk(value) ? Ok() : Status(Fail(value, "C_CreateObject"));
+    }
+  }
   return IsOk(value) ? Ok() : Status(Fail(value, "C_CreateObject"));
 }
 
-Status Session::Prove(const KeyPair& key) {
+Status Session::Prove(const KeyPair& key, bool data) {
   constexpr std::string_view kText = "Hallmark: can this key sign?";
   Bytes digest(SHA256_DIGEST_LENGTH);
   SHA256(AsBytes(kText).data(), kText.size(), digest.data());
-  auto signature = SignDigest(key, digest);
-  // A token that insists on hashing itself.
-  if (!signature && key.type == KeyType::kRsa && usable_) signature = SignData(key, AsBytes(kText));
+  const bool by_data = key.type == KeyType::kRsa && (data || key.wants_data);
+  const auto signature = by_data ? SignData(key, AsBytes(kText)) : SignDigest(key, digest);
   if (!signature) return signature.error();
   if (Verifies(key.spki, digest, *signature)) return Ok();
   return MakeError(Reason::kKeyMismatch, "the private key is not that of the public key");

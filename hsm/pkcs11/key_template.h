@@ -11,11 +11,15 @@
 // The attributes that key objects are made with, whichever way they are made.
 namespace hallmark::pkcs11 {
 
-// The curve of Ed25519 in CKA_EC_PARAMS, as modules spell it: PrintableString "edwards25519" (PKCS#11 3.0), or the
-// object identifier 1.3.101.112 (RFC 8410).
+// The curve of Ed25519 in CKA_EC_PARAMS, as modules spell it, in the order in which they are asked: PrintableString
+// "edwards25519" (PKCS#11 3.0); the object identifier 1.3.101.112 (RFC 8410); and 1.3.6.1.4.1.11591.15.1, which was
+// there before both (Luna among others).
 inline constexpr std::array<std::uint8_t, 14> kCurveName = {0x13, 0x0c, 'e', 'd', 'w', 'a', 'r',
                                                             'd',  's',  '2', '5', '5', '1', '9'};
 inline constexpr std::array<std::uint8_t, 5> kCurveOid = {0x06, 0x03, 0x2b, 0x65, 0x70};
+inline constexpr std::array<std::uint8_t, 11> kOlderCurveOid = {0x06, 0x09, 0x2b, 0x06, 0x01, 0x04,
+                                                                0x01, 0xda, 0x47, 0x0f, 0x01};
+inline constexpr std::array<ByteView, 3> kCurveSpellings = {kCurveName, kCurveOid, kOlderCurveOid};
 
 inline constexpr std::array<std::uint8_t, 3> kRsaExponent = {0x01, 0x00, 0x01};
 

@@ -98,19 +98,19 @@ bool Verifies(ByteView spki, ByteView digest, ByteView signature) {
   return good;
 }
 
-Result<bool> IsEd25519(ByteView spki) {
+Result<KeyType> KeyTypeOf(ByteView spki) {
   const Key key = Parse(spki);
-  if (key != nullptr && EVP_PKEY_is_a(key.get(), "ED25519") == 1) return true;
-  if (key != nullptr && EVP_PKEY_is_a(key.get(), "RSA") == 1) return false;
+  if (key != nullptr && EVP_PKEY_is_a(key.get(), "ED25519") == 1) return KeyType::kEd25519;
+  if (key != nullptr && EVP_PKEY_is_a(key.get(), "RSA") == 1) return KeyType::kRsa;
   return MakeError(Reason::kInvalidArgument, "the public key is neither RSA nor Ed25519");
 }
 
 Result<PublicNumbers> NumbersOf(ByteView spki) {
   const Key key = Parse(spki);
-  const auto ed25519 = IsEd25519(spki);
-  if (!ed25519) return ed25519.error();
+  const auto type = KeyTypeOf(spki);
+  if (!type) return type.error();
   PublicNumbers numbers;
-  if (*ed25519) {
+  if (*type == KeyType::kEd25519) {
     std::size_t size = kEd25519Octets;
     numbers.point.resize(size);
     if (EVP_PKEY_get_raw_public_key(key.get(), numbers.point.data(), &size) != 1) return Unusable();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "firmware/runtime/result.h"
+#include "hsm/pkcs11/key_type.h"
 
 // From what a token says of a public key to SubjectPublicKeyInfo (DER), the form in which keys are recorded.
 struct evp_pkey_st;
@@ -20,8 +21,8 @@ Result<Bytes> Ed25519Spki(ByteView ec_point);
 // octets.
 bool Verifies(ByteView spki, ByteView digest, ByteView signature);
 
-// Whether it is an Ed25519 key. kInvalidArgument where it is neither that nor RSA.
-Result<bool> IsEd25519(ByteView spki);
+// kInvalidArgument where it is neither RSA nor Ed25519.
+Result<KeyType> KeyTypeOf(ByteView spki);
 
 // A public key by its parts, as C_CreateObject takes them, big endian.
 struct PublicNumbers {

@@ -1,5 +1,6 @@
 #include "hsm/pkcs11/session.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -15,6 +16,8 @@ namespace {
 constexpr std::size_t kLargestSignature = 2048;
 // No attribute of a key is nearly as long. What a module says beyond these is not believed, let alone allocated.
 constexpr CK_ULONG kLargestAttribute = 64 * 1024;
+// In CKA_ALLOWED_MECHANISMS; PKCS#11 3.0 has not many more.
+constexpr std::size_t kMostMechanisms = 512;
 
 // DigestInfo of SHA-256 (RFC 8017 section 9.2, note 1), to be followed by the digest.
 constexpr std::array<std::uint8_t, 19> kSha256Prefix = {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
@@ -73,7 +76,10 @@ Status Session::CheckLoggedIn() {
 
 Result<Bytes> Session::SignDigest(const KeyPair& key, ByteView digest) {
   if (digest.size() != kDigestOctets) return MakeError(Reason::kInvalidArgument, "a digest that is not 32 octets");
-  if (key.type == KeyType::kEd25519) return Sign(key, {CKM_EDDSA, nullptr, 0}, digest);
+  switch (key.type) {
+    case KeyType::kEd25519: return Sign(key, {CKM_EDDSA, nullptr, 0}, digest);
+    case KeyType::kRsa: break;
+  }
   std::array<std::uint8_t, kSha256Prefix.size() + kDigestOctets> info{};
   std::memcpy(info.data(), kSha256Prefix.data(), kSha256Prefix.size());
   std::memcpy(info.data() + kSha256Prefix.size(), digest.data(), digest.size());
@@ -81,7 +87,10 @@ Result<Bytes> Session::SignDigest(const KeyPair& key, ByteView digest) {
 }
 
 Result<Bytes> Session::SignData(const KeyPair& key, ByteView data) {
-  if (key.type == KeyType::kEd25519) return Sign(key, {CKM_EDDSA, nullptr, 0}, data);
+  switch (key.type) {
+    case KeyType::kEd25519: return Sign(key, {CKM_EDDSA, nullptr, 0}, data);
+    case KeyType::kRsa: break;
+  }
   return Sign(key, {CKM_SHA256_RSA_PKCS, nullptr, 0}, data);
 }
 
@@ -136,6 +145,17 @@ bool Session::Flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, bool fallbac
   return value && value->size() == 1 ? value->front() != 0 : fallback;
 }
 
+// A module that cannot say what is allowed, or says nothing, is asked when it signs.
+bool Session::WantsData(CK_OBJECT_HANDLE private_key) {
+  std::array<CK_MECHANISM_TYPE, kMostMechanisms> list{};
+  CK_ATTRIBUTE allowed{CKA_ALLOWED_MECHANISMS, list.data(), sizeof list};
+  const CK_RV value = (*module_)->C_GetAttributeValue(handle_, private_key, &allowed, 1);
+  if (!IsOk(value) || allowed.ulValueLen > sizeof list) return false;
+  const auto end = list.begin() + allowed.ulValueLen / sizeof(CK_MECHANISM_TYPE);
+  const auto has = [&](CK_MECHANISM_TYPE wanted) { return std::find(list.begin(), end, wanted) != end; };
+  return has(CKM_SHA256_RSA_PKCS) && !has(CKM_RSA_PKCS);
+}
+
 Result<KeyType> Session::TypeOf(CK_OBJECT_HANDLE object) {
   const auto key_type = Attribute(object, CKA_KEY_TYPE);
   if (!key_type) return key_type.error();
@@ -147,9 +167,12 @@ Result<KeyType> Session::TypeOf(CK_OBJECT_HANDLE object) {
 }
 
 Result<Bytes> Session::PublicPart(KeyType type, CK_OBJECT_HANDLE object) {
-  if (type == KeyType::kEd25519) {
-    const auto point = Attribute(object, CKA_EC_POINT);
-    return point ? Ed25519Spki(*point) : point;
+  switch (type) {
+    case KeyType::kEd25519: {
+      const auto point = Attribute(object, CKA_EC_POINT);
+      return point ? Ed25519Spki(*point) : point;
+    }
+    case KeyType::kRsa: break;
   }
   const auto modulus = Attribute(object, CKA_MODULUS);
   if (!modulus) return modulus;
@@ -178,6 +201,7 @@ Result<KeyPair> Session::Describe(CK_OBJECT_HANDLE private_key, CK_OBJECT_HANDLE
   if (Flag(key.private_key, CKA_ALWAYS_AUTHENTICATE, false)) {
     return MakeError(Reason::kTokenRefused, "the key wants the PIN for each signature (CKA_ALWAYS_AUTHENTICATE)");
   }
+  key.wants_data = key.type == KeyType::kRsa && WantsData(key.private_key);
   key.sensitive = Flag(key.private_key, CKA_SENSITIVE, false);
   key.extractable = Flag(key.private_key, CKA_EXTRACTABLE, true);
   key.never_extractable = Flag(key.private_key, CKA_NEVER_EXTRACTABLE, false);

@@ -7,11 +7,10 @@
 #include <string>
 
 #include "firmware/runtime/result.h"
+#include "hsm/pkcs11/key_type.h"
 #include "hsm/pkcs11/module.h"
 
 namespace hallmark::pkcs11 {
-
-enum class KeyType : std::uint8_t { kRsa, kEd25519 };
 
 // A pair of key objects. Handles are good for one login; they are found again after it.
 struct KeyPair {
@@ -20,6 +19,7 @@ struct KeyPair {
   Bytes spki;  // the public part, SubjectPublicKeyInfo, DER
   unsigned bits = 0;
   bool sensitive = false, extractable = true, never_extractable = false;
+  bool wants_data = false;  // RSA: CKA_ALLOWED_MECHANISMS has CKM_SHA256_RSA_PKCS and not CKM_RSA_PKCS
 };
 
 struct PrivatePart;
@@ -96,8 +96,9 @@ class Session {
   Result<WipedBytes> DecryptSecret(const WrappingPair& pair, const WrappedKey& wrapped);
   Status CreatePrivateKey(const PrivatePart& part, const ObjectName& name);
   Status CreatePublicKey(ByteView spki, const ObjectName& name);
-  // Has the pair sign something. kKeyMismatch where the signature does not verify with `key.spki`.
-  Status Prove(const KeyPair& key);
+  // Has the pair sign something, in the way in which it is going to be used: `data` where the token hashes RSA itself.
+  // kKeyMismatch where the signature does not verify with `key.spki`.
+  Status Prove(const KeyPair& key, bool data);
   // kTokenRefused where there is any object with this CKA_ID.
   Status CheckFree(ByteView cka_id);
   // Whatever has this CKA_ID.
@@ -105,7 +106,7 @@ class Session {
 
   // RSA: PKCS#1 v1.5 over SHA-256, from the 32-octet digest. Ed25519: PureEdDSA over those octets (RFC 8463 section 3).
   Result<Bytes> SignDigest(const KeyPair& key, ByteView digest);
-  // RSA on a token that insists on hashing itself.
+  // RSA on a token that insists on hashing itself, or with a key that does.
   Result<Bytes> SignData(const KeyPair& key, ByteView data);
 
   bool usable() const { return usable_; }
@@ -125,6 +126,7 @@ class Session {
   Result<std::vector<CK_OBJECT_HANDLE>> FindObjects(CK_OBJECT_CLASS object_class, ByteView cka_id);
   Result<Bytes> Attribute(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type);
   bool Flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, bool fallback);
+  bool WantsData(CK_OBJECT_HANDLE private_key);
   // kTokenRefused where it is neither RSA nor Ed25519.
   Result<KeyType> TypeOf(CK_OBJECT_HANDLE object);
   Result<Bytes> PublicPart(KeyType type, CK_OBJECT_HANDLE object);

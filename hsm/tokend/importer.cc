@@ -15,7 +15,7 @@ Bytes Sha256(const Bytes& octets) {
 }
 
 // What came out of the token is what was sent, signs, and stays.
-Result<pkcs11::KeyPair> Checked(pkcs11::Session& session, const link::ImportKey& call) {
+Result<pkcs11::KeyPair> Checked(pkcs11::Session& session, const link::ImportKey& call, bool data) {
   auto made = session.Find(call.cka_id);
   if (!made) return made;
   if (made->spki != call.spki) {
@@ -24,7 +24,7 @@ Result<pkcs11::KeyPair> Checked(pkcs11::Session& session, const link::ImportKey&
   if (made->extractable || !made->sensitive) {
     return MakeError(Reason::kTokenRefused, "the token took the key in a form that can be taken out of it again");
   }
-  const Status proved = session.Prove(*made);
+  const Status proved = session.Prove(*made, data);
   if (!proved) return proved.error();
   return made;
 }
@@ -51,19 +51,19 @@ void Importer::Forget() {
   own_.reset();
 }
 
-Result<pkcs11::KeyPair> Importer::Import(pkcs11::Session& session, const link::ImportKey& call) {
+Result<pkcs11::KeyPair> Importer::Import(pkcs11::Session& session, const link::ImportKey& call, bool data) {
   if (!begun() || Sha256(spki()) != call.wrapping_key_sha256) {
     return MakeError(Reason::kStateConflict, "the key was wrapped for an earlier wrapping key: begin the import again");
   }
-  const auto ed25519 = pkcs11::IsEd25519(call.spki);
-  if (!ed25519) return ed25519.error();
+  const auto type = pkcs11::KeyTypeOf(call.spki);
+  if (!type) return type.error();
   const Status free = session.CheckFree(call.cka_id);
   if (!free) return free.error();
   // The public object first: where all ends after that (power, this process), it says whose the private one is, which
   // need not know it itself, so that the pair can be found and destroyed.
   Status put = session.CreatePublicKey(call.spki, {call.cka_id, call.label});
-  if (put) put = Put(session, call, *ed25519 ? pkcs11::KeyType::kEd25519 : pkcs11::KeyType::kRsa);
-  auto made = put ? Checked(session, call) : Result<pkcs11::KeyPair>(put.error());
+  if (put) put = Put(session, call, *type);
+  auto made = put ? Checked(session, call, data) : Result<pkcs11::KeyPair>(put.error());
   if (made) return made;
   // A key that is not what was asked for, or of which nobody knows, must not stay.
   const Status destroyed = session.DestroyAll(call.cka_id);

@@ -15,10 +15,10 @@ class Importer {
  public:
   // The public key to wrap for, SubjectPublicKeyInfo. The same until Forget(). A pair in the token lives in `session`.
   Result<Bytes> Begin(pkcs11::Session& session);
-  // `session` is the one of Begin(). Whatever fails, nothing of the key is left in the token. kStateConflict where it
-  // was wrapped for another pair than the present; kInvalidArgument where it does not unwrap; kKeyMismatch where the
-  // public part is another's.
-  Result<pkcs11::KeyPair> Import(pkcs11::Session& session, const link::ImportKey& call);
+  // `session` is the one of Begin(); `data`: the token hashes RSA itself. Whatever fails, nothing of the key is left in
+  // the token. kStateConflict where it was wrapped for another pair than the present; kInvalidArgument where it does
+  // not unwrap; kKeyMismatch where the public part is another's.
+  Result<pkcs11::KeyPair> Import(pkcs11::Session& session, const link::ImportKey& call, bool data);
   // The session is gone, and the pair with it.
   void Forget();
 

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -23,6 +24,12 @@
 
 namespace hallmark::tokend {
 
+// A key that is looked for once under a login, however many sessions want it at the same time.
+struct SoughtKey {
+  Bytes spki;  // the recorded public part, which it is compared with
+  std::shared_future<Result<std::shared_ptr<const pkcs11::KeyPair>>> found;
+};
+
 // One login at the token. Workers open their sessions and find their keys under it; when it is replaced, both are made
 // again. The keys found under it are remembered here.
 struct Login {
@@ -36,8 +43,9 @@ struct Login {
   const bool only;
   std::atomic<unsigned> seats{0};  // workers that have a session under it
   const std::uint64_t generation;
-  std::mutex keys_mutex;                                         // guards keys
-  std::map<Bytes, std::shared_ptr<const pkcs11::KeyPair>> keys;  // by CKA_ID, compared with the recorded public part
+  std::mutex keys_mutex;  // guards keys
+  // By CKA_ID. What is looked for, and what was found; no search that failed.
+  std::map<Bytes, std::shared_ptr<const SoughtKey>> keys;
 };
 
 // Brings the token up, and back up: loads the module, finds the token, logs in once, and recovers from what workers

@@ -37,7 +37,7 @@ link::KeyReply ReplyTo(std::uint64_t id, const Result<pkcs11::KeyPair>& key) {
     reply.message = key.error().message;
     return reply;
   }
-  reply.type = key->type == pkcs11::KeyType::kRsa ? link::KeyType::kRsa : link::KeyType::kEd25519;
+  reply.type = ToLink(key->type);
   reply.bits = key->bits;
   reply.spki = key->spki;
   reply.sensitive = key->sensitive;
@@ -296,7 +296,9 @@ Result<pkcs11::KeyPair> KeyCalls::Do(const link::BeginImport&) {
   return wrapping;
 }
 
-Result<pkcs11::KeyPair> KeyCalls::Do(const link::ImportKey& call) { return importer_.Import(seat_.current(), call); }
+Result<pkcs11::KeyPair> KeyCalls::Do(const link::ImportKey& call) {
+  return importer_.Import(seat_.current(), call, !seat_.login->token.rsa_pkcs);
+}
 
 // Has the login seen to where a call found it in trouble.
 Error KeyCalls::Trouble(const Login& login, const Error& error) {

@@ -7,7 +7,19 @@
 namespace hallmark::tokend {
 
 inline pkcs11::KeyType ToPkcs11(link::KeyType type) {
-  return type == link::KeyType::kRsa ? pkcs11::KeyType::kRsa : pkcs11::KeyType::kEd25519;
+  switch (type) {
+    case link::KeyType::kRsa: return pkcs11::KeyType::kRsa;
+    case link::KeyType::kEd25519: return pkcs11::KeyType::kEd25519;
+  }
+  return pkcs11::KeyType::kRsa;
+}
+
+inline link::KeyType ToLink(pkcs11::KeyType type) {
+  switch (type) {
+    case pkcs11::KeyType::kRsa: return link::KeyType::kRsa;
+    case pkcs11::KeyType::kEd25519: return link::KeyType::kEd25519;
+  }
+  return link::KeyType::kRsa;
 }
 
 // What a key may be called, and how long it may be. No token takes nearly as much.

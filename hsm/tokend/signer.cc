@@ -163,11 +163,9 @@ std::optional<link::SignOutcome> Signer::SignOne(Seat& seat, Task& task) {
     seat.without_room = pkcs11::IsSessionCount(seated.error()) && login->seats > 0;
     return seat.without_room ? std::nullopt : Fail(seat, task, seated.error());
   }
-  auto signature = Attempt(seat, task);
-  if (!signature) return FailToSign(seat, task, signature.error());
-  keeper_.Prove();
-  key_troubles_.Forget(task.key->cka_id);
-  return link::SignOutcome{task.item.id, link::Outcome::kOk, 0, std::move(*signature)};
+  auto outcome = Attempt(seat, task);
+  if (!outcome) return FailToSign(seat, task, outcome.error());
+  return std::move(*outcome);
 }
 
 // Decides what a failure means for the task, the session and the login.
@@ -215,29 +213,56 @@ Status Signer::Sit(Seat& seat) {
   return Ok();
 }
 
-Result<std::shared_ptr<const pkcs11::KeyPair>> Signer::KeyFor(Seat& seat, const link::DefineKey& wanted) {
-  {
-    const std::lock_guard lock(seat.login->keys_mutex);
-    const auto known = seat.login->keys.find(wanted.cka_id);
-    if (known != seat.login->keys.end() && known->second->spki == wanted.spki) return known->second;
+Signer::FoundKey Signer::KeyFor(Seat& seat, const link::DefineKey& wanted) {
+  Login& login = *seat.login;
+  std::optional<std::promise<FoundKey>> own;
+  std::shared_ptr<const SoughtKey> sought;
+  while (true) {
+    {
+      const std::lock_guard lock(login.keys_mutex);
+      auto& place = login.keys[wanted.cka_id];
+      if (place == nullptr || place->spki != wanted.spki) {
+        own.emplace();
+        place = std::make_shared<const SoughtKey>(SoughtKey{wanted.spki, own->get_future().share()});
+      }
+      sought = place;
+    }
+    if (own) break;
+    const FoundKey& found = sought->found.get();
+    // What another session failed of says nothing of this one.
+    if (found || pkcs11::RecoveryFor(found.error()) == pkcs11::Recovery::kNone) return found;
   }
-  auto found = seat.current().Find(wanted.cka_id);
+  FoundKey found = FindKey(seat.current(), wanted);
+  if (!found) {  // whoever asks next looks again
+    const std::lock_guard lock(login.keys_mutex);
+    const auto place = login.keys.find(wanted.cka_id);
+    if (place != login.keys.end() && place->second == sought) login.keys.erase(place);
+  }
+  own->set_value(found);
+  return found;
+}
+
+Signer::FoundKey Signer::FindKey(pkcs11::Session& session, const link::DefineKey& wanted) {
+  auto found = session.Find(wanted.cka_id);
   if (!found) return found.error();
   if (found->type != ToPkcs11(wanted.type) || found->spki != wanted.spki) {
     return MakeError(Reason::kKeyMismatch, "the token's key is not the recorded one");
   }
-  const auto key = std::make_shared<const pkcs11::KeyPair>(std::move(*found));
-  const std::lock_guard lock(seat.login->keys_mutex);
-  seat.login->keys[wanted.cka_id] = key;
-  return key;
+  return std::make_shared<const pkcs11::KeyPair>(std::move(*found));
 }
 
-Result<Bytes> Signer::Attempt(Seat& seat, const Task& task) {
+Result<link::SignOutcome> Signer::Attempt(Seat& seat, const Task& task) {
   if (task.key == nullptr) return MakeError(Reason::kNotFound, "a key that was not defined");
-  const auto key = KeyFor(seat, *task.key);
+  const FoundKey key = KeyFor(seat, *task.key);
   if (!key) return key.error();
-  return task.item.kind == link::InputKind::kData ? seat.current().SignData(**key, task.item.input)
-                                                  : seat.current().SignDigest(**key, task.item.input);
+  const bool data = task.item.kind == link::InputKind::kData;
+  if ((*key)->wants_data && !data) return link::SignOutcome{task.item.id, link::Outcome::kWantsData, 0, {}};
+  pkcs11::Session& session = seat.current();
+  auto signature = data ? session.SignData(**key, task.item.input) : session.SignDigest(**key, task.item.input);
+  if (!signature) return signature.error();
+  keeper_.Prove();
+  key_troubles_.Forget(task.key->cka_id);
+  return link::SignOutcome{task.item.id, link::Outcome::kOk, 0, std::move(*signature)};
 }
 
 }  // namespace hallmark::tokend

@@ -78,10 +78,13 @@ class Signer {
   std::optional<link::SignOutcome> SignOne(Seat& seat, Task& task);
   std::optional<link::SignOutcome> Fail(Seat& seat, Task& task, const Error& error);
   std::optional<link::SignOutcome> FailToSign(Seat& seat, Task& task, const Error& error);
-  Result<Bytes> Attempt(Seat& seat, const Task& task);
+  Result<link::SignOutcome> Attempt(Seat& seat, const Task& task);
   // Makes the seat one of the present login.
   Status Sit(Seat& seat);
-  Result<std::shared_ptr<const pkcs11::KeyPair>> KeyFor(Seat& seat, const link::DefineKey& wanted);
+  using FoundKey = Result<std::shared_ptr<const pkcs11::KeyPair>>;
+  // Waits where another session looks for it already.
+  FoundKey KeyFor(Seat& seat, const link::DefineKey& wanted);
+  static FoundKey FindKey(pkcs11::Session& session, const link::DefineKey& wanted);
 
   Keeper& keeper_;
   const unsigned sessions_;

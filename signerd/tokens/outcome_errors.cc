@@ -17,7 +17,8 @@ Error ErrorOf(link::Outcome outcome, const std::string& token, std::uint64_t cod
     case kTokenRefused: return error(Reason::kTokenRefused, "the token refused");
     case kExpired: return error(Reason::kDeadlineExceeded, "the deadline passed before the token was free");
     case kInvalid:
-    case kStale: return error(Reason::kInternal, "tokend did not take the request");
+    case kStale:
+    case kWantsData: return error(Reason::kInternal, "tokend did not take the request");
   }
   return error(Reason::kInternal, "tokend gave an outcome that does not exist");
 }

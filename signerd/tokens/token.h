@@ -85,6 +85,11 @@ class Token {
     std::chrono::steady_clock::time_point sent;
     std::size_t among = 0;  // in flight when it was sent
     int attempts = 0;
+    bool data = false;  // what was sent is what the token is to hash, and no digest
+  };
+  struct KnownKey {
+    std::uint32_t ref = 0;
+    bool wants_data = false;  // RSA: the key may not sign a digest, as its token said
   };
 
   void Spawn();
@@ -96,13 +101,22 @@ class Token {
   void ScheduleTick();
   // Ends this tokend; starts the next after a pause that grows while they die young.
   void Replace(const std::string& why);
+  // `pin_rejected`: only when the PIN file has changed.
+  void ScheduleRespawn(bool pin_rejected);
   void Pump();
   // What tokend gets next, as much as fits into a frame.
   link::SignBatch NextBatch();
+  // For a key that its token will not sign a digest with: first in the queue, as data. False where it was data.
+  bool AskWithData(Attempt& attempt);
   void FailWaiting(const Error& error);
+  // What was in flight when its tokend ended goes first, once more, or fails.
+  void FailInFlight(const Error& error);
+  // Fails what nobody waits for any more.
+  void FailExpired(std::chrono::steady_clock::time_point now);
   // Fails what waits here and others can make too.
   void GiveBack(const std::string& why);
-  std::uint32_t RefOf(const snapshot::Key& key);
+  // Tells tokend of a key that it does not know.
+  KnownKey& Known(const snapshot::Key& key);
   void SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done);
   // Whether a signature takes longer than one may.
   bool Hangs(std::chrono::steady_clock::time_point now) const;
@@ -142,7 +156,7 @@ class Token {
   PendingKeyCalls key_calls_;
   bool key_calls_ended_ = false;
   // Which keys this tokend knows, by a name that holds their public part; forgotten with the process.
-  std::unordered_map<std::string, std::uint32_t> key_refs_;
+  std::unordered_map<std::string, KnownKey> known_keys_;
 };
 
 }  // namespace hallmark::tokens

@@ -173,6 +173,18 @@ INSTANTIATE_TEST_SUITE_P(AtEachCall, CutShort,
                                          "C_CreateObject @2 crash", "C_CreateObject @3 crash", "C_Sign @1 crash"),
                          [](const auto& row) { return "Call" + std::to_string(row.index); });
 
+// What the token says that it can do is how the key is going to be used, and a key that cannot be is not taken.
+TEST(ImportOfRsa, IsProvedInTheWayInWhichItIsUsed) {
+  const std::string refusal = "C_SignInit * return CKR_MECHANISM_INVALID of CKM_RSA_PKCS\n";
+  const LooseKey key = MakeLooseKey("RSA", 2048);
+  Import that_signs_no_digests(refusal);
+  EXPECT_EQ(that_signs_no_digests.Send(key).outcome, Outcome::kTokenRefused);
+  that_signs_no_digests.ExpectNothingLeft();
+  Import that_hashes(refusal + "C_GetMechanismInfo * return CKR_MECHANISM_INVALID of CKM_RSA_PKCS\n");
+  const auto made = that_hashes.Send(key);
+  EXPECT_EQ(made.outcome, Outcome::kOk) << made.message;
+}
+
 TEST(ImportedKeys, ManyForOneWrappingKey) {
   Import import;
   const auto begun = import.Begin();

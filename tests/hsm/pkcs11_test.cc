@@ -1,8 +1,12 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <span>
+#include <vector>
 
+#include "hsm/pkcs11/key_template.h"
 #include "hsm/pkcs11/module.h"
 #include "hsm/pkcs11/public_part.h"
 #include "hsm/pkcs11/return_value.h"
@@ -124,6 +128,69 @@ TEST_F(InProcess, MakesFindsAndSigns) {
 }
 
 // CKA_VALUE and CKA_PRIVATE_EXPONENT, asked for as any program could.
+// A module that knows one spelling of Ed25519's curve, in front of SoftHSM, which knows the first.
+class OneSpelling {
+ public:
+  OneSpelling(CK_FUNCTION_LIST* functions, ByteView known) : functions_(functions), real_(*functions) {
+    self = this;
+    known_ = known;
+    functions->C_GenerateKeyPair = [](CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_ATTRIBUTE* public_template,
+                                      CK_ULONG public_count, CK_ATTRIBUTE* private_template, CK_ULONG private_count,
+                                      CK_OBJECT_HANDLE* public_key, CK_OBJECT_HANDLE* private_key) {
+      if (!self->Takes(public_template, public_count)) return CK_RV{CKR_CURVE_NOT_SUPPORTED};
+      return self->real_.C_GenerateKeyPair(session, mechanism, public_template, public_count, private_template,
+                                           private_count, public_key, private_key);
+    };
+    functions->C_CreateObject = [](CK_SESSION_HANDLE session, CK_ATTRIBUTE* object, CK_ULONG count,
+                                   CK_OBJECT_HANDLE* made) {
+      if (!self->Takes(object, count)) return CK_RV{CKR_ATTRIBUTE_VALUE_INVALID};
+      return self->real_.C_CreateObject(session, object, count, made);
+    };
+  }
+  ~OneSpelling() { *functions_ = real_; }
+  OneSpelling(const OneSpelling&) = delete;
+  OneSpelling& operator=(const OneSpelling&) = delete;
+
+  std::vector<Bytes> asked;
+
+ private:
+  bool Takes(CK_ATTRIBUTE* attributes, CK_ULONG count) {
+    for (CK_ATTRIBUTE& attribute : std::span(attributes, count)) {
+      if (attribute.type != CKA_EC_PARAMS) continue;
+      const auto* octets = static_cast<const std::uint8_t*>(attribute.pValue);
+      asked.emplace_back(octets, octets + attribute.ulValueLen);
+      if (!std::equal(known_.begin(), known_.end(), asked.back().begin(), asked.back().end())) return false;
+      attribute.pValue = const_cast<std::uint8_t*>(kCurveName.data());
+      attribute.ulValueLen = kCurveName.size();
+    }
+    return true;
+  }
+  static inline OneSpelling* self = nullptr;
+  CK_FUNCTION_LIST* functions_;
+  const CK_FUNCTION_LIST real_;
+  ByteView known_;
+};
+
+TEST_F(InProcess, AsksForEd25519InEverySpelling) {
+  auto session = OpenLoggedIn();
+  ASSERT_TRUE(session);
+  // OBJECT IDENTIFIER 1.3.6.1.4.1.11591.15.1.
+  const Bytes older = {0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01};
+  const std::vector<Bytes> spellings = {
+      Bytes(kCurveName.begin(), kCurveName.end()), {0x06, 0x03, 0x2b, 0x65, 0x70}, older};
+  for (std::uint8_t i = 0; i < spellings.size(); ++i) {
+    OneSpelling token(module_->operator->(), spellings[i]);
+    const std::vector<Bytes> expected(spellings.begin(), spellings.begin() + i + 1);
+    const Bytes id = {0x20, i}, copy_id = {0x21, i};
+    const auto made = session->Generate({KeyType::kEd25519, 0}, {id, "key"});
+    ASSERT_TRUE(made) << made.error().message;
+    EXPECT_EQ(token.asked, expected);
+    token.asked.clear();
+    EXPECT_TRUE(session->CreatePublicKey(made->spki, {copy_id, "imported"}));
+    EXPECT_EQ(token.asked, expected);
+  }
+}
+
 TEST_F(InProcess, NeverShowsAPrivateKey) {
   auto session = OpenLoggedIn();
   ASSERT_TRUE(session);

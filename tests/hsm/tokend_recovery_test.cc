@@ -110,6 +110,29 @@ TEST_F(Recovery, ManySessionsInTroubleLogInOnce) {
   EXPECT_EQ(environment_.CountCalls("C_Initialize"), 1u);
 }
 
+// Four sessions want it at the same time; it is looked for among the private and the public objects, once.
+TEST_F(Recovery, KeyIsLookedForByOneSession) {
+  auto& tokend = Start(4);
+  environment_.WriteFaults("C_FindObjectsInit @3+ return CKR_DEVICE_ERROR\nC_FindObjectsInit * delay 200");
+  link::SignBatch batch{30000, {}};
+  for (std::uint64_t i = 0; i < 40; ++i) batch.items.push_back({i, 1, InputKind::kDigest, Sha256(std::to_string(i))});
+  for (const auto& [id, outcome] : tokend.Sign(batch)) {
+    ASSERT_EQ(outcome.outcome, Outcome::kOk);
+    EXPECT_TRUE(Verifies(key_.spki, batch.items[id].input, outcome.signature));
+  }
+  EXPECT_EQ(environment_.CountCalls("C_Initialize"), 1u) << "no third search";
+}
+
+// The first search fails with its session; another session looks again.
+TEST_F(Recovery, SearchThatFailedIsNotKept) {
+  auto& tokend = Start(4);
+  environment_.WriteFaults("C_FindObjectsInit @1 return CKR_FUNCTION_FAILED\nC_FindObjectsInit * delay 200");
+  link::SignBatch batch{30000, {}};
+  for (std::uint64_t i = 0; i < 40; ++i) batch.items.push_back({i, 1, InputKind::kDigest, Sha256(std::to_string(i))});
+  for (const auto& [id, outcome] : tokend.Sign(batch)) EXPECT_EQ(outcome.outcome, Outcome::kOk) << id;
+  EXPECT_EQ(environment_.CountCalls("C_Login"), 1u);
+}
+
 TEST_F(Recovery, TokenWithFewerSessionsThanItSaysSignsOnThose) {
   auto& tokend = Start(4);
   environment_.WriteFaults("C_OpenSession @3+ return CKR_SESSION_COUNT");
@@ -596,6 +619,20 @@ TEST_F(Pin, FileThatIsMissingIsWaitedFor) {
   tokend.AwaitState(TokenState::kReady);
 }
 
+// A PIN that was written with something around it is a mistake in the file and no try.
+TEST_F(Pin, WithSomethingAroundItIsNotTried) {
+  for (const std::string& written : {std::string(kPin) + " ", std::string("\xef\xbb\xbf") + kPin}) {
+    environment_.WritePin(written);
+    auto& tokend = StartWithFaults();
+    const auto status = tokend.AwaitState(TokenState::kDown);
+    EXPECT_NE(status.message.find("write the PIN alone"), std::string::npos) << status.message;
+    EXPECT_EQ(status.message.find(kPin), std::string::npos);
+    EXPECT_EQ(environment_.CountCalls("C_Login"), 0u);
+  }
+  environment_.WritePin(kPin);
+  tokend_->AwaitState(TokenState::kReady);
+}
+
 TEST_F(Recovery, ModuleThatIsMissingIsDown) {
   std::filesystem::remove_all(environment_.directory() / "tokens");  // SoftHSM does not initialize without it
   TokendClient::Options options;
@@ -619,20 +656,6 @@ TEST(Absent, TokenIsTakenWhenItComes) {
   tokend.AwaitState(TokenState::kReady);
   EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, kId).outcome, Outcome::kOk);
 }
-// A PIN that was written with something around it is a mistake in the file and no try.
-TEST_F(Pin, WithSomethingAroundItIsNotTried) {
-  for (const std::string& written : {std::string(kPin) + " ", std::string("\xef\xbb\xbf") + kPin}) {
-    environment_.WritePin(written);
-    auto& tokend = StartWithFaults();
-    const auto status = tokend.AwaitState(TokenState::kDown);
-    EXPECT_NE(status.message.find("write the PIN alone"), std::string::npos) << status.message;
-    EXPECT_EQ(status.message.find(kPin), std::string::npos);
-    EXPECT_EQ(environment_.CountCalls("C_Login"), 0u);
-  }
-  environment_.WritePin(kPin);
-  tokend_->AwaitState(TokenState::kReady);
-}
-
 
 TEST_F(Recovery, TokenThatGoesAndComesBackSignsAgain) {
   auto& tokend = Start();

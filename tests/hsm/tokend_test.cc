@@ -241,6 +241,30 @@ TEST(Tokend, LetsTheTokenHashForRsa) {
   EXPECT_TRUE(Verifies(key.spki, Sha256(data), outcome.signature));
 }
 
+// Made by another program, as an HSM's administrator does it. The token signs digests with other keys.
+TEST(Tokend, AsksForTheDataWhereAKeyMayNotSignDigests) {
+  const HsmEnvironment environment;
+  const Ran made = RunProgram({"pkcs11-tool", "--module", environment.softhsm_module(), "--token-label", kTokenLabel,
+                               "--login", "--pin", kPin, "--keypairgen", "--key-type", "rsa:2048", "--usage-sign",
+                               "--id", "01", "--allowed-mechanisms", "SHA256-RSA-PKCS"},
+                              environment.Variables());
+  ASSERT_EQ(made.exit_code, 0) << made.output;
+  TokendClient tokend(environment);
+  tokend.Await<link::Hello>();
+  EXPECT_EQ(tokend.AwaitState(TokenState::kReady).wants_data, 0);
+  tokend.Send(link::FindKey{1, {0x01}});
+  const auto key = tokend.Await<link::KeyReply>();
+  ASSERT_EQ(key.outcome, Outcome::kOk) << key.message;
+  tokend.Define(1, key, {0x01});
+  const std::string data = "from:a@example.com\r\n";
+  EXPECT_EQ(tokend.Sign(1, Sha256(data)).outcome, Outcome::kWantsData);
+  const auto view = AsBytes(data);
+  const auto outcome = tokend.Sign({30000, {{1, 1, InputKind::kData, Bytes(view.begin(), view.end())}}}).at(1);
+  ASSERT_EQ(outcome.outcome, Outcome::kOk);
+  EXPECT_TRUE(Verifies(key.spki, Sha256(data), outcome.signature));
+  EXPECT_EQ(tokend.status()->generation, 1u) << "a question is no trouble";
+}
+
 // RFC 8463 appendix A.3: what the signer of the Ed25519 signature hashes, and its b=.
 constexpr char kRfc8463Data[] =
     "from:Joe SixPack <joe@football.example.com>\r\n"

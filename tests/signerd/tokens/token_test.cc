@@ -95,6 +95,40 @@ TEST_F(TokenSetTest, ALoginMadeAgainIsNoTimeThatASignatureTakes) {
   EXPECT_TRUE(made) << made.error().message;
 }
 
+// Made by another program, as an HSM's administrator does it. The token signs digests with other keys; a new tokend
+// has to be told again.
+TEST_F(TokenSetTest, AKeyThatMayNotSignDigestsGetsTheData) {
+  const std::string made = std::string("pkcs11-tool --module ") + test::SoftToken::kModule +
+                           " --token-label test --login --pin " + test::SoftToken::kPin +
+                           " --keypairgen --key-type rsa:2048 --usage-sign --id 0501 --allowed-mechanisms "
+                           "SHA256-RSA-PKCS >/dev/null 2>&1";
+  ASSERT_EQ(std::system(made.c_str()), 0);
+  Start({Faulty("one", "")});
+  EXPECT_EQ(FactsOf("one").status.wants_data, 0);
+  const auto found = tokens_->Find("one", {0x05, 0x01});
+  ASSERT_TRUE(found) << found.error().message;
+  snapshot::Key key = test::SampleKey("example.com", "s");
+  key.token = "one";
+  key.cka_id = {0x05, 0x01};
+  key.public_key = std::make_shared<const dkim::PublicKey>(*dkim::PublicKey::FromSpki(found->spki));
+  const auto restricted = std::make_shared<const snapshot::Key>(key);
+  const auto other = MakeKey("one", "one", link::KeyType::kRsa);
+  for (const char* faults : {"", "C_Sign @1 crash"}) {
+    WriteFaults("one", faults);
+    std::vector<std::future<Answer>> answers;
+    std::vector<Signing> batch;
+    for (int i = 0; i < 8; ++i) answers.push_back(Put(batch, i % 2 == 0 ? restricted : other, text_));
+    tokens_->Sign(std::move(batch));
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      const Answer answer = answers[i].get();
+      ASSERT_TRUE(answer) << answer.error().message;
+      const auto& with = i % 2 == 0 ? restricted : other;
+      EXPECT_TRUE(with->public_key->Verify(dkim::Sha256Of(text_), answer->signature)) << i;
+    }
+  }
+  EXPECT_EQ(FactsOf("one").starts, 2);
+}
+
 // A token that hashes itself gets all that is hashed: more than a frame holds, where there are many such.
 TEST_F(TokenSetTest, LargeHeadersForATokenThatHashesItself) {
   WriteFaults("one", "C_GetMechanismInfo * return CKR_MECHANISM_INVALID");
