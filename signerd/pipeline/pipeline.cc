@@ -325,7 +325,14 @@ void Pipeline::Finish(std::vector<WorkPointer> batch) {
   std::size_t octets = 0;  // of them
   for (const WorkPointer& work : batch) {
     auto message = FinishOne(*work, *now);
-    if (!message && message.error().reason == Reason::kSignatureInvalid && !work->signed_again) {
+    if (message) {
+      wrong_signatures_.Settle(finishing);
+    } else if (work->wrong != nullptr) {
+      const snapshot::Key& key = *work->wrong->key;
+      wrong_signatures_.Count(work->wrong->made->token, key.selector + "._domainkey." + key.domain, work->signed_again,
+                              finishing);
+    }
+    if (work->wrong != nullptr && !work->signed_again) {
       SignAgain(work);
       continue;
     }
@@ -369,10 +376,7 @@ void Pipeline::Record(std::vector<Recorded> batch, std::vector<std::string> reco
 // Once: what a stale handle or a passing fault spoilt comes right. The signatures are deterministic, so that a second
 // attempt cannot give a second one.
 void Pipeline::SignAgain(const WorkPointer& work) {
-  const snapshot::Key& key = *work->wrong->key;
-  const std::string_view token = work->wrong->made->token;
-  log::warn("token {}: a signature with {}._domainkey.{} does not verify; the message is signed again", token,
-            key.selector, key.domain);
+  const std::string_view token = std::exchange(work->wrong, nullptr)->made->token;
   work->signed_again = true;
   tokens_.Distrust(token);
   std::vector<tokens::Signing> signings;
@@ -469,7 +473,6 @@ Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& 
 
 void Pipeline::Answer(Work& work, Result<SignedMessage> result) {
   ++(result ? signed_ : refused_);
-  if (!result && result.error().reason == Reason::kSignatureInvalid) log::error("{}", result.error().message);
   if (result) work.hashed->admitted.charge.Keep();
   if (observer_ != nullptr) {
     work.stamps.answered = std::chrono::steady_clock::now();

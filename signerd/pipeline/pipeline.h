@@ -23,6 +23,7 @@
 #include "signerd/pipeline/observer.h"
 #include "signerd/pipeline/signed_message.h"
 #include "signerd/pipeline/stage.h"
+#include "signerd/pipeline/wrong_signatures.h"
 #include "signerd/tokens/token_set.h"
 
 namespace hallmark::pipeline {
@@ -120,6 +121,7 @@ class Pipeline {
   const ReadRecord read_record_;
   Observer* const observer_;
   std::atomic<std::int64_t> signed_{0}, refused_{0};
+  WrongSignatures wrong_signatures_;
   std::mutex bodies_mutex_;                               // guards bodies_
   std::vector<std::unique_ptr<dkim::BodyBatch>> bodies_;  // those that no thread is using
   boost::asio::thread_pool pool_;

@@ -8,9 +8,11 @@
 #include <fstream>
 #include <future>
 #include <set>
+#include <sstream>
 #include <thread>
 
 #include "ledger/unsafe_disk.h"
+#include "log_text.h"
 #include "sample.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/dkim/verifier.h"
@@ -31,8 +33,9 @@ const std::filesystem::path kFaulty = std::filesystem::path(HALLMARK_BIN_DIR) / 
 
 class PipelineTest : public testing::Test {
  protected:
-  // `simulate` is what the token is like (faulty_pkcs11/README.md); empty: as SoftHSM is.
-  explicit PipelineTest(const std::string& simulate = "") : tokens_(kTokend, {ConfigOf(token_, simulate)}) {
+  // `simulate` is what the token is like, `rules` what goes wrong (faulty_pkcs11/README.md); empty: as SoftHSM is.
+  explicit PipelineTest(const std::string& simulate = "", const std::string& rules = "")
+      : tokens_(kTokend, {ConfigOf(token_, simulate, rules)}) {
     tokens_.Start();
     snapshot::Domain domain{"example.com", std::make_shared<const dkim::PreparedProfile>(dkim::DefaultProfile()), {}};
     domain.active_keys = {MakeKey(link::KeyType::kRsa, "r1"), MakeKey(link::KeyType::kEd25519, "e1")};
@@ -45,11 +48,17 @@ class PipelineTest : public testing::Test {
   }
   ~PipelineTest() override { tokens_.Stop(); }  // before the pipeline goes, as it demands
 
-  static tokens::TokenConfig ConfigOf(const test::SoftToken& token, const std::string& simulate) {
+  static tokens::TokenConfig ConfigOf(const test::SoftToken& token, const std::string& simulate,
+                                      const std::string& rules) {
     tokens::TokenConfig config = token.Config("softhsm");
-    if (simulate.empty()) return config;
+    if (simulate.empty() && rules.empty()) return config;
     config.environment["FAULTY_PKCS11_MODULE"] = config.module;
-    config.environment["FAULTY_PKCS11_SIMULATE"] = simulate;
+    if (!simulate.empty()) config.environment["FAULTY_PKCS11_SIMULATE"] = simulate;
+    if (!rules.empty()) {
+      const auto file = config.pin_file.parent_path() / "rules";
+      std::ofstream(file) << rules;
+      config.environment["FAULTY_PKCS11_CONTROL"] = file;
+    }
     config.module = kFaulty;
     return config;
   }
@@ -487,6 +496,22 @@ TEST_F(SlowToken, RefusesAtOnceWhatCannotMakeItsDeadline) {
   EXPECT_EQ(late.error().reason, Reason::kOverloaded) << late.error().message;
   tokens_.Stop();
   while (answered != kJobs) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+class WrongToken : protected test::LogText, public PipelineTest {
+ protected:
+  WrongToken() : PipelineTest("", "C_Sign * corrupt\n") {}
+};
+
+TEST_F(WrongToken, GivesNothingAndDoesNotFillTheLog) {
+  Pipeline& pipeline = Make();
+  EXPECT_EQ(Load(pipeline, 2, 25), (std::map<std::string, int>{{"SIGNATURE_INVALID", 50}}));
+  int lines = 0;
+  std::istringstream log(text());
+  for (std::string line; std::getline(log, line);) lines += line.find("the message is") != std::string::npos;
+  EXPECT_GE(lines, 2) << text();
+  EXPECT_LE(lines, 3) << text();
+  EXPECT_EQ(ledger_->durable().size, 0u);
 }
 
 TEST_F(PipelineTest, StoppingTheTokensAnswersWhatWaits) {
