@@ -196,8 +196,8 @@ bool IsIdentity(std::string_view text) {
 }
 
 bool IsAlertKind(std::string_view text) {
-  constexpr std::string_view kKinds[] = {"SURGE",         "DORMANT_DOMAIN", "REFUSAL_BURST",
-                                         "AUTHOR_CHANGE", "HARD_LIMIT",     "OFF_HOURS"};
+  constexpr std::string_view kKinds[] = {"SURGE",       "DORMANT_DOMAIN", "REFUSAL_BURST", "AUTHOR_CHANGE",
+                                         "SIZE_CHANGE", "HARD_LIMIT",     "OFF_HOURS"};
   return std::find(std::begin(kKinds), std::end(kKinds), text) != std::end(kKinds);
 }
 

@@ -32,7 +32,7 @@ inline constexpr std::string_view kDomainsForm =
 inline constexpr std::string_view kAddressesForm =
     "a list of addresses, for example \"sales@example.com\" or \"*@news.example.com\"";
 inline constexpr std::string_view kSuspendOnForm =
-    "a list of SURGE, DORMANT_DOMAIN, REFUSAL_BURST, AUTHOR_CHANGE, HARD_LIMIT, OFF_HOURS";
+    "a list of SURGE, DORMANT_DOMAIN, REFUSAL_BURST, AUTHOR_CHANGE, SIZE_CHANGE, HARD_LIMIT, OFF_HOURS";
 
 inline constexpr std::int64_t kMostWeight = 1000;
 inline constexpr std::int64_t kMostRate = 1'000'000;           // a second; also of a burst

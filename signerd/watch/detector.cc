@@ -14,9 +14,14 @@ using std::chrono::sys_seconds;
 // How much of the least volume a minute a longer window needs.
 constexpr std::array<double, 3> kVolumes = {1, 3, 6};
 constexpr double kMinRefusals = 20;  // a minute
-constexpr char kSeparator = '\n';    // in keys; no name has one
+constexpr double kTimesLarger = 4;
+constexpr double kLeastSize = 100;  // octets; what is less is of a partner whose relays have not told sizes
+constexpr char kSeparator = '\n';   // in keys; no name has one
 
 std::string Number(double value) { return std::to_string(static_cast<std::int64_t>(std::llround(value))); }
+std::string SizeText(double octets) {
+  return octets < 1e6 ? Number(std::max(1.0, octets / 1e3)) + " kB" : Number(octets / 1e6) + " MB";
+}
 std::string LengthText(std::chrono::seconds length) {
   return length == minutes(60) ? "an hour" : length == minutes(1) ? "a minute" : "ten minutes";
 }
@@ -123,6 +128,20 @@ void Detector::LookAtDomain(const DomainKey& key, const Count& count, const Part
   changed_.insert(name + kSeparator + domain_name);
 }
 
+// More octets than ever in an hour, and it is the messages that are larger, not their number, nor a few among them.
+void Detector::LookAtSizes(const std::string& name, PartnerProfile& partner, sys_seconds now, std::vector<Alarm>& out) {
+  const double usual = partner.UsualSize(), sized = partner.sized.sum();
+  const double limit = partner.octets.Limit(partner.week.usual(now) * usual);
+  partner.octets.SetCeiling(usual < kLeastSize ? 0 : limit);
+  if (usual < kLeastSize || sized < kMinSizes || partner.octets.sum() <= limit) return;
+  const double typical = std::exp2(partner.size_logarithms.sum() / sized);
+  if (typical < kTimesLarger * usual) return;
+  Raise({"SIZE_CHANGE", name, "",
+         Number(sized) + " messages of " + WhoText(name) + " in ten minutes had " + SizeText(typical) +
+             " each as a rule; usual are " + SizeText(usual)},
+        name, now, out);
+}
+
 void Detector::LookAtPartner(const std::string& name, PartnerProfile& partner, std::int64_t hard_limit, sys_seconds now,
                              std::vector<Alarm>& out) {
   const std::uint64_t last_minute = partner.LastMinute();
@@ -150,6 +169,7 @@ void Detector::LookAtPartner(const std::string& name, PartnerProfile& partner, s
                " had authors that it has not had before"},
           name, now, out);
   }
+  LookAtSizes(name, partner, now, out);
   const double enough = std::max(static_cast<double>(settings_.min_volume), 0.2 * partner.week.average());
   if (partner.week.sum() >= enough && partner.week.IsQuiet(now)) {
     Raise({"OFF_HOURS", name, "",
@@ -196,6 +216,11 @@ std::vector<Alarm> Detector::Step(const Tick& tick, const snapshot::Snapshot& vi
     for (Window& window : partner.volume) window.Add(static_cast<double>(count.signed_messages));
     partner.refusals.Add(static_cast<double>(count.refused));
     partner.octets.Add(static_cast<double>(count.octets));
+    if (count.signed_messages != 0 && count.octets != 0) {
+      const auto messages = static_cast<double>(count.signed_messages);
+      partner.sized.Add(messages);
+      partner.size_logarithms.Add(messages * std::log2(static_cast<double>(count.octets) / messages));
+    }
     partner.week.Add(static_cast<double>(count.signed_messages));
     partner.seconds[static_cast<std::size_t>(now.time_since_epoch().count() % 60)] +=
         static_cast<std::uint32_t>(count.signed_messages);

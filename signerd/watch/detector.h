@@ -18,8 +18,8 @@
 namespace hallmark::watch {
 
 struct Alarm {
-  std::string kind;  // SURGE, DORMANT_DOMAIN, REFUSAL_BURST, AUTHOR_CHANGE, HARD_LIMIT, OFF_HOURS; the watcher's own:
-                     // LEDGER_UNAVAILABLE, ROTATION_STUCK, CLOCK_NOT_SET, HEALTH
+  std::string kind;  // SURGE, DORMANT_DOMAIN, REFUSAL_BURST, AUTHOR_CHANGE, SIZE_CHANGE, HARD_LIMIT, OFF_HOURS; the
+                     // watcher's own: LEDGER_UNAVAILABLE, ROTATION_STUCK, CLOCK_NOT_SET, HEALTH
   std::string partner, signing_domain;
   std::string message;  // a sentence for a person
 };
@@ -66,6 +66,8 @@ class Detector {
                     std::chrono::sys_seconds now, std::vector<Alarm>& out);
   void LookAtDomain(const DomainKey& key, const Count& count, const PartnerProfile& partner,
                     std::chrono::sys_seconds now, std::vector<Alarm>& out);
+  void LookAtSizes(const std::string& name, PartnerProfile& partner, std::chrono::sys_seconds now,
+                   std::vector<Alarm>& out);
   void LookAtPartner(const std::string& name, PartnerProfile& partner, std::int64_t hard_limit,
                      std::chrono::sys_seconds now, std::vector<Alarm>& out);
 

@@ -88,6 +88,7 @@ class Week {
 };
 
 inline constexpr double kMinNewAuthors = 50;  // in ten minutes
+inline constexpr double kMinSizes = 50;       // the same
 
 // The newest value's weight: an hour of minutes, six hours of tens, two days of hours.
 inline std::array<Window, 3> Windows() {
@@ -109,6 +110,9 @@ struct PartnerProfile {
   // In ten minutes: authors looked at, and the new ones among them.
   Window looked_at{std::chrono::minutes(10), 1.0 / 36}, new_ones{std::chrono::minutes(10), 1.0 / 36};
   Average new_share;
+  // In ten minutes: messages whose size is known, and the binary logarithms of their octets, which one large attachment
+  // does not change much.
+  Window sized{std::chrono::minutes(10), 1.0 / 36}, size_logarithms{std::chrono::minutes(10), 1.0 / 36};
   Authors authors;
   Week week;
   // Messages of each of the last sixty seconds.
@@ -120,7 +124,7 @@ struct PartnerProfile {
     refusals.Advance(now);
     octets.Advance(now);
     week.Advance(now);
-    looked_at.Advance(now);
+    for (Window* window : {&looked_at, &sized, &size_logarithms}) window->Advance(now);
     if (new_ones.Advance(now) && looked_at.last() >= kMinNewAuthors) {
       new_share.Add(new_ones.last() / looked_at.last(), 1.0 / 36, 1);
     }
@@ -136,9 +140,14 @@ struct PartnerProfile {
   // What came lately is no part of what comes next.
   void Clear() {
     for (Window& window : volume) window.Clear();
-    for (Window* window : {&refusals, &octets, &looked_at, &new_ones}) window->Clear();
+    for (Window* window : {&refusals, &octets, &looked_at, &new_ones, &sized, &size_logarithms}) window->Clear();
     week.Clear();
     seconds.fill(0);
+  }
+  // Octets of a message; 0: not known.
+  double UsualSize() const {
+    const double messages = volume[2].average().mean;
+    return messages > 0 ? octets.average().mean / messages : 0;
   }
   std::uint64_t LastMinute() const {
     std::uint64_t sum = 0;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <random>
+#include <utility>
 
 #include "firmware/runtime/clock.h"
 
@@ -39,7 +40,8 @@ class DetectorTest : public testing::Test {
       Count& count = tick[{"acme", domain_}];
       const double mean = rate(clock_.Now()) * kStep.count() / 60;
       count.signed_messages = mean <= 0 ? 0 : std::poisson_distribution<std::uint64_t>(mean)(random_);
-      count.octets = count.signed_messages * 20'000;
+      count.octets =
+          count.signed_messages == 0 ? 0 : (count.signed_messages - 1) * octets_ + std::exchange(next_, octets_);
       for (std::uint64_t i = 0; i < count.signed_messages; ++i) count.authors.push_back(Author());
       if (refused_ > 0) {
         tick[{"acme", ""}].refused = std::poisson_distribution<std::uint64_t>(refused_ * kStep.count() / 60)(random_);
@@ -77,7 +79,8 @@ class DetectorTest : public testing::Test {
   Detector detector_{settings_};
   std::mt19937_64 random_{4711};
   std::string domain_ = "example.com";
-  double refused_ = 0;  // a minute
+  double refused_ = 0;                              // a minute
+  std::uint64_t octets_ = 20'000, next_ = octets_;  // of a message; of the next one
   std::uint64_t first_author_ = 0;
   Alarm last_;
 };
@@ -195,6 +198,60 @@ TEST_F(DetectorTest, ASenderWithNewAuthorsAllTheTimeIsUsual) {
     return 50.0;
   });
   EXPECT_THAT(kinds, IsEmpty());
+}
+
+TEST_F(DetectorTest, MessagesThatBecomeLargeAlertOnce) {
+  EXPECT_THAT(Steady(days(8), 50), IsEmpty());
+  octets_ = next_ = 20'000'000;
+  EXPECT_THAT(Steady(minutes(30), 50), ElementsAre("SIZE_CHANGE"));
+  EXPECT_THAT(last_.message, testing::HasSubstr("usual are 20 kB"));
+  octets_ = next_ = 20'000;
+  EXPECT_THAT(Steady(hours(12), 50), IsEmpty());
+  octets_ = next_ = 500'000;  // one event has not made it usual
+  EXPECT_THAT(Steady(minutes(30), 50), ElementsAre("SIZE_CHANGE"));
+}
+
+TEST_F(DetectorTest, WhatIsUsualOfSizesSurvivesARestart) {
+  EXPECT_THAT(Steady(days(8), 50), IsEmpty());
+  Detector again(settings_);
+  again.Restore(detector_.TakeChanged(), view_);
+  Tick tick;
+  Count& count = tick[{"acme", "example.com"}];
+  count = {.signed_messages = 60, .octets = 60 * 20'000'000ull, .refused = 0, .authors = {}};
+  const auto alarms = again.Step(tick, view_, clock_.Now() + minutes(1));
+  ASSERT_EQ(alarms.size(), 1u);
+  EXPECT_EQ(alarms.front().kind, "SIZE_CHANGE");
+}
+
+TEST_F(DetectorTest, ALargeAttachmentNowAndThenIsNoChange) {
+  EXPECT_THAT(Steady(days(8), 50), IsEmpty());
+  for (int i = 0; i < 20; ++i) {
+    next_ = 25'000'000;
+    EXPECT_THAT(Steady(minutes(7), 50), IsEmpty());
+  }
+}
+
+TEST_F(DetectorTest, LargeMessagesThatComeEachNightAreUsual) {
+  EXPECT_THAT(Run(days(21),
+                  [this](sys_seconds now) {
+                    const auto of_day = now - std::chrono::floor<days>(now);
+                    const bool night = of_day >= hours(3) && of_day < hours(3) + minutes(20);
+                    octets_ = next_ = night ? 1'000'000 : 10'000;
+                    return night ? 50.0 : 20.0;
+                  }),
+              IsEmpty());
+}
+
+TEST_F(DetectorTest, ASurgeOfTheUsualSizeIsNoChangeOfIt) {
+  EXPECT_THAT(Steady(days(8), 100), IsEmpty());
+  EXPECT_THAT(Steady(minutes(30), 3000), ElementsAre("SURGE"));
+}
+
+TEST_F(DetectorTest, SizesThatAreToldForTheFirstTimeAreNoChange) {
+  octets_ = next_ = 0;
+  EXPECT_THAT(Steady(days(8), 50), IsEmpty());
+  octets_ = next_ = 20'000;
+  EXPECT_THAT(Steady(days(3), 50), IsEmpty());
 }
 
 TEST_F(DetectorTest, MailAtATimeThatIsQuietAlertsOnce) {
