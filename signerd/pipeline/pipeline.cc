@@ -111,6 +111,11 @@ void Pipeline::Submit(Job job) {
                             "this relay, or its partner, has too many messages in flight: try again shortly"));
     return;
   }
+  const auto wait = load_.TimeFor(prepare_.Ahead(flow));
+  if (wait.count() > 0 && wait > work->job.deadline - work->stamps.taken) {
+    Answer(*work, MakeError(Reason::kOverloaded, "too much is waiting to be hashed within the deadline"));
+    return;
+  }
   const double cost = work->cost();
   if (cost <= kMostCostHere) {
     prepare_.PushOrRun(flow, cost, work);
@@ -121,7 +126,12 @@ void Pipeline::Submit(Job job) {
 
 void Pipeline::Prepare(std::vector<WorkPointer> batch) {
   const auto preparing = std::chrono::steady_clock::now();
-  for (const WorkPointer& work : batch) work->stamps.preparing = preparing;
+  double cost = 0;
+  for (const WorkPointer& work : batch) {
+    work->stamps.preparing = preparing;
+    cost += work->cost();
+  }
+  load_.Begin(cost);
   if (observer_ != nullptr) observer_->OnBatch(batch.size());
   std::unique_ptr<dkim::BodyBatch> bodies = TakeBodies();
   std::vector<WorkPointer> with_body;  // in the order of `bodies`
@@ -148,6 +158,7 @@ void Pipeline::Prepare(std::vector<WorkPointer> batch) {
     }
   }
   GiveBack(std::move(bodies));
+  load_.End(cost, prepare_.waiting() != 0, std::chrono::steady_clock::now());
   GoOn(hashed);
 }
 

@@ -21,6 +21,7 @@
 #include "signerd/pipeline/intake.h"
 #include "signerd/pipeline/message_hasher.h"
 #include "signerd/pipeline/observer.h"
+#include "signerd/pipeline/prepare_load.h"
 #include "signerd/pipeline/signed_message.h"
 #include "signerd/pipeline/stage.h"
 #include "signerd/pipeline/wrong_signatures.h"
@@ -73,7 +74,8 @@ class Pipeline {
   // Learns from the ledger what was answered before a restart. Once, before the first Submit.
   Status Recall();
 
-  // Any thread. Always answers through job.done; kOverloaded at once when the relay gets no credit.
+  // Any thread. Always answers through job.done; kOverloaded at once when the relay gets no credit, or
+  // its turn would come after the deadline.
   void Submit(Job job);
 
   // Tells the observer of a message that was refused before it came here. `origin` may be null: unknown. Any thread.
@@ -124,6 +126,7 @@ class Pipeline {
   WrongSignatures wrong_signatures_;
   std::mutex bodies_mutex_;                               // guards bodies_
   std::vector<std::unique_ptr<dkim::BodyBatch>> bodies_;  // those that no thread is using
+  PrepareLoad load_;
   boost::asio::thread_pool pool_;
   Stage<WorkPointer, tokens::FairQueue<WorkPointer>> prepare_;
   Stage<WorkPointer> finish_;

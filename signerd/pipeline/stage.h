@@ -66,13 +66,16 @@ class Stage {
     }
     if (!batch.empty()) {
       run_(std::move(batch));
-      const std::lock_guard lock(mutex_);
-      if (waiting_.empty()) {
-        --running_;
-        return;
-      }
+      if (!HasMore()) return;
     }
     boost::asio::post(pool_, [this] { Run(); });
+  }
+
+  // What Queue::Ahead says.
+  template <class... Item>
+  double Ahead(const Item&... item) const {
+    const std::lock_guard lock(mutex_);
+    return waiting_.Ahead(item...);
   }
 
   std::size_t waiting() const {
@@ -81,22 +84,28 @@ class Stage {
   }
 
  private:
+  // After each batch it is another stage's turn on this thread: what was signed must not wait for all that comes in.
   void Run() noexcept {
-    std::vector<T> batch;
-    while (Take(batch)) run_(std::exchange(batch, {}));
+    std::vector<T> batch = Take();
+    if (!batch.empty()) run_(std::move(batch));
+    if (HasMore()) boost::asio::post(pool_, [this] { Run(); });
   }
 
-  // False when nothing waits: then this runner has ended.
-  bool Take(std::vector<T>& batch) {
+  std::vector<T> Take() {
+    std::vector<T> batch;
     const std::lock_guard lock(mutex_);
-    if (waiting_.empty()) {
-      --running_;
-      return false;
-    }
+    if (waiting_.empty()) return batch;  // another runner has it
     // A fair share, so that the other runners find work too.
     const std::size_t share = std::clamp<std::size_t>(waiting_.size() / runners_, 1, kMaxBatch);
     for (std::size_t i = 0; i < share; ++i) batch.push_back(waiting_.Pop());
-    return true;
+    return batch;
+  }
+
+  // False when nothing waits: then this runner has ended.
+  bool HasMore() {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.empty()) --running_;
+    return !waiting_.empty();
   }
 
   boost::asio::thread_pool& pool_;

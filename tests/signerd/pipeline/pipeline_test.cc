@@ -498,6 +498,37 @@ TEST_F(SlowToken, RefusesAtOnceWhatCannotMakeItsDeadline) {
   while (answered != kJobs) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
+// The same where it is the processor that has too much to do.
+TEST_F(PipelineTest, RefusesAtOnceWhatCannotBeHashedWithinItsDeadline) {
+  PipelineConfig config;
+  config.threads = 1;
+  Pipeline& pipeline = Make(config);
+  const std::string large = std::string(kMessage) + std::string(std::size_t{4} << 20, 'x') + "\r\n";
+  std::atomic<int> answered{0}, failed{0};
+  const auto job = [&](std::chrono::milliseconds wait) {
+    Job made = MakeJob(nullptr, wait);
+    made.message = std::string_view(large);
+    return made;
+  };
+  constexpr int kJobs = 400;
+  for (int i = 0; i < kJobs; ++i) {
+    Job next = job(std::chrono::minutes(10));
+    next.done = [&](const Result<SignedMessage>& result) {
+      failed += !result;
+      ++answered;
+    };
+    pipeline.Submit(std::move(next));
+  }
+  // Two full batches tell how long one takes.
+  while (pipeline.counters().waiting > kJobs - 2 * 64 - 32) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const auto late = Wait(pipeline, job(std::chrono::milliseconds(20)));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().reason, Reason::kOverloaded) << late.error().message;
+  while (answered != kJobs) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(failed, 0);
+  EXPECT_TRUE(Wait(pipeline, job(std::chrono::minutes(1)))) << "nothing waits any more";
+}
+
 class WrongToken : protected test::LogText, public PipelineTest {
  protected:
   WrongToken() : PipelineTest("", "C_Sign * corrupt\n") {}

@@ -68,6 +68,23 @@ TEST(Stage, TakesWhatHasQueuedAsOneBatch) {
   EXPECT_EQ(sizes, (std::vector<std::size_t>{1, 10}));
 }
 
+// On one thread what a stage has done goes on before the stage takes more.
+TEST(Stage, GivesWayBetweenItsBatches) {
+  boost::asio::thread_pool pool(1);
+  std::latch all_pushed(1);
+  std::vector<int> order;
+  Stage<int> second(pool, 1, [&](const std::vector<int>&) { order.push_back(2); });
+  Stage<int> first(pool, 1, [&](const std::vector<int>&) {
+    order.push_back(1);
+    second.Push(0);
+  });
+  boost::asio::post(pool, [&] { all_pushed.wait(); });
+  for (std::size_t i = 0; i < 3 * Stage<int>::kMaxBatch; ++i) first.Push(0);
+  all_pushed.count_down();
+  pool.join();
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 1, 2, 1, 2}));
+}
+
 TEST(Stage, RunsOnTheCallersThreadOnlyWhileItIsIdle) {
   boost::asio::thread_pool pool(2);
   std::latch first_runs(1), second_pushed(1);
