@@ -1,18 +1,20 @@
-#include <fuzzer/FuzzedDataProvider.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdlib>
 #include <string>
 
-#include "check.h"
+#include "choices.h"
+#include "memory_file.h"
+#include "naive_header.h"
 #include "opendkim_verify.h"
 #include "signerd/dkim/key_record.h"
+#include "tests/signerd/dkim/naive_canonical.h"
 #include "tests/signerd/dkim/signing.h"
 
-// The input chooses a message, line by line, and a profile. Whatever we sign, our verifier and libopendkim find good;
-// and neither does any more when an octet of what is signed is another.
+// The input chooses a message, line by line, and a profile. What we hash is what the RFC says; whatever we sign, our
+// verifier finds good, and libopendkim, where it has the algorithm; and neither does any more when an octet of what is
+// signed is another, be it of the body, of a signed field, of the new field, or of the signature.
 namespace {
 
 using namespace hallmark;
@@ -31,18 +33,18 @@ constexpr std::array kBodyPieces = {"\r\n",         "\r\n\r\n", " ",          "\
                                     "--b",          "\r\n ",    "\r\n\t\r\n", "From x", "0123456789"};
 
 template <std::size_t N>
-std::string Pieces(FuzzedDataProvider& input, const std::array<const char*, N>& from, std::size_t most) {
+std::string Pieces(Choices& input, const std::array<const char*, N>& from, std::size_t most) {
   std::string text;
-  for (std::size_t count = input.ConsumeIntegralInRange<std::size_t>(0, most); count > 0; --count) {
-    text += from[input.ConsumeIntegralInRange<std::size_t>(0, N - 1)];
+  for (std::size_t count = input.UpTo(most); count > 0; --count) {
+    text += from[input.UpTo(N - 1)];
   }
   return text;
 }
 
 // A field's value: no line of it is empty or white space alone, which RFC 5322 has as obsolete and verifiers disagree
 // on.
-std::string Value(FuzzedDataProvider& input) {
-  std::string value = input.ConsumeBool() ? " " : "";
+std::string Value(Choices& input) {
+  std::string value = input.Flip() ? " " : "";
   value += Pieces(input, kPieces, 12);
   std::string kept;
   std::size_t at = 0;
@@ -56,46 +58,40 @@ std::string Value(FuzzedDataProvider& input) {
   return kept;
 }
 
-std::string Message(FuzzedDataProvider& input) {
+std::string Message(Choices& input) {
   std::string message;
-  const std::size_t count = input.ConsumeIntegralInRange<std::size_t>(0, 12);
-  const std::size_t from = input.ConsumeIntegralInRange<std::size_t>(0, count);
+  const std::size_t count = input.UpTo(12);
+  const std::size_t from = input.UpTo(count);
   for (std::size_t i = 0; i <= count; ++i) {
     if (i == from)
-      message += input.ConsumeBool() ? "From: Joe <joe@example.com>\r\n" : "FROM:joe@example.com (\r\n\tJoe )  \r\n";
+      message += input.Flip() ? "From: Joe <joe@example.com>\r\n" : "FROM:joe@example.com (\r\n\tJoe )  \r\n";
     if (i == count) break;
-    const std::string name = kNames[input.ConsumeIntegralInRange<std::size_t>(0, kNames.size() - 1)];
-    message += name + (input.ConsumeIntegralInRange<int>(0, 9) == 0 ? " :" : ":") + Value(input) + "\r\n";
+    const std::string name = kNames[input.UpTo(kNames.size() - 1)];
+    message += name + (input.UpTo(9) == 9 ? " :" : ":") + Value(input) + "\r\n";
   }
   return message + "\r\n" + Pieces(input, kBodyPieces, 60);
 }
 
-dkim_test::Signing How(FuzzedDataProvider& input) {
+dkim_test::Signing How(Choices& input) {
   dkim_test::Signing how;
-  const auto either = [&] { return input.ConsumeBool() ? Canonicalization::kRelaxed : Canonicalization::kSimple; };
+  const auto either = [&] { return input.Flip() ? Canonicalization::kRelaxed : Canonicalization::kSimple; };
   how.profile.header = either();
   how.profile.body = either();
-  how.profile.timestamp = input.ConsumeBool();
-  how.profile.query_method = input.ConsumeBool();
-  how.profile.copied_fields = input.ConsumeBool();
-  how.profile.body_length = input.ConsumeBool();
-  if (input.ConsumeBool()) how.profile.signed_fields = {"Subject", "To", "X-Other", "List-Id", "Received"};
-  if (input.ConsumeBool()) how.profile.oversigned_fields = {"Subject", "Cc", "X-Missing"};
-  if (input.ConsumeBool()) how.profile.auid = "joe@mail.example.com";
-  how.key = &dkim_test::Rsa2048();  // libopendkim of Debian 12 has no Ed25519
-  how.chunk = input.ConsumeIntegralInRange<std::size_t>(1, 300);
+  how.profile.timestamp = input.Flip();
+  how.profile.query_method = input.Flip();
+  how.profile.copied_fields = input.Flip();
+  how.profile.body_length = input.Flip();
+  if (input.Flip()) how.profile.signed_fields = {"Subject", "To", "X-Other", "List-Id", "Received"};
+  if (input.Flip()) how.profile.oversigned_fields = {"Subject", "Cc", "X-Missing"};
+  if (input.Flip()) how.profile.auid = "joe@mail.example.com";
+  how.key = input.Flip() ? &dkim_test::Ed25519() : &dkim_test::Rsa2048();
+  how.chunk = 1 + input.UpTo(299);
   return how;
 }
 
-// One without a name in a folder: libFuzzer ends by _Exit, so that nothing would remove it.
 const char* KeyFile() {
-  static const std::string path = [] {
-    const int fd = ::memfd_create("fuzz_sign", MFD_CLOEXEC);  // open as long as the process is there
-    const std::string line = "sel._domainkey.example.com " + KeyRecordValue(dkim_test::Rsa2048().Public()) + "\n";
-    Check(fd >= 0 && ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()), "a key file");
-    return "/proc/self/fd/" + std::to_string(fd);
-  }();
-  return path.c_str();
+  static const MemoryFile file("sel._domainkey.example.com " + KeyRecordValue(dkim_test::Rsa2048().Public()) + "\n");
+  return file.path().c_str();
 }
 
 void Insist(bool holds, const char* why, const std::string& message) {
@@ -104,30 +100,125 @@ void Insist(bool holds, const char* why, const std::string& message) {
   std::abort();
 }
 
+// A message under its signature, and what of it is signed.
+struct Signed {
+  dkim_test::Signing how;
+  std::string prefix;  // of the field: up to its "b="
+  std::string field, message;
+  std::vector<std::string> names;  // of h=
+  std::uint64_t body_octets = 0;   // l=; those of the canonical body where there is none
+
+  std::string whole() const { return field + message; }
+};
+
+std::size_t HeaderEnd(std::string_view message) { return message.find("\r\n\r\n") + 4; }
+
+// By the RFC. `whole` has as many octets in each of its parts as the message that was signed, and the same line ends.
+std::string HeaderOf(const Signed& signed_one, std::string_view whole) {
+  const std::string_view message = whole.substr(signed_one.field.size());
+  return naive::SignedHeader(signed_one.how.profile.header == Canonicalization::kRelaxed,
+                             message.substr(0, HeaderEnd(message)), signed_one.names,
+                             std::string(whole.substr(0, signed_one.prefix.size())));
+}
+std::string BodyOf(const Signed& signed_one, std::string_view whole) {
+  const std::string_view message = whole.substr(signed_one.field.size());
+  return naive::Body(signed_one.how.profile.body == Canonicalization::kRelaxed, message.substr(HeaderEnd(message)));
+}
+
+std::vector<std::string> NamesOf(const std::string& field) {
+  std::vector<std::string> names;
+  for (const char c : dkim_test::TagOf(field, "h") + ":") {
+    if (names.empty()) names.emplace_back();
+    if (c == ':') {
+      names.emplace_back();
+    } else {
+      names.back() += c;
+    }
+  }
+  names.pop_back();
+  return names;
+}
+
+Signed Sign(Choices& input) {
+  Signed signed_one{How(input), "", "", Message(input), {}};
+  std::string& message = signed_one.message;
+  // As SMTP gives it. libopendkim does not always add the CRLF that a body without one gets (RFC 6376 section 3.4.4).
+  if (!message.ends_with("\r\n")) message += "\r\n";
+  const auto prepared = dkim_test::Prepare(message, signed_one.how);
+  Insist(prepared.has_value(), "a message that is well formed is signed", message);
+  signed_one.prefix = prepared->field;
+  signed_one.field = AssembleField(*prepared, signed_one.how.key->Sign(prepared->digest));
+  signed_one.names = NamesOf(signed_one.field);
+  Insist(HeaderOf(signed_one, signed_one.whole()) == prepared->signed_data, "the header that is hashed is the RFC's",
+         signed_one.whole());
+  signed_one.body_octets = BodyOf(signed_one, signed_one.whole()).size();
+  return signed_one;
+}
+
+// Why a message is no good to a verifier; empty: it is.
+std::string Ours(const Signed& signed_one, const std::string& whole) {
+  const std::string verdicts = dkim_test::Verdicts(whole, dkim_test::ZoneOf(signed_one.how));
+  return verdicts == "pass" ? "" : verdicts;
+}
+std::string Theirs(const std::string& whole) {
+  const char* why = OpenDkimRefuses(KeyFile(), whole.data(), whole.size());
+  return why == nullptr ? "" : why;
+}
+
+// Line ends stay, and what a C string or libopendkim, which asks isspace(), takes for one.
+bool MayBeAnother(char octet) { return octet == '\t' || (static_cast<unsigned char>(octet) >= ' ' && octet != 0x7f); }
+
+// Of the signature: a digit of base64 whose bits all count.
+bool IsDigit(char octet) { return std::isalnum(static_cast<unsigned char>(octet)) != 0; }
+
+// One octet that becomes another.
+struct Change {
+  std::size_t part, at;  // of the four below; taken modulo the part's size
+  char to;
+};
+
+void TryChange(const Signed& signed_one, const Change& change, bool ask_theirs) {
+  const std::string whole = signed_one.whole();
+  const std::size_t field = signed_one.field.size(), prefix = signed_one.prefix.size(),
+                    body = field + HeaderEnd(signed_one.message);
+  const std::array<std::pair<std::size_t, std::size_t>, 4> parts = {
+      {{0, prefix}, {prefix, field - 6}, {field, body}, {body, whole.size()}}};
+  const auto [begin, end] = parts[change.part];
+  if (begin == end) return;
+  const std::size_t at = begin + change.at % (end - begin);
+  const char to = change.to;
+  const bool is_signature = change.part == 1;
+  if (to == whole[at] || !MayBeAnother(to) || !MayBeAnother(whole[at])) return;
+  if (is_signature && (!IsDigit(to) || !IsDigit(whole[at]))) return;
+  std::string changed = whole;
+  changed[at] = to;
+  const std::string body_then = BodyOf(signed_one, whole);
+  const std::string body_now = BodyOf(signed_one, changed);
+  const std::uint64_t octets = signed_one.how.profile.body_length ? signed_one.body_octets : UINT64_MAX;
+  const bool same_body = std::string_view(body_now).substr(0, octets) == body_then;
+  if (is_signature || !same_body || HeaderOf(signed_one, changed) != HeaderOf(signed_one, whole)) {
+    Insist(!Ours(signed_one, changed).empty(), "what is not what was signed passes", changed);
+    Insist(!ask_theirs || !Theirs(changed).empty(), "what is not what was signed passes with libopendkim", changed);
+  } else if (at >= body) {
+    const std::string why = Ours(signed_one, changed);
+    Insist(why.empty(), why.c_str(), changed);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  FuzzedDataProvider input(data, size);
-  const dkim_test::Signing how = How(input);
-  const std::size_t flipped = input.ConsumeIntegral<std::uint32_t>();
-  std::string message = Message(input);
-  // As SMTP gives it. libopendkim does not always add the CRLF that a body without one gets (RFC 6376 section 3.4.4).
-  if (!message.ends_with("\r\n")) message += "\r\n";
-  const auto prepared = dkim_test::Prepare(message, how);
-  Insist(prepared.has_value(), "a message that is well formed is signed", message);
-  const std::string field = AssembleField(*prepared, how.key->Sign(prepared->digest));
-  const std::string whole = field + message;
-  const dkim_test::Zone zone = dkim_test::ZoneOf(how);
-  const std::string ours = dkim_test::Verdicts(whole, zone);
-  Insist(ours == "pass", ours.c_str(), whole);
-  const char* theirs = OpenDkimRefuses(KeyFile(), whole.data(), whole.size());
-  Insist(theirs == nullptr, theirs, whole);
-
-  // Any octet of the field itself that is no white space and not within a fold of b= counts.
-  std::string changed = whole;
-  const std::size_t at = flipped % field.find("b=");
-  if (std::isalnum(static_cast<unsigned char>(changed[at])) == 0 || at < sizeof "DKIM-Signature") return 0;
-  changed[at] = changed[at] == 'x' ? 'y' : 'x';
-  Insist(dkim_test::Verdicts(changed, zone) != "pass", "a changed signature field passes", changed);
+  Choices input(data, size);
+  std::array<Change, 4> changes{};
+  for (Change& change : changes) change = {input.UpTo(3), input.UpTo(UINT16_MAX), static_cast<char>(input.Octet())};
+  const Signed signed_one = Sign(input);
+  const std::string whole = signed_one.whole();
+  const std::string ours = Ours(signed_one, whole);
+  Insist(ours.empty(), ours.c_str(), whole);
+  // libopendkim of Debian 12 has no Ed25519.
+  const bool ask_theirs = signed_one.how.key->algorithm() == Algorithm::kRsaSha256;
+  const std::string theirs = ask_theirs ? Theirs(whole) : "";
+  Insist(theirs.empty(), theirs.c_str(), whole);
+  for (const Change& change : changes) TryChange(signed_one, change, ask_theirs);
   return 0;
 }
