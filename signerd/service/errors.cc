@@ -9,14 +9,17 @@
 namespace hallmark::service {
 namespace {
 
-constexpr std::int64_t kNever = 0;
+using std::chrono::milliseconds;
+
+constexpr std::int64_t kNever = 0, kTomorrow = -1;
 // It goes into the trailers twice, encoded, and a client takes 8 kB of those: what is longer would take the whole
 // status with it.
 constexpr std::size_t kMostMessage = 1500;
 
 struct Answer {
   grpc::StatusCode code;
-  std::int64_t retry_after_ms;  // kNever: trying again as it is does not help
+  // kNever: trying again as it is does not help; kTomorrow: when the day (UTC) is over.
+  std::int64_t retry_after_ms;
   // Said to a relay instead of the error's own sentence, which is about the inside. Null: the sentence is for everyone.
   const char* relay_message;
 };
@@ -62,7 +65,7 @@ Answer ToAnswer(Reason reason) {
     case kAlreadyExists: return {grpc::StatusCode::ALREADY_EXISTS, kNever, nullptr};
     case kOverloaded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 200, nullptr};
     case kRateExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, 1000, nullptr};
-    case kDailyVolumeExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, kNever, nullptr};
+    case kDailyVolumeExceeded: return {grpc::StatusCode::RESOURCE_EXHAUSTED, kTomorrow, nullptr};
     case kLoginRequired:
     case kLoginRefused: return {grpc::StatusCode::UNAUTHENTICATED, kNever, nullptr};
     case kLockedOut: return {grpc::StatusCode::RESOURCE_EXHAUSTED, kNever, nullptr};
@@ -95,9 +98,13 @@ std::string Hex(std::uint64_t number) {
   return text;
 }
 
+milliseconds UntilTomorrow(std::chrono::system_clock::time_point now) {
+  return std::chrono::ceil<milliseconds>(std::chrono::floor<std::chrono::days>(now) + std::chrono::days(1) - now);
+}
+
 }  // namespace
 
-google::rpc::Status ToRpcStatus(const Error& error, Audience audience) {
+google::rpc::Status ToRpcStatus(const Error& error, Audience audience, std::chrono::system_clock::time_point now) {
   const Answer answer = ToAnswer(error.reason);
   const bool hide = audience == Audience::kRelay && answer.relay_message != nullptr;
   google::rpc::Status status;
@@ -111,9 +118,10 @@ google::rpc::Status ToRpcStatus(const Error& error, Audience audience) {
   if (error.approval != 0) (*info.mutable_metadata())["approval"] = std::to_string(error.approval);
   status.add_details()->PackFrom(info);
   if (answer.retry_after_ms != kNever) {
+    const std::int64_t wait = answer.retry_after_ms == kTomorrow ? UntilTomorrow(now).count() : answer.retry_after_ms;
     google::rpc::RetryInfo retry;
-    retry.mutable_retry_delay()->set_seconds(answer.retry_after_ms / 1000);
-    retry.mutable_retry_delay()->set_nanos(static_cast<std::int32_t>(answer.retry_after_ms % 1000 * 1'000'000));
+    retry.mutable_retry_delay()->set_seconds(wait / 1000);
+    retry.mutable_retry_delay()->set_nanos(static_cast<std::int32_t>(wait % 1000 * 1'000'000));
     status.add_details()->PackFrom(retry);
   }
   return status;

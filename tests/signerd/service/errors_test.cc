@@ -39,12 +39,25 @@ TEST(Errors, EveryReasonHasAStableNameAndADomain) {
     EXPECT_EQ(info.domain(), "hallmark");
     EXPECT_NE(status.code(), grpc::StatusCode::OK);
     // UNAVAILABLE is the one code that a relay retries, and RESOURCE_EXHAUSTED the one that asks for less: both say
-    // when, but for what is over until tomorrow, and for a lock-out, whose sentence says it.
-    const std::set<std::string> over = {"DAILY_VOLUME_EXCEEDED", "LOCKED_OUT"};
+    // when, but for a lock-out, whose sentence says it.
     const bool waits = status.code() == grpc::StatusCode::UNAVAILABLE ||
-                       (status.code() == grpc::StatusCode::RESOURCE_EXHAUSTED && !over.contains(info.reason()));
+                       (status.code() == grpc::StatusCode::RESOURCE_EXHAUSTED && info.reason() != "LOCKED_OUT");
     EXPECT_EQ(HasRetry(status), waits) << info.reason();
   }
+}
+
+TEST(Errors, WhatTheDayHasHadIsToBeTriedTomorrow) {
+  using namespace std::chrono;
+  const sys_days day = year(2026) / 3 / 1;
+  const auto wait = [](system_clock::time_point now) {
+    const auto status = ToRpcStatus(MakeError(Reason::kDailyVolumeExceeded, "sentence"), Audience::kRelay, now);
+    google::rpc::RetryInfo retry;
+    EXPECT_TRUE(status.details(1).UnpackTo(&retry));
+    return seconds(retry.retry_delay().seconds()) + nanoseconds(retry.retry_delay().nanos());
+  };
+  EXPECT_EQ(wait(day), hours(24));
+  EXPECT_EQ(wait(day + hours(23) + minutes(59) + milliseconds(59'500)), milliseconds(500));
+  EXPECT_EQ(wait(day + hours(24) - nanoseconds(1)), milliseconds(1)) << "never less than what is left";
 }
 
 TEST(Errors, ARelayLearnsNothingAboutTheToken) {
