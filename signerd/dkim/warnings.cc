@@ -8,6 +8,7 @@ namespace hallmark::dkim {
 namespace {
 
 constexpr std::uint64_t kLongestLine = 998;  // RFC 5322 section 2.1.1
+constexpr std::chrono::seconds kLeastQueueTime = std::chrono::days(2);
 
 std::uint64_t LongestLine(std::string_view field) {
   std::uint64_t longest = 0;
@@ -120,6 +121,11 @@ std::vector<Warning> FindWarnings(const Header& header, const BodyFacts* body, c
     warnings.Add(WarningCode::kBodyLengthTag,
                  "the signing profile writes l=: anyone can append to the message without breaking "
                  "the signature, and some receivers ignore such signatures");
+  }
+  if (profile.expires_after && *profile.expires_after < kLeastQueueTime) {
+    warnings.Add(WarningCode::kEarlyExpiry,
+                 "the signing profile has signatures expire after " + std::to_string(profile.expires_after->count()) +
+                     " s (x=): mail waits in queues for days, and what is late is taken for unsigned");
   }
   return warnings.Take();
 }

@@ -17,6 +17,7 @@ enum class WarningCode : std::uint8_t {
   kNoFinalCrlf,       // the body's last line has no line end: a later hop adds it
   kBodyLengthTag,     // l= lets anyone append
   kTightAddressList,  // "a@x,b@y": some MTAs put a space in
+  kEarlyExpiry,       // x= comes before mail may leave its last queue
   kFewerSignatures,   // a token is down: some keys of the domain did not sign
 };
 

@@ -47,6 +47,7 @@ std::string_view WarningName(dkim::WarningCode code) {
     case kNoFinalCrlf: return "NO_FINAL_CRLF";
     case kBodyLengthTag: return "BODY_LENGTH_TAG";
     case kTightAddressList: return "TIGHT_ADDRESS_LIST";
+    case kEarlyExpiry: return "EARLY_EXPIRY";
     case kFewerSignatures: return "FEWER_SIGNATURES";
   }
   std::abort();  // Unreachable: codes come only from this program.

@@ -77,6 +77,12 @@ class ProfilesTest(unittest.TestCase):
     def test_body_length_warns(self):
         self.assertIn("BODY_LENGTH_TAG", [warning.code for warning in self.answers["length"].warnings])
 
+    def test_an_expiry_within_two_days_warns(self):
+        for profile, warns in (("expiry", True), ("everything", False)):
+            with self.subTest(profile):
+                codes = [warning.code for warning in self.answers[profile].warnings]
+                self.assertEqual("EARLY_EXPIRY" in codes, warns, codes)
+
     def test_every_verifier_accepts(self):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)

@@ -80,6 +80,17 @@ TEST(Warnings, SayWhyNotBodyLength) {
   EXPECT_THAT(warnings[0].message, HasSubstr("anyone can append"));
 }
 
+TEST(Warnings, SayThatMailWaitsLongerThanItsSignatureLives) {
+  SigningProfile profile = DefaultProfile();
+  profile.expires_after = std::chrono::hours(1);
+  const auto warnings = WarningsOf("From: a@b\r\n\r\n", profile);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_EQ(warnings[0].code, WarningCode::kEarlyExpiry);
+  EXPECT_THAT(warnings[0].message, HasSubstr("after 3600 s"));
+  profile.expires_after = std::chrono::hours(48);
+  EXPECT_TRUE(WarningsOf("From: a@b\r\n\r\n", profile).empty());
+}
+
 TEST(Warnings, AreFew) {
   std::string message = "From: a@b\r\n";
   for (int i = 0; i < 5000; ++i) message += "Cc: a@b,c@d\r\n";
