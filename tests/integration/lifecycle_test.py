@@ -50,6 +50,15 @@ class LifecycleTest(unittest.TestCase):
             self.assertLessEqual(codes, {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE})
             self.assertEqual(hallmark.process.wait(30), 0)
 
+    def test_the_time_of_a_signature_is_utc_wherever_the_box_stands(self):
+        for zone in ("Asia/Kathmandu", "<+0545>-5:45"):  # the same one, where its file is missing too
+            with self.subTest(zone), deployment.Deployment(start=False) as hallmark:
+                hallmark.start(environment={"TZ": zone})
+                hallmark.add_domain("example.com")
+                for signature in hallmark.sign(messages.MESSAGE).signatures:
+                    age = time.time() - int(messages.tags(signature.header_field)["t"])
+                    self.assertTrue(0 <= age <= 60, f"t= is {age} s old")
+
     def test_sighup_ends_nothing(self):
         with deployment.Deployment() as hallmark:
             hallmark.add_domain("example.com")
