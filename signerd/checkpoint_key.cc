@@ -1,19 +1,18 @@
 #include "signerd/checkpoint_key.h"
 
-#include <openssl/rand.h>
-
 #include <algorithm>
 #include <future>
 
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/file.h"
 #include "firmware/runtime/log.h"
+#include "signerd/keys/noted_pairs.h"
 
 namespace hallmark {
 namespace {
 
 constexpr char kLabel[] = "hallmark-ledger";
-constexpr std::size_t kIdOctets = 16;
+constexpr char kNoDomain[] = "";  // of its note in the store
 constexpr std::chrono::seconds kWait{10};
 
 Result<std::shared_ptr<const snapshot::Key>> ToKey(const store::Store::LedgerKey& row) {
@@ -80,14 +79,13 @@ Result<ledger::VerifierKeys> CheckpointKey::PastKeys() { return PastVerifierKeys
 
 Status CheckpointKey::Find() {
   if (key_ != nullptr) return Ok();
+  const Status cleared = ClearNoted();
+  if (!cleared) return cleared;
   const auto recorded = store_.GetLedgerKey();
   if (!recorded) return recorded.error();
-  const auto row = *recorded ? Replace(**recorded) : Generate();
+  const auto row =
+      *recorded ? Replace(**recorded) : Make([this](const auto& made) { return store_.InsertLedgerKey(made); });
   if (!row) return row.error();
-  if (!*recorded) {
-    const Status kept = store_.InsertLedgerKey(*row);
-    if (!kept) return kept;
-  }
   auto key = ToKey(*row);
   if (!key) return key.error();
   key_ = std::move(*key);
@@ -97,59 +95,92 @@ Status CheckpointKey::Find() {
 Result<store::Store::LedgerKey> CheckpointKey::Replace(const store::Store::LedgerKey& recorded) {
   std::error_code failed;
   if (!take_over_ || !std::filesystem::exists(take_over_->permission, failed)) return recorded;
-  const auto found = tokens_.Has(recorded.token)
+  const auto found = signer_.HasToken(recorded.token)
                          ? signer_.Find(recorded.token, recorded.cka_id)
                          : MakeError(Reason::kKeyMissing, "the token is not in the configuration any more");
   if (!found && found.error().reason != Reason::kKeyMissing) return found.error();
-  auto key = found ? Result<store::Store::LedgerKey>(recorded) : Generate();
+  auto key = found ? Result<store::Store::LedgerKey>(recorded)
+                   : Make([&](const auto& made) { return RecordReplaced(recorded, made); });
   if (!key) return key;
-  if (!found) {
-    hallmark::ledger::v1::Record record;
-    auto& act = *record.mutable_admin_act();
-    act.set_method("ReplaceLedgerKey");
-    act.set_request(R"({"past_key":")" + Base64Encode(recorded.spki) + R"(","key":")" + Base64Encode(key->spki) +
-                    R"("})");
-    act.set_outcome("OK");
-    act.set_count(1);
-    // As which log the lost key signed: the box may have another name now.
-    const auto past = VerifierKeyOf(recorded.spki, take_over_->ledger_directory, take_over_->origin);
-    if (!past) return past.error();
-    Status done = take_over_->journal(record);
-    if (done) done = store_.ReplaceLedgerKey(*key, past->name);
-    if (!done) return done.error();
-    log::warn(
-        "ledger: token {} has no longer the key that signed the checkpoints: a new one signs from now on; give "
-        "its verifier key to whoever verifies the ledger",
-        recorded.token);
-  }
   if (!std::filesystem::remove(take_over_->permission, failed)) {
     log::warn("{} cannot be deleted: {}", take_over_->permission.string(), failed.message());
   }
   return key;
 }
 
-Result<store::Store::LedgerKey> CheckpointKey::Generate() {
-  const auto facts = tokens_.Facts();
-  const bool ready = std::any_of(facts.begin(), facts.end(), [&](const tokens::TokenFacts& one) {
-    return one.group == token_ && one.status.state == link::TokenState::kReady;
-  });
-  if (!ready) return MakeError(Reason::kTokenDown, "the token " + token_ + " is not ready");
+Status CheckpointKey::RecordReplaced(const store::Store::LedgerKey& past, const store::Store::LedgerKey& key) {
+  // As which log the lost key signed: the box may have another name now.
+  const auto verifier = VerifierKeyOf(past.spki, take_over_->ledger_directory, take_over_->origin);
+  if (!verifier) return verifier.error();
+  hallmark::ledger::v1::Record record;
+  auto& act = *record.mutable_admin_act();
+  act.set_method("ReplaceLedgerKey");
+  act.set_request(R"({"past_key":")" + Base64Encode(past.spki) + R"(","key":")" + Base64Encode(key.spki) + R"("})");
+  act.set_outcome("OK");
+  act.set_count(1);
+  Status done = take_over_->journal(record);
+  if (done) done = store_.ReplaceLedgerKey(key, verifier->name);
+  if (!done) return done;
+  log::warn(
+      "ledger: token {} has no longer the key that signed the checkpoints: a new one signs from now on; give "
+      "its verifier key to whoever verifies the ledger",
+      past.token);
+  return Ok();
+}
+
+// What a crash or a failure leaves in the token is noted before, so that the next try does not make one more.
+Result<store::Store::LedgerKey> CheckpointKey::Make(const Record& record) {
   const Status can = signer_.CanMake(token_, dkim::Algorithm::kEd25519Sha256);
   if (!can) {
     return MakeError(Reason::kTokenRefused, can.error().message +
                                                 ", and checkpoints are signed with one: name another token as "
                                                 "ledger.token in hallmark.toml, and restart");
   }
-  Bytes id(kIdOctets);
-  if (RAND_bytes(id.data(), static_cast<int>(id.size())) != 1) {
-    return MakeError(Reason::kInternal, "OpenSSL has no random octets");
+  const auto id = keys::NewCkaId();
+  if (!id) return id.error();
+  store::Store::LedgerKey key{token_, *id, {}};
+  // Nothing is noted for a token that does not answer.
+  const auto there = signer_.Find(token_, key.cka_id);
+  if (there) return MakeError(Reason::kInternal, "token " + token_ + " has a pair with the new CKA_ID already");
+  if (there.error().reason != Reason::kKeyMissing) return there.error();
+  Status done = keys::NotePair(store_, {kNoDomain, kLabel, token_, key.cka_id}, clock_.Now());
+  if (!done) return done.error();
+  const auto made = signer_.Generate(token_, {dkim::Algorithm::kEd25519Sha256, 0}, key.cka_id, kLabel);
+  if (!made) {
+    done = made.error();
+  } else if (!made->sensitive || made->extractable) {
+    done = MakeError(Reason::kTokenRefused, "the token made a key that can leave it");
+  } else {
+    key.spki = made->spki;
+    done = record(key);
   }
-  const auto made = signer_.Generate(token_, {dkim::Algorithm::kEd25519Sha256, 0}, id, kLabel);
-  if (!made) return made.error();
-  if (!made->sensitive || made->extractable) {
-    return MakeError(Reason::kTokenRefused, "the token made a key that can leave it");
+  const Status cleared = ClearNoted();
+  if (done && !cleared) log::warn("ledger: the note of its key stays: {}", cleared.error().message);
+  if (done) return key;
+  Error error = done.error();
+  if (!cleared) error.message += "; " + cleared.error().message;
+  return error;
+}
+
+Status CheckpointKey::ClearNoted() {
+  const auto pair = keys::NotedPairOf(store_, kNoDomain, kLabel);
+  if (!pair) return pair.error();
+  if (!*pair) return Ok();
+  const std::string& token = (*pair)->token;
+  const std::string what = "a pair for the ledger with CKA_ID " + HexEncode((*pair)->cka_id) + " in token " + token;
+  const auto recorded = store_.GetLedgerKey();
+  if (!recorded) return recorded.error();
+  const bool used = *recorded && (*recorded)->token == token && (*recorded)->cka_id == (*pair)->cka_id;
+  if (!used && !signer_.HasToken(token)) {
+    log::warn("an earlier try may have left {}, which is not configured any more", what);
+  } else if (!used) {
+    const Status gone = keys::DestroyUnrecorded(signer_, signer_.MembersOf(token), (*pair)->cka_id);
+    if (!gone) {
+      return MakeError(gone.error().reason,
+                       what + " may be left, and the next try destroys it: " + gone.error().message);
+    }
   }
-  return store::Store::LedgerKey{token_, id, made->spki};
+  return store_.ForgetPlanned(kNoDomain, kLabel);
 }
 
 Result<Bytes> CheckpointKey::Sign(const std::string& text) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "firmware/runtime/clock.h"
 #include "signerd/keys/key_manager.h"
 #include "signerd/ledger/ledger.h"
 #include "signerd/store/store.h"
@@ -28,8 +29,9 @@ struct TakeOver {
 // again by its CKA_ID. Calls wait; from one thread at a time.
 class CheckpointKey final : public ledger::CheckpointSigner {
  public:
-  CheckpointKey(store::Store& store, tokens::TokenSet& tokens, keys::Signer& signer, std::string token)
-      : store_(store), tokens_(tokens), signer_(signer), token_(std::move(token)) {}
+  CheckpointKey(store::Store& store, tokens::TokenSet& tokens, keys::Signer& signer, const Clock& clock,
+                std::string token)
+      : store_(store), tokens_(tokens), signer_(signer), clock_(clock), token_(std::move(token)) {}
 
   // Before the first call of the others.
   void Allow(TakeOver take_over) { take_over_ = std::move(take_over); }
@@ -39,13 +41,20 @@ class CheckpointKey final : public ledger::CheckpointSigner {
   Result<Bytes> Sign(const std::string& text) override;
 
  private:
+  using Record = std::function<Status(const store::Store::LedgerKey&)>;
   Status Find();
-  Result<store::Store::LedgerKey> Generate();
+  // Makes a pair and has it recorded; one that is not, or that could leave the token, is destroyed.
+  Result<store::Store::LedgerKey> Make(const Record& record);
   // The recorded key, or the one that was made in its place.
   Result<store::Store::LedgerKey> Replace(const store::Store::LedgerKey& recorded);
+  Status RecordReplaced(const store::Store::LedgerKey& past, const store::Store::LedgerKey& key);
+  // Destroys the pair that is noted where it is not the recorded one, and forgets the note.
+  Status ClearNoted();
+
   store::Store& store_;
   tokens::TokenSet& tokens_;
   keys::Signer& signer_;
+  const Clock& clock_;
   const std::string token_;
   std::optional<TakeOver> take_over_;
   std::shared_ptr<const snapshot::Key> key_;  // null until it was found or made

@@ -260,7 +260,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   tokens::TokenSet tokens(tokend, config.tokens);
   admission::Quotas quotas;
   TokenSigner signer(tokens);
-  CheckpointKey checkpoint_key(**store, tokens, signer, config.checkpoint_token);
+  CheckpointKey checkpoint_key(**store, tokens, signer, clock, config.checkpoint_token);
   const auto recipients = ledger::Recipients::Open(config.recipients, config.ledger.directory);
   if (!recipients) return recipients.error();
   auto ledger = ledger::Ledger::Open(config.ledger, clock);

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -32,6 +33,15 @@ class FakeTokens final : public keys::Signer {
     const std::lock_guard lock(mutex_);
     refused_.insert({token, cka_id});
   }
+  // What Generate() puts into the token, and what it answers then. Before the first call it makes nothing.
+  void SetGenerated(const keys::TokenKey& made, Status answer = Ok()) {
+    const std::lock_guard lock(mutex_);
+    generated_ = {made, std::move(answer)};
+  }
+  int generations() const {
+    const std::lock_guard lock(mutex_);
+    return generations_;
+  }
   std::size_t size() const {
     const std::lock_guard lock(mutex_);
     return pairs_.size();
@@ -59,8 +69,14 @@ class FakeTokens final : public keys::Signer {
     pairs_.erase(found);
     return Ok();
   }
-  Result<keys::TokenKey> Generate(const std::string&, const keys::KeySpec&, const Bytes&, const std::string&) override {
-    return Unused();
+  Result<keys::TokenKey> Generate(const std::string& token, const keys::KeySpec&, const Bytes& cka_id,
+                                  const std::string&) override {
+    const std::lock_guard lock(mutex_);
+    if (!generated_) return Unused();
+    ++generations_;
+    pairs_[{token, cka_id}] = generated_->first.spki;
+    if (!generated_->second) return generated_->second.error();
+    return generated_->first;
   }
   Result<Bytes> BeginImport(const std::string&) override { return Unused(); }
   Result<keys::TokenKey> Import(const std::string&, const keys::WrappedKey&, const Bytes&,
@@ -75,6 +91,8 @@ class FakeTokens final : public keys::Signer {
   std::map<std::pair<std::string, Bytes>, Bytes> pairs_;
   std::set<std::string> silent_;
   std::set<std::pair<std::string, Bytes>> refused_;
+  std::optional<std::pair<keys::TokenKey, Status>> generated_;
+  int generations_ = 0;
 };
 
 }  // namespace hallmark::test
