@@ -1,6 +1,6 @@
 #!/usr/bin/env -S /usr/bin/python3 -B
 """A signer under load for as long as is asked: each minute a fault of its token, a change of policy and of the CAs it trusts, and
-every fifth a rotation. Prints a line a minute, and at the end what did not hold.
+every fifth a rotation and a new server certificate. Prints a line a minute, and at the end what did not hold.
 
     tools/check --soak            an hour
     tools/check --soak 5          five minutes
@@ -23,6 +23,7 @@ ROW = "{:>3} {:>7} {:>8} {:>8} {:>7} {:>13} {:>13}  {}"
 HEADINGS = ("MIN", "SIGNED", "REFUSED", "P99 MS", "MAX MS", "SIGNERD", "TOKEND", "FAULT")
 SHARE = 0.7          # of what it can do
 MINUTE = 60
+LOAD_SECONDS = MINUTE - 5
 MOST_LOAD_ENDS = 30  # seconds until dkimload must have ended, after its time
 
 
@@ -37,7 +38,8 @@ def parse():
 
 def faults(seed):
     """For ever: those that begin while it works, and mend themselves."""
-    known = [scenario for scenario in scenarios.load() if (scenario.at, scenario.box, scenario.shows) == ("work", "sessions", "")]
+    known = [scenario for scenario in scenarios.load() if
+             (scenario.at, scenario.box, scenario.shows, scenario.does) == ("work", "sessions", "", "")]
     order = random.Random(seed)
     while True:
         order.shuffle(known)
@@ -45,9 +47,9 @@ def faults(seed):
 
 
 def play_minute(box, rate, fault, number):
-    """One minute. Gives its figures."""
+    """One minute. Gives its figures, and sentences about what should not have been seen in it."""
     begun = time.monotonic()
-    with box.load(rate, MINUTE - 5, number) as load:
+    with box.load(rate, LOAD_SECONDS, number) as load:
         box.at(begun + 5)
         box.fail(fault)
         box.at(begun + 25)
@@ -57,13 +59,20 @@ def play_minute(box, rate, fault, number):
         if number % 5 == 1:
             box.at(begun + 40)
             box.rotate()
+        if number % 5 == 3:
+            box.at(begun + 40)
+            box.replace_server_certificate()
         out, _ = load.communicate(timeout=MINUTE + MOST_LOAD_ENDS)
+    if load.returncode != 0:
+        raise RuntimeError(f"dkimload ended with {load.returncode}: {out}")
     report = json.loads(out)
     box.verify()
+    box.take_load()
     box.at(begun + MINUTE)
-    refused = collections.Counter({error["reason"] or error["code"]: error["count"] for error in report["errors"]})
-    return figures.Minute(number, report["ok"], dict(refused), report["latency_us"]["p50"] / 1000, report["latency_us"]["p99"] / 1000,
-                          report["latency_us"]["max"] / 1000, *box.processes(), fault.name)
+    refused = {f"{error['code']} {error['reason']}".strip(): error["count"] for error in report["errors"]}
+    minute = figures.Minute(number, report["ok"], refused, report["unsent"], report["latency_us"]["p50"] / 1000,
+                            report["latency_us"]["p99"] / 1000, report["latency_us"]["max"] / 1000, *box.processes(), fault.name)
+    return minute, figures.judge_minute(minute, LOAD_SECONDS, fault)
 
 
 def show(minute):
@@ -73,21 +82,25 @@ def show(minute):
 
 def main():
     arguments = parse()
-    played = []
+    played, problems = [], []
     with station.Station() as box:
         rate = arguments.rate or SHARE * box.capacity()
-        print(f"{rate:.0f} messages a second, for {arguments.minutes} minutes; signerd and tokend: MiB/file descriptors/threads\n")
+        print(f"{rate:.0f} messages a second, for {arguments.minutes} minutes; signerd and tokend: MiB/file descriptors/threads,"
+              " and of tokend sessions\n")
         print(ROW.format(*HEADINGS), flush=True)
         for number, fault in zip(range(1, arguments.minutes + 1), faults(arguments.seed)):
-            played.append(play_minute(box, rate, fault, number))
-            show(played[-1])
-        problems = box.finish(sum(minute.signed for minute in played)) + figures.judge(played)
-        print(f"\n{sum(minute.signed for minute in played)} messages of the load signed, {box.checked} of other relays checked by dkimpy,"
-              f" {box.recorded} signatures on the ledger, {box.rotations} rotations, {len(played)} faults")
+            minute, wrong = play_minute(box, rate, fault, number)
+            played.append(minute)
+            problems += wrong
+            show(minute)
+        problems += box.finish() + figures.judge_share(played) + figures.judge(played)
+        print(f"\n{box.accounts.acknowledged} of {box.accounts.messages} messages of the load signed, {box.accounts.no_answer} without an answer;"
+              f" {box.sampled} of them and {box.checked} of other relays checked by dkimpy; {box.recorded} signatures on the ledger,"
+              f" {box.rotations} rotations, {box.certificates} server certificates, {len(played)} faults")
         refused = collections.Counter()
         for minute in played:
             refused.update(minute.refused)
-        print("refused: " + (", ".join(f"{reason} {count}" for reason, count in refused.most_common()) or "nothing"))
+        print("refused: " + ("; ".join(f"{reason} {count}" for reason, count in refused.most_common()) or "nothing"))
     if arguments.output:
         with open(arguments.output, "w", encoding="ascii") as file:
             json.dump([dataclasses.asdict(minute) for minute in played], file, indent=1)
@@ -99,5 +112,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except subprocess.TimeoutExpired as error:
+    except (subprocess.TimeoutExpired, RuntimeError) as error:
         sys.exit(f"soak: {error}")

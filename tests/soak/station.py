@@ -1,19 +1,23 @@
 """A signerd with tokend, the faulty module over SoftHSM, a name server that takes updates, relays that check what they are given, and
 the hands of those who change things while it signs."""
 
-import base64
 import collections
 import contextlib
+import dataclasses
 import email.parser
 import json
 import pathlib
 import re
+import shutil
+import ssl
+import struct
 import subprocess
 import time
 
 import dkim
 import grpc
 
+import accounts
 import box
 import deployment
 import figures
@@ -26,7 +30,7 @@ from hallmark.ledger.v1 import record_pb2
 from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
 from waiting import wait_for
 
-SECRET = base64.b64encode(bytes(range(32))).decode()
+REQUEST_IDS = 20_000  # remembered answers: no more than a short run fills early, or their memory would look like a leak
 RELAY_PAUSE = 1.0  # seconds between two messages of a relay that checks its answers
 SIZES = (1, 20, 400)  # lines of the load's messages
 GUEST = """
@@ -44,10 +48,11 @@ partners = ["guest"]
 
 class Station:
     def __init__(self):
-        self.checked = self.recorded = self.rotations = 0
-        self._records, self._given, self._wrong = {}, [], 0
+        self.checked = self.sampled = self.recorded = self.rotations = self.certificates = 0
+        self.accounts = accounts.Accounts()
+        self._records, self._given, self._refused, self._wrong = {}, [], set(), []
         self._calls, self._suspended, self._other = [], False, None
-        self._dns = knot.Knot((), tsig_secret=SECRET)
+        self._dns = knot.Knot((), tsig_secret=box.SECRET)
         try:
             self._hallmark = deployment.Deployment(start=False)
             try:
@@ -61,23 +66,14 @@ class Station:
 
     def _start(self):
         hallmark = self._hallmark
-        secret = hallmark.folder / "tsig"
-        secret.touch(0o600)
-        secret.write_text(SECRET + "\n")
         self._faults = hallmark.use_faulty_module("")
         # Rules count calls; here nobody minds that test signatures are counted too.
         hallmark.edit_config(lambda text: text.replace("test_signature_seconds = 0\n", "").replace(
-            "sessions = 4\n", f"sessions = 4\nsign_timeout_ms = {box.SIGN_TIMEOUT_MS}\n") + f"""
-[dns]
-resolver = "127.0.0.1:{self._dns.port}"
-nameserver_port = {self._dns.port}
-[[dns.publisher]]
-name = "main"
-server = "127.0.0.1:{self._dns.port}"
-secret_file = "tsig"
-key = "hallmark"
-algorithm = "hmac-sha256"
-""")
+            "sessions = 4\n", f"sessions = 4\nsign_timeout_ms = {box.SIGN_TIMEOUT_MS}\n") + f"\n[ledger]\nrequest_ids = {REQUEST_IDS}\n")
+        box.use_name_server(hallmark, self._dns)
+        self._servers = pki.Authority("Servers")
+        with open(hallmark.folder / "tls/server-ca.pem", "ab") as bundle:
+            bundle.write(self._servers.pem)
         self._authority = pki.Authority("Guests")
         hallmark.trust(self._authority.pem)
         self._guest = self._authority.issue(dns=["guest.localdomain"])
@@ -88,7 +84,7 @@ algorithm = "hmac-sha256"
             hallmark.dkimctl("domain", "add", domain)
             self._new_keys(domain)
         self._learn_records()
-        self._mail = hallmark.folder / "mail"
+        self._mail, self._kept = hallmark.folder / "mail", hallmark.folder / "kept"
         self._mail.mkdir()
         for domain in box.DOMAINS:
             for lines in SIZES:
@@ -112,7 +108,9 @@ algorithm = "hmac-sha256"
     # Load.
 
     def _dkimload(self, *arguments):
-        command = [deployment.BIN / "dkimload", "--dir", self._hallmark.folder, "--output", "json", "--connections", "4", *arguments, self._mail]
+        """All that it sends counts, so there is no warm-up; what it was told of each message is held against the ledger."""
+        command = [deployment.BIN / "dkimload", "--dir", self._hallmark.folder, "--output", "json", "--connections", "4", "--warmup", "0",
+                   "--allow-errors", "--keep", self._kept, *arguments, self._mail]
         return subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                                 preexec_fn=deployment.die_with_parent)
 
@@ -120,11 +118,14 @@ algorithm = "hmac-sha256"
         """Messages a second, in closed loop."""
         with self._dkimload("--in-flight", "32", "--duration", "10") as load:
             report = json.loads(load.communicate(timeout=60)[0])
+        self.take_load()
+        if report["errors"]:
+            raise RuntimeError(f"before any fault the load saw {report['errors']}")
         return report["throughput"]
 
     @contextlib.contextmanager
     def load(self, rate, seconds, seed):
-        with self._dkimload("--rate", f"{rate:.0f}", "--duration", str(seconds), "--seed", str(seed), "--check", "--allow-errors") as load:
+        with self._dkimload("--rate", f"{rate:.0f}", "--duration", str(seconds), "--seed", str(seed)) as load:
             try:
                 yield load
             finally:
@@ -182,6 +183,16 @@ algorithm = "hmac-sha256"
             return bool(deployment.error_reason(error))
         return True
 
+    def replace_server_certificate(self):
+        """New connections are shown it; those that are there stay."""
+        folder, (certificate, key) = self._hallmark.folder / "tls", self._servers.issue(dns=["localhost"], server=True)
+        (folder / "server.pem").write_bytes(certificate)
+        (folder / "server.key").write_bytes(key)
+        host, port = self._hallmark.signing_address.rsplit(":", 1)
+        wanted = ssl.PEM_cert_to_DER_cert(certificate.decode())
+        wait_for(lambda: ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((host, int(port)))) == wanted, "the new certificate is shown")
+        self.certificates += 1
+
     def rotate(self):
         domain = box.DOMAINS[self.rotations % len(box.DOMAINS)]
         self._new_keys(domain)
@@ -217,15 +228,31 @@ algorithm = "hmac-sha256"
         """What the relays were given since the last time, by an independent verifier."""
         self._learn_records()
         for call in self._relays.take():
+            identity = email.parser.BytesHeaderParser().parsebytes(call.message)["Message-ID"]
             if not call.answer:
+                if " " in call.error:  # with a reason of signerd's; else it may have been signed
+                    self._refused.add(identity)
                 continue
             self.checked += 1
-            identity = email.parser.BytesHeaderParser().parsebytes(call.message)["Message-ID"]
             self._given += [(identity, signature.selector) for signature in call.answer.signatures]
-            verifier = dkim.DKIM(messages.signed(call.message, call.answer))
-            if not call.answer.signatures or not all(verifier.verify(index, dnsfunc=self._record) for index in
-                                                     range(len(call.answer.signatures))):
-                self._wrong += 1
+            self._check(identity, messages.signed(call.message, call.answer))
+
+    def take_load(self):
+        """What a run of dkimload was told, of which some signatures are verified in the same way."""
+        self._learn_records()
+        for path in self._kept.glob("*.eml"):
+            self.sampled += 1
+            self._check(path.name, path.read_bytes())
+        with open(self._kept / "outcomes", encoding="ascii") as lines:
+            self.accounts.add(lines)
+        shutil.rmtree(self._kept)
+
+    def _check(self, name, message):
+        """Whether it has a signature of each key, all of them right."""
+        verifier = dkim.DKIM(message)
+        count = sum(field.lower() == b"dkim-signature" for field, _ in verifier.headers)
+        if count != len(deployment.KEY_ALGORITHMS) or not all(verifier.verify(index, dnsfunc=self._record) for index in range(count)):
+            self._wrong.append(name)
 
     def _record(self, name, timeout=5):
         del timeout
@@ -234,23 +261,31 @@ algorithm = "hmac-sha256"
     def processes(self):
         # One that was just replaced may not be there for a moment.
         [tokend] = wait_for(self._hallmark.tokend_pids, "a tokend")
-        return figures.Process.of(self._hallmark.process.pid), figures.Process.of(tokend)
+        sessions = wait_for(lambda: self._open_sessions(tokend), "tokend has sessions")
+        return figures.Process.of(self._hallmark.process.pid), dataclasses.replace(figures.Process.of(tokend), sessions=sessions)
 
-    def finish(self, acknowledged):
-        """Ends it. Gives sentences about what did not hold; `acknowledged` messages of the load were signed."""
+    def _open_sessions(self, pid):
+        """As the module counts them: opened, and not closed since."""
+        path = self._faults.with_name(f"{self._faults.name}.sessions-{pid}")
+        return struct.unpack_from("=Q", path.read_bytes())[0] if path.exists() else 0
+
+    def finish(self):
+        """Ends it. Gives sentences about what did not hold."""
         problems = []
         self._relays.stop()
         self.verify()
         if self._wrong:
-            problems.append(f"{self._wrong} messages were given signatures that do not verify, or none")
+            problems.append(f"{len(self._wrong)} messages were given signatures that do not verify, or not all of them: {self._wrong[:5]}")
+        if not self.sampled or not self.checked:
+            problems.append("no signature was checked")
         if not self._hallmark.running() or self._hallmark.process.pid != self._pid:
             problems.append("signerd did not live through it")
         admin = self._hallmark.admin()
         wait_for(lambda: admin.GetStatus(admin_pb2.GetStatusRequest()).messages_in_flight == 0, "no message in flight any more")
         self._hallmark.stop()
-        return problems + self._check_ledger(acknowledged)
+        return problems + self._check_ledger()
 
-    def _check_ledger(self, acknowledged):
+    def _check_ledger(self):
         folder, problems = self._hallmark.folder / "state/ledger", []
         verified = subprocess.run([pathlib.Path(__file__).parents[2] / "tools/ledger-verify", folder], capture_output=True, text=True, check=False)
         if verified.returncode != 0:
@@ -261,11 +296,14 @@ algorithm = "hmac-sha256"
                 record = record_pb2.Record.FromString(payload)
                 if record.HasField("signature"):
                     self.recorded += 1
-                    kept[record.signature.message_id, record.signature.selector] += 1
+                    if record.signature.request_id:
+                        self.accounts.count(record.signature.request_id)
+                    else:
+                        kept[record.signature.message_id, record.signature.selector] += 1
         if lost := [given for given in self._given if not kept[given]]:
             problems.append(f"{len(lost)} of {len(self._given)} signatures that relays were given have no record")
         if twice := [given for given in set(self._given) if kept[given] > 1]:
             problems.append(f"{len(twice)} signatures have two records")
-        if self.recorded < len(deployment.KEY_ALGORITHMS) * acknowledged + len(self._given):
-            problems.append(f"{acknowledged} messages of the load were signed, and the ledger has only {self.recorded} signatures")
-        return problems
+        if refused := {identity for identity, _ in kept if identity in self._refused}:
+            problems.append(f"{len(refused)} messages of relays were refused with a reason, and have a record")
+        return problems + self.accounts.judge()
