@@ -17,6 +17,9 @@ void WritePipeline(const pipeline::Pipeline& pipeline, MetricWriter& out) {
   const pipeline::Counters counters = pipeline.counters();
   out.Family("hallmark_in_flight", "Messages taken in and not answered yet", MetricType::Gauge);
   out.Gauge({}, static_cast<double>(counters.in_flight));
+  out.Family("hallmark_request_ids_forgotten_total",
+             "Answers that a retry would not get any more though their time was not over", MetricType::Counter);
+  out.Counter({}, counters.forgotten_answers);
   out.Family("hallmark_queue_depth", "Messages that wait for a thread of the pipeline", MetricType::Gauge);
   out.Gauge({}, static_cast<double>(counters.waiting));
 }

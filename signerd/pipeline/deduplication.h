@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "firmware/runtime/log.h"
 #include "signerd/dkim/sha256.h"
 #include "signerd/pipeline/records.h"
 
@@ -20,7 +21,9 @@ namespace hallmark::pipeline {
 
 struct DeduplicationConfig {
   std::chrono::seconds window{600};
-  std::size_t entries = 500'000;  // answers that are remembered at most, about 110 octets each; the oldest go first
+  // Answers that are remembered at most, about 110 octets each; the oldest go first, which is counted and told. So many
+  // last the window for 833 messages a second. 0: none, as somebody wants it.
+  std::size_t entries = 500'000;
 };
 
 // Which requests were answered lately or are being answered, by relay and request_id. What was answered stands on the
@@ -105,6 +108,12 @@ class Deduplication {
     return entries_.size();
   }
 
+  // Answers that were forgotten before their time, as there were too many.
+  std::uint64_t forgotten() const {
+    const std::lock_guard lock(mutex_);
+    return forgotten_;
+  }
+
  private:
   struct Entry {
     Name fingerprint{};       // its first half
@@ -125,9 +134,17 @@ class Deduplication {
   }
   void Expire(std::chrono::sys_seconds now) {
     while (!order_.empty() && (order_.size() > config_.entries || order_.front().first + config_.window <= now)) {
+      if (config_.entries != 0 && order_.front().first + config_.window > now) ++forgotten_;
       entries_.erase(order_.front().second);
       order_.pop_front();
     }
+    if (forgotten_ == told_ || now < told_at_ + kTellEvery) return;
+    log::warn(
+        "{} answers are forgotten before their {} s are over: a retry of one that was lost is signed again. "
+        "ledger.request_ids in hallmark.toml is {}",
+        forgotten_ - told_, config_.window.count(), config_.entries);
+    told_ = forgotten_;
+    told_at_ = now;
   }
   std::vector<Waiter> TakeWaiters(const Name& name) {
     const auto found = waiters_.find(name);
@@ -137,11 +154,15 @@ class Deduplication {
     return taken;
   }
 
+  static constexpr std::chrono::minutes kTellEvery{1};
+
   const DeduplicationConfig config_;
   mutable std::mutex mutex_;  // guards all that follows
   std::unordered_map<Name, Entry, NameHash> entries_;
   std::unordered_map<Name, std::vector<Waiter>, NameHash> waiters_;  // of those in flight
   std::deque<std::pair<std::chrono::sys_seconds, Name>> order_;      // those answered, the oldest first
+  std::uint64_t forgotten_ = 0, told_ = 0;                           // before their time; of these the log has
+  std::chrono::sys_seconds told_at_{};
 };
 
 }  // namespace hallmark::pipeline

@@ -531,7 +531,7 @@ void Pipeline::NoteRefusal(const Origin* origin, Reason reason) {
 
 Counters Pipeline::counters() const {
   return {signed_.load(), refused_.load(), static_cast<std::int64_t>(intake_.in_flight()),
-          static_cast<std::int64_t>(prepare_.waiting() + finish_.waiting())};
+          static_cast<std::int64_t>(prepare_.waiting() + finish_.waiting()), deduplication_.forgotten()};
 }
 
 }  // namespace hallmark::pipeline

@@ -54,6 +54,7 @@ struct Job {
 
 struct Counters {
   std::int64_t signed_messages = 0, refused_messages = 0, in_flight = 0, waiting = 0;
+  std::uint64_t forgotten_answers = 0;  // of a request_id, before their time
 };
 
 // The way of a message from the intake to the answer: parse, choose the domain, hash, sign in the token, verify,

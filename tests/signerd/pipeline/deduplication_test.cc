@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "log_text.h"
+
 namespace hallmark::pipeline {
 namespace {
 
@@ -54,6 +56,46 @@ TEST(Deduplication, TheOldestGoFirstWhenThereAreTooMany) {
   }
   EXPECT_EQ(requests.Begin(Requests::NameOf("r", "950"), Print(1), kNow, 0).outcome, Outcome::kAnswered);
   EXPECT_EQ(requests.Begin(Requests::NameOf("r", "850"), Print(1), kNow, 0).outcome, Outcome::kFirst);
+}
+
+// Ten answers a second, of which 50 are remembered: for a minute that is five seconds instead.
+TEST(Deduplication, WhatIsForgottenBeforeItsTimeIsCountedAndToldOnceAMinute) {
+  test::LogText log;
+  const auto told = [&] {
+    const std::string text = log.text();
+    int lines = 0;
+    for (std::size_t at = 0; (at = text.find("forgotten before their 60 s are over", at)) != std::string::npos; ++at)
+      ++lines;
+    return lines;
+  };
+  Requests requests({seconds(60), 50});
+  const auto answer = [&](int from, int to) {
+    for (int i = from; i < to; ++i) {
+      const auto name = Requests::NameOf("r", std::to_string(i));
+      requests.Begin(name, Print(1), kNow + seconds(i / 10), i);
+      requests.Finish(name, static_cast<std::uint64_t>(i), 1, kNow + seconds(i / 10));
+    }
+  };
+  answer(0, 50);
+  EXPECT_EQ(requests.forgotten(), 0u);
+  answer(50, 600);
+  EXPECT_EQ(requests.forgotten(), 550u);
+  EXPECT_EQ(told(), 1);
+  answer(600, 700);
+  EXPECT_EQ(requests.forgotten(), 650u);
+  EXPECT_EQ(told(), 2);
+  // Those that are forgotten in their time are not.
+  requests.Begin(Requests::NameOf("r", "last"), Print(1), kNow + seconds(1000), 0);
+  EXPECT_EQ(requests.forgotten(), 650u);
+}
+
+TEST(Deduplication, WhereNothingIsToBeRememberedNothingIsForgotten) {
+  Requests requests({seconds(60), 0});
+  const auto name = Requests::NameOf("r", "1");
+  requests.Begin(name, Print(1), kNow, 0);
+  requests.Finish(name, 1, 1, kNow);
+  EXPECT_EQ(requests.Begin(name, Print(1), kNow, 0).outcome, Outcome::kFirst);
+  EXPECT_EQ(requests.forgotten(), 0u);
 }
 
 }  // namespace
