@@ -3,7 +3,9 @@
 #include <future>
 #include <optional>
 
+#include "signerd/dkim/algorithm.h"
 #include "signerd/dkim/sha256.h"
+#include "signerd/tokens/key_type.h"
 
 namespace hallmark {
 namespace {
@@ -16,7 +18,11 @@ Result<keys::TokenKey> Describe(const Result<link::KeyReply>& reply) {
 }
 
 bool CannotMake(const tokens::TokenFacts& facts, dkim::Algorithm algorithm) {
-  return (facts.status.cannot_make & (algorithm == dkim::Algorithm::kRsaSha256 ? 1 : 2)) != 0;
+  switch (tokens::TypeOf(algorithm)) {
+    case link::KeyType::kRsa: return (facts.status.cannot_make & 1) != 0;
+    case link::KeyType::kEd25519: return (facts.status.cannot_make & 2) != 0;
+  }
+  return false;
 }
 
 }  // namespace
@@ -26,9 +32,9 @@ Status TokenSigner::CanMake(const std::string& token, dkim::Algorithm algorithm)
   for (const tokens::TokenFacts& facts : tokens_.Facts()) {
     if (facts.group != token) continue;
     if (!CannotMake(facts, algorithm)) return Ok();
-    can = MakeError(Reason::kTokenRefused,
-                    "token " + facts.name + " (" + facts.status.manufacturer + " " + facts.status.model +
-                        ") makes no " + (algorithm == dkim::Algorithm::kRsaSha256 ? "RSA" : "Ed25519") + " keys");
+    can = MakeError(Reason::kTokenRefused, "token " + facts.name + " (" + facts.status.manufacturer + " " +
+                                               facts.status.model + ") makes no " +
+                                               std::string(dkim::InfoOf(algorithm).key_name) + " keys");
   }
   return can;
 }
@@ -54,7 +60,7 @@ std::string TokenSigner::MemberToMakeIn(const std::string& token, dkim::Algorith
 
 Result<keys::TokenKey> TokenSigner::Generate(const std::string& token, const keys::KeySpec& spec, const Bytes& cka_id,
                                              const std::string& label) {
-  const auto type = spec.algorithm == dkim::Algorithm::kRsaSha256 ? link::KeyType::kRsa : link::KeyType::kEd25519;
+  const auto type = tokens::TypeOf(spec.algorithm);
   return Describe(tokens_.Generate(MemberToMakeIn(token, spec.algorithm), type, spec.bits, cka_id, label));
 }
 

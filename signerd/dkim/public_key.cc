@@ -24,11 +24,36 @@ Error Invalid(const std::string& what) {
 constexpr std::uint8_t kEd25519Start[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
 constexpr std::uint8_t kRsaOid[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01};
 
+using Context = std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)>;
+
 Bytes Encode(const EVP_PKEY* key) {
   std::uint8_t* der = nullptr;
   const int size = i2d_PUBKEY(key, &der);
   const std::unique_ptr<std::uint8_t, void (*)(void*)> owner(der, [](void* memory) { OPENSSL_free(memory); });
   return size <= 0 ? Bytes() : Bytes(der, der + size);
+}
+
+// Null where the key cannot verify.
+Context VerifyingRsa(EVP_PKEY* key) {
+  Context context(EVP_PKEY_CTX_new(key, nullptr), &EVP_PKEY_CTX_free);
+  const bool ready = context != nullptr && EVP_PKEY_verify_init(context.get()) == 1 &&
+                     EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PADDING) == 1 &&
+                     EVP_PKEY_CTX_set_signature_md(context.get(), EVP_sha256()) == 1;
+  if (!ready) context.reset();
+  return context;
+}
+
+bool VerifiesRsa(const EVP_PKEY_CTX* verifying, const Digest& digest, ByteView signature) {
+  const Context context(verifying == nullptr ? nullptr : EVP_PKEY_CTX_dup(verifying), &EVP_PKEY_CTX_free);
+  return context != nullptr &&
+         EVP_PKEY_verify(context.get(), signature.data(), signature.size(), digest.data(), digest.size()) == 1;
+}
+
+bool VerifiesEd25519(EVP_PKEY* key, const Digest& digest, ByteView signature) {
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
+  return context != nullptr && key != nullptr &&
+         EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key) == 1 &&
+         EVP_DigestVerify(context.get(), signature.data(), signature.size(), digest.data(), digest.size()) == 1;
 }
 
 }  // namespace
@@ -71,13 +96,9 @@ const PublicKey::Parsed& PublicKey::Key() const {
   std::call_once(parsed_->once, [this] {
     const std::uint8_t* at = spki_.data();
     parsed_->key.reset(d2i_PUBKEY(nullptr, &at, static_cast<long>(spki_.size())));
-    if (algorithm_ == Algorithm::kRsaSha256) {
-      Context context(EVP_PKEY_CTX_new(parsed_->key.get(), nullptr), &EVP_PKEY_CTX_free);
-      if (context != nullptr && EVP_PKEY_verify_init(context.get()) == 1 &&
-          EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PADDING) == 1 &&
-          EVP_PKEY_CTX_set_signature_md(context.get(), EVP_sha256()) == 1) {
-        parsed_->verifying = std::move(context);
-      }
+    switch (algorithm_) {
+      case Algorithm::kRsaSha256: parsed_->verifying = VerifyingRsa(parsed_->key.get()); break;
+      case Algorithm::kEd25519Sha256: break;  // has nothing to prepare
     }
     ERR_clear_error();
   });
@@ -99,30 +120,29 @@ Result<PublicKey> PublicKey::FromEd25519(ByteView raw) {
 }
 
 Result<PublicKey> PublicKey::FromRecordData(Algorithm algorithm, ByteView data) {
-  if (algorithm == Algorithm::kEd25519Sha256) return FromEd25519(data);
+  switch (algorithm) {
+    case Algorithm::kEd25519Sha256: return FromEd25519(data);
+    case Algorithm::kRsaSha256: break;
+  }
   auto key = FromSpki(data);
   if (key && key->algorithm() != algorithm) return Invalid("the key is not of the algorithm that k= says");
   return key;
 }
 
 Bytes PublicKey::RecordData() const {
-  if (algorithm_ == Algorithm::kRsaSha256) return spki_;
-  return {spki_.end() - kEd25519Octets, spki_.end()};
+  switch (algorithm_) {
+    case Algorithm::kRsaSha256: break;
+    case Algorithm::kEd25519Sha256: return {spki_.end() - kEd25519Octets, spki_.end()};
+  }
+  return spki_;
 }
 
 bool PublicKey::Verify(const Digest& digest, ByteView signature) const {
-  bool good = false;
   const Parsed& parsed = Key();
-  if (algorithm_ == Algorithm::kEd25519Sha256) {
-    const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-    good = context != nullptr && parsed.key != nullptr &&
-           EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, parsed.key.get()) == 1 &&
-           EVP_DigestVerify(context.get(), signature.data(), signature.size(), digest.data(), digest.size()) == 1;
-  } else {
-    const Context context(parsed.verifying == nullptr ? nullptr : EVP_PKEY_CTX_dup(parsed.verifying.get()),
-                          &EVP_PKEY_CTX_free);
-    good = context != nullptr &&
-           EVP_PKEY_verify(context.get(), signature.data(), signature.size(), digest.data(), digest.size()) == 1;
+  bool good = false;
+  switch (algorithm_) {
+    case Algorithm::kRsaSha256: good = VerifiesRsa(parsed.verifying.get(), digest, signature); break;
+    case Algorithm::kEd25519Sha256: good = VerifiesEd25519(parsed.key.get(), digest, signature); break;
   }
   if (!good) ERR_clear_error();
   return good;

@@ -5,6 +5,7 @@
 #include <ctime>
 #include <set>
 
+#include "signerd/dkim/algorithm.h"
 #include "signerd/dkim/author.h"
 
 namespace hallmark::keys {
@@ -32,7 +33,7 @@ void Replace(std::string& text, std::string_view name, const std::string& value)
 
 std::string Fill(std::string scheme, dkim::Algorithm algorithm, const std::string& date, const std::string& random) {
   Replace(scheme, "{date}", date);
-  Replace(scheme, "{letter}", algorithm == dkim::Algorithm::kRsaSha256 ? "r" : "e");
+  Replace(scheme, "{letter}", std::string(dkim::InfoOf(algorithm).letter));
   Replace(scheme, "{random}", random);
   return scheme;
 }
@@ -106,10 +107,16 @@ Status CheckToken(const Signer& signer, const store::RotationPolicy& policy) {
     const Status can = signer.CanMake(token, kind.algorithm);
     if (can) continue;
     Error error = can.error();
-    error.message += kind.algorithm == dkim::Algorithm::kRsaSha256
-                         ? ", which the rotation policy asks for: name another token (dkimctl key policy set --token)"
-                         : ", which the rotation policy asks for: take them out of it (dkimctl key policy set "
-                           "--algorithms rsa2048), or name a token that makes them (--token)";
+    switch (kind.algorithm) {
+      case dkim::Algorithm::kRsaSha256:
+        error.message += ", which the rotation policy asks for: name another token (dkimctl key policy set --token)";
+        break;
+      case dkim::Algorithm::kEd25519Sha256:
+        error.message +=
+            ", which the rotation policy asks for: take them out of it (dkimctl key policy set --algorithms rsa2048), "
+            "or name a token that makes them (--token)";
+        break;
+    }
     return error;
   }
   return Ok();

@@ -21,7 +21,10 @@ google::protobuf::Timestamp ToApi(std::chrono::sys_seconds time) {
 }
 
 admin::KeyAlgorithm AlgorithmOf(const dkim::PublicKey& key) {
-  if (key.algorithm() == dkim::Algorithm::kEd25519Sha256) return admin::KEY_ALGORITHM_ED25519;
+  switch (key.algorithm()) {
+    case dkim::Algorithm::kEd25519Sha256: return admin::KEY_ALGORITHM_ED25519;
+    case dkim::Algorithm::kRsaSha256: break;
+  }
   switch (key.bits()) {
     case 2048: return admin::KEY_ALGORITHM_RSA_2048;
     case 3072: return admin::KEY_ALGORITHM_RSA_3072;

@@ -26,7 +26,10 @@ void SetTime(google::protobuf::Timestamp* out, sys_seconds time) { out->set_seco
 bool IsKnown(sys_seconds time) { return time != sys_seconds{} && time < keys::kNever; }
 
 admin::KeyAlgorithm AlgorithmOf(const store::KeyKind& kind) {
-  if (kind.algorithm == dkim::Algorithm::kEd25519Sha256) return admin::KEY_ALGORITHM_ED25519;
+  switch (kind.algorithm) {
+    case dkim::Algorithm::kEd25519Sha256: return admin::KEY_ALGORITHM_ED25519;
+    case dkim::Algorithm::kRsaSha256: break;
+  }
   switch (kind.bits) {
     case 3072: return admin::KEY_ALGORITHM_RSA_3072;
     case 4096: return admin::KEY_ALGORITHM_RSA_4096;

@@ -29,7 +29,11 @@ Status CheckOptions(const api::SignOptions& options) {
 }
 
 api::Algorithm ToApi(dkim::Algorithm algorithm) {
-  return algorithm == dkim::Algorithm::kRsaSha256 ? api::ALGORITHM_RSA_SHA256 : api::ALGORITHM_ED25519_SHA256;
+  switch (algorithm) {
+    case dkim::Algorithm::kRsaSha256: return api::ALGORITHM_RSA_SHA256;
+    case dkim::Algorithm::kEd25519Sha256: return api::ALGORITHM_ED25519_SHA256;
+  }
+  return api::ALGORITHM_UNSPECIFIED;
 }
 
 Result<dkim::Canonicalization> FromApi(api::Canonicalization canonicalization) {
