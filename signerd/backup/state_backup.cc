@@ -71,7 +71,8 @@ Result<Entry> OpenEntry(const std::string& name, const std::filesystem::path& pa
   return entry;
 }
 
-// The database as it is now: a file that has no name any more, so that it is gone whatever happens.
+// The database as it is now: a file that has no name any more, so that it is gone when it is closed. What a crash
+// before that leaves, the next backup removes.
 Result<Entry> CopyDatabase(const std::filesystem::path& state_directory) {
   const std::filesystem::path copy = state_directory / "backup.db";
   std::error_code failed;
@@ -83,7 +84,10 @@ Result<Entry> CopyDatabase(const std::filesystem::path& state_directory) {
   const Status copied = store::Store::Copy(state_directory / kDatabase, copy);
   auto entry = copied ? OpenEntry(kDatabase, copy) : Result<Entry>(copied.error());
   std::filesystem::remove(copy, failed);
-  return entry;
+  if (!failed) return entry;
+  // It holds the operators' TOTP secrets.
+  return MakeError(Reason::kIoFailed, (entry ? "" : entry.error().message + "; ") + copy.string() +
+                                          ": cannot remove: " + failed.message());
 }
 
 // "config/tls/server.pem" for what lies below the configuration's folder; else the whole path below "config/".

@@ -101,6 +101,22 @@ class BackupTest(Case):
         # The copy that it was made from is gone.
         self.assertFalse((self.hallmark.folder / "state/backup.db").exists())
 
+    def test_a_copy_of_the_database_that_stays_is_told(self):
+        """In a folder that gives nothing away (chattr +a)."""
+        state = self.hallmark.folder / "state"
+        self.start()
+        if subprocess.run(["chattr", "+a", state], capture_output=True, check=False).returncode != 0:
+            self.skipTest("nothing here makes a folder keep its files: not root, or a file system without chattr")
+        try:
+            run = self.hallmark.dkimctl("backup", "create", self.file, status=1)
+        finally:
+            subprocess.run(["chattr", "-a", state], check=True)
+        self.assertRegex(run.stderr, "state/backup.db: cannot remove")
+        self.assertFalse(self.file.exists())
+        self.assertTrue((state / "backup.db").exists())
+        self.backup()
+        self.assertFalse((state / "backup.db").exists())
+
     def test_is_made_while_signing_goes_on_and_holds_every_act_of_its_database(self):
         self.start()
         self.wait_for_checkpoint()

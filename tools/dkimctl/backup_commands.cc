@@ -101,7 +101,7 @@ class PrivateFolder {
     if (const char* made = ::mkdtemp(pattern.data())) path_ = made;
   }
   ~PrivateFolder() {
-    std::error_code ignored;
+    std::error_code ignored;  // BackupFolder has said what of it stays
     if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
   }
   PrivateFolder(const PrivateFolder&) = delete;

@@ -12,6 +12,7 @@
 #include "firmware/runtime/file.h"
 #include "signerd/backup/envelope.h"
 #include "signerd/backup/names.h"
+#include "tools/dkimctl/command.h"
 
 namespace hallmark::ctl {
 namespace {
@@ -99,9 +100,14 @@ BackupFolder::BackupFolder(BackupFolder&& other) noexcept
 
 BackupFolder::~BackupFolder() {
   if (kept_) return;
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-  if (made_) std::filesystem::remove(folder_, ignored);
+  std::error_code failed;
+  std::filesystem::remove_all(path_, failed);
+  if (failed) {
+    Complain(path_.string() + ": has what was decrypted of the backup, secrets among it, and cannot be removed: " +
+             failed.message() + "; remove it yourself");
+  } else if (made_) {
+    std::filesystem::remove(folder_, failed);  // empty, so that nothing is lost where it stays
+  }
 }
 
 Answer<BackupFolder> BackupFolder::Unpack(const std::filesystem::path& backup, const std::filesystem::path& key,
@@ -127,9 +133,9 @@ Answer<BackupFolder> BackupFolder::Unpack(const std::filesystem::path& backup, c
 
 Answer<void> BackupFolder::Keep(bool only_state) {
   std::error_code failed;
-  if (only_state) {
-    std::filesystem::remove(path_ / backup::kManifest, failed);
-    std::filesystem::remove_all(path_ / "config", failed);
+  for (const auto& path : {path_ / backup::kManifest, path_ / "config"}) {
+    if (only_state) std::filesystem::remove_all(path, failed);
+    if (failed) return Failed(path.string() + ": cannot be left out: " + failed.message());
   }
   Status done = SyncFolders(path_);
   if (done) done = GiveTo(path_, folder_);
