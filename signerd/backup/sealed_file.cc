@@ -89,7 +89,8 @@ Status SealedFile::FindContent() {
     const auto element = Expect(at, step.tag, step.open);
     if (!element) return element.error();
     if (step.tag == kOid && std::exchange(first, false)) {
-      const auto oid = Octets(element->content, element->length);
+      // No more than tells it from another one: a file may claim any length.
+      const auto oid = Octets(element->content, std::min<std::uint64_t>(element->length, kAuthEnveloped.size() + 1));
       if (!oid) return oid.error();
       if (*oid != kAuthEnveloped) return NoBackup("it is another kind of CMS message");
     }

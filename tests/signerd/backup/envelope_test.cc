@@ -1,6 +1,7 @@
 #include "signerd/backup/envelope.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -127,6 +128,32 @@ TEST_F(EnvelopeTest, OtherFilesAreRefused) {
   std::ofstream(file_) << "text";
   EXPECT_FALSE(Open("ec"));
   EXPECT_EQ(Unseal(folder_.path() / "none", Key("ec"), {}).error().reason, Reason::kNotFound);
+}
+
+std::int64_t PeakOctets() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return std::int64_t{usage.ru_maxrss} * 1024;
+}
+
+// A sparse file costs nobody anything.
+TEST_F(EnvelopeTest, WhatAFileClaimsIsNotHeldInMemory) {
+  Make("ec", "ec -pkeyopt ec_paramgen_curve:P-256");
+  constexpr std::int64_t kClaimed = 512 << 20;
+  const std::string length("\x84\x20\x00\x00\x00", 5);  // kClaimed
+  const std::string oid("\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17", 13);
+  const std::string begin = "\x30\x80" + oid + "\xa0\x80\x30\x80";
+  const std::string version("\x02\x01\x00", 3);
+  const auto before = PeakOctets();
+  for (const std::string& head : {"\x30\x80\x06" + length, begin + "\x02" + length, begin + version + "\x31" + length,
+                                  begin + version + std::string("\x31\x00\x30\x80\x06", 5) + length}) {
+    std::ofstream(file_, std::ios::binary) << head;
+    std::filesystem::resize_file(file_, head.size() + kClaimed);
+    const auto opened = Open("ec");
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().reason, Reason::kInvalidArgument) << opened.error().message;
+  }
+  EXPECT_LT(PeakOctets() - before, kClaimed / 8);
 }
 
 TEST_F(EnvelopeTest, TheSinksErrorIsGivenOn) {
