@@ -133,7 +133,11 @@ std::vector<Digest> MultiHash::Hash(std::span<const std::string_view> strings) {
   if (Lanes* lanes = Choose(strings.size())) lanes->Hash(strings, digests, done);
   // What is left: whatever is too short or too long for a job, and everything where there are no lanes.
   for (std::size_t i = 0; i < strings.size(); ++i) {
-    if (!done[i]) digests[i] = Sha256Of(strings[i]);
+    if (done[i]) {
+      ++in_lanes_;
+    } else {
+      digests[i] = Sha256Of(strings[i]);
+    }
   }
   return digests;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -26,6 +27,8 @@ class MultiHash {
 
   // One digest for each string, in order.
   std::vector<Digest> Hash(std::span<const std::string_view> strings);
+  // How many of them were not left to OpenSSL, since it was made.
+  std::uint64_t in_lanes() const { return in_lanes_; }
 
  private:
   class Lanes;
@@ -33,6 +36,7 @@ class MultiHash {
 
   const Engine engine_;
   std::unique_ptr<Lanes> pair_, wide_;
+  std::uint64_t in_lanes_ = 0;
 };
 
 }  // namespace hallmark::dkim

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
 #include <random>
 
 #include "naive_canonical.h"
@@ -84,6 +86,33 @@ const char* NameOf(Engine engine) {
 // An engine that this machine does not have falls back to OpenSSL, which must be right too.
 INSTANTIATE_TEST_SUITE_P(All, Engines, testing::Values(Engine::kBest, Engine::kOpenSsl, Engine::kPair, Engine::kWide),
                          [](const auto& row) { return std::string(NameOf(row.param)); });
+
+#if defined(__x86_64__)
+// What Linux says of the processor, and not the library: a build without lanes is right and slow.
+bool ProcessorHas(const std::vector<std::string>& wanted) {
+  std::ifstream facts("/proc/cpuinfo");
+  for (std::string line; std::getline(facts, line);) {
+    if (!line.starts_with("flags")) continue;
+    line += ' ';
+    return std::all_of(wanted.begin(), wanted.end(),
+                       [&](const std::string& flag) { return line.find(' ' + flag + ' ') != std::string::npos; });
+  }
+  return false;
+}
+
+TEST(Lanes, AreUsedWhereTheProcessorHasThem) {
+  const bool pair = ProcessorHas({"sha_ni"});
+  const bool wide = ProcessorHas({"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"});
+  const std::string text(1000, 'x');
+  const std::vector<std::string_view> strings(16, text);
+  for (const auto& [engine, expected] : {std::pair(Engine::kOpenSsl, false), std::pair(Engine::kPair, pair),
+                                         std::pair(Engine::kWide, wide), std::pair(Engine::kBest, pair || wide)}) {
+    MultiHash hash(engine);
+    hash.Hash(strings);
+    EXPECT_EQ(hash.in_lanes(), expected ? strings.size() : 0) << NameOf(engine);
+  }
+}
+#endif
 
 }  // namespace
 }  // namespace dkim_test
