@@ -202,8 +202,22 @@ class HostileTest(unittest.TestCase):
         self.assert_refused(error, "NO_ACTIVE_KEY", grpc.StatusCode.FAILED_PRECONDITION)
 
     def test_oversize(self):
-        error = self.hallmark.call_error(self.sign, FROM + b"\r\n" + b"z" * (64 << 20))
-        self.assertIn(error.code(), (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED))
+        """What is a little too large is answered by signerd; more is refused below it, and its stream with it."""
+        self.assert_refused(self.hallmark.call_error(self.sign, FROM + b"\r\n" + b"z" * (64 << 20)), "MESSAGE_TOO_LARGE")
+        error = self.hallmark.call_error(self.sign, FROM + b"\r\n" + b"z" * (70 << 20))
+        self.assertEqual((error.code(), deployment.error_info(error)), (grpc.StatusCode.RESOURCE_EXHAUSTED, None))
+        self.assertIn("larger than max", error.details())
+
+    def test_oversize_on_a_stream(self):
+        def requests(octets):
+            for name, message in (("a", messages.MESSAGE), ("b", FROM + b"\r\n" + b"z" * octets), ("c", messages.MESSAGE)):
+                yield signing_pb2.SignRequest(message=message, options=signing_pb2.SignOptions(request_id=f"{name}-{octets}"))
+
+        answers = {answer.request_id[0]: answer for answer in self.stub.SignStream(requests(64 << 20), timeout=60)}
+        self.assertEqual({name: len(answer.response.signatures) for name, answer in answers.items()}, {"a": 2, "b": 0, "c": 2})
+        self.assertEqual(deployment.status_detail(answers["b"].error, error_details_pb2.ErrorInfo()).reason, "MESSAGE_TOO_LARGE")
+        error = self.hallmark.call_error(lambda: list(self.stub.SignStream(requests(70 << 20), timeout=60)))
+        self.assertEqual((error.code(), deployment.error_info(error)), (grpc.StatusCode.RESOURCE_EXHAUSTED, None))
 
     def test_bad_digests_are_refused(self):
         good = {"header": FROM, "body_hash": bytes(32), "body_canonicalization": signing_pb2.CANONICALIZATION_RELAXED}
@@ -237,6 +251,23 @@ class HostileTest(unittest.TestCase):
                 # The second of two equal names may come when the first is answered already, and is then fine.
                 self.assertLessEqual(set(reasons), {"INVALID_ARGUMENT"})
                 self.assertTrue(reasons or len(names) == 2)
+
+
+class SmallLimitTest(unittest.TestCase):
+    def test_one_message_that_is_too_large_costs_no_other(self):
+        with deployment.Deployment(start=False) as hallmark:
+            hallmark.edit_config(lambda text: text.replace("[signing]\n", "[signing]\nmessage_octets = 65536\n", 1))
+            hallmark.start()
+            hallmark.add_domain("example.com")
+            inbox = hallmark.folder / "inbox"
+            inbox.mkdir()
+            for name, lines in (("small", 1), ("over", 2000), ("large", 60_000)):  # 80 octets each
+                (inbox / f"{name}.eml").write_bytes(messages.MESSAGE + (b"x" * 78 + b"\r\n") * lines)
+            finished = hallmark.dkimctl("sign", inbox, "--mode", "stream", "--out", hallmark.folder / "signed", status=1)
+            self.assertIn("over.eml: MESSAGE_TOO_LARGE", finished.stderr)
+            self.assertEqual(sorted(path.name for path in (hallmark.folder / "signed").iterdir()), ["large.eml", "small.eml"])
+            finished = hallmark.dkimctl("sign", inbox / "large.eml", status=1)
+            self.assertIn("large.eml: MESSAGE_TOO_LARGE", finished.stderr)
 
 
 class GivenUpTest(unittest.TestCase):

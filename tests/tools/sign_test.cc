@@ -86,6 +86,12 @@ TEST_F(SignTest, LargeMessagesGoInChunksByThemselves) {
   EXPECT_TRUE(seen.messages.empty());
   EXPECT_EQ(seen.large_octets, 2 * std::filesystem::file_size(file));
   EXPECT_THAT(seen.chunks, Each(testing::Le(65536u)));
+  // Some signerd takes no more in one request, and would end the stream.
+  const std::string smaller = Write("n.eml", kMessage + std::string(1u << 20, 'x') + "\r\n");
+  ASSERT_EQ(Run({smaller, "--mode", "stream", "--header-only"}).exit_code, 0);
+  EXPECT_TRUE(signing_.seen().messages.empty());
+  ASSERT_EQ(Run({smaller, "--header-only"}).exit_code, 0);
+  EXPECT_EQ(signing_.seen().messages.size(), 1u);
 }
 
 TEST_F(SignTest, DigestHashesTheBodyHere) {
@@ -198,7 +204,7 @@ TEST_F(SignTest, SignedMailIsForWhomTheUmaskSays) {
 
 TEST_F(SignTest, AStreamThatIsNotReadEndsAtTheTimeout) {
   signing_.deaf = true;
-  const std::string file = Write("m.eml", kMessage + std::string(16u << 20, 'x') + "\r\n");
+  const std::string file = Write("m.eml", kMessage + std::string(1'000'000, 'x') + "\r\n");
   const auto run = Run({file, "--mode", "stream", "--timeout", "1", "--header-only"});
   EXPECT_EQ(run.exit_code, 3);
   EXPECT_THAT(run.err, HasSubstr("did not answer in time"));

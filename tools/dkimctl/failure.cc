@@ -19,6 +19,11 @@ std::string WithoutPreamble(const std::string& message) {
   return rest.starts_with(kCode) ? rest.substr(kCode.size()) : rest;
 }
 
+// What gRPC says below signerd, which then sees nothing of the call.
+bool IsLargerThanTaken(int code, const std::string& message) {
+  return code == grpc::StatusCode::RESOURCE_EXHAUSTED && message.find("message larger than max") != std::string::npos;
+}
+
 }  // namespace
 
 void throw_exception_from_error(const Failure& failure, const boost::source_location& location) {
@@ -39,7 +44,12 @@ Failure FromDetails(int code, const std::string& message, const std::string& ser
       if (detail.Is<google::rpc::ErrorInfo>() && detail.UnpackTo(&info)) failure.reason = OneLine(info.reason());
     }
   }
-  failure.message = failure.reason.empty() ? OneLine(message) : failure.reason + ": " + OneLine(message);
+  std::string sentence = OneLine(message);
+  if (failure.reason.empty() && IsLargerThanTaken(code, message)) {
+    failure.reason = "MESSAGE_TOO_LARGE";
+    sentence = "signerd takes no request of this size: send it in chunks, or its digest";
+  }
+  failure.message = failure.reason.empty() ? sentence : failure.reason + ": " + sentence;
   if (failure.reason == "APPROVAL_REQUIRED") {
     failure.code = ExitCode::kWaits;
     const auto id = info.metadata().find("approval");

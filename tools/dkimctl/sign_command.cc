@@ -18,8 +18,9 @@ namespace {
 
 using signing::v1::SignResponse;
 
-// What one request may carry; above it a message goes in chunks whatever the mode.
-constexpr std::uint64_t kMostInOneRequest = 32u << 20;
+// What one request may carry; above it a message goes in chunks whatever the mode. On a stream only what every signerd
+// takes: one request that is too large for it ends the stream for all of them.
+constexpr std::uint64_t kMostInOneRequest = 32u << 20, kMostOnAStream = 1u << 20;
 constexpr std::size_t kMostInOneChunk = 3u << 20;
 
 struct Options {
@@ -97,7 +98,7 @@ class Run {
       const auto body = options_.body == "simple" ? dkim::Canonicalization::kSimple : dkim::Canonicalization::kRelaxed;
       return calls_.SignDigest(source, options_.request, options_.chunk, body);
     }
-    if (options_.mode == "large" || source.size() > kMostInOneRequest) {
+    if (options_.mode == "large" || source.size() > (stream_ ? kMostOnAStream : kMostInOneRequest)) {
       return calls_.SignLarge(source, options_.request, options_.chunk);
     }
     if (!stream_) return calls_.Sign(source, options_.request);
