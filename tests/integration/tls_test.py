@@ -163,24 +163,36 @@ class TlsTest(unittest.TestCase):
         # Nor does it learn which domains exist.
         self.assert_denied(self.hallmark.call_error(self.call, narrow, message, signing_domain="example.edu"), "DOMAIN_NOT_ALLOWED")
 
+    def listeners(self):
+        """A channel to each listener, and the service that it is there for."""
+        yield self.hallmark.channel(self.hallmark.signing_address), "hallmark.signing.v1.SigningService"
+        yield self.hallmark.channel(self.hallmark.admin_address, certificate=self.hallmark.read("tls/operator.pem"),
+                                    key=self.hallmark.read("tls/operator.key")), "hallmark.admin.v1.AdminService"
+
     def test_health(self):
         request, response = STANDARD["grpc.health.v1.HealthCheckRequest"], STANDARD["grpc.health.v1.HealthCheckResponse"]
-        check = self.hallmark.channel(self.hallmark.signing_address).unary_unary(
-            "/grpc.health.v1.Health/Check", request.SerializeToString, response.FromString)
-        for service in ("", "hallmark.signing.v1.SigningService"):
-            with self.subTest(service):
-                # Told within a moment of the token's being ready.
-                wait_for(lambda: check(request(service=service), timeout=20).status == SERVING, "health says SERVING")
+        for channel, own in self.listeners():
+            check = channel.unary_unary("/grpc.health.v1.Health/Check", request.SerializeToString, response.FromString)
+            for service in ("", own):
+                with self.subTest(own, asked=service):
+                    # Told within a moment of the token's being ready.
+                    wait_for(lambda: check(request(service=service), timeout=20).status == SERVING, "health says SERVING")
+            error = self.hallmark.call_error(check, request(service="hallmark.none.v1.Service"), timeout=20)
+            self.assertEqual(error.code(), grpc.StatusCode.NOT_FOUND)
 
     def test_reflection(self):
         request = STANDARD["grpc.reflection.v1alpha.ServerReflectionRequest"]
         response = STANDARD["grpc.reflection.v1alpha.ServerReflectionResponse"]
-        info = self.hallmark.channel(self.hallmark.signing_address).stream_stream(
-            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", request.SerializeToString, response.FromString)
-        [answer] = list(info(iter([request(list_services="*")]), timeout=20))
-        names = {service.name for service in answer.list_services_response.service}
-        self.assertLessEqual({"hallmark.signing.v1.SigningService", "grpc.health.v1.Health"}, names)
-        self.assertNotIn("hallmark.admin.v1.AdminService", names)
+        told = {}
+        for channel, own in self.listeners():
+            info = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                                         request.SerializeToString, response.FromString)
+            [answer] = list(info(iter([request(list_services="*")]), timeout=20))
+            told[own] = {service.name for service in answer.list_services_response.service}
+            self.assertLessEqual({own, "grpc.health.v1.Health"}, told[own])
+        signing, admin = (told[f"hallmark.{name}"] for name in ("signing.v1.SigningService", "admin.v1.AdminService"))
+        self.assertFalse({name for name in signing if name.startswith("hallmark.admin.")}, "relays are told of no other service")
+        self.assertFalse({name for name in admin if name.startswith("hallmark.signing.")})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #include "fake_signerd.h"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -71,11 +72,16 @@ grpc::Status FakeSigning::Answer(const Request& request, Response* response) {
 }
 
 grpc::Status FakeSigning::Sign(grpc::ServerContext*, const Request* request, Response* response) {
-  const int now = ++now_;
-  for (int most = most_; now > most && !most_.compare_exchange_weak(most, now);) {
+  constexpr std::chrono::seconds kPatience{30};
+  {
+    std::unique_lock lock(mutex_);
+    most_ = std::max(most_, ++now_);
+    changed_.notify_all();
+    const auto enough = [this] { return in_vain_ || most_ >= together; };
+    if (!changed_.wait_for(lock, kPatience, enough)) in_vain_ = true;
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(5));  // so that calls overlap
   const grpc::Status status = Answer(*request, response);
+  const std::lock_guard lock(mutex_);
   --now_;
   return status;
 }

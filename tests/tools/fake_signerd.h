@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -28,6 +29,8 @@ class FakeSigning final : public hallmark::signing::v1::SigningService::Service 
   // Answers in place of the above when it gives something else than OK.
   std::function<grpc::Status(const std::string& message)> refuse = [](const std::string&) { return grpc::Status::OK; };
 
+  // A call of Sign is not answered before so many were under way at once; or before it is clear that they never are.
+  std::atomic<int> together{0};
   // Reads nothing of a SignStream.
   std::atomic<bool> deaf{false};
 
@@ -39,7 +42,10 @@ class FakeSigning final : public hallmark::signing::v1::SigningService::Service 
     std::vector<Digest> digests;
   };
   Seen seen();
-  int most_at_once() const { return most_; }
+  int most_at_once() const {
+    const std::lock_guard lock(mutex_);
+    return most_;
+  }
 
  private:
   using Chunk = hallmark::signing::v1::MessageChunk;
@@ -50,9 +56,11 @@ class FakeSigning final : public hallmark::signing::v1::SigningService::Service 
   grpc::Status SignDigest(grpc::ServerContext*, const Digest* request, Response* response) override;
   grpc::Status Answer(const Request& request, Response* response);
   void Fill(Response* response) const;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
   Seen seen_;
-  std::atomic<int> now_{0}, most_{0};
+  int now_ = 0, most_ = 0;
+  bool in_vain_ = false;  // it was waited for more calls once, and they did not come
 };
 
 // Serves an Admin and a Signing API on a loopback port with mutual TLS, and a set-up of dkimctl that knows it.
