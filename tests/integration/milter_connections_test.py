@@ -1,13 +1,16 @@
 """Connections to dkim-milter: ten thousand in a row and at once, slow ones, silent ones, one too many; and the end of it all."""
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
+import re
 import resource
 import select
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import time
 import unittest
@@ -17,7 +20,7 @@ import grpc
 import deployment
 import large_test
 from milter_case import AUTHENTICATED, MilterCase, descriptors, message, resident_kb, scrape, threads
-from milter_client import (ABORT, ALL_ACTIONS, CONTINUE, MAIL, NEGOTIATE, RCPT, Mail, MilterConnection, packet,
+from milter_client import (ABORT, ALL_ACTIONS, CONTINUE, HEADER, MAIL, NEGOTIATE, RCPT, FilterClosed, Mail, MilterConnection, packet,
                            strings)
 from waiting import wait_for
 
@@ -236,6 +239,36 @@ class MilterConnectionsTest(MilterCase):
         old.close()
         self.assert_as_before(milter, before)
         self.assert_signs(milter.addresses[1])
+
+    def fill_memory(self, milter, octets):
+        """Lets it have no more than it has, and then has many connections keep so many octets."""
+        status = pathlib.Path(f"/proc/{milter.process.pid}/status").read_text()
+        most = int(re.search(r"VmData:\s+(\d+)", status).group(1)) << 10
+        resource.prlimit(milter.process.pid, resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
+        mtas, half = [], packet(HEADER, bytes(120_000))[:octets]
+        with contextlib.suppress(OSError, FilterClosed):
+            for number in range(self.many):
+                mtas.append(MilterConnection(milter.addresses[number % 2], timeout=5))
+                mtas[-1].write(half)
+        for mta in mtas:
+            mta.close()
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(milter.process.pid, resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    @unittest.skipIf(deployment.sanitized(), "a sanitizer has its own ideas of memory")
+    def test_no_memory_left(self):
+        """Whatever fails for want of it, it takes connections once there is some, or has ended, so that who started it can start
+        it again. It is never there and deaf."""
+        for octets in (4000, 60_000) * 2:
+            with self.subTest(octets=octets):
+                milter = self.start_milter(tables={"milter": {"connections": self.many, "threads": 2}})
+                self.addCleanup(milter.process.kill)  # a deaf one may not hear SIGTERM
+                self.fill_memory(milter, octets)
+                try:
+                    self.assertNotEqual(milter.process.wait(5), 0)
+                except subprocess.TimeoutExpired:
+                    for address in milter.addresses:
+                        self.assert_signs(address)
 
     def begun(self, milter, address):
         mta = self.connect(address)

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -16,6 +15,8 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <array>
+#include <cstdlib>
+#include <exception>
 #include <functional>
 #include <future>
 #include <thread>
@@ -67,13 +68,33 @@ Status SetAccess(const ListenAddress& address, unsigned mode, const std::string&
   return Ok();
 }
 
+// What ended a coroutine, where it was not its own end.
+std::string Problem(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const std::exception& problem) {
+    return problem.what();
+  } catch (...) {
+    return "an unknown exception";
+  }
+}
+
+// For a coroutine that the milter cannot be without: a process that runs on and takes no connections is worse than
+// none, which whoever started it starts again. Nothing is lost: what was not answered the MTA sends again.
+void EndProcessAfter(const char* what, const std::exception_ptr& thrown) {
+  if (!thrown) return;
+  log::error("{}: {}: the process ends", what, Problem(thrown));
+  std::_Exit(EXIT_FAILURE);
+}
+
 }  // namespace
 
 // One thread, its loop, and the connections that live there.
 class Server::Worker {
  public:
   Worker(const Service& service, std::chrono::seconds idle) : service_(service), idle_(idle), sweep_(io_) {
-    asio::co_spawn(io_, Sweep(), asio::detached);
+    asio::co_spawn(io_, Sweep(),
+                   [](std::exception_ptr thrown) { EndProcessAfter("silent connections cannot be closed", thrown); });
     thread_ = std::thread([this] { io_.run(); });
   }
   ~Worker() { Stop(); }
@@ -88,7 +109,10 @@ class Server::Worker {
   // Any thread.
   void Take(Connection::Socket socket) {
     service_.tally.connections_open.fetch_add(1, std::memory_order_relaxed);
-    asio::co_spawn(io_, Serve(std::move(socket)), asio::detached);
+    asio::co_spawn(io_, Serve(std::move(socket)), [this](std::exception_ptr thrown) {
+      service_.tally.connections_open.fetch_sub(1, std::memory_order_relaxed);
+      if (thrown) log::error("a connection is closed: {}", Problem(thrown));
+    });
   }
   // From another thread: runs `act` on this one, and waits for that.
   void Run(std::function<void()> act) {
@@ -129,10 +153,7 @@ class Server::Worker {
     Place(Worker& at, Connection& of) : worker(at), connection(of) { worker.connections_.insert(&connection); }
     Place(const Place&) = delete;
     Place& operator=(const Place&) = delete;
-    ~Place() {
-      worker.connections_.erase(&connection);
-      worker.service_.tally.connections_open.fetch_sub(1, std::memory_order_relaxed);
-    }
+    ~Place() { worker.connections_.erase(&connection); }
     Worker& worker;
     Connection& connection;
   };
@@ -158,8 +179,12 @@ class Server::Listener {
   }
 
   void Begin() {
-    std::visit([this](auto& acceptor) { asio::co_spawn(acceptor.get_executor(), Accept(acceptor), asio::detached); },
-               acceptor_);
+    std::visit(
+        [this](auto& acceptor) {
+          asio::co_spawn(acceptor.get_executor(), Accept(acceptor),
+                         [](std::exception_ptr thrown) { EndProcessAfter("connections cannot be taken", thrown); });
+        },
+        acceptor_);
   }
   void Close() {
     error_code ignored;
