@@ -4,8 +4,10 @@ import collections
 import unittest
 
 import mail_way
+import tcp_proxy
 from milter_case import AUTHENTICATED, MilterCase, message, messages_counted, scrape
 from milter_client import ACCEPT, CONNECT, CONTINUE, EOM, HELO, MAIL, REPLYCODE, Mail
+from waiting import wait_for
 
 POLICY = """
 [[partner]]
@@ -270,6 +272,26 @@ class ChoicesTest(MilterCase):
             self.assertNotIn("127.0.0.1", answer.text)
             self.assertEqual(scrape(milters[choice])['hallmark_milter_signerd_ready{server="127.0.0.1:1"}'], 0)
             self.assert_says(milters[choice], "UNREACHABLE")
+
+    def test_an_outage_is_told_once_and_not_for_each_message(self):
+        proxy = self.enterContext(tcp_proxy.TcpProxy("127.0.0.1:1"))
+        milter = self.start_milter(servers=[proxy.address], tables={"signerd": {"timeout_ms": 100}})
+        with self.connect(milter.address) as mta:
+            for number in range(50):
+                answer = mta.submit(Mail(message("deferred"), macros=AUTHENTICATED), connect=number == 0)
+                self.assertEqual((answer.verdict, answer.text[:9]), (REPLYCODE, "451 4.3.0"))
+        self.assertEqual(scrape(milter)['hallmark_milter_not_signed_total{why="unavailable"}'], 50)
+        self.assert_says(milter, "cannot be signed")
+        proxy.target = self.hallmark.signing_address
+
+        def signed():
+            with self.connect(milter.address) as mta:
+                return mta.submit(Mail(message("again"), macros=AUTHENTICATED)).inserted
+        wait_for(signed, "messages are signed again")
+        self.assert_says(milter, "can be signed again")
+        lines = [line for line in milter.log_text().splitlines() if "signed" in line]
+        self.assertLessEqual(len(lines), 3, lines)
+        self.assertRegex(lines[-1], r"can be signed again; [1-9]\d+ more could not since")
 
 
 if __name__ == "__main__":

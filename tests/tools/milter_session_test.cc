@@ -421,6 +421,34 @@ TEST(MilterWarnings, AreCountedByCodeAndToldOnceAMinute) {
   EXPECT_EQ(counts.at("OTHER"), 1000u - 62u);
 }
 
+TEST(MilterOutage, IsToldWhenItBeginsOnceAMinuteAndWhenItIsOver) {
+  using namespace std::chrono_literals;
+  Outage outage;
+  const Outage::Time start{};
+  EXPECT_EQ(outage.Over(), std::nullopt) << "there was none";
+  EXPECT_EQ(outage.Failed(start), 0u);
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(outage.Failed(start + 59s), std::nullopt);
+  EXPECT_EQ(outage.Failed(start + 60s), 50u);
+  EXPECT_EQ(outage.Failed(start + 61s), std::nullopt);
+  EXPECT_EQ(outage.Over(), 1u);
+  EXPECT_EQ(outage.Over(), std::nullopt);
+}
+
+// A signerd that comes and goes has two lines a minute, and none of its failures is forgotten.
+TEST(MilterOutage, ThatComesAndGoesIsToldNoMoreOften) {
+  using namespace std::chrono_literals;
+  Outage outage;
+  const Outage::Time start{};
+  EXPECT_EQ(outage.Failed(start), 0u);
+  EXPECT_EQ(outage.Over(), 0u);
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(outage.Failed(start + 59s), std::nullopt);
+    EXPECT_EQ(outage.Over(), std::nullopt);
+  }
+  EXPECT_EQ(outage.Failed(start + 60s), 50u);
+  EXPECT_EQ(outage.Over(), 0u);
+}
+
 TEST_F(MilterSession, EachFailureHasItsAnswer) {
   using relay::FailureKind;
   struct Row {

@@ -84,6 +84,7 @@ asio::awaitable<void> Connection::Sign() {
   last_active_ = std::chrono::steady_clock::now();
   service_.signing_seconds.Observe(std::chrono::duration<double>(last_active_ - start).count());
   TakeWarnings(outcome.warnings);
+  TellOutage(outcome);
   session_.Signed(outcome, out_);
 }
 
@@ -93,6 +94,18 @@ void Connection::TakeWarnings(const std::vector<relay::Warning>& warnings) {
     log::warn("{}: signed, but {}: {} (told once a minute at most)", session_.queue_id(), Printable(warning.code),
               Printable(warning.message));
   }
+}
+
+void Connection::TellOutage(const relay::Outcome& outcome) {
+  Outage& outage = service_.tally.outage;
+  if (outcome || TroubleOf(*outcome.failure) != Trouble::kUnavailable) {
+    if (const auto others = outage.Over()) log::info("messages can be signed again; {} more could not since the last warning", *others);
+    return;
+  }
+  const auto others = outage.Failed(last_active_);
+  if (!others) return;
+  log::warn("{}: cannot be signed: {}: {} ({} more since the last such line; told once a minute at most)",
+            session_.queue_id(), outcome.failure->reason, Printable(outcome.failure->message), *others);
 }
 
 asio::awaitable<void> Connection::Read() {

@@ -52,6 +52,7 @@ class Connection {
   boost::asio::awaitable<void> Write();
   boost::asio::awaitable<void> Sign();
   void TakeWarnings(const std::vector<relay::Warning>& warnings);
+  void TellOutage(const relay::Outcome& outcome);
 
   Socket socket_;
   const Service& service_;

@@ -291,7 +291,9 @@ void Session::Signed(const relay::Outcome& outcome, std::string& out) {
   const Choice choice = Choose(settings_.on, trouble);
   tally_.Count(trouble);
   constexpr std::array<std::string_view, 3> kDone{"deferred", "passed unsigned", "rejected"};
-  const auto level = trouble == Trouble::kUnavailable ? spdlog::level::warn : spdlog::level::info;
+  // What is deferred comes again and again, and the MTA logs it: an outage is told as one (Connection).
+  const bool again = trouble == Trouble::kUnavailable && choice == Choice::kTempfail;
+  const auto level = again ? spdlog::level::debug : spdlog::level::info;
   spdlog::log(level, "{}: not signed, {}: {}: {}", queue_id_, kDone[static_cast<std::size_t>(choice)], failure.reason,
               Printable(failure.message));
   switch (choice) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "tools/milter/outage.h"
 #include "tools/milter/warning_tally.h"
 
 namespace hallmark::milter {
@@ -32,6 +33,7 @@ struct Tally {
   std::atomic<std::uint64_t> connections_taken{0}, connections_refused{0}, protocol_errors{0};
   std::atomic<std::int64_t> connections_open{0};
   WarningTally warnings;
+  Outage outage;
 
   void Count(Verdict verdict) { messages[static_cast<std::size_t>(verdict)].fetch_add(1, std::memory_order_relaxed); }
   void Count(Trouble trouble) { troubles[static_cast<std::size_t>(trouble)].fetch_add(1, std::memory_order_relaxed); }
