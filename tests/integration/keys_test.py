@@ -143,6 +143,21 @@ class KeysTest(unittest.TestCase):
             domain="example.net", selector="none", cka_id=b"\xff\xff"))
         self.assertEqual(deployment.error_reason(error), "KEY_MISSING")
 
+    def test_a_pair_is_adopted_by_its_uri(self):
+        hallmark, label = self.hallmark, self.token_label()
+        for domain in ("first.example", "second.example"):
+            hallmark.admin().CreateDomain(admin_pb2.CreateDomainRequest(name=domain))
+        refused = hallmark.dkimctl("key", "adopt", "first.example", "c1", "pkcs11:token=other;id=%a1", status=1)
+        self.assertIn("no token of signerd", refused.stderr)
+        hallmark.dkimctl("key", "adopt", "first.example", "c1", f"pkcs11:token={label};id=%a1;object=ceremony;type=private")
+        [uri] = hallmark.dkimctl_json("key", "show", "first.example", "c1")["uris"]
+        self.assertEqual(uri, f"pkcs11:token={label};id=%A1")
+        self.assertIn(f"\nURI: {uri}\n", hallmark.dkimctl("key", "show", "first.example", "c1").stdout)
+        hallmark.dkimctl("key", "adopt", "second.example", "c1", uri)  # what is shown is taken
+        for domain in ("first.example", "second.example"):
+            key = hallmark.admin().GetKey(admin_pb2.GetKeyRequest(domain=domain, selector="c1"))
+            self.assertEqual((key.token, key.cka_id), ("softhsm", b"\xa1"))
+
     def test_selector_is_never_used_twice(self):
         admin, selector = self.hallmark.admin(), self.keys[1].selector
         for state in ("active", "retiring"):

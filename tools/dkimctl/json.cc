@@ -65,6 +65,13 @@ Json Json::Message(const google::protobuf::Message& message) {
   return json;
 }
 
+Json& Json::Extend(std::string_view key, const Json& value) {
+  std::string octets = ",\n " + Quote(key) + ": ";
+  value.Write(octets, 1);
+  text_.insert(text_.rfind("\n}"), octets);
+  return *this;
+}
+
 void Json::Write(std::string& out, std::size_t depth) const {
   const std::string line_end = "\n" + std::string(depth, ' ');
   if (kind_ == Kind::kText) {

@@ -20,6 +20,8 @@ class Json {
   static Json Bool(bool value);
   // As the API's JSON form: field names as in the .proto files, members with default values too.
   static Json Message(const google::protobuf::Message& message);
+  // A Message with one member more.
+  Json& Extend(std::string_view key, const Json& value);
 
   Json& Set(std::string key, Json value) {
     members_.emplace_back(std::move(key), std::move(value));

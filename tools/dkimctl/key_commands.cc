@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <optional>
 
 #include "firmware/runtime/encoding.h"
 #include "tools/dkimctl/client.h"
+#include "tools/dkimctl/key_uri.h"
 #include "tools/dkimctl/names.h"
 #include "tools/dkimctl/table.h"
 
@@ -12,7 +14,7 @@ using Stub = AdminClient::Stub;
 using admin::v1::Key;
 
 struct Options {
-  std::string domain, selector, token, cka_id;
+  std::string domain, selector, token, cka_id, uri;
   std::string algorithm = "rsa2048";
   bool activate = false, dry_run = false, yes = false, unpublished = false;
 };
@@ -60,8 +62,6 @@ Outcome PrintDryRun(const Context& context, const std::string& what) {
   return ExitCode::kDone;
 }
 
-template <class Request>
-Request ForKey(const std::string& domain, const std::string& selector) {
 // After an activation, so that a pair may be activated in any order.
 void WarnOfEd25519Alone(AdminClient& client, const Key& key) {
   if (key.algorithm() != admin::v1::KEY_ALGORITHM_ED25519) return;
@@ -70,6 +70,8 @@ void WarnOfEd25519Alone(AdminClient& client, const Key& key) {
   Complain(Ed25519AloneText(key.domain()));
 }
 
+template <class Request>
+Request ForKey(const std::string& domain, const std::string& selector) {
   Request request;
   request.set_domain(domain);
   request.set_selector(selector);
@@ -117,19 +119,35 @@ Outcome Generate(const Context& context, const Options& options) {
       return failure;
     }
     key = std::move(active);
+    WarnOfEd25519Alone(*client, *key);
   }
   return PrintKey(context, *key);
-    WarnOfEd25519Alone(*client, *key);
+}
+
+Answer<KeyPlace> FindPair(AdminClient& client, const KeyUri& uri, const std::string& token) {
+  const auto status = client.Call(&Stub::GetStatus, admin::v1::GetStatusRequest());
+  return status ? uri.Find(token, *status) : Answer<KeyPlace>(status.error());
 }
 
 Outcome Adopt(const Context& context, const Options& options) {
+  if (options.uri.empty() == options.cka_id.empty()) {
+    return WrongUsage("name the pair by its URI (pkcs11:token=...;id=...), or by --cka-id");
+  }
   const auto id = HexDecode(options.cka_id);
   if (!id) return WrongUsage("--cka-id: " + id.error().message);
+  std::optional<KeyUri> uri;
+  if (!options.uri.empty()) {
+    auto parsed = KeyUri::Parse(options.uri);
+    if (!parsed) return parsed.error();
+    uri = std::move(*parsed);
+  }
   auto client = AdminClient::Open(context);
   if (!client) return client.error();
+  const auto place = uri ? FindPair(*client, *uri, options.token) : KeyPlace{options.token, std::string(AsText(*id))};
+  if (!place) return place.error();
   auto request = ForKey<admin::v1::AdoptKeyRequest>(options.domain, options.selector);
-  request.set_token(options.token);
-  request.set_cka_id(std::string(AsText(*id)));
+  request.set_token(place->token);
+  request.set_cka_id(place->cka_id);
   const auto key = client->Call(&Stub::AdoptKey, request);
   if (!key) return key.error();
   return PrintKey(context, *key);
@@ -155,7 +173,16 @@ Outcome Show(const Context& context, const Options& options) {
   if (!client) return client.error();
   const auto key = GetKey(*client, options);
   if (!key) return key.error();
-  return PrintKey(context, *key);
+  const auto status = client->Call(&Stub::GetStatus, admin::v1::GetStatusRequest());
+  if (!status) return status.error();
+  std::string lines;  // whole, so that they can be taken elsewhere
+  Json uris = Json::Array();
+  for (const std::string& uri : UrisOf(*key, *status)) {
+    lines += "URI: " + uri + "\n";
+    uris.Add(Json::Text(uri));
+  }
+  Print(context, KeyFacts(*key) + lines + NextStep(*key), Json::Message(*key).Extend("uris", uris));
+  return ExitCode::kDone;
 }
 
 Outcome Activate(const Context& context, const Options& options) {
@@ -175,6 +202,7 @@ Outcome Activate(const Context& context, const Options& options) {
   request.set_unpublished(options.unpublished);
   const auto key = client->Call(&Stub::ActivateKey, request);
   if (!key) return key.error();
+  WarnOfEd25519Alone(*client, *key);
   return PrintKey(context, *key);
 }
 
@@ -208,7 +236,6 @@ Outcome Retire(const Context& context, const Options& options) {
   }
   if (!warning->empty() && !options.yes && !Confirm(*warning + ". Retire it?")) {
     return Failed(*warning + "; activate another first, or say --yes");
-  WarnOfEd25519Alone(*client, *key);
   }
   auto request = ForKey<admin::v1::RetireKeyRequest>(options.domain, options.selector);
   request.set_allow_last(!warning->empty());
@@ -265,10 +292,12 @@ void AddMakingCommands(CLI::App& group, Context& context, const Shared& options)
   AddTimeout(*generate, context);
 
   CLI::App* adopt = AddCommand(group, context, "adopt", "Take up a key pair that is in a token already",
-                               "dkimctl key adopt example.com s2026 --cka-id 0a1b2c",
+                               "dkimctl key adopt example.com s2026 --cka-id 0a1b2c --token hsm2\n"
+                               "dkimctl key adopt example.com s2026 'pkcs11:token=signing;id=%0a%1b%2c'",
                                [&context, options] { return Adopt(context, *options); });
   AddNames(*adopt, context, *options);
-  adopt->add_option("--cka-id", options->cka_id, "CKA_ID of its objects, hexadecimal")->required()->type_name("HEX");
+  adopt->add_option("URI", options->uri, "The pair's PKCS#11 URI (RFC 7512)")->type_name("");
+  adopt->add_option("--cka-id", options->cka_id, "CKA_ID of its objects, hexadecimal")->type_name("HEX");
   adopt->add_option("--token", options->token, "The token [first of the configuration]")->type_name("NAME");
 }
 
