@@ -89,11 +89,8 @@ class Run:
                                    for maildir in (relay.maildir, receiver.maildir))
 
 
-# What cannot pass, and why.
-CHANGED_BY_POSTFIX = {
-    # Its To field has 135 kB. Postfix writes it anew, and then shows a milter no more than 60,000 octets of it.
-    "mimekit/messages/stack-overflow.txt",
-}
+# Its To field has 135 kB. Postfix writes it anew, and then shows a milter less of it than goes out.
+CUT_BY_POSTFIX = {"mimekit/messages/stack-overflow.txt": "FIELD_CUT"}
 
 
 class MilterCorpusTest(unittest.TestCase):
@@ -107,7 +104,7 @@ class MilterCorpusTest(unittest.TestCase):
     def test_refuses_what_has_no_author_to_sign_for(self):
         # Fewer than signerd by itself: Postfix adds a From field, and a blank line before the first line that is no field.
         expected = {path: reason for path, reason in tomllib.loads((paths.CORPUS / "expected.toml").read_text())["refused"].items()
-                    if reason in ("FROM_REPEATED", "FROM_UNUSABLE")}
+                    if reason in ("FROM_REPEATED", "FROM_UNUSABLE")} | CUT_BY_POSTFIX
         for pair, run in self.runs.items():
             with self.subTest(pair):
                 self.assertEqual({path: expected.get(path) for path in run.refused}, run.refused)
@@ -120,7 +117,7 @@ class MilterCorpusTest(unittest.TestCase):
         for pair, run in self.runs.items():
             with self.subTest(pair):
                 failed = {path for path, results in judge(run).items() if results != ["pass"] * ALGORITHMS}
-                self.assertEqual(failed, CHANGED_BY_POSTFIX)
+                self.assertEqual(failed, set())
 
     def test_dkimpy_accepts_what_is_in_the_maildir(self):
         self.assert_passes(lambda run: {path: ["pass" if good else "fail" for _, _, good in mail_way.own_signatures(message, self.keys)]

@@ -272,6 +272,20 @@ class MilterMailTest(unittest.TestCase):
                 found = [opendkim.results(mail.message) for mail in way.receiver.maildir.wait(2)]
                 self.assertEqual(found, [["pass" if kept == "yes" else "fail"] * 2] * 2)
 
+    def test_what_postfix_cuts(self):
+        """As docs/relays.md has it: of a list of addresses that it writes anew it may show a milter less than it sends."""
+        names = b",\r\n\t".join(b"u%05d" % number for number in range(6000))
+        text = self.send(messages.MESSAGE.replace(b"Bob <bob@example.org>", names), code=550)
+        self.assertIn("5.6.0 The message is not signed: FIELD_CUT: its To field", text)
+        # What it cuts before it shows it goes out as it was signed.
+        for message in (messages.MESSAGE.replace(b"Subject: ", b"Subject: " + (b"y" * 70 + b"\r\n\t") * 1400),
+                        messages.MESSAGE.replace(b"Bob <bob@example.org>", b",\r\n\t".join(b"u%05d@example.org" % number for number in range(6000)))):
+            self.setUp()
+            self.send(message, recipients=[LOCAL, REMOTE])
+            self.assert_signed(self.delivered())
+            self.assertLess(len(self.delivered()), 65_000)
+            self.assertEqual(opendkim.results(self.way.receiver.maildir.wait(1)[0].message), ["pass", "pass"])
+
     def test_smtputf8(self):
         message = messages.MESSAGE.replace(b"Alice <alice@example.com>", "Jörg Müller <jörg@example.com>".encode())
         message = message.replace(b"Lunch", "Mittag — 昼食".encode())

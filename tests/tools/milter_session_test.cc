@@ -449,6 +449,38 @@ TEST(MilterOutage, ThatComesAndGoesIsToldNoMoreOften) {
   EXPECT_EQ(outage.Over(), 0u);
 }
 
+// Of a list of addresses Postfix may show less than goes out: 60,000 octets and the rest of that line.
+TEST_F(MilterSession, AListThatPostfixHasCutIsNotSigned) {
+  for (const std::uint32_t steps : {kAllSteps, kAllSteps & ~step::kLeadingSpace}) {
+    const std::string space((steps & step::kLeadingSpace) != 0 ? " " : "");
+    for (const std::size_t octets : {59'999u, 60'000u, 61'000u}) {
+      for (const char* end : {",", "."}) {
+        auto conversation = Start();
+        conversation.Push(Offer(6, kAllActions, steps));
+        const std::string list = space + std::string(octets - std::string("To: ").size() - 1, 'x') + end;
+        const std::string out = conversation.Push(kMail + Packet('L', Strings({"To", list})) + kHeader + Packet('N') +
+                                                  Packet('B', "x") + Packet('E'));
+        const bool cut = octets >= 60'000 && *end == ',';
+        EXPECT_EQ(conversation.handed().empty(), cut) << octets << end;
+        const auto answers = Answers(out);
+        ASSERT_FALSE(answers.empty());
+        const std::string& text = answers.back().second;
+        EXPECT_EQ(text.substr(0, 9), cut ? "550 5.6.0" : "") << octets << end;
+        EXPECT_EQ(text.find("FIELD_CUT: its To field") != std::string::npos, cut) << text;
+        // The next one has nothing of it.
+        EXPECT_EQ(Codes(conversation.Push(kMessage)).back(), 'c');
+      }
+    }
+  }
+  settings.on.refused = Choice::kAccept;
+  auto conversation = Negotiated();
+  EXPECT_EQ(Codes(conversation->Push(kMail + Packet('L', Strings({"Cc", std::string(60'000, 'x') + ','})) + kHeader +
+                                     Packet('N') + Packet('E'))),
+            "cc");
+  EXPECT_EQ(Count(Verdict::kUnsigned), 1u);
+  EXPECT_EQ(Count(Verdict::kAborted), 0u);
+}
+
 TEST_F(MilterSession, EachFailureHasItsAnswer) {
   using relay::FailureKind;
   struct Row {

@@ -99,7 +99,8 @@ void Connection::TakeWarnings(const std::vector<relay::Warning>& warnings) {
 void Connection::TellOutage(const relay::Outcome& outcome) {
   Outage& outage = service_.tally.outage;
   if (outcome || TroubleOf(*outcome.failure) != Trouble::kUnavailable) {
-    if (const auto others = outage.Over()) log::info("messages can be signed again; {} more could not since the last warning", *others);
+    if (const auto others = outage.Over())
+      log::info("messages can be signed again; {} more could not since the last warning", *others);
     return;
   }
   const auto others = outage.Failed(last_active_);

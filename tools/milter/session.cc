@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::size_t kMostRecipients = 10000;  // as signerd takes
 constexpr std::size_t kMostRecipientOctets = 1u << 20;
-constexpr std::size_t kLongestPath = 4096;  // MTAs take no longer command lines than half of this
+constexpr std::size_t kLongestPath = 4096;    // MTAs take no longer command lines than half of this
+constexpr std::size_t kPostfixShows = 60000;  // of a header field (below)
 
 // All that we would rather not be sent, or not answer. HELO and what belongs to it comes where the MTA cannot be told
 // which macros to send with MAIL.
@@ -34,6 +35,14 @@ std::string_view WithoutBrackets(std::string_view path) {
   if (path.starts_with('<')) path.remove_prefix(1);
   if (path.ends_with('>')) path.remove_suffix(1);
   return path;
+}
+
+// Postfix cuts each header field to 60,000 octets where there are milters, and what it shows is what goes out; but for
+// lists of addresses that it wrote anew. There it does not count the tabs that it puts before their lines: the list is
+// longer than that, and ends for a milter with the line in which it passes 60,000 octets (cleanup_out.c, mime_state.c
+// and KLUDGE_HEADER_LIMIT of cleanup_message.c). A line within a list ends with a comma, the last one does not.
+bool IsCutByPostfix(std::size_t name_octets, std::string_view value) {
+  return name_octets + value.size() >= kPostfixShows && value.ends_with(',');
 }
 
 std::string_view First(const std::vector<std::string_view>& strings) {
@@ -136,6 +145,7 @@ Status Session::Mail(std::string_view data, std::string& out) {
   DropMessage();
   origin_ = OriginOf(settings_.outbound, peer_, macros_);
   reinjected_ = false;
+  cut_field_.clear();
   recipient_octets_ = recipients_left_out_ = 0;
   if (origin_ == Origin::kOutside) {
     tally_.Count(Verdict::kLeftAlone);
@@ -193,7 +203,11 @@ Status Session::InEnvelope(Command command, std::string_view data, std::string& 
                 queue_id_, recipients_left_out_);
     }
     state_ = State::kSigning;
-    if (reinjected_) LeaveReinjected(out);
+    if (reinjected_) {
+      LeaveReinjected(out);
+    } else if (!cut_field_.empty()) {
+      RefuseCut(out);
+    }
   } else {
     AnswerUnless(no_reply, out);
   }
@@ -221,7 +235,10 @@ void Session::Header(std::string_view data) {
   if (origin_ == Origin::kThisHost && MatchesPattern("received", First(strings))) reinjected_ = true;
   std::string field(First(strings));
   field += (steps_ & step::kLeadingSpace) != 0 ? ":" : ": ";
-  if (strings.size() > 1) field += WithCrlf(strings[1]);
+  if (strings.size() > 1) {
+    if (IsCutByPostfix(field.size(), strings[1])) cut_field_ = Printable(strings[0]);
+    field += WithCrlf(strings[1]);
+  }
   message_->Feed(field += "\r\n");
 }
 
@@ -238,6 +255,18 @@ void Session::LeaveReinjected(std::string& out) {
   state_ = State::kBetween;
   macros_.EndMessage();
   AppendReply(out, Reply::kAccept);
+}
+
+// Its signature would not hold: what goes out is longer than what would be signed.
+void Session::RefuseCut(std::string& out) {
+  message_.reset();
+  state_ = State::kBetween;
+  macros_.EndMessage();
+  NotSigned({.kind = relay::FailureKind::kRefused,
+             .reason = "FIELD_CUT",
+             .message = "its " + cut_field_ + " field is longer than the MTA lets a signer see",
+             .retry_after = {}},
+            out);
 }
 
 void Session::DropMessage() {
@@ -285,8 +314,10 @@ void Session::Signed(const relay::Outcome& outcome, std::string& out) {
     AppendReply(out, Reply::kContinue);
     return;
   }
+  NotSigned(*outcome.failure, out);
+}
 
-  const relay::Failure& failure = *outcome.failure;
+void Session::NotSigned(const relay::Failure& failure, std::string& out) {
   const Trouble trouble = TroubleOf(failure);
   const Choice choice = Choose(settings_.on, trouble);
   tally_.Count(trouble);

@@ -61,6 +61,8 @@ class Session {
   void Header(std::string_view data);
   void BeginBody();
   void LeaveReinjected(std::string& out);
+  void RefuseCut(std::string& out);
+  void NotSigned(const relay::Failure& failure, std::string& out);
   void DropMessage();
   void EndMessage(State next);
   void EndConnection();
@@ -75,6 +77,7 @@ class Session {
   std::optional<relay::Message> message_;
   Origin origin_ = Origin::kOutside;  // of the message
   bool reinjected_ = false;           // it came from this host, and from another one before
+  std::string cut_field_;             // the name of one that is longer than the MTA showed it
   std::size_t recipient_octets_ = 0;
   std::size_t recipients_left_out_ = 0;
   std::string queue_id_;
