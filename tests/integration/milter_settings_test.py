@@ -1,5 +1,6 @@
 """milter.toml: `dkim-milter --check` names the file, the line, the key, what is wrong and what was expected. And where it listens."""
 
+import json
 import os
 import pathlib
 import re
@@ -44,6 +45,13 @@ level = "info"
 
 PARTNER = '[[partner]]\nname = "{}"\n'
 
+
+def partners(rules):
+    """[[partner]] tables, in order, behind the one that is there."""
+    return add("".join(PARTNER.format(name) + "".join(f"{key} = {json.dumps(values)}\n" for key, values in rule.items())
+                       for name, rule in rules.items()))
+
+
 # name: (change, key that the error names, text that stands on that line of the file, what is in the error)
 BROKEN = {
     "unknown table": (add("[miter]\nlisten = 1"), "miter", "[miter]", "unknown"),
@@ -83,6 +91,16 @@ BROKEN = {
     "a key that is no choice": (section("on", "limited", '"accept"'), "on.limited", "limited", "unknown"),
     "a partner without a name": (section("partner", "name", None), "partner[0].name", "[[partner]]", "missing"),
     "a partner of nobody": (add(PARTNER.format("beta")), "partner[1].name", "name = \"beta\"", "beta"),
+    "a user of one whose partner has all": (partners({"everyone": {"users": ["*"]}, "bob": {"users": ["bob@beta.example"]}}), "partner[2].users",
+                                            'users = ["bob@', '"everyone"'),
+    "a user of a domain that a partner has": (partners({"bob": {"users": ["carol", "Bob@acme.example"]}}), "partner[1].users", '"Bob@', '"acme"'),
+    "a pattern within a pattern": (partners({"bob": {"users": ["*.bob@acme.example"]}}), "partner[1].users", '"*.bob@', '"acme"'),
+    "a certificate twice": (partners({"one": {"certificates": ["relay-*"]}, "two": {"certificates": ["relay-2*"]}}), "partner[2].certificates",
+                            '"relay-2*"', '"one"'),
+    "a port twice": (partners({"one": {"daemon_ports": ["465", "2587"]}, "two": {"daemon_ports": ["2587"]}}), "partner[2].daemon_ports",
+                     '["2587"]', '"one"'),
+    "a service twice": (partners({"one": {"daemon_names": ["ONE"]}, "two": {"daemon_names": ["TWO", "ONE"]}}), "partner[2].daemon_names",
+                        '"TWO"', '"one"'),
     "metrics for all the world": (section("metrics", "listen", '"0.0.0.0:9462"'), "metrics.listen", "listen = \"0.0", "0.0.0.0"),
     "unknown level": (section("log", "level", '"loud"'), "log.level", "level", "loud"),
 }
@@ -147,6 +165,10 @@ class MilterSettingsTest(unittest.TestCase):
                 checked = self.check(change(self.text))
                 self.assertEqual((checked.returncode, checked.stderr), (0, ""))
                 self.assertEqual(checked.stdout, f"{self.config}: OK\n")
+        # Rules that overlap, narrower ones first, and more than one of the same partner.
+        overlapping = partners({"bob": {"users": ["bob@*", "*.bob@beta.example"]}, "acme": {"users": ["carol@acme.example"], "daemon_names": ["one"]},
+                                "other": {"daemon_names": ["ONE"], "certificates": ["*"]}, "all": {"users": ["*"]}})
+        self.assertEqual(self.check(overlapping(self.text)).stderr, "")
         for cwd in ("/", self.hallmark.folder, "/usr"):
             self.assertEqual(self.check(self.text, cwd).returncode, 0)
         with self.subTest("what dkimctl init wrote"):

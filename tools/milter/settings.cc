@@ -3,6 +3,7 @@
 #include <sys/un.h>
 #include <boost/asio/ip/address.hpp>
 
+#include <algorithm>
 #include <charconv>
 
 #include "firmware/runtime/config.h"
@@ -89,7 +90,30 @@ Choice ReadChoice(ConfigTable& table, const std::string& key, Choice fallback) {
   return fallback;
 }
 
-PartnerRule ReadPartner(ConfigTable table) {
+// The first rule that holds is taken: where an earlier one of another partner takes all that this could match, it never
+// would.
+void RejectTaken(ConfigTable& table, const PartnerRule& rule, const std::vector<PartnerRule>& earlier) {
+  using Values = std::vector<std::string> PartnerRule::*;
+  const auto same = [](std::string_view taken, std::string_view value) { return taken == value; };
+  // A pattern that matches another one as a text matches all that the other does.
+  const auto check = [&](const char* key, Values values, const auto& takes) {
+    for (const std::string& value : rule.*values) {
+      const auto by = std::ranges::find_if(earlier, [&](const PartnerRule& other) {
+        return other.name != rule.name &&
+               std::ranges::any_of(other.*values, [&](const std::string& taken) { return takes(taken, value); });
+      });
+      if (by == earlier.end()) continue;
+      table.Reject(key, "\"" + value + "\" goes to \"" + by->name + "\" already, whose [[partner]] comes before this",
+                   "the narrower [[partner]] first");
+    }
+  };
+  check("users", &PartnerRule::users, MatchesPattern);
+  check("certificates", &PartnerRule::certificates, MatchesPattern);
+  check("daemon_names", &PartnerRule::daemon_names, same);
+  check("daemon_ports", &PartnerRule::daemon_ports, same);
+}
+
+PartnerRule ReadPartner(ConfigTable& table) {
   PartnerRule rule;
   rule.name = table.String("name", "the partner's name at signerd");
   rule.users = ReadPatterns(table, "users", "SASL login names");
@@ -142,7 +166,11 @@ Result<MilterSettings> LoadSettings(const std::filesystem::path& path) {
     choices.refused = ReadChoice(*on, "refused", choices.refused);
     choices.unconfigured = ReadChoice(*on, "unconfigured", choices.unconfigured);
   }
-  for (ConfigTable& partner : root.OptionalTables("partner")) settings.session.partners.push_back(ReadPartner(partner));
+  for (ConfigTable& table : root.OptionalTables("partner")) {
+    PartnerRule rule = ReadPartner(table);
+    RejectTaken(table, rule, settings.session.partners);
+    settings.session.partners.push_back(std::move(rule));
+  }
   if (auto metrics = root.OptionalTable("metrics")) {
     settings.metrics_listen = metrics->String("listen", "a loopback address such as \"127.0.0.1:9462\"");
     if (!IsLoopback(settings.metrics_listen)) {
