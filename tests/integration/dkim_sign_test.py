@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -18,6 +19,9 @@ from waiting import wait_for
 
 OK, USAGE, DATA, TEMPORARY, REFUSED, CONFIG = 0, 64, 65, 75, 77, 78
 UNCONFIGURED = messages.MESSAGE.replace(b"example.com>", b"elsewhere.example>")
+# What is told of ways_test.BODIES. That lines end in LF is not: it is the usual thing for a filter.
+WARNED = {"bare-CR": ("NO_FINAL_CRLF", "BARE_CR"), "no-final-CRLF": ("NO_FINAL_CRLF",), "binary": ("NO_FINAL_CRLF", "BARE_CR"),
+          "long-line": ("LONG_LINE",)}
 LARGEST_RESIDENT_KB = 64 << 10
 # Runs a program and says on standard error how much memory it had at most; a small process, which it is forked from, counts too.
 MEASURE = """
@@ -53,11 +57,14 @@ class DkimSignTest(unittest.TestCase):
         cls.hallmark.add_domain("example.com")
         cls.config = write_config(cls.hallmark)
 
-    def sign(self, *arguments, config=None, message=messages.MESSAGE):
-        """Standard output; it must have been signed, without a word."""
+    def sign(self, *arguments, config=None, message=messages.MESSAGE, warned=(), line_end=b"\r\n"):
+        """Standard output; it must have been signed, with these warnings and no other word."""
         finished = run(config or self.config, *arguments, message=message)
-        self.assertEqual((finished.returncode, finished.stderr), (OK, b""))
-        self.assertTrue(finished.stdout.endswith(message))
+        self.assertEqual((finished.returncode, tuple(re.findall(r"^dkim-sign: warning: ([A-Z_]+): .+\n", finished.stderr.decode(), re.M))),
+                         (OK, tuple(warned)))
+        self.assertEqual(finished.stderr.count(b"\n"), len(warned))
+        written = re.sub(rb"\r\n|\r|\n", line_end, message)
+        self.assertTrue(finished.stdout.endswith(written if written.endswith(line_end) else written + line_end))
         return finished.stdout
 
     def assert_ends(self, finished, status, *words):
@@ -83,22 +90,34 @@ class DkimSignTest(unittest.TestCase):
                     self.assertEqual(finding["result"], "unsupported" if unsupported else "pass", finding)
 
     def test_what_it_writes_verifies_with_every_verifier(self):
-        signed = {name: messages.wire(self.sign(message=ways_test.HEAD + body)) for name, body in ways_test.BODIES.items()}
+        """As it stands: nothing but the octets that were written."""
+        signed = {name: self.sign(message=ways_test.HEAD + body, warned=WARNED.get(name, ())) for name, body in ways_test.BODIES.items()}
         self.assert_verifies(signed)
 
     def test_body_hashes_are_those_of_the_canonical_body(self):
         for form in ways_test.FORMS:
             config = write_config(self.hallmark, f"{form}.toml", body_canonicalization=form)
             for name, body in ways_test.BODIES.items():
-                signed = self.sign(config=config, message=ways_test.HEAD + body)
+                signed = self.sign(config=config, message=ways_test.HEAD + body, warned=WARNED.get(name, ()))
                 tags = messages.tags(signed[:signed.index(b"\r\nFrom:")])
                 digest = hashlib.sha256(ways_test.canonical_body(body, form)).digest()
                 self.assertEqual((tags["bh"], tags["c"]), (base64.b64encode(digest).decode(), f"relaxed/{form}"), (form, name))
 
     def test_lf_stays_lf(self):
-        signed = self.sign(message=messages.MESSAGE.replace(b"\r\n", b"\n"))
+        """Its program makes CRLF of LF, and of nothing else."""
+        signed = self.sign(message=messages.MESSAGE.replace(b"\r\n", b"\n"), line_end=b"\n")
         self.assertNotIn(b"\r", signed)
-        self.assert_verifies({"lf": messages.wire(signed)})
+        mixed = self.sign(message=messages.MESSAGE.replace(b"\r\n", b"\n") + b"bare\rCR\r\r\nCRLF", warned=("NO_FINAL_CRLF", "BARE_CR"), line_end=b"\n")
+        self.assertNotIn(b"\r", mixed)
+        self.assert_verifies({"lf": signed.replace(b"\n", b"\r\n"), "mixed": mixed.replace(b"\n", b"\r\n")})
+
+    def test_no_word_goes_into_the_message(self):
+        """Exim gives a filter one pipe for standard output and standard error."""
+        for message, arguments in ((ways_test.HEAD + ways_test.BODIES["long-line"], ()), (UNCONFIGURED, ("--on-failure", "pass"))):
+            finished = subprocess.run([deployment.BIN / "dkim-sign", "--config", self.config, *arguments], input=message, timeout=120, check=True,
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self.assertTrue(finished.stdout.endswith(message))
+            self.assertNotIn(b"dkim-sign:", finished.stdout)
 
     def test_the_envelope_and_the_partner_arrive(self):
         self.sign("--partner", "own", "--domain", "example.com", "--sender=alice@example.com", "--", "bob@example.org", "-odd@example.org")

@@ -2,8 +2,10 @@
 that knows nothing but the server's reflection."""
 
 import base64
+import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +25,7 @@ SMALL = messages.MESSAGE
 KEYLESS = SMALL.replace(b"example.com>", b"keyless.example>")
 LARGE = messages.MESSAGE + (b"x" * 76 + b" \r\n") * 220_000  # beyond what the examples send at once
 
-# What Haraka gives a plugin, as far as ours uses it. Says what the hook calls next with.
+# What Haraka gives a plugin, as far as ours uses it. Says what the hook calls next with, and the fields that it has put on top.
 HARAKA = """
 Object.assign(globalThis, { DENY: 'DENY', DENYSOFT: 'DENYSOFT' });
 const [folder, proto, server, ca, certificate, private_key, server_name] = process.argv.slice(1);
@@ -31,11 +33,13 @@ const plugin = require(folder + '/plugins/hallmark.js');
 plugin.config = { get: () => ({ main: { proto, server, ca, certificate, private_key, server_name } }) };
 plugin.register();
 const message = require('fs').readFileSync(0);
+const fields = [];
 const transaction = {
   mail_from: { address: 'alice@example.com' }, rcpt_to: [{ address: 'bob@example.org' }], header: { get: () => 'is there' },
-  message_stream: { get_data: (take) => take(message) }, add_leading_header: () => {},
+  message_stream: { get_data: (take) => take(message) },
+  add_leading_header: (name, value) => fields.unshift(`${name}: ${value}\\n`),
 };
-plugin.hook_queue_outbound((code = 'next') => { console.log(code); plugin.shutdown(); },
+plugin.hook_queue_outbound((code = 'next') => { console.log(JSON.stringify([code, fields])); plugin.shutdown(); },
   { transaction, lognotice: (_, text) => console.error(text) });
 """
 
@@ -62,6 +66,7 @@ class RelayExamplesTest(unittest.TestCase):
             self.assertEqual((finished.returncode, finished.stderr), (0, b""))
             self.assertTrue(finished.stdout.endswith(message))
             self.assertEqual([accepted for _, _, accepted in mail_way.own_signatures(finished.stdout, self.keys)], [True, True])
+        self.assertIn(b"warning: LONG_LINE: the body has a line of 1000 octets", self.run_example(command, SMALL + b"x" * 1000 + b"\r\n").stderr)
         self.assertEqual(self.run_example(command, SMALL, host="localhost", name=()).returncode, 0)
         finished = self.run_example(command, SMALL.replace(b"example.com>", b"elsewhere.example>"))
         self.assertEqual((finished.returncode, finished.stdout), (77, b""))
@@ -89,12 +94,18 @@ class RelayExamplesTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(EXAMPLES / "haraka/plugins", pathlib.Path(folder, "plugins"))
             pathlib.Path(folder, "hallmark").symlink_to(NODE_MODULES.parent)
-            for message, told, reason in ((SMALL, "next", b""), (KEYLESS, "DENYSOFT", b"NO_ACTIVE_KEY"),
-                                          (SMALL.replace(b"From:", b"X-From:"), "DENY", b"FROM_MISSING"),
-                                          (SMALL.replace(b"example.com>", b"elsewhere.example>"), "next", b"DOMAIN_NOT_CONFIGURED")):
+            for message, told, reason, signatures in (
+                    (SMALL, "next", b"", 2), (SMALL + b"x" * 1000 + b"\r\n", "next", b"LONG_LINE", 2), (KEYLESS, "DENYSOFT", b"NO_ACTIVE_KEY", 0),
+                    (SMALL.replace(b"From:", b"X-From:"), "DENY", b"FROM_MISSING", 0),
+                    (SMALL.replace(b"example.com>", b"elsewhere.example>"), "next", b"DOMAIN_NOT_CONFIGURED", 0)):
                 finished = self.run_example(["node", "-e", HARAKA, folder, ROOT / "proto"], message)
-                self.assertEqual((finished.returncode, finished.stdout.decode().split()), (0, [told]), finished.stderr)
+                self.assertEqual(finished.returncode, 0, finished.stderr)
+                code, fields = json.loads(finished.stdout)
+                self.assertEqual((code, len(fields)), (told, signatures), finished.stderr)
                 self.assertIn(reason, finished.stderr)
+                if signatures:  # Haraka writes each line end of a header as CRLF
+                    signed = re.sub(r"\r?\n", "\r\n", "".join(fields)).encode() + message
+                    self.assertEqual([accepted for _, _, accepted in mail_way.own_signatures(signed, self.keys)], [True, True])
 
     def test_reflection_is_all_that_a_client_needs(self):
         """As grpcurl does it: ask what there is, take the types from the answer, and call with JSON."""

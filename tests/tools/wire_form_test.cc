@@ -1,8 +1,8 @@
-#include "tools/dkimctl/wire_form.h"
+#include "tools/relay-client/wire_form.h"
 
 #include <gtest/gtest.h>
 
-namespace hallmark::ctl {
+namespace hallmark::relay {
 namespace {
 
 struct Case {
@@ -48,8 +48,19 @@ TEST_P(WireFormCase, OnceIsEnough) {
   EXPECT_EQ(ToWireForm(wire), wire);
 }
 
+// dkim-sign's way with a message whose header has LF.
+TEST_P(WireFormCase, LineEndsMayBeLf) {
+  std::string expected(GetParam().wire);
+  for (std::size_t at = 0; (at = expected.find("\r\n", at)) != std::string::npos;) expected.erase(at, 1);
+  WireForm form("\n");
+  std::string out;
+  for (const char octet : GetParam().message) form.Push(std::string_view(&octet, 1), out);
+  form.Finish(out);
+  EXPECT_EQ(out, expected);
+}
+
 INSTANTIATE_TEST_SUITE_P(Messages, WireFormCase, testing::ValuesIn(kCases),
                          [](const auto& row) { return std::string(row.param.name); });
 
 }  // namespace
-}  // namespace hallmark::ctl
+}  // namespace hallmark::relay

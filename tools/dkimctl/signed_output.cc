@@ -8,7 +8,7 @@
 #include <cstring>
 #include <memory>
 
-#include "tools/dkimctl/wire_form.h"
+#include "tools/relay-client/wire_form.h"
 
 namespace hallmark::ctl {
 namespace {
@@ -24,7 +24,7 @@ Failure CannotWrite(const std::filesystem::path& path) {
 Answer<bool> Write(const MessageSource& source, const signing::v1::SignResponse& response, std::FILE* to) {
   std::string text = HeaderFields(response);
   bool written = std::fwrite(text.data(), 1, text.size(), to) == text.size();
-  WireForm form;
+  relay::WireForm form;
   const auto put = [&] { written = written && std::fwrite(text.data(), 1, text.size(), to) == text.size(); };
   const auto read = source.ForEach(kPiece, [&](std::string_view piece) {
     text.clear();
@@ -43,7 +43,7 @@ Answer<bool> Write(const MessageSource& source, const signing::v1::SignResponse&
 
 std::string HeaderFields(const signing::v1::SignResponse& response) {
   std::string fields;
-  for (const auto& signature : response.signatures()) fields += ToWireForm(signature.header_field());
+  for (const auto& signature : response.signatures()) fields += relay::ToWireForm(signature.header_field());
   return fields;
 }
 

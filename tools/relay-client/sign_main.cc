@@ -1,5 +1,7 @@
 #include <grpc/support/log.h>
+#include <sys/stat.h>
 #include <sysexits.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -13,11 +15,13 @@
 #include <utility>
 #include <vector>
 
+#include "firmware/runtime/printable.h"
 #include "firmware/runtime/program.h"
 #include "firmware/runtime/tls13.h"
 #include "tools/relay-client/relay_client.h"
 #include "tools/relay-client/settings_file.h"
 #include "tools/relay-client/spool.h"
+#include "tools/relay-client/wire_form.h"
 
 // dkim-sign: a message on standard input, the signed message on standard output.
 namespace hallmark::relay {
@@ -25,8 +29,10 @@ namespace {
 
 constexpr char kDescription[] =
     "Signs a message at Hallmark: reads it from standard input and writes it to\n"
-    "standard output, with its DKIM-Signature fields on top and otherwise as it came.\n"
-    "What could not be signed is not written at all.";
+    "standard output, with its DKIM-Signature fields on top and otherwise as it came,\n"
+    "but that every line ends, and as the header's first one does. What could not be\n"
+    "signed is not written at all. Warnings go to standard error; to syslog where\n"
+    "that is the standard output, as under Exim.";
 constexpr char kFooter[] =
     "Examples:\n"
     "  dkim-sign < message.eml > signed.eml\n"
@@ -38,6 +44,9 @@ constexpr char kFooter[] =
     "74 it cannot be read, kept or written, 75 it cannot be signed now: try again,\n"
     "77 it is refused, 78 the configuration or a file that it names is wrong.\n";
 
+// The warning of lines that end in LF: so does all that Exim hands over, and here it does no harm.
+constexpr char kEndsInLf[] = "BARE_LF";
+
 struct Options {
   std::string config = "/etc/hallmark/dkim-sign.toml";
   MessageOptions message;
@@ -48,6 +57,26 @@ struct Options {
 int Complain(int code, const std::string& message) {
   std::fprintf(stderr, "dkim-sign: %s\n", message.c_str());
   return code;
+}
+
+// Exim gives a filter one pipe for both.
+bool ErrorsGoIntoTheMessage() {
+  struct stat output {};
+  struct stat errors {};
+  return ::fstat(STDOUT_FILENO, &output) == 0 && ::fstat(STDERR_FILENO, &errors) == 0 &&
+         output.st_dev == errors.st_dev && output.st_ino == errors.st_ino && ::isatty(STDOUT_FILENO) == 0;
+}
+
+// Says something beside a message that is written. What a server says ends in no second line and no terminal's hands.
+void Note(const std::string& what) {
+  constexpr std::size_t kMost = 500;
+  const std::string line = Printable(what, kMost);
+  if (ErrorsGoIntoTheMessage()) {
+    ::openlog("dkim-sign", LOG_PID, LOG_MAIL);
+    ::syslog(LOG_WARNING, "%s", line.c_str());
+  } else {
+    std::fprintf(stderr, "dkim-sign: %s\n", line.c_str());
+  }
 }
 
 int ExitCode(const Failure& failure) {
@@ -86,10 +115,32 @@ Status Read(Message& message, Spool& spool) {
   }
 }
 
-int Write(const std::string& fields, const Spool& spool) {
-  Status written = WriteAll(STDOUT_FILENO, fields);
-  if (written) written = spool.WriteTo(STDOUT_FILENO);
-  return written ? EX_OK : Complain(EX_IOERR, "standard output: " + written.error().message);
+int Written(const Status& status) {
+  return status ? EX_OK : Complain(EX_IOERR, "standard output: " + status.error().message);
+}
+
+int WriteUnsigned(const Spool& spool) {
+  return Written(spool.ForEach([](std::string_view piece) { return WriteAll(STDOUT_FILENO, piece); }));
+}
+
+// What was signed: a bare CR, which no MTA makes a line end, or a last line that has none would break the signature.
+// The fields have the line ends of the header.
+int WriteSigned(const Outcome& outcome, const Spool& spool) {
+  std::string text;
+  for (const Signature& signature : outcome.signatures) text += signature.header_field;
+  WireForm form(text.ends_with("\r\n") ? "\r\n" : "\n");
+  Status written = WriteAll(STDOUT_FILENO, text);
+  if (written) {
+    written = spool.ForEach([&](std::string_view piece) {
+      text.clear();
+      form.Push(piece, text);
+      return WriteAll(STDOUT_FILENO, text);
+    });
+  }
+  text.clear();
+  form.Finish(text);
+  if (written) written = WriteAll(STDOUT_FILENO, text);
+  return Written(written);
 }
 
 int Sign(Options options) {
@@ -106,14 +157,16 @@ int Sign(Options options) {
   if (!outcome) {
     const bool unconfigured = outcome.failure->reason == "DOMAIN_NOT_CONFIGURED" && options.pass_unconfigured;
     const bool pass = unconfigured || options.on_failure == "pass";
-    if (!unconfigured) {
-      Complain(0, outcome.failure->reason + ": " + outcome.failure->message + (pass ? "; passed on unsigned" : ""));
-    }
-    return pass ? Write("", spool) : ExitCode(*outcome.failure);
+    const std::string what = outcome.failure->reason + ": " + outcome.failure->message;
+    if (!pass) return Complain(ExitCode(*outcome.failure), what);
+    if (!unconfigured) Note(what + "; passed on unsigned");
+    return WriteUnsigned(spool);
   }
-  std::string fields;
-  for (const Signature& signature : outcome.signatures) fields += signature.header_field;
-  return Write(fields, spool);
+  for (const Warning& warning : outcome.warnings) {
+    if (warning.code == kEndsInLf) continue;
+    Note("warning: " + warning.code + ": " + warning.message);
+  }
+  return WriteSigned(outcome, spool);
 }
 
 int Run(int argc, char** argv) {

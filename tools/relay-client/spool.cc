@@ -51,16 +51,16 @@ Status Spool::MoveToFile() {
   return written;
 }
 
-Status Spool::WriteTo(int fd) const {
-  if (!file_) return WriteAll(fd, memory_);
+Status Spool::ForEach(const std::function<Status(std::string_view)>& take) const {
+  if (!file_) return take(memory_);
   std::string buffer(kPiece, '\0');
   for (off_t offset = 0;;) {
     const ssize_t count = ::pread(file_.get(), buffer.data(), buffer.size(), offset);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return IoFailure("cannot read the temporary file");
     if (count == 0) return Ok();
-    const Status written = WriteAll(fd, std::string_view(buffer).substr(0, static_cast<std::size_t>(count)));
-    if (!written) return written;
+    const Status taken = take(std::string_view(buffer).substr(0, static_cast<std::size_t>(count)));
+    if (!taken) return taken;
     offset += count;
   }
 }

@@ -15,8 +15,8 @@ class Spool {
  public:
   // kIoFailed when the temporary file cannot be made or written.
   Status Append(std::string_view octets);
-  // Writes all of it to a descriptor. kIoFailed.
-  Status WriteTo(int fd) const;
+  // Gives all of it to `take`, in pieces, until that fails. kIoFailed.
+  Status ForEach(const std::function<Status(std::string_view)>& take) const;
 
  private:
   Status MoveToFile();

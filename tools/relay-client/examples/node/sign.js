@@ -15,7 +15,7 @@ const grpc = require('@grpc/grpc-js');
 const loader = require('@grpc/proto-loader');
 const protobuf = require('protobufjs');
 
-const LARGE = 16 << 20; // From here on a message travels in chunks. Sign takes up to 64 MiB.
+const LARGE = 1 << 20; // From here on a message travels in chunks. Sign takes up to 64 MiB, or what the server is configured for.
 const CHUNK = 256 << 10;
 const MILLISECONDS = 20000; // for everything, with all that is tried again
 
@@ -84,7 +84,8 @@ function call(client, message, options, deadline) {
   });
 }
 
-// The header fields to put before the message. Throws the error of the call.
+// The header fields to put before the message, and what Hallmark warns of, each { code, message }: what a later hop may do to the
+// message that breaks the signature. Throws the error of the call.
 async function sign(client, readDetails, message, envelope) {
   // One id for all tries: should an answer be lost, the next try gets it again, and nothing is signed or counted twice.
   const options = { ...envelope, request_id: crypto.randomUUID() };
@@ -92,7 +93,7 @@ async function sign(client, readDetails, message, envelope) {
   for (;;) {
     try {
       const answer = await call(client, message, options, end);
-      return Buffer.concat(answer.signatures.map((signature) => signature.header_field));
+      return { fields: Buffer.concat(answer.signatures.map((signature) => signature.header_field)), warnings: answer.warnings || [] };
     } catch (error) {
       // The only code that is worth another try as it stands.
       const { wait } = readDetails(error);
@@ -112,9 +113,10 @@ async function main() {
   const readDetails = detailsReader(protoFolder);
   const message = fs.readFileSync(0);
   try {
-    const fields = await sign(client, readDetails, message, {
+    const { fields, warnings } = await sign(client, readDetails, message, {
       envelope_sender: 'alice@example.com', envelope_recipients: ['bob@example.org'],
     });
+    for (const { code, message: what } of warnings) console.error(`warning: ${code}: ${what}`);
     fs.writeSync(1, fields); // unchanged, before the first field
     for (let at = 0; at < message.length;) at += fs.writeSync(1, message, at);
     return 0;

@@ -18,7 +18,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
 
-LARGE = 16 << 20  # From here on a message travels in chunks. Sign takes up to 64 MiB.
+LARGE = 1 << 20  # From here on a message travels in chunks. Sign takes up to 64 MiB, or what the server is configured for.
 CHUNK = 256 << 10
 SECONDS = 20  # for everything, with all that is tried again
 
@@ -71,7 +71,8 @@ def refused(error):
 
 
 def sign(stub, message, sender="", recipients=()):
-    """The header fields to put before the message. Raises grpc.RpcError."""
+    """The header fields to put before the message, and the warnings: what a later hop may do to it that breaks the signature. Raises
+    grpc.RpcError."""
     # One id for all tries: should an answer be lost, the next try gets it again, and nothing is signed or counted twice.
     options = signing_pb2.SignOptions(envelope_sender=sender, envelope_recipients=recipients, request_id=str(uuid.uuid4()))
     end = time.monotonic() + SECONDS
@@ -82,7 +83,7 @@ def sign(stub, message, sender="", recipients=()):
                 answer = stub.Sign(signing_pb2.SignRequest(message=message, options=options), timeout=left)
             else:
                 answer = stub.SignLarge(chunks(message, options), timeout=left)
-            return b"".join(signature.header_field for signature in answer.signatures)
+            return b"".join(signature.header_field for signature in answer.signatures), answer.warnings
         except grpc.RpcError as error:
             # The only code that is worth another try as it stands.
             wait = details(error)[1]
@@ -97,10 +98,12 @@ def main():
     stub = connect(*sys.argv[1:])
     message = sys.stdin.buffer.read()
     try:
-        fields = sign(stub, message, sender="alice@example.com", recipients=["bob@example.org"])
+        fields, warnings = sign(stub, message, sender="alice@example.com", recipients=["bob@example.org"])
     except grpc.RpcError as error:
         print(f"{details(error)[0] or error.code().name}: {error.details()}", file=sys.stderr)
         sys.exit(77 if refused(error) else 75)
+    for warning in warnings:
+        print(f"warning: {warning.code}: {warning.message}", file=sys.stderr)
     sys.stdout.buffer.write(fields + message)  # unchanged, before the first field
 
 

@@ -29,7 +29,8 @@ exports.hook_queue_outbound = function (next, connection) {
       envelope_sender: text(transaction.mail_from),
       envelope_recipients: transaction.rcpt_to.map(text),
     };
-    sign(this.client, this.read_details, message, envelope).then((fields) => {
+    sign(this.client, this.read_details, message, envelope).then(({ fields, warnings }) => {
+      for (const { code, message: what } of warnings) connection.lognotice(this, `signed with a warning: ${code}: ${what}`);
       add_fields(transaction, fields.toString('latin1'));
       next();
     }, (error) => {

@@ -1,6 +1,6 @@
-#include "tools/dkimctl/wire_form.h"
+#include "tools/relay-client/wire_form.h"
 
-namespace hallmark::ctl {
+namespace hallmark::relay {
 
 void WireForm::Push(std::string_view piece, std::string& out) {
   while (!piece.empty()) {
@@ -14,7 +14,7 @@ void WireForm::Push(std::string_view piece, std::string& out) {
     out += piece.substr(0, end);
     within_line_ = within_line_ || end != 0;
     if (end == std::string_view::npos) return;
-    out += "\r\n";
+    out += line_end_;
     within_line_ = false;
     after_cr_ = piece[end] == '\r';
     piece.remove_prefix(end + 1);
@@ -22,7 +22,7 @@ void WireForm::Push(std::string_view piece, std::string& out) {
 }
 
 void WireForm::Finish(std::string& out) {
-  if (within_line_) out += "\r\n";
+  if (within_line_) out += line_end_;
   within_line_ = false;
 }
 
@@ -34,4 +34,4 @@ std::string ToWireForm(std::string_view text) {
   return out;
 }
 
-}  // namespace hallmark::ctl
+}  // namespace hallmark::relay
