@@ -137,13 +137,13 @@ function(hallmark_test)
 endfunction()
 
 # hallmark_python_test(NAME n FILE f.py [TIMEOUT s] [LABELS l ...]): a unittest file run by Debian's python3. Where it left tests out, some or
-# all, and nothing failed, ctest says Skipped: unittest itself calls that a success.
+# all, and nothing failed, ctest says Skipped: unittest itself calls that a success. -v: which ones and why is in ctest's log.
 function(hallmark_python_test)
   cmake_parse_arguments(ARG "" "NAME;FILE;TIMEOUT" "LABELS;ENV" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
-  add_test(NAME ${ARG_NAME} COMMAND /usr/bin/python3 -B ${ARG_FILE} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+  add_test(NAME ${ARG_NAME} COMMAND /usr/bin/python3 -B ${ARG_FILE} -v WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
   set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}" SKIP_REGULAR_EXPRESSION "OK \\(skipped="
     ENVIRONMENT "HALLMARK_BUILD=${CMAKE_BINARY_DIR};PYTHONPATH=${CMAKE_BINARY_DIR}/proto/python:${CMAKE_SOURCE_DIR}/tests/integration;${ARG_ENV}")
 endfunction()

@@ -65,18 +65,18 @@ class AdaptersTest(unittest.TestCase):
         self.assertGreaterEqual(set(verifiers.names()), {"opendkim", "dkimpy", "mail-dkim"})
 
     def test_good_message_passes(self):
-        for verifier in verifiers.names():
+        for verifier in verifiers.each(self):
             with self.subTest(verifier):
                 self.assertEqual(self.results(verifier, "good.eml"), self.expected(verifier, "pass"))
 
     def test_tampered_message_fails(self):
-        for verifier in verifiers.names():
+        for verifier in verifiers.each(self):
             for file in ("body.eml", "header.eml"):
                 with self.subTest(verifier, file=file):
                     self.assertEqual(self.results(verifier, file), self.expected(verifier, "fail"))
 
     def test_old_signature_does_not_hide_ours(self):
-        for verifier in verifiers.names():
+        for verifier in verifiers.each(self):
             with self.subTest(verifier):
                 self.assertEqual(self.results(verifier, "foreign.eml"), self.expected(verifier, "pass"))
                 indexes = [finding["index"] for finding in self.findings[verifier]
@@ -84,7 +84,7 @@ class AdaptersTest(unittest.TestCase):
                 self.assertEqual(indexes, [1, 2])
 
     def test_unsigned_message_has_no_finding(self):
-        for verifier in verifiers.names():
+        for verifier in verifiers.each(self):
             with self.subTest(verifier):
                 self.assertEqual(self.results(verifier, "unsigned.eml"), {})
 

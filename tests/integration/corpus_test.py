@@ -38,7 +38,7 @@ class CorpusTest(unittest.TestCase):
         self.assertGreaterEqual(len(self.run_.signed), 70)
 
     def test_every_verifier_accepts(self):
-        for verifier in verifiers.names():
+        for verifier in verifiers.each(self):
             with self.subTest(verifier):
                 self.run_.verify_all(names=[verifier])
                 self.assertEqual([(finding["path"], finding["pair"], finding["algorithm"], finding["detail"])

@@ -82,7 +82,7 @@ class DkimSignTest(unittest.TestCase):
                 (folder / f"{name}.eml").write_bytes(octets)
             keys = folder / "keys.txt"
             keys.write_text("".join(self.hallmark.key_lines(["example.com"])))
-            for verifier in verifiers.names():
+            for verifier in verifiers.each(self):
                 findings = verifiers.run(verifier, folder, keys)
                 self.assertEqual(len(findings), signatures * len(signed), verifier)
                 for finding in findings:

@@ -90,7 +90,7 @@ class ProfilesTest(unittest.TestCase):
             for profile, answer in self.answers.items():
                 (folder / "messages" / f"{profile}.eml").write_bytes(messages.signed(FULL, answer))
             (folder / "keys").write_text("".join(self.hallmark.key_lines(["example.com"])))
-            for verifier in verifiers.names():
+            for verifier in verifiers.each(self):
                 findings = [finding for finding in verifiers.run(verifier, folder / "messages", folder / "keys")
                             if (verifier, finding["algorithm"]) not in verifiers.UNSUPPORTED]
                 with self.subTest(verifier):

@@ -31,6 +31,14 @@ def names():
     return [name for name in _adapters() if name != "mailauth" or (_mailauth_folder() / "node_modules" / "mailauth").is_dir()]
 
 
+def each(test):
+    """names(), to go through in a test: one that is not installed is a subtest that is skipped, so that it is told."""
+    for name in sorted(_adapters().keys() - set(names())):
+        with test.subTest(verifier=name):
+            test.skipTest(f"tools/check could not install {name}")
+    yield from names()
+
+
 def run(name, folder, key_file):
     """The findings of one verifier over a folder of signed messages: a list of dicts (common.py), with "verifier" added."""
     environment = {**os.environ, "HALLMARK_MAILAUTH": str(_mailauth_folder())}
