@@ -1,9 +1,9 @@
 #include "tools/relay-client/call.h"
 
 #include <algorithm>
-#include <string_view>
 #include <utility>
 
+#include "tools/relay-client/answer.h"
 #include "tools/relay-client/failure.h"
 
 namespace hallmark::relay {
@@ -16,24 +16,6 @@ constexpr milliseconds kPatience{3000};
 constexpr milliseconds kLongestPoll{100};
 // Where a server did not say when to come back.
 constexpr milliseconds kRoundPause{200};
-
-// Whether it is one DKIM-Signature field and nothing behind it: it is put before the message as it is.
-bool IsSignatureField(std::string_view field) {
-  if (!field.starts_with("DKIM-Signature:") || !field.ends_with('\n')) return false;
-  for (std::size_t i = 0; i + 1 < field.size(); ++i) {
-    const char next = field[i + 1];
-    if (field[i] == '\0' || (field[i] == '\r' && next != '\n')) return false;
-    if (field[i] == '\n' && next != ' ' && next != '\t') return false;
-  }
-  return true;
-}
-
-bool HasSignatures(const signing::v1::SignResponse& response) {
-  const auto& signatures = response.signatures();
-  return !signatures.empty() && std::all_of(signatures.begin(), signatures.end(), [](const auto& signature) {
-    return IsSignatureField(signature.header_field());
-  });
-}
 
 Failure CancelledFailure() {
   return {FailureKind::kUnavailable, "CANCELLED", "the client was told to end before a server answered", {}};
@@ -156,7 +138,7 @@ void Call::Send(std::size_t index) {
 void Call::Take(const grpc::Status& status) {
   if (status.ok()) {
     if (HasSignatures(response_)) {
-      End(SignedOutcome());
+      End(ToOutcome(std::move(response_)));
     } else {
       Fail({FailureKind::kUnavailable,
             "INTERNAL",
@@ -213,20 +195,6 @@ void Call::Pause(milliseconds pause) {
 bool Call::IsCancelled() {
   const std::lock_guard lock(calls_.mutex);
   return calls_.cancelled;
-}
-
-Outcome Call::SignedOutcome() {
-  Outcome outcome;
-  outcome.signing_domain = std::move(*response_.mutable_signing_domain());
-  for (auto& signature : *response_.mutable_signatures()) {
-    const bool rsa = signature.algorithm() == signing::v1::ALGORITHM_RSA_SHA256;
-    outcome.signatures.push_back({std::move(*signature.mutable_header_field()),
-                                  std::move(*signature.mutable_selector()), rsa ? "rsa-sha256" : "ed25519-sha256"});
-  }
-  for (auto& warning : *response_.mutable_warnings()) {
-    outcome.warnings.push_back({std::move(*warning.mutable_code()), std::move(*warning.mutable_message())});
-  }
-  return outcome;
 }
 
 void Call::Fail(Failure failure) {

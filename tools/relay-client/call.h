@@ -60,7 +60,6 @@ class Call {
   void Fail(Failure failure);
   void FailAtLast();
   void End(Outcome outcome);
-  Outcome SignedOutcome();
   std::chrono::milliseconds Remaining() const;
 
   Endpoints& endpoints_;
