@@ -44,6 +44,7 @@ Result<std::unique_ptr<TreeFiles>> TreeFiles::Open(const std::filesystem::path& 
     if (static_cast<std::uint64_t>(facts.st_size) < at.first * kHashOctets) {
       return MakeError(Reason::kInvalidArgument, path.string() + ": ends before the records that were indexed");
     }
+    at.is_open = static_cast<bool>(at.file);
     if (at.file && ::ftruncate(at.file.get(), static_cast<off_t>(at.first * kHashOctets)) != 0) {
       return tree->Failed(level, "cut");
     }
@@ -88,6 +89,7 @@ Status TreeFiles::Write(unsigned level) {
   if (!at.file) {
     at.file = FileDescriptor(::open(LevelPath(folder_, level).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!at.file) return Failed(level, "create");
+    at.is_open.store(true, std::memory_order_release);
   }
   std::size_t done = 0;
   while (done < at.pending.size()) {
@@ -119,15 +121,18 @@ Status TreeFiles::Sync() {
 }
 
 Result<Hash> TreeFiles::Node(unsigned level, std::uint64_t index) const {
+  const auto hole = [] {
+    return MakeError(Reason::kNotFound, "the hashes of deleted records that this needs are not kept");
+  };
+  // As long as only larger subtrees were appended there is no such file.
+  if (!levels_[level].is_open.load(std::memory_order_acquire)) return hole();
   Hash hash;
   ssize_t count = 0;
   do {
     count = ::pread(levels_[level].file.get(), hash.data(), hash.size(), static_cast<off_t>(index * kHashOctets));
   } while (count < 0 && errno == EINTR);
   if (count < 0) return Failed(level, "read");
-  if (count != static_cast<ssize_t>(hash.size()) || hash == Hash{}) {
-    return MakeError(Reason::kNotFound, "the hashes of deleted records that this needs are not kept");
-  }
+  if (count != static_cast<ssize_t>(hash.size()) || hash == Hash{}) return hole();
   return hash;
 }
 

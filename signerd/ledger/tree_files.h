@@ -46,7 +46,8 @@ class TreeFiles {
  private:
   static constexpr std::size_t kLevels = 48;
   struct Level {
-    FileDescriptor file;
+    FileDescriptor file;  // the appending thread's; readers look at is_open first
+    std::atomic<bool> is_open = false;
     std::string pending;      // hashes that are not written yet
     std::uint64_t first = 0;  // number of the first of them
   };

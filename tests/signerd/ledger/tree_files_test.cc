@@ -83,6 +83,18 @@ TEST_F(TreeFilesTest, ProvesWhatIsLeftAfterAHole) {
   }
 }
 
+// Nothing but one subtree: the files of smaller ones are not there at all.
+TEST_F(TreeFilesTest, WhatIsNotKeptIsToldAsThat) {
+  const auto leaves = MakeLeaves(8);
+  const auto tree = *TreeFiles::Open(folder_.path(), 0);
+  ASSERT_TRUE(tree->AppendSubtree(3, naive::Root(leaves)));
+  ASSERT_TRUE(tree->Flush());
+  EXPECT_EQ(*tree->Root(8), naive::Root(leaves));
+  const auto root = tree->Root(5);
+  ASSERT_FALSE(root);
+  EXPECT_EQ(root.error().reason, Reason::kNotFound) << root.error().message;
+}
+
 TEST_F(TreeFilesTest, WhatIsTooShortIsNotOpened) {
   {
     const auto tree = *TreeFiles::Open(folder_.path(), 0);
