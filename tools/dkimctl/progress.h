@@ -24,7 +24,7 @@ class Progress {
   void Draw() const;
   const std::size_t total_;
   const bool shown_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards what follows, and the terminal
   std::size_t done_ = 0, failed_ = 0;
   std::chrono::steady_clock::time_point drawn_{};
 };
