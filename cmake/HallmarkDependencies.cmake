@@ -21,8 +21,6 @@ pkg_check_modules(p11kit REQUIRED IMPORTED_TARGET p11-kit-1)
 
 if(NOT HALLMARK_FUZZ)
   find_package(CLI11 REQUIRED)
-  pkg_check_modules(grpcpp REQUIRED IMPORTED_TARGET grpc++)
-  pkg_check_modules(p11kit REQUIRED IMPORTED_TARGET p11-kit-1)
   pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3)
   pkg_check_modules(liboath REQUIRED IMPORTED_TARGET liboath)
   pkg_check_modules(qrencode REQUIRED IMPORTED_TARGET libqrencode)

@@ -13,7 +13,7 @@
 #include <charconv>
 #include <cstring>
 
-#include "firmware/provision/configuration.h"
+#include "firmware/provision/push_request.h"
 
 namespace hallmark::provision {
 namespace {
@@ -60,19 +60,6 @@ Result<FileDescriptor> Listen(const std::string& where, int& port) {
   }
   port = ntohs(address.sin6_port);
   return listener;
-}
-
-// The words of "HALLMARK-PUSH 1 CODE SIZE"; false for anything else.
-bool ReadRequest(std::string_view line, std::string& code, std::size_t& size) {
-  constexpr std::string_view kPrefix = "HALLMARK-PUSH 1 ";
-  if (!line.starts_with(kPrefix)) return false;
-  line.remove_prefix(kPrefix.size());
-  const std::size_t blank = line.find(' ');
-  if (blank == std::string_view::npos) return false;
-  code = line.substr(0, blank);
-  const char* const end = line.data() + line.size();
-  const auto [at, error] = std::from_chars(line.data() + blank + 1, end, size);
-  return error == std::errc() && at == end && size > 0 && size <= 2 * kMostOctets;
 }
 
 std::string OneLine(std::string text) {
@@ -191,10 +178,9 @@ void PushServer::Converse(FileDescriptor socket) {
   auto stream = TlsStream::Accept(std::move(socket), identity_, in(kFirstWords), stop_.get());
   if (!stream) return;
   const auto line = stream->ReadLine(kMostLine);
-  std::string code;
-  std::size_t size = 0;
-  if (!line || !ReadRequest(*line, code, size)) return;
-  if (code.empty() || !CodeIsRight(code)) {
+  const auto request = line ? ReadPushRequest(*line) : line.error();
+  if (!request) return;
+  if (request->code.empty() || !CodeIsRight(request->code)) {
     pollfd stop{stop_.get(), POLLIN, 0};
     ::poll(&stop, 1, static_cast<int>(delay_.count()));
     (void)stream->Write("NO the code is not the one on the box's console\n");
@@ -202,7 +188,7 @@ void PushServer::Converse(FileDescriptor socket) {
   }
   stream->SetDeadline(in(kTransfer));
   if (!stream->Write("GO\n")) return;
-  auto file = stream->Read(size);
+  auto file = stream->Read(request->size);
   if (!file) return;
   std::unique_lock lock(mutex_);
   answer_.reset();

@@ -1,9 +1,7 @@
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <string>
 
 #include "check.h"
+#include "memory_file.h"
 #include "signerd/ledger/segment.h"
 
 // A file of any octets, read as a segment and as what is kept of a deleted one: what reads encodes again, to the very
@@ -54,10 +52,10 @@ void ReadAsPruned(const std::filesystem::path& path) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const int file = ::memfd_create("segment", MFD_CLOEXEC);
-  static const std::string path = "/proc/self/fd/" + std::to_string(file);
-  Check(::ftruncate(file, 0) == 0 && ::pwrite(file, data, size, 0) == static_cast<ssize_t>(size), "a file in memory");
-  ReadAsSegment(path, {reinterpret_cast<const char*>(data), size});
-  ReadAsPruned(path);
+  static MemoryFile file;
+  const std::string_view octets(reinterpret_cast<const char*>(data), size);
+  file.Write(octets);
+  ReadAsSegment(file.path(), octets);
+  ReadAsPruned(file.path());
   return 0;
 }

@@ -1,0 +1,101 @@
+#include <grpc/grpc_security_constants.h>
+
+#include <algorithm>
+#include <string>
+
+#include "check.h"
+#include "memory_file.h"
+#include "signerd/service/client_crl.h"
+#include "signerd/service/peer.h"
+
+// PEM of others: a relay's certificate as gRPC hands it on, and revocation lists, once under the seeds' client CA and
+// once under whatever certificates the text itself holds.
+namespace {
+
+using namespace hallmark;
+using namespace hallmark::service;
+
+constexpr char kClientCa[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBPjCB5aADAgECAhQcEY59TJrH/M2NlItaE+Gw5X4lZDAKBggqhkjOPQQDAjAU\n"
+    "MRIwEAYDVQQDDAlDbGllbnQgQ0EwIBcNMjAwMTAxMDAwMDAwWhgPMjE5OTEyMzEw\n"
+    "MDAwMDBaMBQxEjAQBgNVBAMMCUNsaWVudCBDQTBZMBMGByqGSM49AgEGCCqGSM49\n"
+    "AwEHA0IABFVVZhcyPVj+wyvj9a4poL5ckRXwaZR6EVt5knVUBrfCglugsGl1qJ9C\n"
+    "pb3N6sDPwk+pCfgikNWAPQwN2aT1YmijEzARMA8GA1UdEwEB/wQFMAMBAf8wCgYI\n"
+    "KoZIzj0EAwIDSAAwRQIhAJzg35gZJ9kz1HyW5nStcG5+Em/7zktoxD8q6Sh30FMD\n"
+    "AiBVwEy8Y5sGo8O6oT7cVCzu/66J3m4DtTHMXaTA6fA37Q==\n"
+    "-----END CERTIFICATE-----\n";
+
+constexpr std::chrono::sys_seconds kNow{std::chrono::seconds(1'700'000'000)};
+
+// A peer of a name that never changes, with this certificate.
+class Peer : public grpc::AuthContext {
+ public:
+  explicit Peer(std::string_view pem) : pem_(pem) {}
+  bool IsPeerAuthenticated() const override { return true; }
+  std::vector<grpc::string_ref> GetPeerIdentity() const override { return {}; }
+  std::string GetPeerIdentityPropertyName() const override { return ""; }
+  std::vector<grpc::string_ref> FindPropertyValues(const std::string& name) const override {
+    if (name == GRPC_X509_PEM_CERT_PROPERTY_NAME) return {{pem_.data(), pem_.size()}};
+    if (name == GRPC_PEER_DNS_PROPERTY_NAME) return {"Relay1.Example.COM"};
+    return {};
+  }
+  grpc::AuthPropertyIterator begin() const override { return End(); }
+  grpc::AuthPropertyIterator end() const override { return End(); }
+  void AddProperty(const std::string&, const grpc::string_ref&) override {}
+  bool SetPeerIdentityPropertyName(const std::string&) override { return false; }
+
+ private:
+  struct End : grpc::AuthPropertyIterator {};
+  const std::string_view pem_;
+};
+
+void CheckCertificates(std::string_view pem) {
+  const auto certificates = ReadCertificates(pem);
+  PeerCertificates peers;
+  const auto facts = peers.Of(Peer(pem));
+  Check((facts == nullptr) == certificates.empty(), "a peer is known by its certificate");
+  if (facts == nullptr) return;
+  Check(peers.Of(Peer(pem)) == facts && peers.Seen().size() == 1, "and read once");
+  Check(facts->identities == std::vector<std::string>{"dns:relay1.example.com"}, "by the names that gRPC verified");
+  const CertificateFacts first = FactsOf(*certificates.front());
+  Check(first.fingerprint == facts->fingerprint && first.fingerprint.size() == 64,
+        "the first certificate is the peer's");
+  for (const auto& certificate : certificates) {
+    const CertificateFacts one = FactsOf(*certificate);
+    Check(one.issuer != nullptr && (one.serial.front() == '+' || one.serial.front() == '-'),
+          "a certificate can be revoked");
+  }
+}
+
+void CheckLists(const std::string& pem, const std::string& client_ca) {
+  static MemoryFile file;
+  file.Write(pem);
+  ClientCrl crl(file.path());
+  crl.Refresh(client_ca, kNow);
+  const auto state = crl.state();
+  const auto lists = ReadRevocationLists(pem, client_ca);
+  if (!lists) {
+    Check(state->lists == nullptr && !state->problem.empty(), "what will not do changes nothing, and is told");
+    return;
+  }
+  Check(!lists->empty() && state->lists != nullptr, "what will do is in force");
+  for (const auto& [issuer, list] : *lists) {
+    for (const std::string& serial : list->revoked)
+      Check(crl.Revokes(issuer.get(), serial), "what is listed is revoked");
+    Check(list->next_update >= kNow || !state->problem.empty(), "an old list is told");
+  }
+  crl.Refresh(client_ca, kNow);
+  Check(crl.state()->problem == state->problem && crl.state()->lists->size() == state->lists->size(),
+        "to read it again changes nothing");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string pem(reinterpret_cast<const char*>(data), size);
+  CheckCertificates(pem);
+  CheckLists(pem, kClientCa);
+  CheckLists(pem, pem);
+  return 0;
+}
