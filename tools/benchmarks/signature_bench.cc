@@ -7,7 +7,9 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
+#include <new>
 #include <semaphore>
 #include <thread>
 
@@ -21,6 +23,32 @@
 #include "tools/benchmarks/bodies.h"
 #include "tools/benchmarks/opendkim_peer.h"
 
+namespace {
+
+// What operator new gave while it was counted: all that C++ allocates, and nothing of what OpenSSL does by itself.
+bool count_allocations = false;
+std::atomic<long> allocations{0};
+
+void* Allocate(std::size_t size, std::size_t alignment) {
+  if (count_allocations) allocations.fetch_add(1, std::memory_order_relaxed);
+  void* memory = alignment == 0 ? std::malloc(size)
+                                : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+// The others of the standard library are made of these.
+void* operator new(std::size_t size) { return Allocate(size, 0); }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return Allocate(size, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
 namespace hallmark::bench {
 namespace {
 
@@ -33,6 +61,7 @@ struct Options {
   double seconds = 2;
   int repeats = 5;
   std::string only;  // the name of one contestant; empty: all
+  bool allocations = false;
 };
 
 template <class T>
@@ -74,9 +103,16 @@ void Measure(const std::string& name, const std::string& algorithm, const Option
   made = 0;
   const auto start = Clock::now();
   const double cpu = CpuSecondsOfAll();
+  allocations = 0;
   run(options.seconds, made);
   const double wall = std::chrono::duration<double>(Clock::now() - start).count();
   const auto count = static_cast<double>(made.load());
+  if (options.allocations) {
+    std::printf(R"({"name": "%s", "algorithm": "%s", "allocations": %.1f})"
+                "\n",
+                name.c_str(), algorithm.c_str(), static_cast<double>(allocations.load()) / count);
+    return;
+  }
   std::printf(R"({"name": "%s", "algorithm": "%s", "threads": %u, "per_second": %.1f, "cpu_us": %.1f})"
               "\n",
               name.c_str(), algorithm.c_str(), options.threads, count / wall, (CpuSecondsOfAll() - cpu) / count * 1e6);
@@ -242,8 +278,10 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", options.seconds, "Each measurement")->capture_default_str();
   app.add_option("--only", options.only, "Only this one")
       ->check(CLI::IsMember({"hallmark", "c_sign", "libopendkim", "openssl"}));
+  app.add_flag("--allocations", options.allocations, "Print how often C++ allocates for one, instead");
   app.add_option("--repeats", options.repeats, "Of all")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
+  count_allocations = options.allocations;
   try {
     hallmark::bench::Run(options);
   } catch (const std::exception& error) {

@@ -14,8 +14,12 @@ def measure(context, *arguments, threads=None):
     context.progress("in-process signatures")
     command = [context.build / "bench" / "signature_bench", "--tokend", context.build / "bin" / "tokend", "--threads",
                threads or os.cpu_count(), "--seconds", 0.5 if context.quick else 2, "--repeats", context.repeats, *arguments]
-    run = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-    return [json.loads(line) for line in run.stdout.decode().splitlines() if line.startswith("{")]
+    commands = [command]
+    if not arguments:
+        commands.append([*command[:-1], 1, "--only", "hallmark", "--allocations"])  # by itself: to count costs time
+    return [json.loads(line) for words in commands
+            for line in subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                       check=True).stdout.decode().splitlines() if line.startswith("{")]
 
 
 def report(lines, plots):
@@ -23,7 +27,7 @@ def report(lines, plots):
     for algorithm in ("rsa2048", "ed25519"):
         cells = {}
         for line in lines:
-            if line["algorithm"] == algorithm:
+            if line["algorithm"] == algorithm and "allocations" not in line:
                 cell = cells.setdefault(line["name"], {"per_second": [], "cpu_us": []})
                 cell["per_second"].append(line["per_second"])
                 cell["cpu_us"].append(line["cpu_us"])
@@ -32,4 +36,6 @@ def report(lines, plots):
                  number(median(cells[name]["per_second"]) / base)] for name, label in NAMES.items()]
         text.append(f"{algorithm}, {lines[0]['threads']} threads:\n\n" +
                     table(["", "signatures/s", "CPU us each", "to C_Sign"], rows))
+    text.append("Allocations for each message, in the pipeline and by C++ (operator new): " +
+                ", ".join(f"{number(line['allocations'])} with {line['algorithm']}" for line in lines if "allocations" in line) + "\n")
     return "\n".join(text)
