@@ -58,7 +58,17 @@ class OverloadTest(unittest.TestCase):
         self.assertEqual(self.problems(lambda token: token.update(beside=load(1000, 0, p99_ms=300)), seconds=10), [])
 
     def test_softhsm_signs_as_much_as_it_has_processor_for(self):
-        self.assertEqual(self.problems(lambda token: token["phases"]["5"].update(throughput=500), "SoftHSM, RSA-2048"), [])
+        def starve(factor, resident):
+            def change(token):
+                token["phases"][factor].update(throughput=500)
+                token["phases"][factor]["errors"].append({"code": "DEADLINE_EXCEEDED", "reason": "", "count": 9})
+                token["phases"][factor]["seen"].update(resident=resident)
+            return change
+
+        self.assertEqual(self.problems(starve("5", 300 << 20), "SoftHSM, RSA-2048"), [])
+        self.assertEqual(len(self.problems(starve("5", 600 << 20), "SoftHSM, RSA-2048")), 1)
+        self.assertEqual(len(self.problems(starve("2", 300 << 20), "SoftHSM, RSA-2048")), 2)
+        self.assertEqual(len(self.problems(starve("5", 300 << 20))), 3)
 
 
 if __name__ == "__main__":
