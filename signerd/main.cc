@@ -428,9 +428,9 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
-  LeaveNoCore();
   log::Init("signerd", "info");
-  Status done = RequireTls13();
+  Status done = LeaveNoCore();
+  if (done) done = RequireTls13();
   Result<SignerdConfig> config = done ? LoadConfig(path, appliance) : Result<SignerdConfig>(done.error());
   if (!config) {
     std::fprintf(stderr, "%s\n", config.error().message.c_str());

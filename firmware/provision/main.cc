@@ -303,7 +303,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kUsage;
   }
-  LeaveNoCore();
+  if (const Status hidden = LeaveNoCore(); !hidden) return Fail(hidden.error());
   if (const Status tls = RequireTls13(); !tls) return Fail(tls.error());
   constexpr std::pair<const char*, int (*)(const Options&)> kCommands[] = {
       {"new", &New},          {"pack", &DoPack},     {"show", &Show},

@@ -14,10 +14,25 @@ std::filesystem::path CompanionProgram(std::string_view name) {
   return folder.parent_path() / "libexec" / "hallmark" / name;
 }
 
-void LeaveNoCore() {
-  ::prctl(PR_SET_DUMPABLE, 0);
+// What counts is how it is afterwards: systemd may forbid setrlimit, and have set the limit before.
+Status LeaveNoCore() {
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if (::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0) {
+    return MakeError(Reason::kInternal, "this process could be traced: the system refuses PR_SET_DUMPABLE");
+  }
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
+  rlimit now{};
+  if (::getrlimit(RLIMIT_CORE, &now) != 0 || now.rlim_max != 0) {
+    return MakeError(Reason::kInternal, "this process could leave a core: the system refuses a limit of RLIMIT_CORE");
+  }
+  return Ok();
+}
+
+Status GainNoPrivileges() {
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1) return Ok();
+  return MakeError(Reason::kInternal, "this process could gain privileges: the system refuses PR_SET_NO_NEW_PRIVS");
 }
 
 sigset_t BlockEndSignals() {

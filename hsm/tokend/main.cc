@@ -1,5 +1,4 @@
 #include <signal.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -17,10 +16,10 @@ namespace {
 // This process holds a PIN: it leaves no core, and cannot be traced or gain privileges. It ends with signerd, but by
 // the end of the link and not by a signal: one that is killed while it logs in may leave half a token (SoftHSM writes
 // its token anew at each login).
-void Harden() {
-  LeaveNoCore();
-  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+Status Harden() {
   ::signal(SIGPIPE, SIG_IGN);
+  const Status done = LeaveNoCore();
+  return done ? GainNoPrivileges() : done;
 }
 
 enum ExitCode { kDone = 0, kFailed = 1, kUsage = 2, kPinRefused = 3 };
@@ -70,7 +69,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? kDone : kUsage;
   }
 
-  Harden();
+  if (const Status done = Harden(); !done) return Fail(done.error());
   log::Init("tokend", "info");
   if (serve->parsed()) {
     keeper.between_restarts = std::chrono::seconds(between_restarts);

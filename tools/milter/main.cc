@@ -99,9 +99,9 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
-  LeaveNoCore();
   log::Init("dkim-milter", "info");
-  Status done = RequireTls13();
+  Status done = LeaveNoCore();
+  if (done) done = RequireTls13();
   auto settings = done ? LoadSettings(path) : Result<MilterSettings>(done.error());
   if (settings && send_message) settings->session.signerd.send_message = true;
   if (settings && check) done = Check(*settings);

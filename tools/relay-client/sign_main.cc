@@ -170,7 +170,9 @@ int Sign(Options options) {
 }
 
 int Run(int argc, char** argv) {
-  if (const Status status = RequireTls13(); !status) return Complain(EX_SOFTWARE, status.error().message);
+  Status status = LeaveNoCore();
+  if (status) status = RequireTls13();
+  if (!status) return Complain(EX_SOFTWARE, status.error().message);
   Options options;
   CLI::App app(kDescription, "dkim-sign");
   app.get_formatter()->column_width(34);
@@ -202,7 +204,6 @@ int Run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, which is reported
-  hallmark::LeaveNoCore();
   // gRPC's own log would add lines of its own to standard error; what went wrong is in the failure.
   if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
   try {
