@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # $image and $owner_ca are firmware/build's
+# shellcheck shell=bash disable=SC2154 # $image, $owner_ca and $console are firmware/build's
 # From the root file system to the disk: overlay, squashfs, dm-verity, initrd, unified kernel image, partitions. Part of
 # firmware/build. What is made is the same for the same input, but for the signatures: those are as the keys are.
 
@@ -105,7 +105,7 @@ make_kernel_image() {
   local target=$1 keys=$2 kernel=$3 release=$4 version=$5
   local stub=/usr/lib/systemd/boot/efi/linuxx64.efi.stub
   # no_timer_check: the kernel's look at the timer's interrupt fails under emulation on a busy machine, and it hangs.
-  printf 'roothash=%s panic=10 systemd.gpt_auto=0 systemd.verity=0 no_timer_check loglevel=4 console=tty0 console=ttyS0,115200' "$(cat "$target/roothash")" >"$target/cmdline"
+  printf 'roothash=%s panic=10 systemd.gpt_auto=0 systemd.verity=0 no_timer_check loglevel=4 %s' "$(cat "$target/roothash")" "$(console_options "$console")" >"$target/cmdline"
   cp "$release" "$target/os-release"
   sign_measurement "$target" "$keys" "$kernel"
   as_of_commit objcopy \
@@ -118,6 +118,14 @@ make_kernel_image() {
     $stub "$target/unsigned.efi"
   sign_program "$keys" "$target/unsigned.efi" "$target/hallmark_$version.efi"
   sign_program "$keys" /usr/lib/systemd/boot/efi/systemd-bootx64.efi "$target/boot.efi"
+}
+
+# console_options serial|screen: /dev/console is the last one that there is. The kernel speaks on both.
+console_options() {
+  case $1 in
+    serial) printf 'console=tty0 console=ttyS0,115200' ;;
+    screen) printf 'console=ttyS0,115200 console=tty0' ;;
+  esac
 }
 
 # sign_program KEYS FROM TO. sbsign writes the time into its signature: the commit's, to be the same again.

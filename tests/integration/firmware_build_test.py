@@ -1,6 +1,7 @@
 """What firmware/build takes its packages from, and what it lets into an image: the functions of its shell scripts, with folders made here."""
 
 import pathlib
+import re
 import shlex
 import subprocess
 import tempfile
@@ -26,6 +27,24 @@ class SourcesTest(unittest.TestCase):
         self.assertEqual(call("rootfs.sh", "debian_sources", "http://mirror.example/debian", ""), [*near, security])
         self.assertEqual(call("rootfs.sh", "debian_sources", "http://mirror.example/debian", "http://mirror.example/security"),
                          [*near, "deb http://mirror.example/security bookworm-security main"])
+
+
+class ConsoleTest(unittest.TestCase):
+    def test_the_last_is_the_one_that_was_asked_for(self):
+        self.assertEqual(call("pack.sh", "console_options", "serial"), ["console=tty0 console=ttyS0,115200"])
+        self.assertEqual(call("pack.sh", "console_options", "screen"), ["console=ttyS0,115200 console=tty0"])
+
+    def test_who_is_told_what(self):
+        function = re.search(r"^on_consoles\(\) \{\n.*?^\}\n", (IMAGE / "init").read_text(), re.MULTILINE | re.DOTALL).group()
+        for active, which, told in (("tty0 ttyS0", "other", ["tty0"]), ("tty0 ttyS0", "all", ["tty0", "ttyS0"]), ("tty0", "other", []),
+                                    ("tty0", "all", ["tty0"]), ("ttyS1 ttyS0 tty0", "other", ["ttyS0", "ttyS1"])):
+            with self.subTest(active, which=which), tempfile.TemporaryDirectory(prefix="hallmark-consoles-") as folder:
+                sysfs, dev = pathlib.Path(folder, "sys"), pathlib.Path(folder, "dev")
+                (sysfs / "class/tty/console").mkdir(parents=True)
+                dev.mkdir()
+                (sysfs / "class/tty/console/active").write_text(active + "\n")
+                subprocess.run(["sh", "-euc", function + 'on_consoles "$@"', "sh", which, sysfs, dev, "where it speaks"], timeout=60, check=True)
+                self.assertEqual({path.name: path.read_text() for path in dev.iterdir()}, {name: "where it speaks\n" for name in told})
 
 
 class ForbiddenTest(unittest.TestCase):
