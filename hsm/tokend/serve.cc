@@ -145,29 +145,136 @@ class Watchdog {
   std::atomic<std::size_t> loaded_{0};  // the least since the token was ready; 0 before
 };
 
-// An error where the link is not to go on.
-Status Dispatch(link::Frame& frame, Signer& signer, KeyCalls& key_calls, ExpiryTimer& expiry, link::Channel& channel) {
+// The socket that signerd handed over; its descriptor is the socket's from here on.
+Result<link::Channel::Socket> Adopt(FileDescriptor& descriptor, boost::asio::io_context& io) {
+  link::Channel::Socket socket(io);
+  boost::system::error_code failed;
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  const bool is_socket =
+      ::getsockopt(descriptor.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+  if (is_socket) socket.assign(boost::asio::local::stream_protocol(), descriptor.get(), failed);
+  if (failed || !is_socket) {
+    return MakeError(Reason::kInvalidArgument, "the link is not a socket: tokend is started by signerd");
+  }
+  static_cast<void>(descriptor.Release());
+  return socket;
+}
+
+// A link, and what serves it. Everything is on the I/O thread but what says otherwise.
+class Service {
+ public:
+  Service(boost::asio::io_context& io, link::Channel::Socket socket, const Keeper::Config& config, pkcs11::TokenUri uri)
+      : io_(io),
+        channel_(link::Channel::Create(std::move(socket))),
+        sink_(io, channel_),
+        keeper_(config, std::move(uri)),
+        signer_(keeper_, config.sessions,
+                [this](std::vector<link::SignOutcome> outcomes) { sink_.Add(std::move(outcomes)); }),
+        key_calls_(keeper_, {[this](link::KeyCallBegun begun) { channel_->Send(begun); },
+                             [this](link::KeyReply reply) { channel_->Send(std::move(reply)); }}),
+        expiry_(io, signer_),
+        watchdog_(io, keeper_, key_calls_),
+        work_(boost::asio::make_work_guard(io)),
+        grace_(io) {}
+
+  // Until the link has closed, or is closed here, and the module's threads have ended.
+  void Run() {
+    channel_->Start([this](link::Frame frame) { Take(frame); }, [this](const Error& why) { End(why); });
+    channel_->Send(link::Hello{link::kVersion, static_cast<std::uint32_t>(::getpid())});
+    channel_->Send(link::TokenStatus{});
+    keeper_.Start({[this](const link::TokenStatus& status) { Tell(status); }, [this] { WakeCallers(); }, &GiveUp});
+    signer_.Start();
+    key_calls_.Start();
+    watchdog_.Watch([this](const Error& why) { Close(why); });
+    io_.run();
+    stopper_.join();
+  }
+
+ private:
+  void Take(link::Frame& frame) {
+    if (const Status done = Dispatch(frame); !done) Close(done.error());
+  }
+  // An error where the link is not to go on.
+  Status Dispatch(link::Frame& frame);
+  void Sign(link::SignBatch batch) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(batch.timeout_ms);
+    signer_.Sign(std::move(batch));
+    expiry_.Watch(deadline);
+  }
+
+  // The keeper's thread.
+  void Tell(const link::TokenStatus& status) {
+    if (status.state == link::TokenState::kReady) watchdog_.NoteReady();
+    channel_->Send(status);
+  }
+  // Any thread.
+  void WakeCallers() {
+    signer_.Wake();
+    key_calls_.Wake();
+  }
+  // The same. signerd starts the next process; the module is not to be trusted with an orderly end.
+  [[noreturn]] static void GiveUp() { ::_exit(1); }
+
+  void Close(const Error& why) {
+    channel_->Close();
+    End(why);
+  }
+  // Once: by Close(), or as the other end closes the link.
+  void End(const Error& why) {
+    log::info("ending: {}", why.message);
+    expiry_.Stop();
+    watchdog_.Stop();
+    grace_.expires_after(kGrace);
+    grace_.async_wait([](boost::system::error_code stopped) {
+      if (!stopped) ::_exit(0);  // a call of the module hangs, and cannot be cancelled
+    });
+    stopper_ = std::thread([this] { StopModule(); });
+  }
+  // On a thread of its own, since it waits for calls of the module.
+  void StopModule() {
+    signer_.Stop();
+    key_calls_.Stop();
+    keeper_.Stop();
+    boost::asio::post(io_, [this] {
+      grace_.cancel();
+      work_.reset();
+    });
+  }
+
+  boost::asio::io_context& io_;
+  const std::shared_ptr<link::Channel> channel_;
+  ResultSink sink_;
+  Keeper keeper_;
+  Signer signer_;
+  KeyCalls key_calls_;
+  ExpiryTimer expiry_;
+  Watchdog watchdog_;
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  boost::asio::steady_timer grace_;
+  std::thread stopper_;
+};
+
+Status Service::Dispatch(link::Frame& frame) {
   if (auto* key = std::get_if<link::DefineKey>(&frame)) {
     if (!FitsKey(key->cka_id, key->spki)) {
       return MakeError(Reason::kInvalidArgument, "a key was defined whose CKA_ID or public part no token would take");
     }
-    signer.Define(*key);
+    signer_.Define(*key);
   } else if (auto* batch = std::get_if<link::SignBatch>(&frame)) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(batch->timeout_ms);
-    signer.Sign(std::move(*batch));
-    expiry.Watch(deadline);
+    Sign(std::move(*batch));
   } else if (auto* generate = std::get_if<link::GenerateKey>(&frame)) {
-    key_calls.Add(std::move(*generate));
+    key_calls_.Add(std::move(*generate));
   } else if (auto* find = std::get_if<link::FindKey>(&frame)) {
-    key_calls.Add(std::move(*find));
+    key_calls_.Add(std::move(*find));
   } else if (auto* destroy = std::get_if<link::DestroyKey>(&frame)) {
-    key_calls.Add(std::move(*destroy));
+    key_calls_.Add(std::move(*destroy));
   } else if (auto* begin = std::get_if<link::BeginImport>(&frame)) {
-    key_calls.Add(*begin);
+    key_calls_.Add(*begin);
   } else if (auto* import = std::get_if<link::ImportKey>(&frame)) {
-    key_calls.Add(std::move(*import));
+    key_calls_.Add(std::move(*import));
   } else if (auto* ping = std::get_if<link::Ping>(&frame)) {
-    channel.Send(link::Pong{ping->id});
+    channel_->Send(link::Pong{ping->id});
   } else {
     log::error("a frame that only tokend sends: ignored");
   }
@@ -180,75 +287,9 @@ Status Serve(const Keeper::Config& config, FileDescriptor descriptor) {
   auto uri = pkcs11::TokenUri::Parse(config.uri);
   if (!uri) return uri.error();
   boost::asio::io_context io(1);
-  link::Channel::Socket socket(io);
-  boost::system::error_code failed;
-  int domain = 0;
-  socklen_t size = sizeof domain;
-  const bool is_socket =
-      ::getsockopt(descriptor.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
-  if (is_socket) socket.assign(boost::asio::local::stream_protocol(), descriptor.get(), failed);
-  if (failed || !is_socket)
-    return MakeError(Reason::kInvalidArgument, "the link is not a socket: tokend is started by signerd");
-  static_cast<void>(descriptor.Release());  // the socket owns it now
-
-  const auto channel = link::Channel::Create(std::move(socket));
-  ResultSink sink(io, channel);
-  Keeper keeper(config, std::move(*uri));
-  Signer signer(keeper, config.sessions,
-                [&](std::vector<link::SignOutcome> outcomes) { sink.Add(std::move(outcomes)); });
-  KeyCalls key_calls(keeper, {[&](link::KeyCallBegun begun) { channel->Send(begun); },
-                              [&](link::KeyReply reply) { channel->Send(std::move(reply)); }});
-  ExpiryTimer expiry(io, signer);
-  Watchdog watchdog(io, keeper, key_calls);
-
-  auto work = boost::asio::make_work_guard(io);
-  boost::asio::steady_timer grace(io);
-  std::thread stopper;
-  const auto end = [&](const Error& error) {
-    log::info("ending: {}", error.message);
-    expiry.Stop();
-    watchdog.Stop();
-    grace.expires_after(kGrace);
-    grace.async_wait([](boost::system::error_code stopped) {
-      if (!stopped) ::_exit(0);  // a call of the module hangs, and cannot be cancelled
-    });
-    stopper = std::thread([&] {
-      signer.Stop();
-      key_calls.Stop();
-      keeper.Stop();
-      boost::asio::post(io, [&] {
-        grace.cancel();
-        work.reset();
-      });
-    });
-  };
-  channel->Start(
-      [&](link::Frame frame) {
-        const Status done = Dispatch(frame, signer, key_calls, expiry, *channel);
-        if (done) return;
-        channel->Close();
-        end(done.error());
-      },
-      end);
-  channel->Send(link::Hello{link::kVersion, static_cast<std::uint32_t>(::getpid())});
-  channel->Send(link::TokenStatus{});
-  keeper.Start({[&](const link::TokenStatus& status) {
-                  if (status.state == link::TokenState::kReady) watchdog.NoteReady();
-                  channel->Send(status);
-                },
-                [&] {
-                  signer.Wake();
-                  key_calls.Wake();
-                },
-                [] { ::_exit(1); }});  // signerd starts the next; the module is not to be trusted with an orderly end
-  signer.Start();
-  key_calls.Start();
-  watchdog.Watch([&](const Error& why) {
-    channel->Close();
-    end(why);
-  });
-  io.run();
-  stopper.join();
+  auto socket = Adopt(descriptor, io);
+  if (!socket) return socket.error();
+  Service(io, std::move(*socket), config, std::move(*uri)).Run();
   return Ok();
 }
 
