@@ -85,7 +85,8 @@ Result<std::shared_ptr<const dkim::PublicKey>> UsablePublicKey(const TokenKey& d
 Result<Bytes> NewCkaId();
 
 // What operators do to single keys; rotator.h has what happens by itself. Each call is persisted before it returns, and
-// publishes a new snapshot. Called from the keys' admin thread only. Errors: kNotFound, kAlreadyExists, kStateConflict,
+// publishes a new snapshot. Any thread: what changes a domain's keys holds its
+// lock. Errors: kNotFound, kAlreadyExists, kStateConflict,
 // kInvalidArgument, the token's and the store's.
 class KeyManager {
  public:

@@ -16,7 +16,7 @@ using std::chrono::sys_seconds;
 using store::KeyLife;
 using store::RotationCommit;
 
-constexpr std::chrono::milliseconds kLockWait = 3s;     // of an operator's act: other acts on keys wait behind it
+constexpr std::chrono::milliseconds kLockWait = 3s;     // of an operator's act: others of its lane wait behind it
 constexpr std::chrono::milliseconds kStepWait = 10min;  // of a step: longer than any other takes
 constexpr std::chrono::seconds kClockNoise = 60s;
 constexpr std::chrono::seconds kFirstRetry = 10s, kLongestRetry = 10min;

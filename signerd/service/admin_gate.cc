@@ -58,12 +58,14 @@ std::string SessionToken(const grpc::ServerContextBase& context) {
 }
 
 AdminGate::~AdminGate() {
-  key_thread_.join();  // what it refuses last is counted too
-  boost::asio::post(thread_, [this] {
+  // What they refuse last is counted too.
+  ThreadOf(Lane::kToken).join();
+  ThreadOf(Lane::kRotation).join();
+  boost::asio::post(ThreadOf(Lane::kStore), [this] {
     timer_.cancel();
     counted_.Flush([this](const auto& act) { return JournalAct(act); });
   });
-  thread_.join();
+  ThreadOf(Lane::kStore).join();
 }
 
 Result<operators::Peer> AdminGate::PeerOf(const grpc::ServerContextBase& context) {
@@ -110,8 +112,7 @@ AdminGate::Reactor* AdminGate::Run(Context* context, const Act& act, const googl
     reactor->Finish(ToGrpcStatus(caller.error(), Audience::kOperator));
     return reactor;
   }
-  boost::asio::post(act.on_keys ? key_thread_ : thread_,
-                    JobOf(reactor, std::move(*caller), SessionToken(*context), std::move(work)));
+  boost::asio::post(ThreadOf(act.lane), JobOf(reactor, std::move(*caller), SessionToken(*context), std::move(work)));
   return reactor;
 }
 
@@ -124,21 +125,17 @@ AdminGate::Reactor* AdminGate::RunApproval(Context* context, const Act& act, con
     reactor->Finish(ToGrpcStatus(caller.error(), Audience::kOperator));
     return reactor;
   }
-  boost::asio::post(thread_,
+  boost::asio::post(ThreadOf(Lane::kStore),
                     [this, id, job = JobOf(reactor, std::move(*caller), SessionToken(*context), std::move(work))] {
-                      if (ApprovesActOnKeys(id)) {
-                        boost::asio::post(key_thread_, job);
-                      } else {
-                        job();
-                      }
+                      boost::asio::dispatch(ThreadOf(LaneOfApproved(id)), job);
                     });
   return reactor;
 }
 
-bool AdminGate::ApprovesActOnKeys(std::int64_t id) {
+Lane AdminGate::LaneOfApproved(std::int64_t id) {
   const auto approval = parts_.approvals.Get(id);
   const auto replayed = approval ? replays_.find(approval->method) : replays_.end();
-  return replayed != replays_.end() && replayed->second.on_keys;
+  return replayed == replays_.end() ? Lane::kStore : replayed->second.lane;
 }
 
 std::function<void()> AdminGate::JobOf(Reactor* reactor, Caller caller, std::string token, Work work) {
@@ -172,17 +169,17 @@ AdminGate::Reactor* AdminGate::RunWithoutSession(Context* context, const Act& ac
     return reactor;
   }
   caller.shown = RequestJson(request);
-  boost::asio::post(
-      thread_, [this, reactor, peer = std::move(*peer), caller = std::move(caller), work = std::move(work)]() mutable {
-        // A first officer has a name only once the work is done; the record of its outcome then says it.
-        const Status done = RunLedgered(caller, [&](const Caller&) {
-          Status worked = work(peer);
-          if (const auto now = parts_.operators.Identify(peer)) caller.name = now->name;
-          return worked;
-        });
-        Log(caller, done);
-        reactor->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
-      });
+  boost::asio::post(ThreadOf(Lane::kStore), [this, reactor, peer = std::move(*peer), caller = std::move(caller),
+                                             work = std::move(work)]() mutable {
+    // A first officer has a name only once the work is done; the record of its outcome then says it.
+    const Status done = RunLedgered(caller, [&](const Caller&) {
+      Status worked = work(peer);
+      if (const auto now = parts_.operators.Identify(peer)) caller.name = now->name;
+      return worked;
+    });
+    Log(caller, done);
+    reactor->Finish(done ? grpc::Status::OK : ToGrpcStatus(done.error(), Audience::kOperator));
+  });
   return reactor;
 }
 
@@ -204,7 +201,7 @@ Status AdminGate::Admit(const grpc::ServerContextBase& context, const Caller& ca
 }
 
 void AdminGate::Done(const Caller& caller, Status done) {
-  boost::asio::post(thread_, [this, caller, done = std::move(done)] {
+  boost::asio::post(ThreadOf(Lane::kStore), [this, caller, done = std::move(done)] {
     JournalOutcome(caller, done);
     Log(caller, done);
   });
@@ -260,7 +257,7 @@ Status AdminGate::JournalAct(const hallmark::ledger::v1::AdminAct& act) {
 void AdminGate::Count(const Caller& caller, std::string_view outcome, std::uint64_t approval) {
   const auto added = counted_.Add(ActOf(caller, outcome, approval));
   if (!added.first) return;
-  boost::asio::post(thread_, [this, none_known = added.none_known] {
+  boost::asio::post(ThreadOf(Lane::kStore), [this, none_known = added.none_known] {
     counted_.Flush([this](const auto& act) { return JournalAct(act); });
     if (none_known) ScheduleTick();
   });

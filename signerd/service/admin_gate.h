@@ -2,8 +2,10 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <array>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -20,14 +22,20 @@ namespace hallmark::service {
 
 using Role = store::Role;
 
+// The thread that an act is carried out on, by what it may wait for.
+enum class Lane {
+  kStore,     // the disk alone
+  kRotation,  // a step of a domain's rotation to end; seconds
+  kToken,     // a token or name servers; minutes
+};
+constexpr std::size_t kLanes = 3;
+
 // What a method of the Admin API asks of its caller, and where it is carried out.
 struct Act {
   const char* method;  // "CreateDomain"
   Role least;
-  bool on_keys = false;
+  Lane lane = Lane::kStore;
 };
-// Act::on_keys of what may wait for a token, for name servers, or for a step of a rotation to end.
-constexpr bool kOnKeys = true;
 
 // The operator that a call is carried out for.
 struct Caller {
@@ -41,8 +49,8 @@ struct Caller {
 };
 
 // The one way into the Admin API: says who calls, whether they may, has the work done, and puts each act on the ledger.
-// Acts on keys, which may wait for minutes, are carried out whole and one after the other on the keys' admin thread;
-// all others on the admin thread, so that a token never holds up who stops somebody. Any thread.
+// Acts of a lane are carried out whole and one after the other on its thread, so that a token never holds up who stops
+// somebody, or who retires or revokes a key. Any thread.
 class AdminGate {
  public:
   using Context = grpc::CallbackServerContext;
@@ -60,7 +68,7 @@ class AdminGate {
     // Puts an act on the ledger; it is durable on return. An act that cannot be ledgered is not carried out.
     std::function<Status(const hallmark::ledger::v1::Record&)> journal;
   };
-  explicit AdminGate(Parts parts) : parts_(std::move(parts)), thread_(1), key_thread_(1), timer_(thread_) {}
+  explicit AdminGate(Parts parts) : parts_(std::move(parts)), timer_(ThreadOf(Lane::kStore)) {}
   // Writes what was counted.
   ~AdminGate();
 
@@ -92,8 +100,8 @@ class AdminGate {
   // person; where it says something else when the request is carried out than when it was made, that is kStateConflict.
   Status RequireApproval(const Caller& caller, const std::string& danger);
   // Says how an approved request of `method` is carried out, and on which thread. Before the first call.
-  void SetReplay(const std::string& method, Replay replay, bool on_keys = false) {
-    replays_[method] = {std::move(replay), on_keys};
+  void SetReplay(const std::string& method, Replay replay, Lane lane = Lane::kStore) {
+    replays_[method] = {std::move(replay), lane};
   }
 
   // Carries out a request in the name of its requester: the work of RunApproval.
@@ -102,12 +110,13 @@ class AdminGate {
  private:
   struct Replayed {
     Replay replay;
-    bool on_keys;
+    Lane lane;
   };
+  boost::asio::thread_pool& ThreadOf(Lane lane) { return threads_[static_cast<std::size_t>(lane)]; }
   Result<operators::Peer> PeerOf(const grpc::ServerContextBase& context);
   // What is to run on a thread of the gate: all of a call whose caller is known. It ends the call.
   std::function<void()> JobOf(Reactor* reactor, Caller caller, std::string token, Work work);
-  bool ApprovesActOnKeys(std::int64_t id);
+  Lane LaneOfApproved(std::int64_t id);
   Status CarryOut(const operators::ApprovalRow& approval);
   Status Begin(const Caller& caller);
   Status RunLedgered(const Caller& caller, const Work& work);
@@ -119,9 +128,9 @@ class AdminGate {
   const Parts parts_;
   std::map<std::string, Replayed> replays_;
   CountedActs counted_;
-  boost::asio::thread_pool thread_;      // the admin thread
-  boost::asio::thread_pool key_thread_;  // the keys' admin thread
-  boost::asio::steady_timer timer_;      // of counted_; the admin thread only
+  std::array<boost::asio::thread_pool, kLanes> threads_{boost::asio::thread_pool(1), boost::asio::thread_pool(1),
+                                                        boost::asio::thread_pool(1)};
+  boost::asio::steady_timer timer_;  // of counted_; the thread of kStore only
 };
 
 // The metadata "hallmark-session"; empty when there is none.

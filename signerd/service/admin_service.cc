@@ -82,7 +82,7 @@ AdminService::AdminService(const Parts& parts) : parts_(parts), started_(parts.c
       [this](const Caller& caller, const auto& request, auto* response) {
         return DoRevokeKey(caller, request, response);
       },
-      kOnKeys);
+      Lane::kRotation);
 }
 
 Result<std::string> AdminService::ProfileFor(const std::string& domain, const std::string& name) {
@@ -171,7 +171,7 @@ Status AdminService::GiveWithTokens(const Result<snapshot::Key>& key, admin::Key
 AdminService::Reactor* AdminService::GenerateKey(Context* context, const admin::GenerateKeyRequest* request,
                                                  admin::Key* response) {
   return parts_.gate.Run(
-      context, {"GenerateKey", Role::kOperator, kOnKeys}, *request, [=, this](const Caller&) -> Status {
+      context, {"GenerateKey", Role::kOperator, Lane::kToken}, *request, [=, this](const Caller&) -> Status {
         const auto spec = FromApi(request->algorithm());
         if (!spec) return spec.error();
         const auto domain = dkim::NormalizeDomain(request->domain());
@@ -182,22 +182,24 @@ AdminService::Reactor* AdminService::GenerateKey(Context* context, const admin::
 
 AdminService::Reactor* AdminService::AdoptKey(Context* context, const admin::AdoptKeyRequest* request,
                                               admin::Key* response) {
-  return parts_.gate.Run(context, {"AdoptKey", Role::kOperator, kOnKeys}, *request, [=, this](const Caller&) -> Status {
-    const auto domain = dkim::NormalizeDomain(request->domain());
-    if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
-    const ByteView id = AsBytes(request->cka_id());
-    return GiveWithTokens(
-        parts_.keys.Adopt(*domain, request->selector(), request->token(), Bytes(id.begin(), id.end())), response);
-  });
+  return parts_.gate.Run(
+      context, {"AdoptKey", Role::kOperator, Lane::kToken}, *request, [=, this](const Caller&) -> Status {
+        const auto domain = dkim::NormalizeDomain(request->domain());
+        if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
+        const ByteView id = AsBytes(request->cka_id());
+        return GiveWithTokens(
+            parts_.keys.Adopt(*domain, request->selector(), request->token(), Bytes(id.begin(), id.end())), response);
+      });
 }
 
 AdminService::Reactor* AdminService::GetKey(Context* context, const admin::GetKeyRequest* request,
                                             admin::Key* response) {
-  return parts_.gate.Run(context, {"GetKey", Role::kAuditor, kOnKeys}, *request, [=, this](const Caller&) -> Status {
-    const auto domain = dkim::NormalizeDomain(request->domain());
-    if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
-    return GiveWithTokens(parts_.store.GetKey(*domain, request->selector()), response);
-  });
+  return parts_.gate.Run(context, {"GetKey", Role::kAuditor, Lane::kToken}, *request,
+                         [=, this](const Caller&) -> Status {
+                           const auto domain = dkim::NormalizeDomain(request->domain());
+                           if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
+                           return GiveWithTokens(parts_.store.GetKey(*domain, request->selector()), response);
+                         });
 }
 
 AdminService::Reactor* AdminService::ListKeys(Context* context, const admin::ListKeysRequest* request,
@@ -229,7 +231,7 @@ AdminService::Reactor* AdminService::ListKeys(Context* context, const admin::Lis
 AdminService::Reactor* AdminService::ActivateKey(Context* context, const admin::ActivateKeyRequest* request,
                                                  admin::Key* response) {
   return parts_.gate.Run(
-      context, {"ActivateKey", Role::kOperator, kOnKeys}, *request, [=, this](const Caller& caller) -> Status {
+      context, {"ActivateKey", Role::kOperator, Lane::kToken}, *request, [=, this](const Caller& caller) -> Status {
         const auto domain = dkim::NormalizeDomain(request->domain());
         if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
         const auto key = parts_.store.GetKey(*domain, request->selector());
@@ -247,7 +249,7 @@ AdminService::Reactor* AdminService::ActivateKey(Context* context, const admin::
 AdminService::Reactor* AdminService::RetireKey(Context* context, const admin::RetireKeyRequest* request,
                                                admin::Key* response) {
   return parts_.gate.Run(
-      context, {"RetireKey", Role::kOperator, kOnKeys}, *request, [=, this](const Caller& caller) -> Status {
+      context, {"RetireKey", Role::kOperator, Lane::kRotation}, *request, [=, this](const Caller& caller) -> Status {
         const auto domain = dkim::NormalizeDomain(request->domain());
         if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
         const Status done =
@@ -273,7 +275,7 @@ Status AdminService::DoRevokeKey(const Caller& caller, const admin::RevokeKeyReq
 
 AdminService::Reactor* AdminService::RevokeKey(Context* context, const admin::RevokeKeyRequest* request,
                                                admin::Key* response) {
-  return parts_.gate.Run(context, {"RevokeKey", Role::kOperator, kOnKeys}, *request,
+  return parts_.gate.Run(context, {"RevokeKey", Role::kOperator, Lane::kRotation}, *request,
                          [=, this](const Caller& caller) { return DoRevokeKey(caller, *request, response); });
 }
 

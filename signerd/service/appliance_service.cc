@@ -34,7 +34,7 @@ std::string DangerOf(const std::string& box, const std::set<std::string>& leave)
 ApplianceService::ApplianceService(Parts parts) : parts_(std::move(parts)) {
   SetReplayOf<api::FactoryResetRequest, api::FactoryResetResponse>(
       parts_.gate, "FactoryReset",
-      [this](const Caller& caller, const auto& request, auto*) { return Reset(caller, request); }, kOnKeys);
+      [this](const Caller& caller, const auto& request, auto*) { return Reset(caller, request); }, Lane::kToken);
 }
 
 Status ApplianceService::Backup(StreamWriter<api::CreateBackupResponse>& out) const {
@@ -129,7 +129,7 @@ Status ApplianceService::Reset(const Caller& caller, const api::FactoryResetRequ
 
 grpc::ServerUnaryReactor* ApplianceService::FactoryReset(Context* context, const api::FactoryResetRequest* request,
                                                          api::FactoryResetResponse*) {
-  return parts_.gate.Run(context, {"FactoryReset", Role::kOfficer, kOnKeys}, *request,
+  return parts_.gate.Run(context, {"FactoryReset", Role::kOfficer, Lane::kToken}, *request,
                          [this, request](const Caller& caller) { return Reset(caller, *request); });
 }
 

@@ -31,7 +31,7 @@ std::vector<keys::WrappedKey> CopiesOf(const api::ImportKeyRequest& request) {
 
 MigrationService::Reactor* MigrationService::BeginImport(Context* context, const api::BeginImportRequest* request,
                                                          api::BeginImportResponse* response) {
-  return parts_.gate.Run(context, {"BeginImport", Role::kOperator, kOnKeys}, *request,
+  return parts_.gate.Run(context, {"BeginImport", Role::kOperator, Lane::kToken}, *request,
                          [=, this](const Caller&) -> Status {
                            const auto begun = parts_.keys.BeginImport(request->token());
                            if (!begun) return begun.error();
@@ -56,7 +56,7 @@ MigrationService::Reactor* MigrationService::BeginImport(Context* context, const
 MigrationService::Reactor* MigrationService::ImportKey(Context* context, const api::ImportKeyRequest* request,
                                                        api::Key* response) {
   return parts_.gate.Run(
-      context, {"ImportKey", Role::kOperator, kOnKeys}, *request, [=, this](const Caller&) -> Status {
+      context, {"ImportKey", Role::kOperator, Lane::kToken}, *request, [=, this](const Caller&) -> Status {
         const auto domain = dkim::NormalizeDomain(request->domain());
         if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
         const auto key = parts_.keys.Import(*domain, request->selector(), request->token(), CopiesOf(*request));

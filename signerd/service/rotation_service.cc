@@ -38,7 +38,7 @@ RotationService::RotationService(const Parts& parts) : parts_(parts) {
   SetReplayOf<admin::RotateKeysRequest, admin::Rotation>(
       parts_.gate, "RotateKeys",
       [this](const Caller& caller, const auto& request, auto* response) { return Rotate(caller, request, response); },
-      kOnKeys);
+      Lane::kRotation);
 }
 
 Status RotationService::GiveView(const std::string& domain, admin::Rotation* response) {
@@ -149,34 +149,33 @@ Status RotationService::Rotate(const Caller& caller, const admin::RotateKeysRequ
 
 RotationService::Reactor* RotationService::RotateKeys(Context* context, const admin::RotateKeysRequest* request,
                                                       admin::Rotation* response) {
-  return parts_.gate.Run(context, {"RotateKeys", Role::kOperator, kOnKeys}, *request,
+  return parts_.gate.Run(context, {"RotateKeys", Role::kOperator, Lane::kRotation}, *request,
                          [=, this](const Caller& caller) { return Rotate(caller, *request, response); });
 }
 
-template <class Request, class Act>
-RotationService::Reactor* RotationService::RunAct(Context* context, const char* method, const Request* request,
-                                                  admin::Rotation* response, Act act) {
-  return parts_.gate.Run(context, {method, Role::kOperator, kOnKeys}, *request,
-                         [=, this](const Caller& caller) -> Status {
-                           const auto domain = DomainFrom(request->domain());
-                           if (!domain) return domain.error();
-                           const Status done = act(*domain, caller.name);
-                           // Also what was kept, and could not be published.
-                           if (done || done.error().reason != Reason::kNotFound) parts_.poke(*domain);
-                           return done ? GiveView(*domain, response) : done;
-                         });
+template <class Request, class Work>
+RotationService::Reactor* RotationService::RunAct(Context* context, const Act& act, const Request* request,
+                                                  admin::Rotation* response, Work work) {
+  return parts_.gate.Run(context, act, *request, [=, this](const Caller& caller) -> Status {
+    const auto domain = DomainFrom(request->domain());
+    if (!domain) return domain.error();
+    const Status done = work(*domain, caller.name);
+    // Also what was kept, and could not be published.
+    if (done || done.error().reason != Reason::kNotFound) parts_.poke(*domain);
+    return done ? GiveView(*domain, response) : done;
+  });
 }
 
 RotationService::Reactor* RotationService::RollBackKeys(Context* context, const admin::RollBackKeysRequest* request,
                                                         admin::Rotation* response) {
-  return RunAct(context, "RollBackKeys", request, response, [this](const std::string& domain, const std::string& by) {
-    return parts_.rotator.RollBack(domain, by);
-  });
+  return RunAct(
+      context, {"RollBackKeys", Role::kOperator, Lane::kToken}, request, response,
+      [this](const std::string& domain, const std::string& by) { return parts_.rotator.RollBack(domain, by); });
 }
 
 RotationService::Reactor* RotationService::PauseRotation(Context* context, const admin::PauseRotationRequest* request,
                                                          admin::Rotation* response) {
-  return RunAct(context, "PauseRotation", request, response,
+  return RunAct(context, {"PauseRotation", Role::kOperator, Lane::kRotation}, request, response,
                 [=, this](const std::string& domain, const std::string& by) {
                   return parts_.rotator.Pause(domain, request->reason(), by);
                 });
@@ -184,7 +183,7 @@ RotationService::Reactor* RotationService::PauseRotation(Context* context, const
 
 RotationService::Reactor* RotationService::ResumeRotation(Context* context, const admin::ResumeRotationRequest* request,
                                                           admin::Rotation* response) {
-  return RunAct(context, "ResumeRotation", request, response,
+  return RunAct(context, {"ResumeRotation", Role::kOperator, Lane::kRotation}, request, response,
                 [this](const std::string& domain, const std::string& by) { return parts_.rotator.Resume(domain, by); });
 }
 

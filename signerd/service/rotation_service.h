@@ -51,9 +51,9 @@ class RotationService final : public hallmark::admin::v1::RotationService::Callb
                    hallmark::admin::v1::RotationPolicy* response);
   Status ReadPolicy(const std::string& domain, hallmark::admin::v1::RotationPolicy* response);
   // Runs `act` on the domain of the request, then answers with where it is.
-  template <class Request, class Act>
-  Reactor* RunAct(Context* context, const char* method, const Request* request, hallmark::admin::v1::Rotation* response,
-                  Act act);
+  template <class Request, class Work>
+  Reactor* RunAct(Context* context, const Act& act, const Request* request, hallmark::admin::v1::Rotation* response,
+                  Work work);
   Status GiveView(const std::string& domain, hallmark::admin::v1::Rotation* response);
   void QueueAll();
 
