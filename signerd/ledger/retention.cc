@@ -276,7 +276,9 @@ Status Retention::DeleteOld(std::int64_t days) {
     const std::lock_guard lock(mutex_);
     state_.first = pruned->first;
   }
-  if (pruned->segments == 0) return days == 0 ? Ok() : believed;
+  // Where nothing is deleted a clock that is ahead is still to be told: others wait for it.
+  const bool looked = believed || believed.error().reason != Reason::kLedgerUnavailable;
+  if (pruned->segments == 0) return days == 0 && looked ? Ok() : believed;
   log::info("ledger: deleted {} segments, whose records are older than {} days; record {} is the first that is left",
             pruned->segments, days, pruned->first);
   return parts_.indexer.DropBefore(pruned->first);

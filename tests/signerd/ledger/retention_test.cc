@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <future>
@@ -41,7 +42,11 @@ class RetentionTest : public test::LedgerFixture {
     v1::Record last;
     ASSERT_TRUE(last.ParseFromString(*indexer_->Record(ledger_->durable().size - 1)));
     const std::chrono::sys_seconds time{std::chrono::seconds(last.time_us() / 1'000'000)};
-    retention_ = *Retention::Start({*ledger_, *indexer_, clock_, default_days, time, [this] { return clock_is_set_; }});
+    retention_ = *Retention::Start({*ledger_, *indexer_, clock_, default_days, time, [this] {
+                                      return unknown_-- > 0
+                                                 ? Status(MakeError(Reason::kLedgerUnavailable, "not known yet"))
+                                                 : clock_is_set_;
+                                    }});
   }
   void Stop() {
     retention_.reset();
@@ -62,6 +67,7 @@ class RetentionTest : public test::LedgerFixture {
 
   ManualClock clock_{kBegin};
   Status clock_is_set_ = Ok();
+  std::atomic<int> unknown_{0};  // so often it is not known whether it is
   test::SoftSigner signer_;
   std::unique_ptr<Ledger> ledger_;
   std::unique_ptr<Indexer> indexer_;
@@ -207,6 +213,13 @@ TEST_F(RetentionTest, AClockThatIsNotSetDeletesNothing) {
   EXPECT_EQ(retention_->CountsSince(kBegin).error().message, "the clock is not set");
   EXPECT_EQ(retention_->state().clock_doubt, "") << "nobody can say that it is right";
   EXPECT_TRUE(std::filesystem::exists(OnlySegment()));
+}
+
+TEST_F(RetentionTest, AClockOfWhichNothingIsKnownYetIsLookedAtAgainSoonWhereNothingIsDeletedToo) {
+  unknown_ = 1;
+  clock_.Set(kBegin + days(13));
+  StartRetention(0);
+  EXPECT_TRUE(WaitFor([&] { return retention_->state().clock_doubt != ""; }));
 }
 
 TEST_F(RetentionTest, NothingIsDeletedWhileSomebodyReadsTheSegments) {
