@@ -117,6 +117,36 @@ class LedgerTest(unittest.TestCase):
                 self.assertLess(time.monotonic(), deadline, "it does not go on by itself")
             time.sleep(0.2)
 
+    def test_a_start_cuts_off_a_write_that_was_cut_short_and_nothing_else(self):
+        with deployment.Deployment(start=False) as hallmark:
+            hallmark.edit_config(lambda text: text + "\n[ledger]\ncheckpoint_seconds = 60\n")
+            hallmark.start()
+            hallmark.add_domain("example.com")
+            for _ in range(3):
+                hallmark.sign(messages.MESSAGE)
+            hallmark.kill()  # nothing is under a checkpoint
+            [segment] = (self.ledger(hallmark) / "segments").iterdir()
+            whole = segment.read_bytes()
+            records = ledger_files.leaves(self.ledger(hallmark))
+            # A bit of the last one that was answered but one: a disk does that, and no crash.
+            at = len(whole) - len(ledger_files.frame(records[-1])) - 20
+            segment.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1:])
+            with self.assertRaisesRegex(AssertionError, rf"record {len(records) - 2}: .* that is damage, and no write that was cut short"):
+                hallmark.start()
+            hallmark.stop()
+            self.assertEqual(len(segment.read_bytes()), len(whole), "it is gone")
+            # The beginning of a write, of which nobody was told.
+            torn = ledger_files.frame(records[-1])[:-5]
+            segment.write_bytes(whole + torn)
+            hallmark.start()
+            self.assertEqual(segment.with_name(segment.name + ".torn").read_bytes(), torn)
+            self.assertIn(f"cut off {len(torn)} octets", hallmark.log_text())
+            hallmark.sign(messages.MESSAGE)
+            hallmark.stop()
+            kept = ledger_files.leaves(self.ledger(hallmark))
+            self.assertEqual(kept[:len(records)], records)
+            self.assertEqual(self.verify(self.ledger(hallmark)), "")
+
     def test_killed_at_any_instant_it_has_all_that_was_answered(self):
         with deployment.Deployment() as hallmark:
             hallmark.add_domain("example.com")
