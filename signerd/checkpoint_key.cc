@@ -130,19 +130,20 @@ Status CheckpointKey::RecordReplaced(const store::Store::LedgerKey& past, const 
 
 // What a crash or a failure leaves in the token is noted before, so that the next try does not make one more.
 Result<store::Store::LedgerKey> CheckpointKey::Make(const Record& record) {
+  const auto id = keys::NewCkaId();
+  if (!id) return id.error();
+  store::Store::LedgerKey key{token_, *id, {}};
+  // Nothing is noted for a token that does not answer. One that is starting has answered before it is asked what it
+  // makes.
+  const auto there = signer_.Find(token_, key.cka_id);
+  if (there) return MakeError(Reason::kInternal, "token " + token_ + " has a pair with the new CKA_ID already");
+  if (there.error().reason != Reason::kKeyMissing) return there.error();
   const Status can = signer_.CanMake(token_, dkim::Algorithm::kEd25519Sha256);
   if (!can) {
     return MakeError(Reason::kTokenRefused, can.error().message +
                                                 ", and checkpoints are signed with one: name another token as "
                                                 "ledger.token in hallmark.toml, and restart");
   }
-  const auto id = keys::NewCkaId();
-  if (!id) return id.error();
-  store::Store::LedgerKey key{token_, *id, {}};
-  // Nothing is noted for a token that does not answer.
-  const auto there = signer_.Find(token_, key.cka_id);
-  if (there) return MakeError(Reason::kInternal, "token " + token_ + " has a pair with the new CKA_ID already");
-  if (there.error().reason != Reason::kKeyMissing) return there.error();
   Status done = keys::NotePair(store_, {kNoDomain, kLabel, token_, key.cka_id}, clock_.Now());
   if (!done) return done.error();
   const auto made = signer_.Generate(token_, {dkim::Algorithm::kEd25519Sha256, 0}, key.cka_id, kLabel);
