@@ -47,21 +47,22 @@ void WriteLedger(const ledger::Ledger& ledger, MetricWriter& out) {
     if (const auto head = ledger::ParseCheckpoint(*note)) checkpointed = head->size;
   }
   const std::uint64_t size = ledger.durable().size;  // after the checkpoint's, so never smaller
-  out.Family("hallmark_ledger_available", "1 while the ledger can be written", MetricType::Gauge);
+  out.Family("hallmark_ledger_available",
+             "1 while the ledger can be written, and so can a second sink that is required", MetricType::Gauge);
   out.Gauge({}, ledger.available() ? 1 : 0);
   out.Family("hallmark_ledger_records", "Records that are durable", MetricType::Gauge);
   out.Gauge({}, static_cast<double>(size));
   out.Family("hallmark_ledger_unsigned_records", "Durable records that no checkpoint covers yet", MetricType::Gauge);
   out.Gauge({}, static_cast<double>(size - std::min(size, checkpointed)));
-}
-
-void WriteQuotas(const SystemParts& parts, MetricWriter& out) {
-  const auto view = parts.snapshot.Get();
   out.Family("hallmark_ledger_sink_dropped_total", "Records that the second sink did not take", MetricType::Counter);
   out.Counter({}, ledger.sink().value_or(ledger::SinkStatus()).dropped);
   out.Family("hallmark_ledger_torn_files", "What crashes left behind the last record, kept beside the segments",
              MetricType::Gauge);
   out.Gauge({}, static_cast<double>(ledger::CountTorn(ledger.directory())));
+}
+
+void WriteQuotas(const SystemParts& parts, MetricWriter& out) {
+  const auto view = parts.snapshot.Get();
   std::vector<const snapshot::Partner*> partners;
   for (const auto& [name, partner] : view->partners) partners.push_back(&partner);
   std::sort(partners.begin(), partners.end(),
