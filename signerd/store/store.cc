@@ -247,8 +247,15 @@ Result<std::vector<snapshot::Key>> Store::ListActiveKeys() {
 }
 
 Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot(const snapshot::Snapshot* previous) {
+  constexpr std::int64_t kAll = -1;  // SQLite: no limit
+  // Others change the store between these: what is named is read after what names it, as it is there first.
+  auto keys = ListActiveKeys();
+  if (!keys) return keys.error();
+  auto domains = ListDomains({"", kAll});
+  if (!domains) return domains.error();
   auto profiles = ListProfiles();
   if (!profiles) return profiles.error();
+
   auto built = std::make_shared<snapshot::Snapshot>();
   std::map<std::string, std::shared_ptr<const dkim::PreparedProfile>> by_name;
   for (auto& profile : *profiles) {
@@ -256,10 +263,6 @@ Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot(const snapshot:
     by_name[name] = std::make_shared<const dkim::PreparedProfile>(std::move(profile));
   }
   by_name["default"] = std::make_shared<const dkim::PreparedProfile>(dkim::DefaultProfile());
-
-  constexpr std::int64_t kAll = -1;  // SQLite: no limit
-  auto domains = ListDomains({"", kAll});
-  if (!domains) return domains.error();
   for (const DomainRow& row : *domains) {
     const auto profile = by_name.find(row.profile);
     if (profile == by_name.end()) {
@@ -269,10 +272,8 @@ Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot(const snapshot:
     const bool public_suffix = known != nullptr ? known->public_suffix : snapshot::IsPublicSuffix(row.name);
     built->domains.emplace(row.name, snapshot::Domain{row.name, profile->second, {}, public_suffix});
   }
-  auto keys = ListActiveKeys();
-  if (!keys) return keys.error();
   for (snapshot::Key& key : *keys) {
-    auto& active = built->domains.at(key.domain).active_keys;
+    auto& active = built->domains.at(key.domain).active_keys;  // domains are never deleted
     // RSA first: a verifier that stops at the first signature knows it. Then by selector.
     const auto place = std::find_if(active.begin(), active.end(), [&](const auto& other) {
       return std::pair(key.public_key->algorithm(), key.selector) <

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "sample.h"
 
@@ -95,6 +97,31 @@ TEST_F(StoreTest, SnapshotHasActiveKeysOnly) {
   ASSERT_EQ(active.size(), 1u);
   EXPECT_EQ(active.front()->selector, "b");
   EXPECT_EQ(store_->GetDomain("example.com")->active_keys, 1);
+}
+
+TEST_F(StoreTest, SnapshotIsWholeWhileOthersChangeTheStore) {
+  constexpr int kDomains = 200;
+  const auto add = [this] {
+    for (int i = 0; i < kDomains; ++i) {
+      const std::string number = std::to_string(i), domain = "d" + number + ".example";
+      dkim::SigningProfile profile = dkim::DefaultProfile();
+      profile.name = "p" + number;
+      ASSERT_TRUE(store_->InsertProfile(profile));
+      ASSERT_TRUE(store_->InsertDomain({domain, profile.name, kNow}));
+      ASSERT_TRUE(store_->InsertKey(test::SampleKey(domain, "s")));
+      ASSERT_TRUE(Change(domain, "s", KeyState::kGenerated, KeyState::kActive, kNow));
+    }
+  };
+  std::atomic<bool> over = false;
+  std::jthread other([&] {
+    add();
+    over = true;
+  });
+  while (!over) {
+    const auto built = store_->BuildSnapshot(nullptr);
+    ASSERT_TRUE(built) << built.error().message;
+  }
+  EXPECT_EQ((*store_->BuildSnapshot(nullptr))->domains.size(), kDomains);
 }
 
 TEST_F(StoreTest, SnapshotsShareTheKeysThatAreTheSame) {
