@@ -144,7 +144,8 @@ put_esp() {
   write_disk "$here/esp" $esp_offset
 }
 
-unsigned_kernel() {
+# put_kernel FILE: in the place of the box's kernel image.
+put_kernel() {
   local name
   name=$(basename "$images"/hallmark_*.efi)
   take_esp

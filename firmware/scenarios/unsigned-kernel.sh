@@ -4,7 +4,7 @@
 scenario() {
   needs_secure_boot || return 0
   box_as_kept
-  unsigned_kernel "$images/unsigned.efi"
+  put_kernel "$images/unsigned.efi"
   start_machine unsigned
   refuses unsigned "Access [Dd]enied" "an unsigned kernel image"
 }
