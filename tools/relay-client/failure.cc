@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cstdint>
 #include <string_view>
 
 #include "google/rpc/error_details.pb.h"
@@ -53,6 +55,14 @@ std::string WithoutPreamble(std::string_view message) {
   return OneLine(message);
 }
 
+// A day at most, as no relay waits for longer and the sum must not overflow; none where it is less than nothing.
+std::chrono::milliseconds WaitOf(const google::protobuf::Duration& delay) {
+  constexpr std::int64_t kMost = 24 * 60 * 60;  // seconds
+  const std::int64_t seconds = std::clamp<std::int64_t>(delay.seconds(), 0, kMost);
+  const std::int64_t wait = seconds * 1000 + delay.nanos() / 1'000'000;
+  return std::chrono::milliseconds(std::clamp<std::int64_t>(wait, 0, kMost * 1000));
+}
+
 // The server did not answer, or it is none of ours.
 Failure WithoutReason(const grpc::Status& status, const std::string& server) {
   const std::string message = "signerd at " + server + ": " + WithoutPreamble(status.error_message());
@@ -78,8 +88,7 @@ Failure ToFailure(const grpc::Status& status, const std::string& server) {
       if (detail.UnpackTo(&info)) {
         if (info.domain() == "hallmark") failure.reason = OneLine(info.reason());
       } else if (detail.UnpackTo(&retry)) {
-        failure.retry_after =
-            std::chrono::milliseconds(retry.retry_delay().seconds() * 1000 + retry.retry_delay().nanos() / 1'000'000);
+        failure.retry_after = WaitOf(retry.retry_delay());
       }
     }
   }
