@@ -178,7 +178,7 @@ Status LedgerService::Verify(const api::VerifyLedgerRequest& request,
   }
   const auto keys = parts_.verifier_keys();
   if (!keys) return keys.error();
-  auto told = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point told{};  // long ago: the first step is told at once
   const auto segments = parts_.ledger.KeepSegments();
   const auto verified = ledger::Verify({parts_.ledger.directory(), *keys, request.checkpoints(), first, end,
                                         [this] { return parts_.ledger.durable(); },

@@ -434,7 +434,9 @@ class ProgressTest(unittest.TestCase):
     def test_verifying_exporting_and_indexing_tell_how_far_they_are(self):
         *steps, last = list(self.stub.VerifyLedger(ledger_pb2.VerifyLedgerRequest()))
         self.assertEqual([one.WhichOneof("what") for one in steps], len(steps) * ["progress"])
-        self.check([(one.progress.done, one.progress.total) for one in steps], 2)
+        # The first step is told at once, the others ten times a second, and it may be quicker than that.
+        self.check([(one.progress.done, one.progress.total) for one in steps], 1)
+        self.assertLess(steps[0].progress.done, self.RECORDS)
         self.assertTrue(last.result.whole, last)
         self.assertGreater(last.result.records, self.RECORDS)
 
