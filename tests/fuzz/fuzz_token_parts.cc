@@ -27,6 +27,10 @@ void CheckPublic(ByteView spki, bool ed25519) {
   const auto numbers = NumbersOf(spki);
   Check(numbers && numbers->point.empty() != ed25519, "a key has the numbers of its type");
   const auto again = ed25519 ? Ed25519Spki(numbers->point) : RsaSpki(numbers->modulus, numbers->exponent);
+  if (!ed25519 && (numbers->modulus.empty() || numbers->exponent.empty())) {
+    Check(!again, "of a number that is nothing no key is made");
+    return;
+  }
   Check(again.has_value(), "its numbers make a key");
   const auto same = NumbersOf(*again);
   Check(
