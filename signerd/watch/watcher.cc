@@ -20,9 +20,9 @@ constexpr char kLedgerUnavailable[] = "LEDGER_UNAVAILABLE";
 constexpr char kRotationStuck[] = "ROTATION_STUCK";
 constexpr char kClockNotSet[] = "CLOCK_NOT_SET";
 constexpr char kHealth[] = "HEALTH";
-constexpr std::array<const char*, 11> kKinds = {"SURGE",        "DORMANT_DOMAIN", "REFUSAL_BURST", "AUTHOR_CHANGE",
-                                                "SIZE_CHANGE",  "HARD_LIMIT",     "OFF_HOURS",     kLedgerUnavailable,
-                                                kRotationStuck, kClockNotSet,     kHealth};
+constexpr std::array kKinds =
+    std::to_array<const char*>({"SURGE", "DORMANT_DOMAIN", "REFUSAL_BURST", "AUTHOR_CHANGE", "SIZE_CHANGE",
+                                "HARD_LIMIT", "OFF_HOURS", kLedgerUnavailable, kRotationStuck, kClockNotSet, kHealth});
 
 bool MustSuspend(const Alarm& alarm, const snapshot::Snapshot& view) {
   const snapshot::Partner* partner = view.FindPartner(alarm.partner);
@@ -191,6 +191,7 @@ void Watcher::Save() {
 }
 
 void Watcher::Write(MetricWriter& out) const {
+  static_assert(kKinds.size() == kKindCount);
   using prometheus::MetricType;
   out.Family("hallmark_alerts_total", "Alerts raised, by kind", MetricType::Counter);
   for (std::size_t i = 0; i < kKinds.size(); ++i) out.Counter({{"kind", kKinds[i]}}, raised_[i].load());

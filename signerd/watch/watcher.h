@@ -80,7 +80,8 @@ class Watcher {
   bool ledger_available_ = true;
   StuckRotations stuck_;
   std::set<std::string> unwell_;  // readings of the box that an alert was raised for and that are not better since
-  std::array<std::atomic<std::uint64_t>, 10> raised_{};
+  static constexpr std::size_t kKindCount = 11;
+  std::array<std::atomic<std::uint64_t>, kKindCount> raised_{};  // by kKinds
   std::atomic<std::uint64_t> suspended_{0};
   std::jthread thread_;
 };
