@@ -356,17 +356,29 @@ class StreamsTest(Case):
         super().start()
         wait_for(lambda: self.export(self.second) == "", "the first checkpoint, without which there is nothing to export")
 
-    def unread(self, officer, count):
-        """A connection with exports whose answers this officer does not take."""
+    def unread(self, officer):
+        """A connection with three exports whose answers this officer does not take; a fourth was refused, so that they are under way."""
         pair = [self.hallmark.read(f"tls/{officer.files}.{ending}") for ending in ("pem", "key")]
         peer = raw_http2.RawHttp2(self.hallmark.admin_address, raw_http2.tls_context(self.hallmark.read("tls/server-ca.pem"), pair))
         self.addCleanup(peer.close)
         peer.greet(INITIAL_WINDOW_SIZE=0)
-        for stream in range(1, 2 * count, 2):
+        for stream in (1, 3, 5, 7):
             peer.send(peer.call_headers(stream, "/hallmark.admin.v1.LedgerService/ExportLedger", more=[("hallmark-session", officer.token)]) +
                       raw_http2.frame(raw_http2.DATA, raw_http2.END_STREAM, stream,
                                       raw_http2.grpc_message(ledger_pb2.ExportLedgerRequest().SerializeToString())))
+        self.decoder = hpack.Decoder()
+        _, refused = self.end_of_a_stream(peer)
+        self.assertEqual(refused, str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]))
         return peer
+
+    def end_of_a_stream(self, peer):
+        """The frames up to the next stream's end, and its status."""
+        frames = []
+        while True:
+            frames += peer.wait_for(lambda one: one.kind == raw_http2.HEADERS)
+            headers = dict(self.decoder.decode(frames[-1].payload))
+            if frames[-1].flags & raw_http2.END_STREAM:
+                return frames, headers["grpc-status"]
 
     def export(self, officer):
         """The reason why an export of this officer is refused; "" where it is not."""
@@ -378,26 +390,19 @@ class StreamsTest(Case):
 
     def test_that_nobody_reads_hold_up_nobody_else(self):
         self.start()
-        self.unread(self.officer, 3)
-        wait_for(lambda: self.export(self.officer) == "OVERLOADED", "three of the same officer")
+        self.unread(self.officer)
+        self.assertEqual(self.export(self.officer), "OVERLOADED")
         self.assertEqual(self.export(self.second), "")
         wait_for(lambda: self.export(self.officer) == "", "the end of what nobody reads", 180)
 
     def test_end_with_the_session(self):
         self.start()
-        peer = self.unread(self.officer, 3)
-        wait_for(lambda: self.export(self.officer) == "OVERLOADED", "three of the same officer")
+        peer = self.unread(self.officer)
         self.plain(self.officer).Logout(operators_pb2.LogoutRequest(), metadata=[("hallmark-session", self.officer.token)], timeout=30)
         peer.send(raw_http2.settings(INITIAL_WINDOW_SIZE=1 << 20))
-        frames, ended, decoder, status = [], set(), hpack.Decoder(), set()
-        while len(ended) < 3:
-            frames += peer.wait_for(lambda one: one.kind == raw_http2.HEADERS)
-            headers = dict(decoder.decode(frames[-1].payload))
-            if frames[-1].flags & raw_http2.END_STREAM:
-                ended.add(frames[-1].stream)
-                status.add(headers["grpc-status"])
-        self.assertEqual(status, {str(grpc.StatusCode.UNAUTHENTICATED.value[0])})
-        octets = b"".join(one.payload for one in frames if one.kind == raw_http2.DATA)
+        ends = [self.end_of_a_stream(peer) for _ in range(3)]
+        self.assertEqual({status for _, status in ends}, {str(grpc.StatusCode.UNAUTHENTICATED.value[0])})
+        octets = b"".join(one.payload for frames, _ in ends for one in frames if one.kind == raw_http2.DATA)
         self.assertNotIn(b"segments/", octets)
 
 
