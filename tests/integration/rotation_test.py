@@ -292,7 +292,7 @@ class Killed(Case):
         self.dns.pause()
         self.hallmark.start()
         self.kill_at("PUBLISHED")
-        change_rules(self.faults, "C_Sign * delay 1500\n")
+        change_rules(self.faults, "C_Sign * delay 3000\n")
         self.dns.go_on()
         self.hallmark.start()
         self.kill_at("ACTIVE")
