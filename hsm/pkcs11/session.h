@@ -83,8 +83,8 @@ class Session {
   Result<KeyPair> Keep(const NewPair& pair, ByteView cka_id);
 
   // Destroys the pair with this CKA_ID, or what a destruction that was cut short left of it. Success where there is
-  // none; kKeyMismatch, and nothing is done, where its public part is not `spki`. Without `spki`: what making a pair that
-  // was cut short left, a public object alone.
+  // none; kKeyMismatch, and nothing is done, where its public part is not `spki`. Without `spki`: what making a pair
+  // that was cut short left, a public object alone.
   Status Destroy(ByteView cka_id, ByteView spki);
 
   // The steps of an import; tokend's Importer puts them together. Each is kTokenRefused where the token will not or

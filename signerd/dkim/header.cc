@@ -87,8 +87,9 @@ void HeaderReader::EndLine(LineEnd end) {
 Result<Header> HeaderReader::Finish() && {
   // A bare CR elsewhere moves nothing: the blank line is one for those as well that take a CR for an octet of a line.
   if (ends_in_bare_cr_ || (!done_ && pending_cr_)) {
-    return MakeError(Reason::kHeaderMalformed,
-                     "the header ends in a bare CR, so that others find its end elsewhere: send lines that end in CRLF");
+    return MakeError(
+        Reason::kHeaderMalformed,
+        "the header ends in a bare CR, so that others find its end elsewhere: send lines that end in CRLF");
   }
   if (!done_ && line_octets_ != 0) block_.append("\r\n");
   if (block_.size() > limits_.header_octets) return TooLarge(limits_);

@@ -67,7 +67,7 @@ class HeaderReader {
   std::string block_;
   LineFacts facts_;
   std::size_t line_octets_ = 0;
-  bool pending_cr_ = false;  // a CR came last; the next octet says whether it is bare
+  bool pending_cr_ = false;        // a CR came last; the next octet says whether it is bare
   bool last_was_bare_cr_ = false;  // the end of the last line
   bool ends_in_bare_cr_ = false;   // the blank line, or the line before it
   bool first_line_ended_ = false;
