@@ -20,8 +20,9 @@ constexpr int kHandshakeMs = 20'000;  // from a connection's first octet to its 
 // A peer that went without a word, or does not read what it is sent, is noticed after the sum of both.
 constexpr int kKeepaliveMs = 60'000, kKeepaliveTimeoutMs = 20'000;
 // What all connections of a listener may hold together, and how many of the largest messages have to fit into it. The
-// guard ends the busiest connection at three quarters of it.
-constexpr std::int64_t kMostOctets = 512 << 20, kMostLargest = 4;
+// guard ends the busiest connection at half of it: gRPC, when it comes to the whole, also sends those away that did
+// nothing, and one peer on a fast link sends 100 MiB while the guard waits for a processor.
+constexpr std::int64_t kMostOctets = 768 << 20, kMostLargest = 6;
 constexpr int kStreamWindow = 256 << 10;  // octets of one stream that may be on their way
 
 // gRPC's own log: a client that fails its handshake is no error of ours, and a storm of them must not fill a disk.
@@ -70,7 +71,7 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
   }
   const std::string address = config.listen.substr(0, config.listen.rfind(':') + 1) + std::to_string(port);
   std::unique_ptr<Listener> listener(new Listener(credentials, std::move(server), address, service_name,
-                                                  static_cast<std::uint16_t>(port), most_octets / 4 * 3));
+                                                  static_cast<std::uint16_t>(port), most_octets / 2));
   listener->SetServing(false);
   return listener;
 }

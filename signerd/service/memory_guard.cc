@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <filesystem>
@@ -20,9 +21,11 @@
 namespace hallmark::service {
 namespace {
 
-constexpr std::chrono::milliseconds kInterval{200};
-constexpr int kLooksBetween = 10;                     // from one connection's end to the next one's, at least
-constexpr std::uint64_t kMuch = 16 << 10;             // octets of one interval
+// A peer on a fast link fills 100 MiB in 200 ms.
+constexpr std::chrono::milliseconds kInterval{50};
+constexpr std::size_t kLooks = 5;                     // that are kept: who sends most is told from the last 200 ms
+constexpr int kLooksBetween = 40;                     // from one connection's end to the next one's, at least
+constexpr std::uint64_t kMuch = 16 << 10;             // octets of these 200 ms
 constexpr std::size_t kConnectionOctets = 128 << 10;  // gRPC's and OpenSSL's share of one
 constexpr std::size_t kWorthTrimming = 64 << 20;
 
@@ -76,35 +79,38 @@ void MemoryGuard::Watch(const std::stop_token& stop) {
 void MemoryGuard::Look() {
   ++looks_since_;
   const std::size_t resident = Resident();
-  if (resident < at_start_ + most_octets_) {  // the usual way: nothing else is asked for
-    last_.reset();
+  if (resident < at_start_ + most_octets_ / 2) {  // the usual way: nothing else is asked for
+    looks_.clear();
     ended_at_.reset();
     return;
   }
   const std::size_t allocated = Allocated();
-  Connections now = Accepted();
-  if (allocated < at_start_ + most_octets_ + now.size() * kConnectionOctets) {
-    last_.reset();
+  if (allocated < at_start_ + most_octets_ / 2) {
+    looks_.clear();
+  } else {
+    looks_.push_back(Accepted());
+    if (looks_.size() > kLooks) looks_.pop_front();
+  }
+  if (looks_.empty() || allocated < at_start_ + most_octets_ + looks_.back().size() * kConnectionOctets) {
     ended_at_.reset();
     // What was freed stays with the allocator, in pieces, until it is told otherwise.
-    if (resident > allocated + kWorthTrimming && looks_since_ >= kLooksBetween) {
+    if (resident > std::max(at_start_ + most_octets_, allocated + kWorthTrimming) && looks_since_ >= kLooksBetween) {
       ::malloc_trim(0);
       looks_since_ = 0;
     }
     return;
   }
-  if (last_ && looks_since_ >= (ended_at_ ? kLooksBetween : 0) && allocated > ended_at_.value_or(0)) {
-    EndBusiest(now, allocated);
+  if (looks_.size() > 1 && looks_since_ >= (ended_at_ ? kLooksBetween : 0) && allocated > ended_at_.value_or(0)) {
+    EndBusiest(allocated);
   }
-  last_ = std::move(now);
 }
 
-void MemoryGuard::EndBusiest(const Connections& now, std::size_t allocated) {
+void MemoryGuard::EndBusiest(std::size_t allocated) {
   const std::pair<const std::string, Connection>* busiest = nullptr;
   std::uint64_t most = kMuch;
-  for (const auto& entry : now) {
-    const auto before = last_->find(entry.first);
-    const std::uint64_t sent = entry.second.read - (before == last_->end() ? 0 : before->second.read);
+  for (const auto& entry : looks_.back()) {
+    const auto before = looks_.front().find(entry.first);
+    const std::uint64_t sent = entry.second.read - (before == looks_.front().end() ? 0 : before->second.read);
     if (sent > most) {
       most = sent;
       busiest = &entry;
@@ -114,7 +120,7 @@ void MemoryGuard::EndBusiest(const Connections& now, std::size_t allocated) {
   if (busiest == nullptr || PeerOn(busiest->second.descriptor, port_) != busiest->first) return;
   ::shutdown(busiest->second.descriptor, SHUT_RDWR);
   log::warn("the connection from {} is ended: {} MiB are allocated, and most was read from it of late: {} KiB in {} ms",
-            busiest->first, allocated >> 20, most >> 10, kInterval.count());
+            busiest->first, allocated >> 20, most >> 10, (looks_.size() - 1) * kInterval.count());
   ended_at_ = allocated;
   looks_since_ = 0;
 }

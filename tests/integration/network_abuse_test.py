@@ -36,8 +36,8 @@ SERVICE = "/hallmark.signing.v1.SigningService/"
 SIGN, SIGN_LARGE, SIGN_STREAM = (SERVICE + name for name in ("Sign", "SignLarge", "SignStream"))
 MIB = 1 << 20
 # What listener.cc promises: handshakes end in time, silent peers are found, and connections hold no more than this together: the
-# guard ends the busiest at three quarters of it.
-HANDSHAKE_SECONDS, SILENT_SECONDS, QUOTA = 20, 80, 512 * MIB
+# guard ends the busiest at half of it.
+HANDSHAKE_SECONDS, SILENT_SECONDS, QUOTA = 20, 80, 768 * MIB
 GRACE = 40  # seconds beside it, for a busy machine
 SMALL = 192 * MIB  # what a flood may take that is no more than its octets on their way
 SANITIZED = deployment.sanitized()
