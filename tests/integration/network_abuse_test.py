@@ -43,7 +43,9 @@ SMALL = 192 * MIB  # what a flood may take that is no more than its octets on th
 SANITIZED = deployment.sanitized()
 # Of the neighbour's messages, in seconds: far beyond what they take (docs/reliability.md), so that any machine keeps to it.
 MOST_P99, MOST_AT_ALL = 5, 25
-MOST_TO_REVOKE = 15  # seconds, of a command that takes a fifth of one on a machine with nothing else to do
+# Of a command that takes a tenth of one, in seconds: a new connection may be left lying for as long as a handshake has
+# (docs/security.md), and the next one is taken.
+MOST_TO_REVOKE = HANDSHAKE_SECONDS + GRACE
 
 SIGN_REQUEST = grpc_message(signing_pb2.SignRequest(message=messages.MESSAGE).SerializeToString())
 RESET = raw_http2.CANCEL.to_bytes(4, "big")
