@@ -16,7 +16,8 @@ namespace hallmark::service {
 //
 // Twenty times a second it looks how much memory the process has; from half of what is too much on it notes what was
 // read from whom. While it is too much, the connection from which most was read of late is ended, if that is much, and
-// then no other for as long as memory does not grow any further. Any build whose allocator is not glibc's (sanitizers) has a guard that does nothing.
+// then no other for as long as memory does not grow any further. Any build whose allocator is not glibc's (sanitizers)
+// has a guard that does nothing.
 class MemoryGuard {
  public:
   // `port`: of the listener, on whatever address. `most_octets`: allocated since now, beside what connections need.
