@@ -94,11 +94,13 @@ struct Servers {
 
 Result<Servers> Listen(const SignerdConfig& config, Admin& admin, const Watching& watching) {
   const Admin::Parts& parts = admin.all;
+  // Relays may fill the memory up to where no more of them are let in; operators still are, to revoke a certificate.
+  const std::size_t most_octets = service::MostOctets(config.message_octets);
   auto signing = service::Listener::Start(*parts.front.signing_transport, {&parts.front.signing_service},
-                                          "hallmark.signing.v1.SigningService", config.message_octets);
+                                          "hallmark.signing.v1.SigningService", config.message_octets, most_octets / 2);
   if (!signing) return signing.error();
   auto operators = service::Listener::Start(*parts.front.admin_transport, admin.Services(),
-                                            "hallmark.admin.v1.AdminService", kAdminMessageOctets);
+                                            "hallmark.admin.v1.AdminService", kAdminMessageOctets, most_octets);
   if (!operators) return operators.error();
   auto metrics = StartMetrics(
       config.metrics_listen, parts.signing.tap, watching.watcher,

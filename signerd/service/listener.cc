@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::int64_t kMessageOverhead = 1 << 20;  // envelope and options beside the message
 constexpr int kStreamsPerConnection = 2048;
+// What a connection has under way at most: a client may begin more calls before it has read how many it may.
+constexpr std::uint64_t kMostCalls = 2 * kStreamsPerConnection;
 constexpr int kPingMs = 1000;         // more often is a nuisance
 constexpr int kHandshakeMs = 20'000;  // from a connection's first octet to its first SETTINGS
 // A peer that went without a word, or does not read what it is sent, is noticed after the sum of both.
@@ -30,19 +32,28 @@ void LogForGrpc(gpr_log_func_args* entry) { log::debug("grpc: {}", entry->messag
 
 }  // namespace
 
+std::size_t MostOctets(std::int64_t message_octets) {
+  return static_cast<std::size_t>(std::max(kMostOctets, kMostLargest * message_octets));
+}
+
 Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
                                                   const std::vector<grpc::Service*>& services,
-                                                  const std::string& service_name, std::int64_t message_octets) {
+                                                  const std::string& service_name, std::int64_t message_octets,
+                                                  std::size_t hold_octets) {
   gpr_set_log_function(&LogForGrpc);
   // Debian builds Abseil with its search for deadlocks on, which costs gRPC some 3 % of a call.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   const ListenerConfig& config = transport.config();
+  auto acceptor = Acceptor::Bind(config.listen);
+  if (!acceptor) return acceptor.error();
   grpc::ServerBuilder builder;
-  int port = 0;
   const auto credentials = transport.Credentials();
-  builder.AddListeningPort(config.listen, credentials, &port);
+  // gRPC's own listener has no way to keep somebody out.
+  std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> taker =
+      builder.experimental().AddExternalConnectionAcceptor(
+          grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
   for (grpc::Service* service : services) builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(static_cast<int>(message_octets + kMessageOverhead));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);
@@ -58,21 +69,24 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   // Over it gRPC ends streams of whoever is there: without it, relays that begin many large messages and end none would
   // have all of the machine's memory. MemoryGuard comes before it, and knows which relay.
-  const auto most_octets = static_cast<std::size_t>(std::max(kMostOctets, kMostLargest * message_octets));
+  const std::size_t most_octets = MostOctets(message_octets);
   grpc::ResourceQuota quota(service_name);
   quota.Resize(most_octets);
   builder.SetResourceQuota(quota);
-  // Two daemons on one port would share its connections without a word.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || port == 0) {
-    return MakeError(Reason::kConfigInvalid,
-                     "cannot listen on " + config.listen + ": is it in use, or not an address of this machine?");
-  }
-  const std::string address = config.listen.substr(0, config.listen.rfind(':') + 1) + std::to_string(port);
-  std::unique_ptr<Listener> listener(new Listener(credentials, std::move(server), address, service_name,
-                                                  static_cast<std::uint16_t>(port), most_octets / 2));
+  if (server == nullptr) return MakeError(Reason::kConfigInvalid, "gRPC cannot serve on " + config.listen);
+  const std::string address =
+      config.listen.substr(0, config.listen.rfind(':') + 1) + std::to_string((*acceptor)->port());
+  std::unique_ptr<Listener> listener(new Listener(credentials, std::move(server), std::move(*acceptor), address,
+                                                  service_name, most_octets / 2, hold_octets, kMostCalls));
   listener->SetServing(false);
+  listener->acceptor_->Start(
+      [taker](FileDescriptor connection) {
+        grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+        parameters.fd = connection.Release();
+        taker->HandleNewConnection(&parameters);
+      },
+      listener->kept_out_);
   return listener;
 }
 
@@ -83,6 +97,7 @@ void Listener::SetServing(bool serving) {
 
 void Listener::Stop(std::chrono::system_clock::time_point deadline) {
   SetServing(false);
+  acceptor_->Stop();
   server_->Shutdown(deadline);
   server_->Wait();
 }

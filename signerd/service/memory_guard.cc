@@ -1,16 +1,9 @@
 #include "signerd/service/memory_guard.h"
 
-#include <arpa/inet.h>
-#include <linux/tcp.h>
 #include <malloc.h>
-#include <netinet/in.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
-#include <filesystem>
 #include <fstream>
 
 #include <unistd.h>
@@ -28,6 +21,7 @@ constexpr int kLooksBetween = 40;                     // from one connection's e
 constexpr std::uint64_t kMuch = 16 << 10;             // octets of these 200 ms
 constexpr std::size_t kConnectionOctets = 128 << 10;  // gRPC's and OpenSSL's share of one
 constexpr std::size_t kWorthTrimming = 64 << 20;
+constexpr std::chrono::minutes kSaid{5};
 
 std::size_t Resident() {
   std::size_t pages = 0, resident = 0;
@@ -40,33 +34,12 @@ std::size_t Allocated() {
   return info.uordblks + info.hblkhd;
 }
 
-// "192.0.2.1:50222"; empty when it is no TCP socket that was accepted on the port.
-std::string PeerOn(int descriptor, std::uint16_t port) {
-  sockaddr_storage own{}, peer{};
-  socklen_t own_size = sizeof own, peer_size = sizeof peer;
-  if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&own), &own_size) != 0 ||
-      ::getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) {
-    return "";
-  }
-  const auto port_of = [](const sockaddr_storage& address) -> std::uint16_t {
-    if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
-    if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
-    return 0;
-  };
-  if (port_of(own) != port) return "";
-  char text[INET6_ADDRSTRLEN] = "";
-  const void* where = peer.ss_family == AF_INET
-                          ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in&>(peer).sin_addr)
-                          : &reinterpret_cast<const sockaddr_in6&>(peer).sin6_addr;
-  ::inet_ntop(peer.ss_family, where, text, sizeof text);
-  return std::string(text) + ":" + std::to_string(port_of(peer));
-}
-
 }  // namespace
 
-MemoryGuard::MemoryGuard(std::uint16_t port, std::size_t most_octets)
-    : port_(port),
+MemoryGuard::MemoryGuard(Acceptor& acceptor, std::size_t most_octets, std::size_t hold_octets)
+    : acceptor_(acceptor),
       most_octets_(most_octets),
+      hold_octets_(hold_octets),
       at_start_(Allocated()),
       thread_([this](const std::stop_token& stop) { Watch(stop); }) {}
 
@@ -82,16 +55,19 @@ void MemoryGuard::Look() {
   if (resident < at_start_ + most_octets_ / 2) {  // the usual way: nothing else is asked for
     looks_.clear();
     ended_at_.reset();
+    Hold(false);
     return;
   }
   const std::size_t allocated = Allocated();
   if (allocated < at_start_ + most_octets_ / 2) {
     looks_.clear();
   } else {
-    looks_.push_back(Accepted());
+    looks_.push_back(AcceptedOn(acceptor_.port()));
     if (looks_.size() > kLooks) looks_.pop_front();
   }
-  if (looks_.empty() || allocated < at_start_ + most_octets_ + looks_.back().size() * kConnectionOctets) {
+  const std::size_t needed = at_start_ + (looks_.empty() ? 0 : looks_.back().size() * kConnectionOctets);
+  Hold(allocated >= needed + hold_octets_);
+  if (looks_.empty() || allocated < needed + most_octets_) {
     ended_at_.reset();
     // What was freed stays with the allocator, in pieces, until it is told otherwise.
     if (resident > std::max(at_start_ + most_octets_, allocated + kWorthTrimming) && looks_since_ >= kLooksBetween) {
@@ -105,8 +81,19 @@ void MemoryGuard::Look() {
   }
 }
 
+void MemoryGuard::Hold(bool held) {
+  acceptor_.Hold(held);
+  const auto now = std::chrono::steady_clock::now();
+  if (!held || (said_ && now < *said_ + kSaid)) return;
+  said_ = now;
+  log::warn(
+      "no connections are taken on port {} while so much memory is allocated; it may be so again, and is said once in "
+      "{} minutes",
+      acceptor_.port(), kSaid.count());
+}
+
 void MemoryGuard::EndBusiest(std::size_t allocated) {
-  const std::pair<const std::string, Connection>* busiest = nullptr;
+  const AcceptedConnections::value_type* busiest = nullptr;
   std::uint64_t most = kMuch;
   for (const auto& entry : looks_.back()) {
     const auto before = looks_.front().find(entry.first);
@@ -116,35 +103,11 @@ void MemoryGuard::EndBusiest(std::size_t allocated) {
       busiest = &entry;
     }
   }
-  // It may have been closed meanwhile, and its descriptor be another's.
-  if (busiest == nullptr || PeerOn(busiest->second.descriptor, port_) != busiest->first) return;
-  ::shutdown(busiest->second.descriptor, SHUT_RDWR);
+  if (busiest == nullptr || !EndConnection(*busiest, acceptor_.port())) return;
   log::warn("the connection from {} is ended: {} MiB are allocated, and most was read from it of late: {} KiB in {} ms",
             busiest->first, allocated >> 20, most >> 10, (looks_.size() - 1) * kInterval.count());
   ended_at_ = allocated;
   looks_since_ = 0;
-}
-
-MemoryGuard::Connections MemoryGuard::Accepted() const {
-  Connections accepted;
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry("/proc/self/fd", error), end; !error && entry != end;
-       entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    Connection connection;
-    std::from_chars(name.data(), name.data() + name.size(), connection.descriptor);
-    const std::string peer = PeerOn(connection.descriptor, port_);
-    if (peer.empty()) continue;
-    tcp_info info{};
-    socklen_t size = sizeof info;
-    if (::getsockopt(connection.descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) continue;
-    // What still lies in the kernel has cost nothing yet.
-    int unread = 0;
-    if (::ioctl(connection.descriptor, FIONREAD, &unread) != 0) continue;
-    connection.read = info.tcpi_bytes_received - static_cast<std::uint64_t>(unread);
-    accepted.emplace(peer, connection);
-  }
-  return accepted;
 }
 
 }  // namespace hallmark::service

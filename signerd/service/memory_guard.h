@@ -1,12 +1,13 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <deque>
-#include <map>
 #include <optional>
-#include <string>
 #include <thread>
+
+#include "signerd/service/accepted.h"
+#include "signerd/service/acceptor.h"
 
 namespace hallmark::service {
 
@@ -16,32 +17,30 @@ namespace hallmark::service {
 //
 // Twenty times a second it looks how much memory the process has; from half of what is too much on it notes what was
 // read from whom. While it is too much, the connection from which most was read of late is ended, if that is much, and
-// then no other for as long as memory does not grow any further. Any build whose allocator is not glibc's (sanitizers)
+// then no other for as long as memory does not grow any further. Nor are new connections taken while there is too much:
+// what was given up on connections that are closed lies there until it is dismissed, and whoever made it would come
+// back with more. Any build whose allocator is not glibc's (sanitizers)
 // has a guard that does nothing.
 class MemoryGuard {
  public:
-  // `port`: of the listener, on whatever address. `most_octets`: allocated since now, beside what connections need.
-  MemoryGuard(std::uint16_t port, std::size_t most_octets);
+  // `most_octets`: allocated since now, beside what connections need. `hold_octets`, not less: from there on the
+  // acceptor takes no more connections. It lives longer.
+  MemoryGuard(Acceptor& acceptor, std::size_t most_octets, std::size_t hold_octets);
 
  private:
-  struct Connection {
-    int descriptor = -1;
-    std::uint64_t read = 0;  // octets, since it was made
-  };
-  using Connections = std::map<std::string, Connection>;  // by the peer's address and port
-
   void Watch(const std::stop_token& stop);
   void Look();
   void EndBusiest(std::size_t allocated);
-  Connections Accepted() const;
+  void Hold(bool held);
 
-  const std::uint16_t port_;
-  const std::size_t most_octets_, at_start_;
+  Acceptor& acceptor_;
+  const std::size_t most_octets_, hold_octets_, at_start_;
   // Of the thread.
-  std::deque<Connections> looks_;        // the last ones, the newest at the end
-  std::optional<std::size_t> ended_at_;  // what was allocated when the last connection was ended
-  int looks_since_ = 0;                  // since then
-  std::jthread thread_;                  // last: it uses the others
+  std::deque<AcceptedConnections> looks_;                      // the last ones, the newest at the end
+  std::optional<std::size_t> ended_at_;                        // what was allocated when the last connection was ended
+  int looks_since_ = 0;                                        // since then
+  std::optional<std::chrono::steady_clock::time_point> said_;  // when it was, that no connections are taken
+  std::jthread thread_;                                        // last: it uses the others
 };
 
 }  // namespace hallmark::service

@@ -60,10 +60,10 @@ def tls_context(server_ca, certificate=None):
     return context
 
 
-def connect(address):
-    """A TCP connection to "host:port"."""
+def connect(address, source=""):
+    """A TCP connection to "host:port", from the address `source` of this machine."""
     host, port = address.rsplit(":", 1)
-    connection = socket.create_connection((host, int(port)), 20)
+    connection = socket.create_connection((host, int(port)), 20, (source, 0) if source else None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
@@ -85,8 +85,8 @@ def closed_by_peer(connection, seconds):
 class RawHttp2:
     """One connection, after its handshake. Raises ConnectionError or ssl.SSLError where the server ends it."""
 
-    def __init__(self, address, context):
-        self._tls = context.wrap_socket(connect(address), server_hostname="localhost")
+    def __init__(self, address, context, source=""):
+        self._tls = context.wrap_socket(connect(address, source), server_hostname="localhost")
         self._tls.setblocking(False)
         self._received = bytearray()
         self._frames = collections.deque()  # whole, and not taken yet

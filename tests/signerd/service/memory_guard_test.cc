@@ -6,11 +6,12 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 #include <vector>
-
-#include <unistd.h>
 
 namespace hallmark::service {
 namespace {
@@ -19,59 +20,91 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kMost = 256 << 20;
 
-class Socket {
+// What an acceptor gave last.
+class Taken {
  public:
-  explicit Socket(int descriptor) : descriptor_(descriptor) {}
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  ~Socket() { ::close(descriptor_); }
-  int get() const { return descriptor_; }
+  void Take(FileDescriptor connection) {
+    const std::lock_guard lock(mutex_);
+    connection_ = std::move(connection);
+    more_.notify_all();
+  }
+  // Empty when there is none in time.
+  FileDescriptor Wait(std::chrono::milliseconds most) {
+    std::unique_lock lock(mutex_);
+    more_.wait_for(lock, most, [&] { return static_cast<bool>(connection_); });
+    return std::move(connection_);
+  }
 
  private:
-  const int descriptor_;
+  std::mutex mutex_;  // guards connection_
+  std::condition_variable more_;
+  FileDescriptor connection_;
 };
 
 class MemoryGuardTest : public testing::Test {
  protected:
   void SetUp() override {
-    const std::size_t before = ::mallinfo2().hblkhd;
+    const auto allocated = [] { return ::mallinfo2().uordblks + ::mallinfo2().hblkhd; };
+    const std::size_t before = allocated();
     const std::vector<char> block(8 << 20, 1);
-    if (::mallinfo2().hblkhd < before + block.size()) GTEST_SKIP() << "the allocator is not glibc's";
-    address_.sin_family = AF_INET;
-    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address_;
-    ASSERT_EQ(::bind(listener_.get(), Address(), size), 0);
-    ASSERT_EQ(::listen(listener_.get(), 1), 0);
-    ASSERT_EQ(::getsockname(listener_.get(), Address(), &size), 0);
+    if (allocated() < before + block.size()) GTEST_SKIP() << "the allocator is not glibc's";
+    auto bound = Acceptor::Bind("127.0.0.1:0");
+    ASSERT_TRUE(bound) << bound.error().message;
+    acceptor_ = std::move(*bound);
+    acceptor_->Start([this](FileDescriptor connection) { taken_.Take(std::move(connection)); }, kept_out_);
   }
-  sockaddr* Address() { return reinterpret_cast<sockaddr*>(&address_); }
+
+  FileDescriptor Connect() const {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(acceptor_->port());
+    FileDescriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    return client;
+  }
 
   // Whether a connection that sends all the time is ended while so much is allocated, for that long at most.
   bool IsEndedWith(std::size_t octets, std::chrono::seconds most) {
-    const Socket client(::socket(AF_INET, SOCK_STREAM, 0));
-    EXPECT_EQ(::connect(client.get(), Address(), sizeof address_), 0);
-    const Socket server(::accept(listener_.get(), nullptr, nullptr));
+    const FileDescriptor client = Connect(), server = taken_.Wait(10s);
     const std::vector<char> block(octets, 1);
     std::vector<char> piece(32 << 10, 'x');
     const auto deadline = std::chrono::steady_clock::now() + most;
     while (std::chrono::steady_clock::now() < deadline) {
       if (::send(client.get(), piece.data(), piece.size(), MSG_NOSIGNAL) <= 0) return true;
-      if (::recv(server.get(), piece.data(), piece.size(), MSG_WAITALL) <= 0) return true;
+      ssize_t read = 0;
+      while ((read = ::recv(server.get(), piece.data(), piece.size(), 0)) > 0) continue;
+      if (read == 0 || errno != EAGAIN) return true;
       std::this_thread::sleep_for(1ms);
     }
     return false;
   }
 
-  sockaddr_in address_{};
-  const Socket listener_{::socket(AF_INET, SOCK_STREAM, 0)};
+  Taken taken_;
+  KeptOut kept_out_;
+  std::unique_ptr<Acceptor> acceptor_;
 };
 
 TEST_F(MemoryGuardTest, EndsTheConnectionThatFillsTheMemoryAndTheNextOneThatDoesAsMuch) {
-  const MemoryGuard guard(ntohs(address_.sin_port), kMost);
+  const MemoryGuard guard(*acceptor_, kMost, 2 * kMost);
   EXPECT_FALSE(IsEndedWith(kMost / 8, 2s));
   EXPECT_TRUE(IsEndedWith(kMost + (64 << 20), 60s));
   std::this_thread::sleep_for(2s);  // nothing tells that the guard has seen that there is room again
   EXPECT_TRUE(IsEndedWith(kMost + (63 << 20), 60s));
+}
+
+TEST_F(MemoryGuardTest, NoConnectionsAreTakenWhileThereIsTooMuch) {
+  const MemoryGuard guard(*acceptor_, kMost, kMost);
+  FileDescriptor client;
+  {
+    const std::vector<char> block(kMost + (64 << 20), 1);
+    // It has still to see how much there is.
+    const auto deadline = std::chrono::steady_clock::now() + 60s;
+    do client = Connect();
+    while (taken_.Wait(1s) && std::chrono::steady_clock::now() < deadline);
+    EXPECT_FALSE(taken_.Wait(1s));
+  }
+  EXPECT_TRUE(taken_.Wait(60s));
 }
 
 }  // namespace

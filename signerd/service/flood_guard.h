@@ -1,0 +1,48 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "signerd/service/accepted.h"
+#include "signerd/service/kept_out.h"
+#include "signerd/service/stream_counts.h"
+
+namespace hallmark::service {
+
+// Ends connections whose calls are given up faster than gRPC dismisses them (rapid reset, CVE-2023-44487), and keeps
+// whoever does that out for a while. gRPC 1.51 handles a connection's events in one thread for as long as there are
+// any, and what another connection has in that thread's queue waits: beside such a flood an operator could not connect
+// for twenty seconds.
+//
+// Ten times a second, if the process is not idle, it looks at the connections that most was read from. One with more
+// calls under way than it may have, given up or not, is ended. Its network is kept out unless somebody with another
+// certificate is connected from there: then it is a proxy's, or an address that many share.
+class FloodGuard {
+ public:
+  // `port`: of the listener, on whatever address. `most_calls` under way: beyond what a client that keeps to its limit
+  // comes to. `kept_out` lives longer.
+  FloodGuard(std::uint16_t port, std::uint64_t most_calls, KeptOut& kept_out);
+
+ private:
+  void Watch(const std::stop_token& stop);
+  void Look();
+  bool IsBusy();
+  // Of the connections that most was read from since the last look.
+  std::map<std::string, StreamCounts> CountBusiest(const AcceptedConnections& accepted) const;
+  void End(const AcceptedConnections::value_type& connection, std::uint64_t calls, const AcceptedConnections& accepted);
+
+  const std::uint16_t port_;
+  const std::uint64_t most_calls_;
+  KeptOut& kept_out_;
+  // Of the thread.
+  std::chrono::nanoseconds spent_{};  // of all processors, at the last look
+  AcceptedConnections last_;          // of the last look that found the process busy
+  std::set<std::string> ended_;       // and still not closed
+  std::jthread thread_;               // last: it uses the others
+};
+
+}  // namespace hallmark::service

@@ -1,0 +1,26 @@
+#include "signerd/service/kept_out.h"
+
+#include <algorithm>
+
+namespace hallmark::service {
+
+std::chrono::seconds KeptOut::Add(const std::string& network, Time now) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(networks_, [&](const auto& entry) { return entry.second.until + kForgiven < now; });
+  const auto before = networks_.find(network);
+  const std::chrono::seconds time = before == networks_.end() ? kFirst : std::min(2 * before->second.time, kLongest);
+  if (before == networks_.end() && networks_.size() == kMost) {
+    networks_.erase(std::min_element(networks_.begin(), networks_.end(),
+                                     [](const auto& a, const auto& b) { return a.second.until < b.second.until; }));
+  }
+  networks_[network] = {now + time, time};
+  return time;
+}
+
+bool KeptOut::Has(const std::string& network, Time now) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = networks_.find(network);
+  return found != networks_.end() && now < found->second.until;
+}
+
+}  // namespace hallmark::service

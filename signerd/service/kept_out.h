@@ -1,0 +1,32 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <mutex>
+#include <string>
+
+namespace hallmark::service {
+
+// Networks (PeerAddress's) from which no connection is taken for a while. Any thread.
+class KeptOut {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  static constexpr std::chrono::seconds kFirst{1}, kLongest{64};
+  static constexpr std::chrono::minutes kForgiven{10};  // after it was let in again
+  static constexpr std::size_t kMost = 1024;            // networks: more push those out that were let in first
+
+  // Keeps it out from now on: for kFirst, or twice as long as the last time when that is not forgiven. For how long.
+  std::chrono::seconds Add(const std::string& network, Time now);
+  bool Has(const std::string& network, Time now) const;
+
+ private:
+  struct Entry {
+    Time until;
+    std::chrono::seconds time;
+  };
+  mutable std::mutex mutex_;  // guards networks_
+  std::map<std::string, Entry> networks_;
+};
+
+}  // namespace hallmark::service

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+
+namespace hallmark::service {
+
+// Of one connection, since it was made, as gRPC counts them (channelz).
+struct StreamCounts {
+  std::uint64_t begun = 0;
+  std::uint64_t answered = 0;  // whatever the answer was
+  std::uint64_t failed = 0;    // ended before they were answered: given up, or wrong as HTTP/2
+  std::string certificate;     // the peer's, in one form for all connections
+};
+
+// What the gRPC servers of this process have counted of the connections from these peers (AcceptedConnections' keys),
+// as far as there are any. Some 50 us for each of them, and 2 us for each connection that there is.
+std::map<std::string, StreamCounts> CountStreams(const std::set<std::string>& peers);
+
+}  // namespace hallmark::service

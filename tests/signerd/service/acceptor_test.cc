@@ -1,0 +1,187 @@
+#include "signerd/service/acceptor.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <condition_variable>
+#include <mutex>
+
+#include "signerd/service/peer_address.h"
+
+namespace hallmark::service {
+namespace {
+
+using namespace std::chrono_literals;
+
+// What an acceptor gave.
+class Taken {
+ public:
+  void Take(FileDescriptor connection) {
+    const std::lock_guard lock(mutex_);
+    connections_.push_back(std::move(connection));
+    more_.notify_all();
+  }
+  // Whether there are so many in time.
+  bool Wait(std::size_t count, std::chrono::milliseconds most) {
+    std::unique_lock lock(mutex_);
+    return more_.wait_for(lock, most, [&] { return connections_.size() >= count; });
+  }
+  std::size_t count() {
+    const std::lock_guard lock(mutex_);
+    return connections_.size();
+  }
+  const FileDescriptor& front() const { return connections_.front(); }
+
+ private:
+  std::mutex mutex_;  // guards connections_
+  std::condition_variable more_;
+  std::vector<FileDescriptor> connections_;
+};
+
+// Empty when it is refused.
+FileDescriptor Connect(const char* address, std::uint16_t port) {
+  sockaddr_in6 to{};
+  to.sin6_family = AF_INET6;
+  to.sin6_port = htons(port);
+  EXPECT_EQ(::inet_pton(AF_INET6, address, &to.sin6_addr), 1);
+  FileDescriptor client(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) client.Reset();
+  return client;
+}
+
+constexpr const char* kFour = "::ffff:127.0.0.1";
+
+class AcceptorTest : public testing::Test {
+ protected:
+  void Start(const std::string& listen = "127.0.0.1:0") {
+    auto bound = Acceptor::Bind(listen);
+    ASSERT_TRUE(bound) << bound.error().message;
+    acceptor_ = std::move(*bound);
+    acceptor_->Start([this](FileDescriptor connection) { taken_.Take(std::move(connection)); }, kept_out_);
+  }
+
+  KeptOut kept_out_;
+  Taken taken_;
+  std::unique_ptr<Acceptor> acceptor_;
+};
+
+TEST_F(AcceptorTest, HandsOverWhatDoesNotBlockNorOutlivesExec) {
+  Start();
+  const FileDescriptor client = Connect(kFour, acceptor_->port());
+  ASSERT_TRUE(taken_.Wait(1, 10s));
+  const int connection = taken_.front().get();
+  EXPECT_NE(::fcntl(connection, F_GETFL) & O_NONBLOCK, 0);
+  EXPECT_NE(::fcntl(connection, F_GETFD) & FD_CLOEXEC, 0);
+  int no_delay = 0;
+  socklen_t size = sizeof no_delay;
+  ASSERT_EQ(::getsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size), 0);
+  EXPECT_EQ(no_delay, 1);
+  const auto peer = PeerAddressOf(connection);
+  ASSERT_TRUE(peer);
+  EXPECT_EQ(peer->host, "127.0.0.1");
+  EXPECT_EQ(peer->network, "127.0.0.1");
+}
+
+TEST_F(AcceptorTest, WhoeverIsKeptOutIsResetAndTakenLater) {
+  Start();
+  kept_out_.Add("127.0.0.1", std::chrono::steady_clock::now());
+  // The kernel has made the connection by itself.
+  const FileDescriptor client = Connect(kFour, acceptor_->port());
+  char octet = 0;
+  EXPECT_EQ(::recv(client.get(), &octet, 1, 0), -1);
+  EXPECT_EQ(errno, ECONNRESET);
+  EXPECT_FALSE(taken_.Wait(1, 1ms));
+  const auto deadline = std::chrono::steady_clock::now() + 20s;
+  while (!taken_.Wait(1, 100ms) && std::chrono::steady_clock::now() < deadline) Connect(kFour, acceptor_->port());
+  EXPECT_TRUE(taken_.Wait(1, 0ms));
+}
+
+TEST_F(AcceptorTest, EitherWildcardTakesBoth) {
+  for (const char* wildcard : {"0.0.0.0:0", "[::]:0"}) {
+    Start(wildcard);
+    const std::size_t before = taken_.count();
+    const FileDescriptor four = Connect(kFour, acceptor_->port()), six = Connect("::1", acceptor_->port());
+    EXPECT_TRUE(four && six) << wildcard;
+    EXPECT_TRUE(taken_.Wait(before + 2, 10s)) << wildcard;
+  }
+}
+
+TEST_F(AcceptorTest, ANameIsAllThatItStandsFor) {
+  Start("localhost:0");
+  EXPECT_TRUE(Connect(kFour, acceptor_->port()));
+  EXPECT_TRUE(taken_.Wait(1, 10s));
+}
+
+TEST_F(AcceptorTest, HeldItLetsThemWait) {
+  Start();
+  acceptor_->Hold(true);
+  const FileDescriptor client = Connect(kFour, acceptor_->port());
+  EXPECT_TRUE(client);
+  EXPECT_FALSE(taken_.Wait(1, 300ms));
+  acceptor_->Hold(false);
+  EXPECT_TRUE(taken_.Wait(1, 10s));
+  acceptor_->Hold(true);
+  acceptor_->Stop();
+}
+
+TEST_F(AcceptorTest, AfterStopNobodyConnects) {
+  Start();
+  acceptor_->Stop();
+  EXPECT_FALSE(Connect(kFour, acceptor_->port()));
+  acceptor_->Stop();
+}
+
+TEST_F(AcceptorTest, SaysWhyItCannotListen) {
+  Start();
+  const auto in_use = Acceptor::Bind("127.0.0.1:" + std::to_string(acceptor_->port()));
+  ASSERT_FALSE(in_use);
+  EXPECT_EQ(in_use.error().reason, Reason::kConfigInvalid);
+  EXPECT_NE(in_use.error().message.find("Address already in use"), std::string::npos) << in_use.error().message;
+  const auto foreign = Acceptor::Bind("192.0.2.1:0");
+  ASSERT_FALSE(foreign);
+  EXPECT_NE(foreign.error().message.find("192.0.2.1:0"), std::string::npos) << foreign.error().message;
+  EXPECT_FALSE(Acceptor::Bind("no-such-host.invalid:0"));
+}
+
+TEST_F(AcceptorTest, WithoutADescriptorLeftConnectionsWait) {
+  Start();
+  const FileDescriptor client(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{static_cast<rlim_t>(client.get()) + 1, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  sockaddr_in6 to{};
+  to.sin6_family = AF_INET6;
+  to.sin6_port = htons(acceptor_->port());
+  ASSERT_EQ(::inet_pton(AF_INET6, kFour, &to.sin6_addr), 1);
+  EXPECT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+  EXPECT_FALSE(taken_.Wait(1, 300ms));
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(taken_.Wait(1, 10s));
+}
+
+TEST(PeerAddress, NoneOfWhatIsNoConnection) {
+  const FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_FALSE(PeerAddressOf(socket.get()));
+  EXPECT_FALSE(PeerAddressOf(-1));
+}
+
+// Of which a host may choose as many addresses as it likes.
+TEST(PeerAddress, OfIpv6ItsNetwork) {
+  auto acceptor = Acceptor::Bind("[::1]:0");
+  ASSERT_TRUE(acceptor) << acceptor.error().message;
+  const FileDescriptor client = Connect("::1", (*acceptor)->port());
+  const auto peer = PeerAddressOf(client.get());
+  ASSERT_TRUE(peer);
+  EXPECT_EQ(peer->host, "::1");
+  EXPECT_EQ(peer->port, (*acceptor)->port());
+  EXPECT_EQ(peer->network, "::/64");
+}
+
+}  // namespace
+}  // namespace hallmark::service
