@@ -24,7 +24,6 @@ using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 // Null when the name is unknown.
 Addresses Resolve(std::string host, const std::string& port) {
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  if (host == "0.0.0.0") host = "::";
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
@@ -64,30 +63,35 @@ Result<std::unique_ptr<Acceptor>> Acceptor::Bind(const std::string& listen) {
   acceptor->wake_ = FileDescriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!acceptor->wake_) return MakeError(Reason::kIoFailed, std::string("no event: ") + std::strerror(errno));
   const std::size_t colon = listen.rfind(':');
-  const Addresses addresses = Resolve(listen.substr(0, colon), listen.substr(colon + 1));
-  errno = EADDRNOTAVAIL;
-  int failed = 0;
+  const std::string host = listen.substr(0, colon), port = listen.substr(colon + 1);
+  int failed = acceptor->BindAll(host == "0.0.0.0" ? "::" : host, port);
+  if (failed == EAFNOSUPPORT || failed == EADDRNOTAVAIL) failed = acceptor->BindAll(host, port);  // there is no IPv6
+  if (failed != 0) {
+    return MakeError(Reason::kConfigInvalid, "cannot listen on " + listen + " (" + std::strerror(failed) +
+                                                 "): is it in use, or not an address of this machine?");
+  }
+  return acceptor;
+}
+
+int Acceptor::BindAll(const std::string& host, const std::string& port) {
+  const Addresses addresses = Resolve(host, port);
+  int failed = EADDRNOTAVAIL;
   for (addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
     // A name's further addresses get the port that the first one was given.
-    if (acceptor->port_ != 0) Port(address->ai_addr) = htons(acceptor->port_);
+    if (port_ != 0) Port(address->ai_addr) = htons(port_);
     FileDescriptor listener = Listen(*address);
-    // localhost is ::1 too, where there may be no IPv6.
-    if (!listener && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT)) continue;
     sockaddr_storage bound{};
     socklen_t size = sizeof bound;
     if (!listener || ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&bound), &size) != 0) {
       failed = errno;
-      break;
+      // localhost is ::1 too, where there may be no IPv6.
+      if (failed == EADDRNOTAVAIL || failed == EAFNOSUPPORT) continue;
+      return failed;
     }
-    acceptor->port_ = ntohs(Port(reinterpret_cast<sockaddr*>(&bound)));
-    acceptor->listeners_.push_back(std::move(listener));
+    port_ = ntohs(Port(reinterpret_cast<sockaddr*>(&bound)));
+    listeners_.push_back(std::move(listener));
   }
-  if (failed != 0 || acceptor->listeners_.empty()) {
-    return MakeError(Reason::kConfigInvalid, "cannot listen on " + listen + " (" +
-                                                 std::strerror(failed != 0 ? failed : errno) +
-                                                 "): is it in use, or not an address of this machine?");
-  }
-  return acceptor;
+  return listeners_.empty() ? failed : 0;
 }
 
 void Acceptor::Start(Take take, const KeptOut& kept_out) {

@@ -35,6 +35,8 @@ class Acceptor {
 
  private:
   Acceptor() = default;
+  // Zero, or errno.
+  int BindAll(const std::string& host, const std::string& port);
   void Run(const std::stop_token& stop, const Take& take, const KeptOut& kept_out);
   // False when there may be connections that could not be taken.
   bool TakeAll(int listener, const Take& take, const KeptOut& kept_out);

@@ -22,6 +22,7 @@ constexpr std::uint64_t kMuch = 16 << 10;             // octets of these 200 ms
 constexpr std::size_t kConnectionOctets = 128 << 10;  // gRPC's and OpenSSL's share of one
 constexpr std::size_t kWorthTrimming = 64 << 20;
 constexpr std::chrono::minutes kSaid{5};
+constexpr std::chrono::seconds kLongestHold{15};  // far longer than any backlog of calls takes
 
 std::size_t Resident() {
   std::size_t pages = 0, resident = 0;
@@ -41,6 +42,7 @@ MemoryGuard::MemoryGuard(Acceptor& acceptor, std::size_t most_octets, std::size_
       most_octets_(most_octets),
       hold_octets_(hold_octets),
       at_start_(Allocated()),
+      own_octets_(at_start_),
       thread_([this](const std::stop_token& stop) { Watch(stop); }) {}
 
 void MemoryGuard::Watch(const std::stop_token& stop) {
@@ -51,26 +53,33 @@ void MemoryGuard::Watch(const std::stop_token& stop) {
 
 void MemoryGuard::Look() {
   ++looks_since_;
+  if (own_octets_ > at_start_) own_octets_ = std::clamp(Allocated(), at_start_, own_octets_);
   const std::size_t resident = Resident();
-  if (resident < at_start_ + most_octets_ / 2) {  // the usual way: nothing else is asked for
+  if (resident < own_octets_ + most_octets_ / 2) {  // the usual way: nothing else is asked for
     looks_.clear();
     ended_at_.reset();
     Hold(false);
     return;
   }
   const std::size_t allocated = Allocated();
-  if (allocated < at_start_ + most_octets_ / 2) {
+  if (allocated < own_octets_ + most_octets_ / 2) {
     looks_.clear();
   } else {
     looks_.push_back(AcceptedOn(acceptor_.port()));
     if (looks_.size() > kLooks) looks_.pop_front();
   }
-  const std::size_t needed = at_start_ + (looks_.empty() ? 0 : looks_.back().size() * kConnectionOctets);
+  const std::size_t for_connections = looks_.empty() ? 0 : looks_.back().size() * kConnectionOctets;
+  const std::size_t needed = own_octets_ + for_connections;
   Hold(allocated >= needed + hold_octets_);
+  if (held_since_ && std::chrono::steady_clock::now() > *held_since_ + kLongestHold) {
+    own_octets_ = allocated - for_connections;
+    Hold(false);
+    return;
+  }
   if (looks_.empty() || allocated < needed + most_octets_) {
     ended_at_.reset();
     // What was freed stays with the allocator, in pieces, until it is told otherwise.
-    if (resident > std::max(at_start_ + most_octets_, allocated + kWorthTrimming) && looks_since_ >= kLooksBetween) {
+    if (resident > std::max(own_octets_ + most_octets_, allocated + kWorthTrimming) && looks_since_ >= kLooksBetween) {
       ::malloc_trim(0);
       looks_since_ = 0;
     }
@@ -84,6 +93,8 @@ void MemoryGuard::Look() {
 void MemoryGuard::Hold(bool held) {
   acceptor_.Hold(held);
   const auto now = std::chrono::steady_clock::now();
+  if (!held) held_since_.reset();
+  if (held && !held_since_) held_since_ = now;
   if (!held || (said_ && now < *said_ + kSaid)) return;
   said_ = now;
   log::warn(

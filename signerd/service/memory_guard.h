@@ -19,7 +19,8 @@ namespace hallmark::service {
 // read from whom. While it is too much, the connection from which most was read of late is ended, if that is much, and
 // then no other for as long as memory does not grow any further. Nor are new connections taken while there is too much:
 // what was given up on connections that are closed lies there until it is dismissed, and whoever made it would come
-// back with more. Any build whose allocator is not glibc's (sanitizers)
+// back with more. What is still there after a quarter of a minute is no such thing, and counts as the daemon's own. Any
+// build whose allocator is not glibc's (sanitizers)
 // has a guard that does nothing.
 class MemoryGuard {
  public:
@@ -36,11 +37,14 @@ class MemoryGuard {
   Acceptor& acceptor_;
   const std::size_t most_octets_, hold_octets_, at_start_;
   // Of the thread.
-  std::deque<AcceptedConnections> looks_;                      // the last ones, the newest at the end
-  std::optional<std::size_t> ended_at_;                        // what was allocated when the last connection was ended
-  int looks_since_ = 0;                                        // since then
-  std::optional<std::chrono::steady_clock::time_point> said_;  // when it was, that no connections are taken
-  std::jthread thread_;                                        // last: it uses the others
+  std::deque<AcceptedConnections> looks_;  // the last ones, the newest at the end
+  std::optional<std::size_t> ended_at_;    // what was allocated when the last connection was ended
+  int looks_since_ = 0;                    // since then
+  // At the start; and later what stayed there while no connections were taken: more domains, not calls.
+  std::size_t own_octets_;
+  std::optional<std::chrono::steady_clock::time_point> held_since_;  // set: no connections are taken
+  std::optional<std::chrono::steady_clock::time_point> said_;        // when it was, that no connections are taken
+  std::jthread thread_;                                              // last: it uses the others
 };
 
 }  // namespace hallmark::service

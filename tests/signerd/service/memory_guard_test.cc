@@ -81,6 +81,7 @@ class MemoryGuardTest : public testing::Test {
   }
 
   Taken taken_;
+  FileDescriptor client_;
   KeptOut kept_out_;
   std::unique_ptr<Acceptor> acceptor_;
 };
@@ -95,16 +96,40 @@ TEST_F(MemoryGuardTest, EndsTheConnectionThatFillsTheMemoryAndTheNextOneThatDoes
 
 TEST_F(MemoryGuardTest, NoConnectionsAreTakenWhileThereIsTooMuch) {
   const MemoryGuard guard(*acceptor_, kMost, kMost);
-  FileDescriptor client;
   {
     const std::vector<char> block(kMost + (64 << 20), 1);
     // It has still to see how much there is.
     const auto deadline = std::chrono::steady_clock::now() + 60s;
-    do client = Connect();
+    do client_ = Connect();
     while (taken_.Wait(1s) && std::chrono::steady_clock::now() < deadline);
     EXPECT_FALSE(taken_.Wait(1s));
   }
   EXPECT_TRUE(taken_.Wait(60s));
+}
+
+// A policy of a million domains, say, that came after the start.
+TEST_F(MemoryGuardTest, WhatStaysIsTheDaemonsOwnAndWhatComesOnTopIsNot) {
+  const MemoryGuard guard(*acceptor_, kMost, kMost);
+  const auto connection_waits = [&] {
+    std::this_thread::sleep_for(2s);  // nothing tells what the guard has seen
+    client_ = Connect();
+    return !taken_.Wait(1s);
+  };
+  const std::size_t too_much = kMost + (64 << 20);
+  {
+    const std::vector<char> own(too_much, 1);
+    EXPECT_TRUE(connection_waits());
+    EXPECT_TRUE(taken_.Wait(60s));
+    {
+      const std::vector<char> more(too_much, 1);
+      EXPECT_TRUE(connection_waits());
+    }
+    EXPECT_TRUE(taken_.Wait(60s));
+    EXPECT_FALSE(connection_waits());
+  }
+  EXPECT_FALSE(connection_waits());
+  const std::vector<char> again(too_much, 1);
+  EXPECT_TRUE(connection_waits());
 }
 
 }  // namespace
