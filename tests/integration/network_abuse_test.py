@@ -300,8 +300,13 @@ class NetworkAbuseTest(unittest.TestCase):
     @staticmethod
     def given_up(peer, first, count, body):
         """So many calls, from stream `first` on, each given up at once."""
-        return b"".join(peer.call_headers(stream, SIGN) + (frame(raw_http2.DATA, 0, stream, body) if body else b"") +
-                        frame(raw_http2.RST_STREAM, 0, stream, RESET) for stream in range(first, first + 2 * count, 2))
+        # From the second on all fields are in HPACK's table: their block is the same, and quicker than encoded anew.
+        begin = [peer.call_headers(first, SIGN), peer.call_headers(first + 2, SIGN)]
+        begin += [frame(raw_http2.HEADERS, raw_http2.END_HEADERS, stream, begin[1][9:])
+                  for stream in range(first + 4, first + 2 * count, 2)]
+        rest = [(frame(raw_http2.DATA, 0, stream, body) if body else b"") + frame(raw_http2.RST_STREAM, 0, stream, RESET)
+                for stream in range(first, first + 2 * count, 2)]
+        return b"".join(octets for call in zip(begin, rest) for octets in call)
 
     @contextlib.contextmanager
     def flood(self, source):
@@ -351,7 +356,7 @@ class NetworkAbuseTest(unittest.TestCase):
                 for _ in range(100):
                     raw_http2.RawHttp2(self.hallmark.signing_address, self.context, "127.0.0.2").close()
         log = self.log()
-        for time_kept_out in (1, 2, 4):
+        for time_kept_out in (1,) if SANITIZED else (1, 2, 4):
             self.assertIn(f"127.0.0.2 is kept out for {time_kept_out} s", log)
         if not SANITIZED:
             self.assertLess(slowest, MOST_TO_CONNECT)
