@@ -18,6 +18,7 @@ namespace hallmark::service {
 namespace {
 
 constexpr std::chrono::milliseconds kBreath{100};  // when the process has no descriptor left, or the kernel no memory
+constexpr unsigned kUnacknowledgedMs = 20'000;     // then the peer is gone: as long as a keepalive's answer may take
 
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
@@ -36,12 +37,13 @@ Addresses Resolve(std::string host, const std::string& port) {
 FileDescriptor Listen(const addrinfo& address) {
   FileDescriptor listener(::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1, off = 0;
-  // Connections inherit TCP_NODELAY.
+  // Connections inherit both of TCP's.
   if (!listener ||
       (address.ai_family == AF_INET6 &&
        ::setsockopt(listener.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0) ||
       ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
       ::setsockopt(listener.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
+      ::setsockopt(listener.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &kUnacknowledgedMs, sizeof kUnacknowledgedMs) != 0 ||
       ::bind(listener.get(), address.ai_addr, address.ai_addrlen) != 0 || ::listen(listener.get(), SOMAXCONN) != 0) {
     return {};
   }

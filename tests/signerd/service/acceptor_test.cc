@@ -81,6 +81,10 @@ TEST_F(AcceptorTest, HandsOverWhatDoesNotBlockNorOutlivesExec) {
   socklen_t size = sizeof no_delay;
   ASSERT_EQ(::getsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size), 0);
   EXPECT_EQ(no_delay, 1);
+  unsigned unacknowledged_ms = 0;
+  size = sizeof unacknowledged_ms;
+  ASSERT_EQ(::getsockopt(connection, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, &size), 0);
+  EXPECT_EQ(unacknowledged_ms, 20'000u);
   const auto peer = PeerAddressOf(connection);
   ASSERT_TRUE(peer);
   EXPECT_EQ(peer->host, "127.0.0.1");
