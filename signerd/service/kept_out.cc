@@ -8,6 +8,7 @@ std::chrono::seconds KeptOut::Add(const std::string& network, Time now) {
   const std::lock_guard lock(mutex_);
   std::erase_if(networks_, [&](const auto& entry) { return entry.second.until + kForgiven < now; });
   const auto before = networks_.find(network);
+  if (before != networks_.end() && now < before->second.until) return before->second.time;
   const std::chrono::seconds time = before == networks_.end() ? kFirst : std::min(2 * before->second.time, kLongest);
   if (before == networks_.end() && networks_.size() == kMost) {
     networks_.erase(std::min_element(networks_.begin(), networks_.end(),

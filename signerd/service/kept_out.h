@@ -16,7 +16,8 @@ class KeptOut {
   static constexpr std::chrono::minutes kForgiven{10};  // after it was let in again
   static constexpr std::size_t kMost = 1024;            // networks: more push those out that were let in first
 
-  // Keeps it out from now on: for kFirst, or twice as long as the last time when that is not forgiven. For how long.
+  // Keeps it out from now on: for kFirst, or twice as long as the last time when that is not forgiven. Nothing changes
+  // while it is kept out: of many connections that end together each is told. For how long.
   std::chrono::seconds Add(const std::string& network, Time now);
   bool Has(const std::string& network, Time now) const;
 
