@@ -13,6 +13,8 @@
 namespace hallmark::service {
 namespace {
 
+constexpr std::size_t kMostUnread = 16 << 20;  // at once
+
 std::uint16_t OwnPort(int descriptor) {
   sockaddr_storage own{};
   socklen_t size = sizeof own;
@@ -47,7 +49,8 @@ AcceptedConnections AcceptedOn(std::uint16_t port) {
     // What still lies in the kernel has cost nothing yet.
     int unread = 0;
     if (::ioctl(connection.descriptor, FIONREAD, &unread) != 0) continue;
-    connection.read = info.tcpi_bytes_received - static_cast<std::uint64_t>(unread);
+    connection.unread = static_cast<std::uint64_t>(unread);
+    connection.read = info.tcpi_bytes_received - connection.unread;
     connection.network = peer->network;
     accepted.emplace(Name(*peer), connection);
   }
@@ -57,7 +60,10 @@ AcceptedConnections AcceptedOn(std::uint16_t port) {
 bool EndConnection(const AcceptedConnections::value_type& connection, std::uint16_t port) {
   const auto& [name, accepted] = connection;
   const auto peer = PeerOn(accepted.descriptor, port);
-  return peer && Name(*peer) == name && ::shutdown(accepted.descriptor, SHUT_RDWR) == 0;
+  if (!peer || Name(*peer) != name || ::shutdown(accepted.descriptor, SHUT_RDWR) != 0) return false;
+  // With TCP, MSG_TRUNC copies nothing (tcp(7)).
+  while (::recv(accepted.descriptor, nullptr, kMostUnread, MSG_DONTWAIT | MSG_TRUNC) > 0) continue;
+  return true;
 }
 
 }  // namespace hallmark::service

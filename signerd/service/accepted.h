@@ -9,7 +9,8 @@ namespace hallmark::service {
 struct AcceptedConnection {
   int descriptor = -1;
   std::uint64_t read = 0;  // octets that this process has taken, since the connection was made
-  std::string network;     // PeerAddress's
+  std::uint64_t unread = 0;
+  std::string network;  // PeerAddress's
 };
 
 // By the peer's host and port: "192.0.2.1:50222", "2001:db8::1:50222".
@@ -19,8 +20,8 @@ using AcceptedConnections = std::map<std::string, AcceptedConnection>;
 // that is open.
 AcceptedConnections AcceptedOn(std::uint16_t port);
 
-// Shuts a connection of AcceptedOn(port) down, for whoever reads from it to find out. False when it has been closed
-// since then, and its descriptor may be another's.
+// Shuts a connection of AcceptedOn(port) down, for whoever reads from it to find out, and throws away what was not read
+// yet: there may be many calls in it. False when it has been closed since then, and its descriptor may be another's.
 bool EndConnection(const AcceptedConnections::value_type& connection, std::uint16_t port);
 
 }  // namespace hallmark::service

@@ -65,7 +65,7 @@ void FloodGuard::Look() {
   AcceptedConnections accepted = AcceptedOn(port_);
   std::erase_if(ended_, [&](const std::string& peer) { return !accepted.contains(peer); });
   for (const auto& [peer, count] : CountBusiest(accepted)) {
-    const std::uint64_t calls = count.begun - count.answered - count.failed;
+    const std::uint64_t calls = count.UnderWay();
     if (calls > most_calls_ && !ended_.contains(peer)) End(*accepted.find(peer), calls, accepted);
   }
   last_ = std::move(accepted);

@@ -16,9 +16,11 @@ namespace {
 
 // A peer on a fast link fills 100 MiB in 200 ms.
 constexpr std::chrono::milliseconds kInterval{50};
-constexpr std::size_t kLooks = 5;                     // that are kept: who sends most is told from the last 200 ms
-constexpr int kLooksBetween = 40;                     // from one connection's end to the next one's, at least
-constexpr std::uint64_t kMuch = 16 << 10;             // octets of these 200 ms
+constexpr std::size_t kLooks = 5;          // that are kept: who sends most is told from the last 200 ms
+constexpr int kLooksBetween = 4;           // from one end of connections to the next, at least
+constexpr std::size_t kGrowth = 16 << 20;  // since the last end, or nobody else is ended
+constexpr int kLooksToTrim = 40;
+constexpr std::uint64_t kMuch = 16 << 10;             // octets: of these 200 ms, or that are unread
 constexpr std::size_t kConnectionOctets = 128 << 10;  // gRPC's and OpenSSL's share of one
 constexpr std::size_t kWorthTrimming = 64 << 20;
 constexpr std::chrono::minutes kSaid{5};
@@ -79,15 +81,14 @@ void MemoryGuard::Look() {
   if (looks_.empty() || allocated < needed + most_octets_) {
     ended_at_.reset();
     // What was freed stays with the allocator, in pieces, until it is told otherwise.
-    if (resident > std::max(own_octets_ + most_octets_, allocated + kWorthTrimming) && looks_since_ >= kLooksBetween) {
+    if (resident > std::max(own_octets_ + most_octets_, allocated + kWorthTrimming) && looks_since_ >= kLooksToTrim) {
       ::malloc_trim(0);
       looks_since_ = 0;
     }
     return;
   }
-  if (looks_.size() > 1 && looks_since_ >= (ended_at_ ? kLooksBetween : 0) && allocated > ended_at_.value_or(0)) {
-    EndBusiest(allocated);
-  }
+  const bool is_growing = !ended_at_ || (looks_since_ >= kLooksBetween && allocated > *ended_at_ + kGrowth);
+  if (looks_.size() > 1 && is_growing) EndBusiest(allocated);
 }
 
 void MemoryGuard::Hold(bool held) {
@@ -115,8 +116,17 @@ void MemoryGuard::EndBusiest(std::size_t allocated) {
     }
   }
   if (busiest == nullptr || !EndConnection(*busiest, acceptor_.port())) return;
-  log::warn("the connection from {} is ended: {} MiB are allocated, and most was read from it of late: {} KiB in {} ms",
-            busiest->first, allocated >> 20, most >> 10, (looks_.size() - 1) * kInterval.count());
+  int others = 0;
+  for (const auto& entry : looks_.back()) {
+    const AcceptedConnection& connection = entry.second;
+    if (&entry == busiest || connection.network != busiest->second.network || connection.unread < kMuch) continue;
+    others += EndConnection(entry, acceptor_.port()) ? 1 : 0;
+  }
+  log::warn(
+      "the connection from {} is ended: {} MiB are allocated, and most was read from it of late: {} KiB in {} ms; and "
+      "{} "
+      "more from its network, with as much still to be read",
+      busiest->first, allocated >> 20, most >> 10, (looks_.size() - 1) * kInterval.count(), others);
   ended_at_ = allocated;
   looks_since_ = 0;
 }

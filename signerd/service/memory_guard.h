@@ -16,12 +16,12 @@ namespace hallmark::service {
 // how much of the whole one connection has; over its own quota it ends calls of whoever is there.
 //
 // Twenty times a second it looks how much memory the process has; from half of what is too much on it notes what was
-// read from whom. While it is too much, the connection from which most was read of late is ended, if that is much, and
-// then no other for as long as memory does not grow any further. Nor are new connections taken while there is too much:
-// what was given up on connections that are closed lies there until it is dismissed, and whoever made it would come
-// back with more. What is still there after a quarter of a minute is no such thing, and counts as the daemon's own. Any
-// build whose allocator is not glibc's (sanitizers)
-// has a guard that does nothing.
+// read from whom. While it is too much, the connection from which most was read of late is ended, if that is much, with
+// those from its network that have much to be read; then no other for as long as memory does not grow any further. Nor
+// are new connections taken while there is too much: what was given up on connections that are closed lies there until
+// it is dismissed, and whoever made it would come back with more. What is still there after a quarter of a minute is no
+// such thing, and counts as the daemon's own. Any build whose allocator is not glibc's (sanitizers) has a guard that
+// does nothing.
 class MemoryGuard {
  public:
   // `most_octets`: allocated since now, beside what connections need. `hold_octets`, not less: from there on the

@@ -13,6 +13,13 @@ struct StreamCounts {
   std::uint64_t answered = 0;  // whatever the answer was
   std::uint64_t failed = 0;    // ended before they were answered: given up, or wrong as HTTP/2
   std::string certificate;     // the peer's, in one form for all connections
+
+  // Begun, and not over yet. gRPC reads its counts one after the other, while calls come and go: of those that ended
+  // there may be more than of those that had begun.
+  std::uint64_t UnderWay() const {
+    const std::uint64_t ended = answered + failed;
+    return begun > ended ? begun - ended : 0;
+  }
 };
 
 // What the gRPC servers of this process have counted of the connections from these peers (AcceptedConnections' keys),

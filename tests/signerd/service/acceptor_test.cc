@@ -8,40 +8,13 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-#include <condition_variable>
-#include <mutex>
-
 #include "signerd/service/peer_address.h"
+#include "taken.h"
 
 namespace hallmark::service {
 namespace {
 
 using namespace std::chrono_literals;
-
-// What an acceptor gave.
-class Taken {
- public:
-  void Take(FileDescriptor connection) {
-    const std::lock_guard lock(mutex_);
-    connections_.push_back(std::move(connection));
-    more_.notify_all();
-  }
-  // Whether there are so many in time.
-  bool Wait(std::size_t count, std::chrono::milliseconds most) {
-    std::unique_lock lock(mutex_);
-    return more_.wait_for(lock, most, [&] { return connections_.size() >= count; });
-  }
-  std::size_t count() {
-    const std::lock_guard lock(mutex_);
-    return connections_.size();
-  }
-  const FileDescriptor& front() const { return connections_.front(); }
-
- private:
-  std::mutex mutex_;  // guards connections_
-  std::condition_variable more_;
-  std::vector<FileDescriptor> connections_;
-};
 
 // Empty when it is refused.
 FileDescriptor Connect(const char* address, std::uint16_t port) {
@@ -73,8 +46,9 @@ class AcceptorTest : public testing::Test {
 TEST_F(AcceptorTest, HandsOverWhatDoesNotBlockNorOutlivesExec) {
   Start();
   const FileDescriptor client = Connect(kFour, acceptor_->port());
-  ASSERT_TRUE(taken_.Wait(1, 10s));
-  const int connection = taken_.front().get();
+  const FileDescriptor taken = taken_.Next(10s);
+  ASSERT_TRUE(taken);
+  const int connection = taken.get();
   EXPECT_NE(::fcntl(connection, F_GETFL) & O_NONBLOCK, 0);
   EXPECT_NE(::fcntl(connection, F_GETFD) & FD_CLOEXEC, 0);
   int no_delay = 0;
@@ -99,26 +73,29 @@ TEST_F(AcceptorTest, WhoeverIsKeptOutIsResetAndTakenLater) {
   char octet = 0;
   EXPECT_EQ(::recv(client.get(), &octet, 1, 0), -1);
   EXPECT_EQ(errno, ECONNRESET);
-  EXPECT_FALSE(taken_.Wait(1, 1ms));
+  EXPECT_FALSE(taken_.Next(1ms));
   const auto deadline = std::chrono::steady_clock::now() + 20s;
-  while (!taken_.Wait(1, 100ms) && std::chrono::steady_clock::now() < deadline) Connect(kFour, acceptor_->port());
-  EXPECT_TRUE(taken_.Wait(1, 0ms));
+  FileDescriptor taken;
+  while (!taken && std::chrono::steady_clock::now() < deadline) {
+    const FileDescriptor again = Connect(kFour, acceptor_->port());
+    taken = taken_.Next(100ms);
+  }
+  EXPECT_TRUE(taken);
 }
 
 TEST_F(AcceptorTest, EitherWildcardTakesBoth) {
   for (const char* wildcard : {"0.0.0.0:0", "[::]:0"}) {
     Start(wildcard);
-    const std::size_t before = taken_.count();
     const FileDescriptor four = Connect(kFour, acceptor_->port()), six = Connect("::1", acceptor_->port());
     EXPECT_TRUE(four && six) << wildcard;
-    EXPECT_TRUE(taken_.Wait(before + 2, 10s)) << wildcard;
+    EXPECT_TRUE(taken_.Next(10s) && taken_.Next(10s)) << wildcard;
   }
 }
 
 TEST_F(AcceptorTest, ANameIsAllThatItStandsFor) {
   Start("localhost:0");
   EXPECT_TRUE(Connect(kFour, acceptor_->port()));
-  EXPECT_TRUE(taken_.Wait(1, 10s));
+  EXPECT_TRUE(taken_.Next(10s));
 }
 
 TEST_F(AcceptorTest, HeldItLetsThemWait) {
@@ -126,9 +103,9 @@ TEST_F(AcceptorTest, HeldItLetsThemWait) {
   acceptor_->Hold(true);
   const FileDescriptor client = Connect(kFour, acceptor_->port());
   EXPECT_TRUE(client);
-  EXPECT_FALSE(taken_.Wait(1, 300ms));
+  EXPECT_FALSE(taken_.Next(300ms));
   acceptor_->Hold(false);
-  EXPECT_TRUE(taken_.Wait(1, 10s));
+  EXPECT_TRUE(taken_.Next(10s));
   acceptor_->Hold(true);
   acceptor_->Stop();
 }
@@ -164,9 +141,9 @@ TEST_F(AcceptorTest, WithoutADescriptorLeftConnectionsWait) {
   to.sin6_port = htons(acceptor_->port());
   ASSERT_EQ(::inet_pton(AF_INET6, kFour, &to.sin6_addr), 1);
   EXPECT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
-  EXPECT_FALSE(taken_.Wait(1, 300ms));
+  EXPECT_FALSE(taken_.Next(300ms));
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
-  EXPECT_TRUE(taken_.Wait(1, 10s));
+  EXPECT_TRUE(taken_.Next(10s));
 }
 
 TEST(PeerAddress, NoneOfWhatIsNoConnection) {

@@ -8,10 +8,10 @@
 
 #include <cerrno>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 #include <vector>
+
+#include "taken.h"
 
 namespace hallmark::service {
 namespace {
@@ -19,27 +19,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kMost = 256 << 20;
-
-// What an acceptor gave last.
-class Taken {
- public:
-  void Take(FileDescriptor connection) {
-    const std::lock_guard lock(mutex_);
-    connection_ = std::move(connection);
-    more_.notify_all();
-  }
-  // Empty when there is none in time.
-  FileDescriptor Wait(std::chrono::milliseconds most) {
-    std::unique_lock lock(mutex_);
-    more_.wait_for(lock, most, [&] { return static_cast<bool>(connection_); });
-    return std::move(connection_);
-  }
-
- private:
-  std::mutex mutex_;  // guards connection_
-  std::condition_variable more_;
-  FileDescriptor connection_;
-};
 
 class MemoryGuardTest : public testing::Test {
  protected:
@@ -66,7 +45,7 @@ class MemoryGuardTest : public testing::Test {
 
   // Whether a connection that sends all the time is ended while so much is allocated, for that long at most.
   bool IsEndedWith(std::size_t octets, std::chrono::seconds most) {
-    const FileDescriptor client = Connect(), server = taken_.Wait(10s);
+    const FileDescriptor client = Connect(), server = taken_.Next(10s);
     const std::vector<char> block(octets, 1);
     std::vector<char> piece(32 << 10, 'x');
     const auto deadline = std::chrono::steady_clock::now() + most;
@@ -101,10 +80,10 @@ TEST_F(MemoryGuardTest, NoConnectionsAreTakenWhileThereIsTooMuch) {
     // It has still to see how much there is.
     const auto deadline = std::chrono::steady_clock::now() + 60s;
     do client_ = Connect();
-    while (taken_.Wait(1s) && std::chrono::steady_clock::now() < deadline);
-    EXPECT_FALSE(taken_.Wait(1s));
+    while (taken_.Next(1s) && std::chrono::steady_clock::now() < deadline);
+    EXPECT_FALSE(taken_.Next(1s));
   }
-  EXPECT_TRUE(taken_.Wait(60s));
+  EXPECT_TRUE(taken_.Next(60s));
 }
 
 // A policy of a million domains, say, that came after the start.
@@ -113,18 +92,18 @@ TEST_F(MemoryGuardTest, WhatStaysIsTheDaemonsOwnAndWhatComesOnTopIsNot) {
   const auto connection_waits = [&] {
     std::this_thread::sleep_for(2s);  // nothing tells what the guard has seen
     client_ = Connect();
-    return !taken_.Wait(1s);
+    return !taken_.Next(1s);
   };
   const std::size_t too_much = kMost + (64 << 20);
   {
     const std::vector<char> own(too_much, 1);
     EXPECT_TRUE(connection_waits());
-    EXPECT_TRUE(taken_.Wait(60s));
+    EXPECT_TRUE(taken_.Next(60s));
     {
       const std::vector<char> more(too_much, 1);
       EXPECT_TRUE(connection_waits());
     }
-    EXPECT_TRUE(taken_.Wait(60s));
+    EXPECT_TRUE(taken_.Next(60s));
     EXPECT_FALSE(connection_waits());
   }
   EXPECT_FALSE(connection_waits());
