@@ -235,7 +235,10 @@ class BackupTest(Case):
         self.addCleanup(run.kill)
 
         def begun():
-            links = [os.path.realpath(link) for link in pathlib.Path(f"/proc/{run.pid}/fd").iterdir()]
+            try:
+                links = [os.path.realpath(link) for link in pathlib.Path(f"/proc/{run.pid}/fd").iterdir()]
+            except FileNotFoundError:  # it closed one since they were listed
+                return []
             return [link for link in links if link.startswith(str(folder))]
 
         wait_for(begun, "the file is begun")
