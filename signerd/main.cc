@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -87,6 +88,10 @@ Result<std::unique_ptr<MetricsServer>> StartMetrics(const std::string& listen, c
 }
 
 // Who is listened to.
+// Connections at once, on any machine: those that say nothing cost some 25 KB each, with a handshake under way 60.
+// Fewer where there are not so many files: others are opened too.
+constexpr std::size_t kMostRelays = 16'384, kMostOperators = 1024;
+
 struct Servers {
   std::unique_ptr<service::Listener> signing, admin;
   std::unique_ptr<MetricsServer> metrics;  // null where none is configured
@@ -96,11 +101,15 @@ Result<Servers> Listen(const SignerdConfig& config, Admin& admin, const Watching
   const Admin::Parts& parts = admin.all;
   // Relays may fill the memory up to where no more of them are let in; operators still are, to revoke a certificate.
   const std::size_t most_octets = service::MostOctets(config.message_octets);
+  const std::size_t files = RaiseFileLimit();
+  const service::ListenerLimits relays{config.message_octets, most_octets / 2, std::min(kMostRelays, files / 2)};
   auto signing = service::Listener::Start(*parts.front.signing_transport, {&parts.front.signing_service},
-                                          "hallmark.signing.v1.SigningService", config.message_octets, most_octets / 2);
+                                          "hallmark.signing.v1.SigningService", relays);
   if (!signing) return signing.error();
+  const service::ListenerLimits those_who_operate{kAdminMessageOctets, most_octets,
+                                                  std::min(kMostOperators, files / 8)};
   auto operators = service::Listener::Start(*parts.front.admin_transport, admin.Services(),
-                                            "hallmark.admin.v1.AdminService", kAdminMessageOctets, most_octets);
+                                            "hallmark.admin.v1.AdminService", those_who_operate);
   if (!operators) return operators.error();
   auto metrics = StartMetrics(
       config.metrics_listen, parts.signing.tap, watching.watcher,

@@ -35,6 +35,15 @@ Status GainNoPrivileges() {
   return MakeError(Reason::kInternal, "this process could gain privileges: the system refuses PR_SET_NO_NEW_PRIVS");
 }
 
+std::size_t RaiseFileLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
+}
+
 sigset_t BlockEndSignals() {
   sigset_t signals;
   sigemptyset(&signals);

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <cstddef>
 #include <filesystem>
 #include <string_view>
 
@@ -19,6 +20,9 @@ std::filesystem::path CompanionProgram(std::string_view name);
 
 // Nor does it, or what it starts, gain privileges by a set-user-ID program. The same.
 [[nodiscard]] Status GainNoPrivileges();
+
+// As many open files as the system lets this process have; how many those are.
+std::size_t RaiseFileLimit();
 
 // The signals that end a program, SIGTERM and SIGINT: blocked in this thread and in those that it starts from here on,
 // so that only who waits for them gets them. SIGPIPE is ignored: a peer that is gone is an error of write(2). So is

@@ -12,13 +12,15 @@
 
 #include "firmware/runtime/log.h"
 #include "firmware/runtime/pause.h"
+#include "signerd/service/accepted.h"
 #include "signerd/service/peer_address.h"
 
 namespace hallmark::service {
 namespace {
 
 constexpr std::chrono::milliseconds kBreath{100};  // when the process has no descriptor left, or the kernel no memory
-constexpr unsigned kUnacknowledgedMs = 20'000;     // then the peer is gone: as long as a keepalive's answer may take
+constexpr std::chrono::minutes kSaid{5};
+constexpr unsigned kUnacknowledgedMs = 20'000;  // then the peer is gone: as long as a keepalive's answer may take
 
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
@@ -52,6 +54,13 @@ FileDescriptor Listen(const addrinfo& address) {
 
 // sin_port and sin6_port lie at the same place.
 in_port_t& Port(sockaddr* address) { return reinterpret_cast<sockaddr_in*>(address)->sin_port; }
+
+// Of those that are accepted on the port.
+ConnectionLimit::Counts CountOn(std::uint16_t port) {
+  ConnectionLimit::Counts counts;
+  for (const auto& [peer, connection] : AcceptedOn(port)) ++counts[connection.network];
+  return counts;
+}
 
 void Reset(FileDescriptor connection) {
   const linger at_once{1, 0};
@@ -96,9 +105,11 @@ int Acceptor::BindAll(const std::string& host, const std::string& port) {
   return listeners_.empty() ? failed : 0;
 }
 
-void Acceptor::Start(Take take, const KeptOut& kept_out) {
-  thread_ = std::jthread(
-      [this, take = std::move(take), &kept_out](const std::stop_token& stop) { Run(stop, take, kept_out); });
+void Acceptor::Start(Take take, const KeptOut& kept_out, std::size_t most) {
+  thread_ = std::jthread([this, take = std::move(take), &kept_out, most](const std::stop_token& stop) {
+    Rules rules{take, kept_out, ConnectionLimit(most, [port = port_] { return CountOn(port); })};
+    Run(stop, rules);
+  });
 }
 
 void Acceptor::Hold(bool held) {
@@ -113,7 +124,7 @@ void Acceptor::Stop() {
   listeners_.clear();
 }
 
-void Acceptor::Run(const std::stop_token& stop, const Take& take, const KeptOut& kept_out) {
+void Acceptor::Run(const std::stop_token& stop, Rules& rules) {
   std::vector<pollfd> ready{{wake_.get(), POLLIN, 0}};
   for (const FileDescriptor& listener : listeners_) ready.push_back({listener.get(), POLLIN, 0});
   while (!stop.stop_requested()) {
@@ -121,12 +132,12 @@ void Acceptor::Run(const std::stop_token& stop, const Take& take, const KeptOut&
     eventfd_t told = 0;
     (void)::eventfd_read(wake_.get(), &told);
     bool all = true;
-    for (std::size_t i = 1; i < ready.size() && !held_; ++i) all = TakeAll(ready[i].fd, take, kept_out) && all;
+    for (std::size_t i = 1; i < ready.size() && !held_; ++i) all = TakeAll(ready[i].fd, rules) && all;
     if (!all) Pause(stop, kBreath);
   }
 }
 
-bool Acceptor::TakeAll(int listener, const Take& take, const KeptOut& kept_out) {
+bool Acceptor::TakeAll(int listener, Rules& rules) {
   while (!held_) {
     FileDescriptor connection(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!connection) {
@@ -137,13 +148,26 @@ bool Acceptor::TakeAll(int listener, const Take& take, const KeptOut& kept_out) 
     }
     if (std::exchange(failing_, false)) log::info("connections can be taken again");
     const auto peer = PeerAddressOf(connection.get());
-    if (!peer || kept_out.Has(peer->network, std::chrono::steady_clock::now())) {
+    if (!peer || rules.kept_out.Has(peer->network, std::chrono::steady_clock::now()) ||
+        !HasRoom(peer->network, rules.limit)) {
       Reset(std::move(connection));
     } else {
-      take(std::move(connection));
+      rules.take(std::move(connection));
     }
   }
   return true;
+}
+
+bool Acceptor::HasRoom(const std::string& network, ConnectionLimit& limit) {
+  const auto now = std::chrono::steady_clock::now();
+  if (limit.Take(network, now)) return true;
+  if (said_ && now < *said_ + kSaid) return false;
+  said_ = now;
+  log::warn(
+      "more connections from {} are refused: it has {} of the {} that are open on port {}, and {} is the most; others "
+      "may be refused too, and it is said once in {} minutes",
+      network, limit.Of(network), limit.all(), port_, limit.most(), kSaid.count());
+  return false;
 }
 
 }  // namespace hallmark::service

@@ -38,8 +38,7 @@ std::size_t MostOctets(std::int64_t message_octets) {
 
 Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
                                                   const std::vector<grpc::Service*>& services,
-                                                  const std::string& service_name, std::int64_t message_octets,
-                                                  std::size_t hold_octets) {
+                                                  const std::string& service_name, const ListenerLimits& limits) {
   gpr_set_log_function(&LogForGrpc);
   // Debian builds Abseil with its search for deadlocks on, which costs gRPC some 3 % of a call.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
@@ -55,7 +54,7 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
       builder.experimental().AddExternalConnectionAcceptor(
           grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
   for (grpc::Service* service : services) builder.RegisterService(service);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(message_octets + kMessageOverhead));
+  builder.SetMaxReceiveMessageSize(static_cast<int>(limits.message_octets + kMessageOverhead));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);
   // A fixed window: gRPC's own estimate of the path's bandwidth lets it hold tens of megabytes of a stream on a fast
   // link.
@@ -69,7 +68,7 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   // Over it gRPC ends streams of whoever is there: without it, relays that begin many large messages and end none would
   // have all of the machine's memory. MemoryGuard comes before it, and knows which relay.
-  const std::size_t most_octets = MostOctets(message_octets);
+  const std::size_t most_octets = MostOctets(limits.message_octets);
   grpc::ResourceQuota quota(service_name);
   quota.Resize(most_octets);
   builder.SetResourceQuota(quota);
@@ -78,7 +77,7 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
   const std::string address =
       config.listen.substr(0, config.listen.rfind(':') + 1) + std::to_string((*acceptor)->port());
   std::unique_ptr<Listener> listener(new Listener(credentials, std::move(server), std::move(*acceptor), address,
-                                                  service_name, most_octets / 2, hold_octets, kMostCalls));
+                                                  service_name, most_octets / 2, limits.hold_octets, kMostCalls));
   listener->SetServing(false);
   listener->acceptor_->Start(
       [taker](FileDescriptor connection) {
@@ -86,7 +85,7 @@ Result<std::unique_ptr<Listener>> Listener::Start(const Transport& transport,
         parameters.fd = connection.Release();
         taker->HandleNewConnection(&parameters);
       },
-      listener->kept_out_);
+      listener->kept_out_, limits.connections);
   return listener;
 }
 

@@ -19,17 +19,22 @@ namespace hallmark::service {
 // What the connections of a listener may hold together, for its largest message; in octets.
 std::size_t MostOctets(std::int64_t message_octets);
 
+// What a listener takes at most.
+struct ListenerLimits {
+  std::int64_t message_octets;  // the largest message
+  std::size_t hold_octets;  // no more connections while the process has allocated so much, beside what it began with
+  std::size_t connections;  // at once, as ConnectionLimit shares them out
+};
+
 // A gRPC server behind mutual TLS 1.3, with the standard health service and reflection. RequireTls13() must have been
 // called.
 class Listener {
  public:
-  // `service_name`: the one that the health service speaks of. `message_octets`: the largest message that is taken.
-  // No more connections are taken while the process has allocated `hold_octets`, beside what it began with.
-  // `transport` lives longer. kConfigInvalid when the address cannot be used.
+  // `service_name`: the one that the health service speaks of. `transport` lives longer. kConfigInvalid when the
+  // address cannot be used.
   static Result<std::unique_ptr<Listener>> Start(const Transport& transport,
                                                  const std::vector<grpc::Service*>& services,
-                                                 const std::string& service_name, std::int64_t message_octets,
-                                                 std::size_t hold_octets);
+                                                 const std::string& service_name, const ListenerLimits& limits);
 
   // As bound: with the port that was chosen.
   const std::string& address() const { return address_; }

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -179,11 +180,16 @@ class Deployment:
     def dkimctl_json(self, *arguments, status=0):
         return json.loads(self.dkimctl(*arguments, "--output", "json", status=status).stdout)
 
-    def start(self, environment=None, enroll=True):
-        """Starts signerd and waits until it serves; the first time the operator of the set-up then enrols."""
+    def start(self, environment=None, enroll=True, open_files=None):
+        """Starts signerd and waits until it serves; the first time the operator of the set-up then enrols. `open_files`: how many it
+        may have."""
+        def before_exec():
+            die_with_parent()
+            if open_files:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
         self.process = subprocess.Popen([BIN / "signerd", "--config", self.config, *self.arguments], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/",
-                                        env={**os.environ, **(environment or {})}, preexec_fn=die_with_parent)
+                                        env={**os.environ, **(environment or {})}, preexec_fn=before_exec)
         ready = threading.Event()
         self._reader = threading.Thread(target=self._read_log, args=(self.process.stderr, ready), daemon=True)
         self._reader.start()

@@ -151,6 +151,23 @@ class NetworkAbuseTest(unittest.TestCase):
                 peer.close()
         self.assertLess(self.open_files(), files + 10)
 
+    def test_more_connections_than_there_is_room_for(self):
+        """Whoever shows no certificate, and opens connections without end, leaves room for others, and descriptors for all else."""
+        self.hallmark.stop()
+        room = 1024
+        self.hallmark.start(open_files=room)
+        self.pid = self.hallmark.process.pid
+        with self.beside_a_neighbour(SMALL), self.connections_without_end("127.0.0.2", scaled(1500, 15_000)):
+            slowest = self.connect_beside_it(scaled(10, 120))
+            files = self.open_files()
+            self.hallmark.dkimctl("domain", "add", "room.example", "--dry-run")
+        self.assertLess(files, room * 3 // 4)
+        self.assertIn("127.0.0.2 are refused", self.log())
+        if not SANITIZED:
+            self.assertLess(slowest, MOST_TO_CONNECT)
+        # They are let in again when those are gone.
+        wait_for(lambda: self.can_sign(self.context, "127.0.0.2"), "its network to be let in again")
+
     def test_peers_that_went_without_a_word(self):
         """They finish their handshake, begin calls, and are never heard of again; nothing says that their connection is gone."""
         chunk = grpc_message(signing_pb2.MessageChunk(data=messages.MESSAGE).SerializeToString())
@@ -166,7 +183,8 @@ class NetworkAbuseTest(unittest.TestCase):
         self.assert_nothing_is_left()
 
     def test_answers_that_nobody_reads(self):
-        with self.beside_a_neighbour(SMALL):
+        # A connection that holds thirty thousand answers is ended by the guard; until then they count.
+        with self.beside_a_neighbour(scaled(SMALL, QUOTA)):
             peers = [self.connect(INITIAL_WINDOW_SIZE=0) for _ in range(scaled(3, 30))]
             for peer in peers:
                 peer.send(b"".join(peer.call_headers(stream, SIGN) + frame(raw_http2.DATA, raw_http2.END_STREAM, stream, SIGN_REQUEST)
@@ -348,6 +366,34 @@ class NetworkAbuseTest(unittest.TestCase):
             slowest = max(slowest, time.monotonic() - begin)
         print(f"the slowest pair of new connections took {slowest:.1f} s", file=sys.stderr)
         return slowest
+
+    @contextlib.contextmanager
+    def connections_without_end(self, source, count):
+        """So many connections from a loopback address that say nothing, all the time that this lasts: each that is ended is made anew."""
+        stop, address = threading.Event(), self.hallmark.signing_address
+
+        def run():
+            held, ends = {}, select.poll()
+            while not stop.is_set():
+                for _ in range(min(count - len(held), 200)):
+                    with contextlib.suppress(OSError):
+                        connection = raw_http2.connect(address, source)
+                        ends.register(connection, select.POLLIN)
+                        held[connection.fileno()] = connection
+                for descriptor, _ in ends.poll(50):
+                    ends.unregister(descriptor)
+                    held.pop(descriptor).close()
+            for connection in held.values():
+                connection.close()
+
+        opening = threading.Thread(target=run)
+        opening.start()
+        try:
+            wait_for(lambda: self.open_files() > 200, "the connections")
+            yield
+        finally:
+            stop.set()
+            opening.join()
 
     def test_whoever_floods_is_kept_out(self):
         """For a second, then two, then four: between that others connect as if nothing was."""
@@ -533,10 +579,10 @@ class NetworkAbuseTest(unittest.TestCase):
                         self.assertFalse(self.can_sign(context))
         self.assertTrue(self.can_sign(self.context))
 
-    def can_sign(self, context):
+    def can_sign(self, context, source=""):
         """Whether a call is answered with OK."""
         try:
-            with raw_http2.RawHttp2(self.hallmark.signing_address, context) as peer:
+            with raw_http2.RawHttp2(self.hallmark.signing_address, context, source) as peer:
                 peer.greet()
                 peer.send(peer.call_headers(1, SIGN) + frame(raw_http2.DATA, raw_http2.END_STREAM, 1, SIGN_REQUEST))
                 while not peer.ended:

@@ -68,11 +68,18 @@ def connect(address, source=""):
     return connection
 
 
+def ready(connection, events, seconds):
+    """Which of poll's events come in time; select() knows no file descriptors over 1023."""
+    poll = select.poll()
+    poll.register(connection, events)
+    return sum(event for _, event in poll.poll(1000 * seconds))
+
+
 def closed_by_peer(connection, seconds):
     """Whether the server ends this plain connection in time; what it sends before is thrown away."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
-        if not select.select([connection], [], [], left)[0]:
+        if not ready(connection, select.POLLIN, left):
             return False
         try:
             if not connection.recv(1 << 16):
@@ -125,10 +132,10 @@ class RawHttp2:
             try:
                 waiting = waiting[self._tls.send(waiting):]
             except ssl.SSLWantWriteError:
-                if not select.select([self._tls] if reading else [], [self._tls], [], 1)[1] and not reading:
+                if not ready(self._tls, select.POLLOUT | (select.POLLIN if reading else 0), 1) & ~select.POLLIN and not reading:
                     return False
             except ssl.SSLWantReadError:
-                select.select([self._tls], [], [], 1)
+                ready(self._tls, select.POLLIN, 1)
             except (ssl.SSLError, OSError):
                 self.ended = True
         return True
@@ -174,7 +181,7 @@ class RawHttp2:
             if self.ended or time.monotonic() > deadline:
                 raise AssertionError(f"not there: {'the connection ended' if self.ended else f'waited {seconds} s'}; "
                                      f"the last frames: {seen[-5:]}")
-            select.select([self._tls], [], [], 0.5)
+            ready(self._tls, select.POLLIN, 0.5)
 
     def settle(self, seconds=60):
         """Waits until the server has read all that was sent (it answers a PING), or has ended the connection. What came
@@ -187,7 +194,7 @@ class RawHttp2:
                 break
             if time.monotonic() > deadline:
                 raise AssertionError(f"the server answers no PING within {seconds} s; the last frames: {seen[-5:]}")
-            select.select([self._tls], [], [], 0.5)
+            ready(self._tls, select.POLLIN, 0.5)
         return seen
 
     def wait_for_end(self, seconds=60):
@@ -196,7 +203,7 @@ class RawHttp2:
         while not self.ended:
             if time.monotonic() > deadline:
                 raise AssertionError(f"the server still holds the connection after {seconds} s; its last frames: {seen[-5:]}")
-            select.select([self._tls], [], [], 0.5)
+            ready(self._tls, select.POLLIN, 0.5)
             seen += self.take()
         return seen
 

@@ -1,5 +1,3 @@
-#include <sys/resource.h>
-
 #include <absl/synchronization/mutex.h>
 
 #include <CLI/CLI.hpp>
@@ -26,12 +24,9 @@ constexpr std::size_t kOtherDescriptors = 64;  // beside those of MTAs: servers,
 
 // As many descriptors as the system lets us have; says where that is too few.
 void RaiseDescriptorLimit(std::size_t connections) {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-  if (limit.rlim_max < connections + kOtherDescriptors) {
-    log::warn("milter.connections is {}, but the limit of open files (LimitNOFILE) is {}", connections, limit.rlim_max);
+  const std::size_t most = RaiseFileLimit();
+  if (most < connections + kOtherDescriptors) {
+    log::warn("milter.connections is {}, but the limit of open files (LimitNOFILE) is {}", connections, most);
   }
 }
 

@@ -31,11 +31,11 @@ constexpr const char* kFour = "::ffff:127.0.0.1";
 
 class AcceptorTest : public testing::Test {
  protected:
-  void Start(const std::string& listen = "127.0.0.1:0") {
+  void Start(const std::string& listen = "127.0.0.1:0", std::size_t most = 100) {
     auto bound = Acceptor::Bind(listen);
     ASSERT_TRUE(bound) << bound.error().message;
     acceptor_ = std::move(*bound);
-    acceptor_->Start([this](FileDescriptor connection) { taken_.Take(std::move(connection)); }, kept_out_);
+    acceptor_->Start([this](FileDescriptor connection) { taken_.Take(std::move(connection)); }, kept_out_, most);
   }
 
   KeptOut kept_out_;
@@ -81,6 +81,30 @@ TEST_F(AcceptorTest, WhoeverIsKeptOutIsResetAndTakenLater) {
     taken = taken_.Next(100ms);
   }
   EXPECT_TRUE(taken);
+}
+
+TEST_F(AcceptorTest, WhoeverHasAsManyAsAreStillFreeIsRefusedUntilOneEnds) {
+  Start("[::]:0", 4);
+  std::vector<FileDescriptor> clients, taken;
+  for (int i = 0; i < 2; ++i) {
+    clients.push_back(Connect(kFour, acceptor_->port()));
+    taken.push_back(taken_.Next(10s));
+    ASSERT_TRUE(taken.back());
+  }
+  const FileDescriptor refused = Connect(kFour, acceptor_->port());
+  char octet = 0;
+  EXPECT_EQ(::recv(refused.get(), &octet, 1, 0), -1);
+  EXPECT_EQ(errno, ECONNRESET);
+  const FileDescriptor other = Connect("::1", acceptor_->port());
+  EXPECT_TRUE(taken_.Next(10s));
+  taken.pop_back();
+  const auto deadline = std::chrono::steady_clock::now() + 20s;
+  FileDescriptor again;
+  while (!again && std::chrono::steady_clock::now() < deadline) {
+    const FileDescriptor client = Connect(kFour, acceptor_->port());
+    again = taken_.Next(100ms);
+  }
+  EXPECT_TRUE(again);
 }
 
 TEST_F(AcceptorTest, EitherWildcardTakesBoth) {

@@ -19,6 +19,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kMost = 256 << 20;
+constexpr std::size_t kMostConnections = 100;
 
 class MemoryGuardTest : public testing::Test {
  protected:
@@ -30,7 +31,8 @@ class MemoryGuardTest : public testing::Test {
     auto bound = Acceptor::Bind("127.0.0.1:0");
     ASSERT_TRUE(bound) << bound.error().message;
     acceptor_ = std::move(*bound);
-    acceptor_->Start([this](FileDescriptor connection) { taken_.Take(std::move(connection)); }, kept_out_);
+    acceptor_->Start([this](FileDescriptor connection) { taken_.Take(std::move(connection)); }, kept_out_,
+                     kMostConnections);
   }
 
   FileDescriptor Connect() const {
