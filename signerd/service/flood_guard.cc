@@ -1,6 +1,7 @@
 #include "signerd/service/flood_guard.h"
 
 #include <sys/resource.h>
+#include <time.h>
 
 #include <algorithm>
 #include <vector>
@@ -18,6 +19,13 @@ constexpr int kShare = 50;                     // a look may take one part in so
 constexpr std::chrono::milliseconds kBusy{5};  // of processor time from one look to the next
 constexpr std::uint64_t kMuch = 1 << 10;       // octets from one look to the next: fewer are not many calls
 constexpr std::size_t kBusiest = 8;
+
+// Of a processor, by this thread: beside a flood it also waits for one, and that is no reason to look less often.
+std::chrono::nanoseconds SpentHere() {
+  timespec spent{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+  return std::chrono::seconds(spent.tv_sec) + std::chrono::nanoseconds(spent.tv_nsec);
+}
 
 std::chrono::nanoseconds Spent() {
   rusage usage{};
@@ -49,9 +57,9 @@ FloodGuard::FloodGuard(std::uint16_t port, std::uint64_t most_calls, KeptOut& ke
 void FloodGuard::Watch(const std::stop_token& stop) {
   std::chrono::nanoseconds pause = kInterval;
   while (Pause(stop, pause)) {
-    const auto begin = steady_clock::now();
+    const std::chrono::nanoseconds begin = SpentHere();
     if (IsBusy()) Look();
-    pause = std::max<std::chrono::nanoseconds>(kInterval, kShare * (steady_clock::now() - begin));
+    pause = std::max<std::chrono::nanoseconds>(kInterval, kShare * (SpentHere() - begin));
   }
 }
 
@@ -64,24 +72,74 @@ bool FloodGuard::IsBusy() {
 void FloodGuard::Look() {
   AcceptedConnections accepted = AcceptedOn(port_);
   std::erase_if(ended_, [&](const std::string& peer) { return !accepted.contains(peer); });
+  EndKeptOut(accepted);
   for (const auto& [peer, count] : CountBusiest(accepted)) {
     const std::uint64_t calls = count.UnderWay();
-    if (calls > most_calls_ && !ended_.contains(peer)) End(*accepted.find(peer), calls, accepted);
+    if (calls > most_calls_) {
+      End(peer, std::to_string(calls) + " of its calls are under way or given up and not dismissed yet", accepted);
+    }
+  }
+  for (const std::string& peer : slow_reads_.Find(accepted, CountStreams, steady_clock::now())) {
+    End(peer, "it sends what comes to no call, and costs a processor (a header without end?)", accepted);
+    EndOthersOf(peer, accepted);
   }
   last_ = std::move(accepted);
 }
 
-void FloodGuard::End(const AcceptedConnections::value_type& connection, std::uint64_t calls,
-                     const AcceptedConnections& accepted) {
-  const auto& [peer, which] = connection;
+void FloodGuard::End(const std::string& peer, const std::string& why, const AcceptedConnections& accepted) {
+  if (ended_.contains(peer)) return;
+  const auto& connection = *accepted.find(peer);
+  const AcceptedConnection& which = connection.second;
   const bool one_peers = IsOnePeers(which.network, accepted);
   if (!EndConnection(connection, port_)) return;
   ended_.insert(peer);
-  const std::string what_of_it =
-      one_peers ? " is kept out for " + std::to_string(kept_out_.Add(which.network, steady_clock::now()).count()) + " s"
-                : " is not kept out, as others come from there too";
-  log::warn("the connection from {} is ended: {} of its calls are under way or given up and not dismissed yet; {}{}",
-            peer, calls, which.network, what_of_it);
+  const auto now = steady_clock::now();
+  if (one_peers) {
+    const auto time = kept_out_.Add(which.network, now);
+    log::warn("the connection from {} is ended: {}; {} is kept out for {} s", peer, why, which.network, time.count());
+    return;
+  }
+  const auto counts = CountStreams({peer});
+  const auto time = certificates_.Add(counts.empty() ? "" : counts.begin()->second.certificate, now);
+  shared_[which.network] = now;
+  log::warn(
+      "the connection from {} is ended: {}; {} is not kept out, as others come from there too, but for {} s all that "
+      "come "
+      "with its certificate are ended",
+      peer, why, which.network, time.count());
+}
+
+void FloodGuard::EndKeptOut(const AcceptedConnections& accepted) {
+  std::erase_if(shared_, [&](const auto& network) { return network.second + KeptOut::kLongest < steady_clock::now(); });
+  if (shared_.empty()) return;
+  std::set<std::string> from_there;
+  for (const auto& [peer, connection] : accepted) {
+    if (shared_.contains(connection.network) && !ended_.contains(peer)) from_there.insert(peer);
+  }
+  for (const auto& [peer, counts] : CountStreams(from_there)) {
+    if (!certificates_.Has(counts.certificate, steady_clock::now())) continue;
+    if (EndConnection(*accepted.find(peer), port_)) ended_.insert(peer);
+  }
+}
+
+void FloodGuard::EndOthersOf(const std::string& peer, const AcceptedConnections& accepted) {
+  const std::string& network = accepted.at(peer).network;
+  std::set<std::string> from_there;
+  for (const auto& [other, connection] : accepted) {
+    if (connection.network == network) from_there.insert(other);
+  }
+  auto counts = CountStreams(from_there);
+  const std::string certificate = counts[peer].certificate;
+  const bool is_kept_out = kept_out_.Has(network, steady_clock::now());
+  int ended = 0;
+  for (const std::string& other : from_there) {
+    const auto of_other = counts.find(other);
+    const bool is_its = of_other == counts.end() ? is_kept_out : of_other->second.certificate == certificate;
+    if (!is_its || ended_.contains(other) || !EndConnection(*accepted.find(other), port_)) continue;
+    ended_.insert(other);
+    ++ended;
+  }
+  if (ended > 0) log::warn("{} more of its connections are ended with it", ended);
 }
 
 std::map<std::string, StreamCounts> FloodGuard::CountBusiest(const AcceptedConnections& accepted) const {

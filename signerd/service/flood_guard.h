@@ -9,6 +9,7 @@
 
 #include "signerd/service/accepted.h"
 #include "signerd/service/kept_out.h"
+#include "signerd/service/slow_reads.h"
 #include "signerd/service/stream_counts.h"
 
 namespace hallmark::service {
@@ -18,9 +19,12 @@ namespace hallmark::service {
 // any, and what another connection has in that thread's queue waits: beside such a flood an operator could not connect
 // for twenty seconds.
 //
+// And connections that cost a processor for nothing (SlowReads): operators could not connect beside ten of them.
+//
 // Ten times a second, if the process is not idle, it looks at the connections that most was read from. One with more
-// calls under way than it may have, given up or not, is ended. Its network is kept out unless somebody with another
-// certificate is connected from there: then it is a proxy's, or an address that many share.
+// calls under way than it may have, given up or not, is ended, and whatever SlowReads finds. Its network is kept out
+// unless somebody with another certificate is connected from there: then it is a proxy's, or an address that many
+// share, and for as long whoever comes from there with the flood's certificate is ended as soon as he is seen.
 class FloodGuard {
  public:
   // `port`: of the listener, on whatever address. `most_calls` under way: beyond what a client that keeps to its limit
@@ -33,7 +37,12 @@ class FloodGuard {
   bool IsBusy();
   // Of the connections that most was read from since the last look.
   std::map<std::string, StreamCounts> CountBusiest(const AcceptedConnections& accepted) const;
-  void End(const AcceptedConnections::value_type& connection, std::uint64_t calls, const AcceptedConnections& accepted);
+  void End(const std::string& peer, const std::string& why, const AcceptedConnections& accepted);
+  // Those that come with a certificate that is kept out.
+  void EndKeptOut(const AcceptedConnections& accepted);
+  // The other connections of the same peer, of which a few keep the rest from their turn: with his certificate, and
+  // where his network is kept out those that have shown none yet.
+  void EndOthersOf(const std::string& peer, const AcceptedConnections& accepted);
 
   const std::uint16_t port_;
   const std::uint64_t most_calls_;
@@ -41,8 +50,11 @@ class FloodGuard {
   // Of the thread.
   std::chrono::nanoseconds spent_{};  // of all processors, at the last look
   AcceptedConnections last_;          // of the last look that found the process busy
-  std::set<std::string> ended_;       // and still not closed
-  std::jthread thread_;               // last: it uses the others
+  SlowReads slow_reads_;
+  KeptOut certificates_;                                                 // of floods from networks that others share
+  std::map<std::string, std::chrono::steady_clock::time_point> shared_;  // those, and when the last flood was
+  std::set<std::string> ended_;                                          // and still not closed
+  std::jthread thread_;                                                  // last: it uses the others
 };
 
 }  // namespace hallmark::service

@@ -74,6 +74,7 @@ std::map<std::string, StreamCounts> CountStreams(const std::set<std::string>& pe
       counts[peer] = {static_cast<std::uint64_t>(Number(data, "streamsStarted")),
                       static_cast<std::uint64_t>(Number(data, "streamsSucceeded")),
                       static_cast<std::uint64_t>(Number(data, "streamsFailed")),
+                      static_cast<std::uint64_t>(Number(data, "messagesReceived")),
                       Text(Object(Object(socket, "security"), "tls"), "remote_certificate")};
     }
     return id;

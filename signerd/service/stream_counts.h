@@ -12,7 +12,10 @@ struct StreamCounts {
   std::uint64_t begun = 0;
   std::uint64_t answered = 0;  // whatever the answer was
   std::uint64_t failed = 0;    // ended before they were answered: given up, or wrong as HTTP/2
+  std::uint64_t messages = 0;  // that arrived whole; a stream of calls is one call with many
   std::string certificate;     // the peer's, in one form for all connections
+
+  bool operator==(const StreamCounts&) const = default;
 
   // Begun, and not over yet. gRPC reads its counts one after the other, while calls come and go: of those that ended
   // there may be more than of those that had begun.

@@ -1,0 +1,55 @@
+#include "signerd/service/slow_reads.h"
+
+#include <algorithm>
+
+namespace hallmark::service {
+namespace {
+
+// Those with most waiting, and those that are watched already: whoever sends it piece by piece has nothing waiting now
+// and then.
+template <typename Entries>
+std::set<std::string> Wanted(const AcceptedConnections& accepted, const Entries& entries) {
+  std::vector<std::pair<std::uint64_t, std::string>> waiting;
+  for (const auto& [peer, connection] : accepted) {
+    if (connection.unread > 0 || entries.contains(peer)) waiting.emplace_back(connection.unread, peer);
+  }
+  const auto end = waiting.begin() + static_cast<std::ptrdiff_t>(std::min(waiting.size(), SlowReads::kMost));
+  std::partial_sort(waiting.begin(), end, waiting.end(), std::greater<>());
+  std::set<std::string> wanted;
+  for (auto one = waiting.begin(); one != end; ++one) wanted.insert(one->second);
+  return wanted;
+}
+
+}  // namespace
+
+std::vector<std::string> SlowReads::Find(const AcceptedConnections& accepted, const Count& count, Time now) {
+  const std::set<std::string> wanted = Wanted(accepted, entries_);
+  std::erase_if(entries_, [&](const auto& entry) { return !wanted.contains(entry.first); });
+  std::vector<std::string> slow;
+  if (wanted.empty()) return slow;
+  for (const auto& [peer, counts] : count(wanted)) {
+    const AcceptedConnection& connection = accepted.at(peer);
+    const auto [found, is_new] = entries_.try_emplace(peer);
+    if (is_new || found->second.counts != counts) {
+      found->second = {counts, connection.read, now, connection.read, now};
+    } else if (IsSlow(found->second, connection, now)) {
+      slow.push_back(peer);
+    }
+  }
+  return slow;
+}
+
+bool SlowReads::IsSlow(Entry& entry, const AcceptedConnection& connection, Time now) {
+  ++entry.looks;
+  if (connection.unread > 0) ++entry.waiting;
+  if (now < entry.window + kWindow) return false;
+  const std::chrono::duration<double> window = now - entry.window;
+  const bool is_slow = static_cast<double>(connection.read - entry.window_read) < kSlow * window.count();
+  const bool is_waiting = 2 * entry.waiting >= entry.looks;
+  entry.window = now;
+  entry.window_read = connection.read;
+  entry.looks = entry.waiting = 0;
+  return is_slow && is_waiting && now >= entry.since + kLong && connection.read >= entry.read + kMuch;
+}
+
+}  // namespace hallmark::service
