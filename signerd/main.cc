@@ -102,14 +102,13 @@ Result<Servers> Listen(const SignerdConfig& config, Admin& admin, const Watching
   // Relays may fill the memory up to where no more of them are let in; operators still are, to revoke a certificate.
   const std::size_t most_octets = service::MostOctets(config.message_octets);
   const std::size_t files = RaiseFileLimit();
-  const service::ListenerLimits relays{config.message_octets, most_octets / 2, std::min(kMostRelays, files / 2)};
+  const service::ListenerLimits relay_limits{config.message_octets, most_octets / 2, std::min(kMostRelays, files / 2)};
   auto signing = service::Listener::Start(*parts.front.signing_transport, {&parts.front.signing_service},
-                                          "hallmark.signing.v1.SigningService", relays);
+                                          "hallmark.signing.v1.SigningService", relay_limits);
   if (!signing) return signing.error();
-  const service::ListenerLimits those_who_operate{kAdminMessageOctets, most_octets,
-                                                  std::min(kMostOperators, files / 8)};
+  const service::ListenerLimits operator_limits{kAdminMessageOctets, most_octets, std::min(kMostOperators, files / 8)};
   auto operators = service::Listener::Start(*parts.front.admin_transport, admin.Services(),
-                                            "hallmark.admin.v1.AdminService", those_who_operate);
+                                            "hallmark.admin.v1.AdminService", operator_limits);
   if (!operators) return operators.error();
   auto metrics = StartMetrics(
       config.metrics_listen, parts.signing.tap, watching.watcher,

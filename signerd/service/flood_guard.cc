@@ -36,13 +36,18 @@ std::chrono::nanoseconds Spent() {
   return of(usage.ru_utime) + of(usage.ru_stime);
 }
 
-// Whether all who are connected from the network show the same certificate.
-bool IsOnePeers(const std::string& network, const AcceptedConnections& accepted) {
-  std::set<std::string> peers, certificates;
+std::set<std::string> PeersFrom(const std::string& network, const AcceptedConnections& accepted) {
+  std::set<std::string> peers;
   for (const auto& [peer, connection] : accepted) {
     if (connection.network == network) peers.insert(peer);
   }
-  for (const auto& [peer, counts] : CountStreams(peers)) certificates.insert(counts.certificate);
+  return peers;
+}
+
+// Whether all of them show the same certificate.
+bool AreOnePeers(const std::map<std::string, StreamCounts>& counts) {
+  std::set<std::string> certificates;
+  for (const auto& [peer, count] : counts) certificates.insert(count.certificate);
   return certificates.size() <= 1;
 }
 
@@ -76,37 +81,37 @@ void FloodGuard::Look() {
   for (const auto& [peer, count] : CountBusiest(accepted)) {
     const std::uint64_t calls = count.UnderWay();
     if (calls > most_calls_) {
-      End(peer, std::to_string(calls) + " of its calls are under way or given up and not dismissed yet", accepted);
+      End(peer, std::to_string(calls) + " of its calls are under way or given up and not dismissed yet", false,
+          accepted);
     }
   }
   for (const std::string& peer : slow_reads_.Find(accepted, CountStreams, steady_clock::now())) {
-    End(peer, "it sends what comes to no call, and costs a processor (a header without end?)", accepted);
-    EndOthersOf(peer, accepted);
+    End(peer, "it sends what comes to no call, and costs a processor (a header without end?)", true, accepted);
   }
   last_ = std::move(accepted);
 }
 
-void FloodGuard::End(const std::string& peer, const std::string& why, const AcceptedConnections& accepted) {
-  if (ended_.contains(peer)) return;
-  const auto& connection = *accepted.find(peer);
-  const AcceptedConnection& which = connection.second;
-  const bool one_peers = IsOnePeers(which.network, accepted);
-  if (!EndConnection(connection, port_)) return;
+void FloodGuard::End(const std::string& peer, const std::string& why, bool with_others,
+                     const AcceptedConnections& accepted) {
+  const std::string& network = accepted.at(peer).network;
+  const auto counts = CountStreams(PeersFrom(network, accepted));
+  const auto of_peer = counts.find(peer);
+  // It may be gone by itself.
+  if (ended_.contains(peer) || of_peer == counts.end() || !EndConnection(*accepted.find(peer), port_)) return;
   ended_.insert(peer);
   const auto now = steady_clock::now();
-  if (one_peers) {
-    const auto time = kept_out_.Add(which.network, now);
-    log::warn("the connection from {} is ended: {}; {} is kept out for {} s", peer, why, which.network, time.count());
-    return;
+  if (AreOnePeers(counts)) {
+    const auto time = kept_out_.Add(network, now);
+    log::warn("the connection from {} is ended: {}; {} is kept out for {} s", peer, why, network, time.count());
+  } else {
+    const auto time = certificates_.Add(of_peer->second.certificate, now);
+    shared_[network] = now;
+    log::warn(
+        "the connection from {} is ended: {}; {} is not kept out, as others come from there too, but for {} s all that "
+        "come with its certificate are ended, and each time nobody is let in from there for a second",
+        peer, why, network, time.count());
   }
-  const auto counts = CountStreams({peer});
-  const auto time = certificates_.Add(counts.empty() ? "" : counts.begin()->second.certificate, now);
-  shared_[which.network] = now;
-  log::warn(
-      "the connection from {} is ended: {}; {} is not kept out, as others come from there too, but for {} s all that "
-      "come "
-      "with its certificate are ended",
-      peer, why, which.network, time.count());
+  if (with_others) EndOthers(network, of_peer->second.certificate, counts, accepted);
 }
 
 void FloodGuard::EndKeptOut(const AcceptedConnections& accepted) {
@@ -118,21 +123,17 @@ void FloodGuard::EndKeptOut(const AcceptedConnections& accepted) {
   }
   for (const auto& [peer, counts] : CountStreams(from_there)) {
     if (!certificates_.Has(counts.certificate, steady_clock::now())) continue;
-    if (EndConnection(*accepted.find(peer), port_)) ended_.insert(peer);
+    if (!EndConnection(*accepted.find(peer), port_)) continue;
+    ended_.insert(peer);
+    kept_out_.Pause(accepted.at(peer).network, steady_clock::now());
   }
 }
 
-void FloodGuard::EndOthersOf(const std::string& peer, const AcceptedConnections& accepted) {
-  const std::string& network = accepted.at(peer).network;
-  std::set<std::string> from_there;
-  for (const auto& [other, connection] : accepted) {
-    if (connection.network == network) from_there.insert(other);
-  }
-  auto counts = CountStreams(from_there);
-  const std::string certificate = counts[peer].certificate;
+void FloodGuard::EndOthers(const std::string& network, const std::string& certificate,
+                           const std::map<std::string, StreamCounts>& counts, const AcceptedConnections& accepted) {
   const bool is_kept_out = kept_out_.Has(network, steady_clock::now());
   int ended = 0;
-  for (const std::string& other : from_there) {
+  for (const std::string& other : PeersFrom(network, accepted)) {
     const auto of_other = counts.find(other);
     const bool is_its = of_other == counts.end() ? is_kept_out : of_other->second.certificate == certificate;
     if (!is_its || ended_.contains(other) || !EndConnection(*accepted.find(other), port_)) continue;

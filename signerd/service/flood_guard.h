@@ -24,7 +24,8 @@ namespace hallmark::service {
 // Ten times a second, if the process is not idle, it looks at the connections that most was read from. One with more
 // calls under way than it may have, given up or not, is ended, and whatever SlowReads finds. Its network is kept out
 // unless somebody with another certificate is connected from there: then it is a proxy's, or an address that many
-// share, and for as long whoever comes from there with the flood's certificate is ended as soon as he is seen.
+// share, and for as long whoever comes from there with the flood's certificate is ended as soon as he is seen; each
+// time nobody is let in from there for a second, or he would be back at once.
 class FloodGuard {
  public:
   // `port`: of the listener, on whatever address. `most_calls` under way: beyond what a client that keeps to its limit
@@ -37,12 +38,13 @@ class FloodGuard {
   bool IsBusy();
   // Of the connections that most was read from since the last look.
   std::map<std::string, StreamCounts> CountBusiest(const AcceptedConnections& accepted) const;
-  void End(const std::string& peer, const std::string& why, const AcceptedConnections& accepted);
+  // `with_others`: of the same peer, where a few keep the rest from their turn.
+  void End(const std::string& peer, const std::string& why, bool with_others, const AcceptedConnections& accepted);
   // Those that come with a certificate that is kept out.
   void EndKeptOut(const AcceptedConnections& accepted);
-  // The other connections of the same peer, of which a few keep the rest from their turn: with his certificate, and
-  // where his network is kept out those that have shown none yet.
-  void EndOthersOf(const std::string& peer, const AcceptedConnections& accepted);
+  // Those with the certificate, and where the network is kept out those that have shown none yet.
+  void EndOthers(const std::string& network, const std::string& certificate,
+                 const std::map<std::string, StreamCounts>& counts, const AcceptedConnections& accepted);
 
   const std::uint16_t port_;
   const std::uint64_t most_calls_;

@@ -10,12 +10,22 @@ std::chrono::seconds KeptOut::Add(const std::string& network, Time now) {
   const auto before = networks_.find(network);
   if (before != networks_.end() && now < before->second.until) return before->second.time;
   const std::chrono::seconds time = before == networks_.end() ? kFirst : std::min(2 * before->second.time, kLongest);
-  if (before == networks_.end() && networks_.size() == kMost) {
-    networks_.erase(std::min_element(networks_.begin(), networks_.end(),
-                                     [](const auto& a, const auto& b) { return a.second.until < b.second.until; }));
-  }
+  if (before == networks_.end()) MakeRoom();
   networks_[network] = {now + time, time};
   return time;
+}
+
+void KeptOut::Pause(const std::string& network, Time now) {
+  const std::lock_guard lock(mutex_);
+  if (!networks_.contains(network)) MakeRoom();
+  Entry& entry = networks_[network];
+  entry = {std::max(entry.until, now + kFirst), std::max(entry.time, kFirst)};
+}
+
+void KeptOut::MakeRoom() {
+  if (networks_.size() < kMost) return;
+  networks_.erase(std::min_element(networks_.begin(), networks_.end(),
+                                   [](const auto& a, const auto& b) { return a.second.until < b.second.until; }));
 }
 
 bool KeptOut::Has(const std::string& network, Time now) const {

@@ -19,9 +19,12 @@ class KeptOut {
   // Keeps it out from now on: for kFirst, or twice as long as the last time when that is not forgiven. Nothing changes
   // while it is kept out: of many connections that end together each is told. For how long.
   std::chrono::seconds Add(const std::string& network, Time now);
+  // Keeps it out for kFirst at least, whatever it did before.
+  void Pause(const std::string& network, Time now);
   bool Has(const std::string& network, Time now) const;
 
  private:
+  void MakeRoom();
   struct Entry {
     Time until;
     std::chrono::seconds time;

@@ -30,19 +30,27 @@ std::vector<std::string> SlowReads::Find(const AcceptedConnections& accepted, co
   for (const auto& [peer, counts] : count(wanted)) {
     const AcceptedConnection& connection = accepted.at(peer);
     const auto [found, is_new] = entries_.try_emplace(peer);
-    if (is_new || found->second.counts != counts) {
-      found->second = {counts, connection.read, now, connection.read, now};
-    } else if (IsSlow(found->second, connection, now)) {
+    Entry& entry = found->second;
+    if (is_new || entry.counts != counts) {
+      if (connection.unread == 0) {
+        entries_.erase(found);
+        continue;
+      }
+      entry = {counts, connection.read, now, connection.read, now};
+    }
+    ++entry.looks;
+    if (connection.unread > 0) ++entry.waiting;
+    if (now < entry.window + kWindow) continue;
+    if (entry.waiting == 0) {
+      entries_.erase(found);
+    } else if (EndsSlowWindow(entry, connection, now)) {
       slow.push_back(peer);
     }
   }
   return slow;
 }
 
-bool SlowReads::IsSlow(Entry& entry, const AcceptedConnection& connection, Time now) {
-  ++entry.looks;
-  if (connection.unread > 0) ++entry.waiting;
-  if (now < entry.window + kWindow) return false;
+bool SlowReads::EndsSlowWindow(Entry& entry, const AcceptedConnection& connection, Time now) {
   const std::chrono::duration<double> window = now - entry.window;
   const bool is_slow = static_cast<double>(connection.read - entry.window_read) < kSlow * window.count();
   const bool is_waiting = 2 * entry.waiting >= entry.looks;

@@ -42,7 +42,8 @@ class SlowReads {
     Time window{};
     int looks = 0, waiting = 0;
   };
-  static bool IsSlow(Entry& entry, const AcceptedConnection& connection, Time now);
+  // Whether it was so for all of the window; another one begins.
+  static bool EndsSlowWindow(Entry& entry, const AcceptedConnection& connection, Time now);
   std::map<std::string, Entry> entries_;
 };
 

@@ -20,6 +20,21 @@ class KeptOutTest : public testing::Test {
   KeptOut::Time now_{1000h};
 };
 
+TEST_F(KeptOutTest, APauseIsASecondAndMakesNothingShorter) {
+  for (int i = 0; i < 3; ++i) {
+    kept_out_.Pause("192.0.2.1", now_);
+    EXPECT_EQ(Measured("192.0.2.1"), 1s);
+    now_ += 1s;
+  }
+  kept_out_.Add("192.0.2.2", now_);
+  now_ += 1s;
+  kept_out_.Add("192.0.2.2", now_);
+  kept_out_.Pause("192.0.2.2", now_);
+  EXPECT_EQ(Measured("192.0.2.2"), 2s);
+  now_ += 2s;
+  EXPECT_EQ(kept_out_.Add("192.0.2.2", now_), 4s);
+}
+
 TEST_F(KeptOutTest, ForTwiceAsLongEachTimeAndNobodyElse) {
   EXPECT_EQ(Measured("192.0.2.1"), 0s);
   for (const auto time : {1s, 2s, 4s, 8s, 16s, 32s, 64s, 64s}) {
