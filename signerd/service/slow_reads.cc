@@ -32,32 +32,34 @@ std::vector<std::string> SlowReads::Find(const AcceptedConnections& accepted, co
     const auto [found, is_new] = entries_.try_emplace(peer);
     Entry& entry = found->second;
     if (is_new || entry.counts != counts) {
-      if (connection.unread == 0) {
+      if (connection.unread > 0) {
+        entry = {counts, connection.read, now, connection.read, now, now};
+      } else {
         entries_.erase(found);
-        continue;
       }
-      entry = {counts, connection.read, now, connection.read, now};
+      continue;
     }
-    ++entry.looks;
-    if (connection.unread > 0) ++entry.waiting;
-    if (now < entry.window + kWindow) continue;
-    if (entry.waiting == 0) {
+    AddLook(entry, connection, now);
+    if (now < entry.window + kWindow || entry.looks < kLooks) continue;
+    if (entry.slow == 0) {
       entries_.erase(found);
-    } else if (EndsSlowWindow(entry, connection, now)) {
-      slow.push_back(peer);
+      continue;
     }
+    const bool is_slow = 2 * entry.slow >= entry.looks;
+    if (is_slow && now >= entry.since + kLong && connection.read >= entry.read + kMuch) slow.push_back(peer);
+    entry.window = now;
+    entry.looks = entry.slow = 0;
   }
   return slow;
 }
 
-bool SlowReads::EndsSlowWindow(Entry& entry, const AcceptedConnection& connection, Time now) {
-  const std::chrono::duration<double> window = now - entry.window;
-  const bool is_slow = static_cast<double>(connection.read - entry.window_read) < kSlow * window.count();
-  const bool is_waiting = 2 * entry.waiting >= entry.looks;
-  entry.window = now;
-  entry.window_read = connection.read;
-  entry.looks = entry.waiting = 0;
-  return is_slow && is_waiting && now >= entry.since + kLong && connection.read >= entry.read + kMuch;
+void SlowReads::AddLook(Entry& entry, const AcceptedConnection& connection, Time now) {
+  const std::chrono::duration<double> time = now - entry.looked;
+  const auto octets = static_cast<double>(connection.read - entry.looked_read);
+  ++entry.looks;
+  if (connection.unread > 0 && octets < kSlow * time.count()) ++entry.slow;
+  entry.looked = now;
+  entry.looked_read = connection.read;
 }
 
 }  // namespace hallmark::service

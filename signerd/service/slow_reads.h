@@ -25,9 +25,11 @@ class SlowReads {
 
   static constexpr std::uint64_t kMuch = 1 << 20;  // octets since something came to an end
   static constexpr std::chrono::seconds kLong{1};  // since then
+  static constexpr std::uint64_t kSlow = 1 << 20;  // octets a second
+  // Half of the looks in it find it slow, with octets waiting. One alone does where the machine stood still.
   static constexpr std::chrono::milliseconds kWindow{500};
-  static constexpr std::uint64_t kSlow = 1 << 20;  // octets a second, in the last window
-  static constexpr std::size_t kMost = 64;         // connections: those with most waiting
+  static constexpr int kLooks = 4;          // in a window, at least
+  static constexpr std::size_t kMost = 64;  // connections: those with most waiting
 
   // To be called some times a second. Those of `accepted` that are so by now; `count` is CountStreams.
   std::vector<std::string> Find(const AcceptedConnections& accepted, const Count& count, Time now);
@@ -37,13 +39,12 @@ class SlowReads {
     StreamCounts counts;
     std::uint64_t read = 0;  // when they became so
     Time since{};
-    // Of the window.
-    std::uint64_t window_read = 0;
-    Time window{};
-    int looks = 0, waiting = 0;
+    std::uint64_t looked_read = 0;  // at the last look
+    Time looked{};
+    Time window{};            // when it began
+    int looks = 0, slow = 0;  // in it
   };
-  // Whether it was so for all of the window; another one begins.
-  static bool EndsSlowWindow(Entry& entry, const AcceptedConnection& connection, Time now);
+  static void AddLook(Entry& entry, const AcceptedConnection& connection, Time now);
   std::map<std::string, Entry> entries_;
 };
 

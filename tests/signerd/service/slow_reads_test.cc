@@ -76,6 +76,16 @@ TEST_F(SlowReadsTest, ALargeMessageIsNot) {
   EXPECT_TRUE(Find({{"slow line", line}, {"quick line", {kMiB / 5}}}, 300).empty());
 }
 
+// For a while, of the daemon or the whole machine: then nobody was read from.
+TEST_F(SlowReadsTest, WhatWaitedWhileItStoodStillIsNot) {
+  EXPECT_TRUE(Find({{"message", {kMiB / 2}}}, 4).empty());
+  now_ += 20s;
+  EXPECT_TRUE(Find({{"message", {kMiB / 2}}}, 2).empty());
+  Peer over;
+  over.comes_of_it = [](StreamCounts& counts) { ++counts.messages; };
+  EXPECT_TRUE(Find({{"message", over}}, 50).empty());
+}
+
 TEST_F(SlowReadsTest, NorIsOneThatIsNotReadFromAtAll) { EXPECT_TRUE(Find({{"neglected", {0}}}, 200).empty()); }
 
 TEST_F(SlowReadsTest, OfManyThoseWithMostWaitingAreLookedAt) {
