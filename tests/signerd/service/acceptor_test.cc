@@ -152,6 +152,9 @@ TEST_F(AcceptorTest, SaysWhyItCannotListen) {
 }
 
 TEST_F(AcceptorTest, WithoutADescriptorLeftConnectionsWait) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "UndefinedBehaviorSanitizer looks at objects through a pipe, for which there is no descriptor either";
+#endif
   Start();
   const FileDescriptor client(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
   rlimit before{};
