@@ -5,8 +5,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <functional>
 
 #include "signerd/service/peer_address.h"
 
@@ -55,6 +57,14 @@ AcceptedConnections AcceptedOn(std::uint16_t port) {
     accepted.emplace(Name(*peer), connection);
   }
   return accepted;
+}
+
+std::set<std::string> PeersOfLargest(std::vector<std::pair<std::uint64_t, std::string>> numbers, std::size_t most) {
+  const auto end = numbers.begin() + static_cast<std::ptrdiff_t>(std::min(numbers.size(), most));
+  std::partial_sort(numbers.begin(), end, numbers.end(), std::greater<>());
+  std::set<std::string> peers;
+  for (auto one = numbers.begin(); one != end; ++one) peers.insert(one->second);
+  return peers;
 }
 
 bool EndConnection(const AcceptedConnections::value_type& connection, std::uint16_t port) {

@@ -2,7 +2,10 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace hallmark::service {
 
@@ -19,6 +22,9 @@ using AcceptedConnections = std::map<std::string, AcceptedConnection>;
 // The TCP connections that this process has accepted on the port, on whatever address. A few system calls for each file
 // that is open.
 AcceptedConnections AcceptedOn(std::uint16_t port);
+
+// The peers of the `most` largest numbers.
+std::set<std::string> PeersOfLargest(std::vector<std::pair<std::uint64_t, std::string>> numbers, std::size_t most);
 
 // Shuts a connection of AcceptedOn(port) down, for whoever reads from it to find out, and throws away what was not read
 // yet: there may be many calls in it. False when it has been closed since then, and its descriptor may be another's.

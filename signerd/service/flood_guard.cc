@@ -1,7 +1,6 @@
 #include "signerd/service/flood_guard.h"
 
 #include <sys/resource.h>
-#include <time.h>
 
 #include <algorithm>
 #include <vector>
@@ -20,16 +19,10 @@ constexpr std::chrono::milliseconds kBusy{5};  // of processor time from one loo
 constexpr std::uint64_t kMuch = 1 << 10;       // octets from one look to the next: fewer are not many calls
 constexpr std::size_t kBusiest = 8;
 
-// Of a processor, by this thread: beside a flood it also waits for one, and that is no reason to look less often.
-std::chrono::nanoseconds SpentHere() {
-  timespec spent{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
-  return std::chrono::seconds(spent.tv_sec) + std::chrono::nanoseconds(spent.tv_nsec);
-}
-
-std::chrono::nanoseconds Spent() {
+// Of a processor. RUSAGE_SELF: by all threads; RUSAGE_THREAD: by this one.
+std::chrono::nanoseconds Spent(int by) {
   rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
+  ::getrusage(by, &usage);
   const auto of = [](const timeval& time) {
     return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec);
   };
@@ -62,15 +55,16 @@ FloodGuard::FloodGuard(std::uint16_t port, std::uint64_t most_calls, KeptOut& ke
 void FloodGuard::Watch(const std::stop_token& stop) {
   std::chrono::nanoseconds pause = kInterval;
   while (Pause(stop, pause)) {
-    const std::chrono::nanoseconds begin = SpentHere();
+    // Beside a flood this thread also waits for a processor, and that is no reason to look less often.
+    const std::chrono::nanoseconds before = Spent(RUSAGE_THREAD);
     if (IsBusy()) Look();
-    pause = std::max<std::chrono::nanoseconds>(kInterval, kShare * (SpentHere() - begin));
+    pause = std::max<std::chrono::nanoseconds>(kInterval, kShare * (Spent(RUSAGE_THREAD) - before));
   }
 }
 
 bool FloodGuard::IsBusy() {
   const std::chrono::nanoseconds before = spent_;
-  spent_ = Spent();
+  spent_ = Spent(RUSAGE_SELF);
   return spent_ - before >= kBusy;
 }
 
@@ -93,11 +87,12 @@ void FloodGuard::Look() {
 
 void FloodGuard::End(const std::string& peer, const std::string& why, bool with_others,
                      const AcceptedConnections& accepted) {
+  if (ended_.contains(peer)) return;
   const std::string& network = accepted.at(peer).network;
   const auto counts = CountStreams(PeersFrom(network, accepted));
   const auto of_peer = counts.find(peer);
   // It may be gone by itself.
-  if (ended_.contains(peer) || of_peer == counts.end() || !EndConnection(*accepted.find(peer), port_)) return;
+  if (of_peer == counts.end() || !EndConnection(*accepted.find(peer), port_)) return;
   ended_.insert(peer);
   const auto now = steady_clock::now();
   if (AreOnePeers(counts)) {
@@ -150,10 +145,7 @@ std::map<std::string, StreamCounts> FloodGuard::CountBusiest(const AcceptedConne
     const std::uint64_t octets = connection.read - (before == last_.end() ? 0 : before->second.read);
     if (octets >= kMuch) sent.emplace_back(octets, peer);
   }
-  const auto end = sent.begin() + static_cast<std::ptrdiff_t>(std::min(sent.size(), kBusiest));
-  std::partial_sort(sent.begin(), end, sent.end(), std::greater<>());
-  std::set<std::string> peers;
-  for (auto one = sent.begin(); one != end; ++one) peers.insert(one->second);
+  const std::set<std::string> peers = PeersOfLargest(std::move(sent), kBusiest);
   return peers.empty() ? std::map<std::string, StreamCounts>() : CountStreams(peers);
 }
 

@@ -8,7 +8,7 @@
 
 namespace hallmark::service {
 
-// Networks (PeerAddress's) from which no connection is taken for a while. Any thread.
+// Networks (PeerAddress's), or certificates, from which no connection is taken for a while. Any thread.
 class KeptOut {
  public:
   using Time = std::chrono::steady_clock::time_point;

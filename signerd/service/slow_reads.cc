@@ -1,29 +1,9 @@
 #include "signerd/service/slow_reads.h"
 
-#include <algorithm>
-
 namespace hallmark::service {
-namespace {
-
-// Those with most waiting, and those that are watched already: whoever sends it piece by piece has nothing waiting now
-// and then.
-template <typename Entries>
-std::set<std::string> Wanted(const AcceptedConnections& accepted, const Entries& entries) {
-  std::vector<std::pair<std::uint64_t, std::string>> waiting;
-  for (const auto& [peer, connection] : accepted) {
-    if (connection.unread > 0 || entries.contains(peer)) waiting.emplace_back(connection.unread, peer);
-  }
-  const auto end = waiting.begin() + static_cast<std::ptrdiff_t>(std::min(waiting.size(), SlowReads::kMost));
-  std::partial_sort(waiting.begin(), end, waiting.end(), std::greater<>());
-  std::set<std::string> wanted;
-  for (auto one = waiting.begin(); one != end; ++one) wanted.insert(one->second);
-  return wanted;
-}
-
-}  // namespace
 
 std::vector<std::string> SlowReads::Find(const AcceptedConnections& accepted, const Count& count, Time now) {
-  const std::set<std::string> wanted = Wanted(accepted, entries_);
+  const std::set<std::string> wanted = Wanted(accepted);
   std::erase_if(entries_, [&](const auto& entry) { return !wanted.contains(entry.first); });
   std::vector<std::string> slow;
   if (wanted.empty()) return slow;
@@ -51,6 +31,14 @@ std::vector<std::string> SlowReads::Find(const AcceptedConnections& accepted, co
     entry.looks = entry.slow = 0;
   }
   return slow;
+}
+
+std::set<std::string> SlowReads::Wanted(const AcceptedConnections& accepted) const {
+  std::vector<std::pair<std::uint64_t, std::string>> waiting;
+  for (const auto& [peer, connection] : accepted) {
+    if (connection.unread > 0 || entries_.contains(peer)) waiting.emplace_back(connection.unread, peer);
+  }
+  return PeersOfLargest(std::move(waiting), kMost);
 }
 
 void SlowReads::AddLook(Entry& entry, const AcceptedConnection& connection, Time now) {

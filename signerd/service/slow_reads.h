@@ -44,6 +44,9 @@ class SlowReads {
     Time window{};            // when it began
     int looks = 0, slow = 0;  // in it
   };
+  // Those with most waiting, and those that are watched already: whoever sends piece by piece has nothing waiting now
+  // and then.
+  std::set<std::string> Wanted(const AcceptedConnections& accepted) const;
   static void AddLook(Entry& entry, const AcceptedConnection& connection, Time now);
   std::map<std::string, Entry> entries_;
 };
