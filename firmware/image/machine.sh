@@ -57,7 +57,7 @@ start_machine() {
   local name=$1 tpm=$here/${2:-tpm} options
   firmware_options "${3:-$boot}"
   mkdir -p "$tpm"
-  rm -f "$here"/{tpm.socket,monitor}
+  rm -f "$here"/{tpm.socket,monitor,serial}
   console=$here/$name.console
   swtpm socket --tpm2 --tpmstate dir="$tpm" --ctrl type=unixio,path="$here/tpm.socket" --terminate >"$here/swtpm.log" 2>&1 </dev/null &
   tpm_pid=$!
@@ -72,9 +72,9 @@ start_machine() {
     -drive if=none,id=disk,format=qcow2,file="$here/disk.qcow2" -device virtio-blk-pci,drive=disk,bootindex=1 \
     -device qemu-xhci -drive if=none,id=stick,format=raw,file="$here/stick.img" -device usb-storage,drive=stick,removable=on \
     -chardev socket,id=tpm,path="$here/tpm.socket" -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm \
-    -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$signing_port-:8461,hostfwd=tcp:127.0.0.1:$admin_port-:8462" \
+    -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$signing_port-:8461,hostfwd=tcp:127.0.0.1:$admin_port-:8462,hostfwd=tcp:127.0.0.1:$push_port-:8463" \
     -device virtio-net-pci,netdev=net -device virtio-rng-pci -device i6300esb -action watchdog=reset \
-    -serial file:"$console" -monitor stdio >"$here/$name.qemu" 2>&1 <"$here/monitor" &
+    -chardev "socket,id=serial,path=$here/serial,server=on,wait=off,logfile=$console" -serial chardev:serial -monitor stdio >"$here/$name.qemu" 2>&1 <"$here/monitor" &
   machine_pid=$!
   started=$SECONDS
 }
@@ -91,6 +91,15 @@ wait_for() {
     ((SECONDS < deadline)) || fail "the machine did not say \"$1\" in $2 s" "see $console"
     sleep 0.5
   done
+}
+
+# type_at_console LINE: and Enter.
+type_at_console() {
+  python3 -c 'import socket, sys, time
+console = socket.socket(socket.AF_UNIX)
+console.connect(sys.argv[1])
+console.sendall(sys.argv[2].encode() + b"\r")
+time.sleep(1)' "$here/serial" "$1"
 }
 
 # The power button, and then nothing is left to do for us. signerd drains for 2 s and has calls under way end for 10 s; the rest of the minute

@@ -32,7 +32,7 @@ add_overlay() {
     [[ ! -e $rootfs/etc/systemd/system/$unit.service ]] || folder=/etc/systemd/system
     ln -sf "$folder/$unit.service" "$rootfs/etc/systemd/system/multi-user.target.wants/"
   done
-  systemctl --root="$rootfs" enable chrony.service hallmark-time-sources.{path,service} hallmark-reset.path systemd-networkd.service systemd-resolved.service hallmark-boot-check.service >/dev/null 2>&1
+  systemctl --root="$rootfs" enable chrony.service hallmark-time-sources.{path,service} hallmark-reset.path hallmark-push.socket systemd-networkd.service systemd-resolved.service hallmark-boot-check.service >/dev/null 2>&1
   mkdir -p "$rootfs/usr/share/hallmark"
   rm -f "$rootfs/usr/share/hallmark/owner-ca.pem"
   [[ -z $owner_ca ]] || install -m 644 "$owner_ca" "$rootfs/usr/share/hallmark/owner-ca.pem"

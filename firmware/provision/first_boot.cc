@@ -154,7 +154,7 @@ Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const
   console_.Say("setting up " + configuration->host_name + " with the configuration from " + source.name);
   std::optional<SecretString> pin;
   if (PinIsTyped(configuration->token.kind)) {
-    auto typed = AskPin(configuration->token);
+    auto typed = AskPin(*configuration);
     if (!typed) return refuse(typed.error());
     pin = std::move(*typed);
   }
@@ -178,14 +178,15 @@ Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const
   return Ok();
 }
 
-Result<SecretString> FirstBoot::AskPin(const Token& token) {
+Result<SecretString> FirstBoot::AskPin(const Configuration& configuration) {
+  const Token& token = configuration.token;
   while (true) {
     console_.Say("type the PIN of the token " + (token.label.empty() ? token.serial : token.label) +
                  " and press Enter; it is not shown, and tried once. An empty line gives up");
     auto pin = console_.ReadHidden();
     if (!pin && pin.error().reason != Reason::kInvalidArgument) return pin;
     if (pin && pin->view().empty()) return MakeError(Reason::kCancelled, "no PIN was typed; press Enter to try again");
-    const Status right = pin ? CheckPin(token, *pin, places_) : Status(pin.error());
+    const Status right = pin ? CheckPin(configuration, *pin, places_) : Status(pin.error());
     if (right) return pin;
     if (right.error().reason != Reason::kPinRejected && right.error().reason != Reason::kInvalidArgument) {
       return right.error();

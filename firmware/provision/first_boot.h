@@ -16,7 +16,7 @@ namespace hallmark::provision {
 // Ends with an error only where waiting on is of no use (the TPM does not seal, the disk does not write).
 class FirstBoot {
  public:
-  // `push_listen`: "ADDRESS:PORT" where configurations are pushed to; empty: not at all. All outlive it.
+  // `push_listen`: where PushServer listens for configurations; empty: not at all. All outlive it.
   FirstBoot(const Places& places, Console& console, const Stick& stick, std::string push_listen)
       : places_(places), console_(console), stick_(stick), push_listen_(std::move(push_listen)) {}
 
@@ -34,7 +34,7 @@ class FirstBoot {
   Status Consider(const Signed& opened, const Source& source);
   Status SetUpWith(const std::string& text, const Origin& origin, const Source& source);
   // What the person types whose token it is, and the token takes. kCancelled: an empty line.
-  Result<SecretString> AskPin(const Token& token);
+  Result<SecretString> AskPin(const Configuration& configuration);
   Status LookAtStick();
   Status LookAtPush();
   Status Hear(const std::string& line);

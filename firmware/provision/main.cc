@@ -11,6 +11,7 @@
 
 #include "firmware/provision/first_boot.h"
 #include "firmware/provision/operator_side.h"
+#include "firmware/provision/push_server.h"
 #include "firmware/provision/records.h"
 #include "firmware/runtime/program.h"
 #include "firmware/runtime/secret.h"
@@ -173,7 +174,11 @@ Places PlacesOf(const Options& options) {
 // Networkd is up already at a first boot.
 void ReloadNetwork(const Options& options) {
   if (options.root != "/") return;
-  const auto ran = RunProgram("/usr/bin/networkctl", {"reload"}, {});
+  // Not networkctl: it wants to be where the network is, which first-boot is not.
+  const auto ran = RunProgram(
+      "/usr/bin/busctl",
+      {"call", "org.freedesktop.network1", "/org/freedesktop/network1", "org.freedesktop.network1.Manager", "Reload"},
+      {});
   if (!ran || ran->exit_code != 0) std::printf("hallmark: the network follows at the next start\n");
 }
 
@@ -198,6 +203,14 @@ int DoSettle(const Options& options) {
   return settled ? kDone : Fail(settled.error());
 }
 
+// systemd holds the socket too, and a connection would wait there for ever. Not for the end of it: that may wait for
+// this start.
+void ClosePush(const Options& options) {
+  if (options.push_listen != kFromSystemd || options.root != "/") return;
+  const auto ran = RunProgram("/usr/bin/systemctl", {"stop", "--no-block", "hallmark-push.socket"}, {});
+  if (!ran || ran->exit_code != 0) std::printf("hallmark: the port for a push stays open until the next start\n");
+}
+
 int DoFirstBoot(const Options& options) {
   const Places places = PlacesOf(options);
   Console console(options.console);
@@ -209,6 +222,7 @@ int DoFirstBoot(const Options& options) {
     console.Say(done.error().message);
     return kFailed;
   }
+  ClosePush(options);
   const int settled = DoSettle(options);
   ReloadNetwork(options);
   return settled;
@@ -273,7 +287,9 @@ void AddBoxCommands(CLI::App& app, Options& options) {
   CLI::App* first = AddCommand(app, "first-boot", "On the box: wait until it is set up, or take a later configuration",
                                "  hallmark-provision first-boot");
   first->add_option("--console", options.console, "Where a person types [/dev/console]")->type_name("FILE");
-  first->add_option("--push-listen", options.push_listen, "For push [[::]:8463]; none: not at all")
+  first
+      ->add_option("--push-listen", options.push_listen,
+                   "For push [[::]:8463]; systemd: the socket that it passes; none: not at all")
       ->type_name("ADDR:PORT");
   first->add_option("--user", options.user, "Whom signerd runs as [hallmark]")->type_name("NAME");
   first->add_option("--tcti", options.tcti, "How the TPM is reached [tabrmd:]")->type_name("TCTI");

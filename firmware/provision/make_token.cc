@@ -63,6 +63,12 @@ Status MakePin(const fs::path& path) {
   return written;
 }
 
+std::string NamesOf(const std::map<std::string, std::string>& environment) {
+  std::string names;
+  for (const auto& [name, value] : environment) names += (names.empty() ? "" : " ") + name;
+  return names;
+}
+
 std::string SoftHsmConfig(const fs::path& tokens) {
   return "directories.tokendir = " + tokens.string() +
          "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n";
@@ -116,19 +122,31 @@ Status MakeToken(const Configuration& configuration, const fs::path& state, cons
                      "no recovery key was made");
 }
 
-Status CheckPin(const Token& token, const SecretString& pin, const Places& places) {
+Status CheckPin(const Configuration& configuration, const SecretString& pin, const Places& places) {
+  const Token& token = configuration.token;
   const Secrets secrets(places);
   const fs::path file = secrets.path() / "pin";
   Status done = secrets.Make();
   if (done) done = WriteFileAtomically(file, pin.view(), kSecret);
   if (!done) return done;
-  const fs::path tokend = CompanionProgram("tokend");
-  const auto ran =
-      RunProgram(tokend, {"check-token", "--module", ModuleOf(token, places.tokens), "--token-uri", UriOf(token, file)},
-                 EnvironmentOf(token, places.tokens), kLimit);
+  fs::path program = CompanionProgram("tokend");
+  std::vector<std::string> arguments = {"check-token", "--module", ModuleOf(token, places.tokens), "--token-uri",
+                                        UriOf(token, file)};
+  const auto environment = EnvironmentOf(token, places.tokens);
+  if (token.kind == TokenKind::kModule) {
+    // A vendor's code: it reads its part of the configuration, which is not in place yet, and may go over the network.
+    const fs::path files = secrets.path() / "configuration";
+    for (const auto& [name, content] : configuration.files) {
+      if (done) done = Put(files / name, content, kSecret);
+    }
+    if (!done) return done;
+    arguments.insert(arguments.begin(), {files, NamesOf(environment), program});
+    program = places.libexec / "try-token";
+  }
+  const auto ran = RunProgram(program, arguments, environment, kLimit);
   if (!ran) return ran.error();
   if (ran->exit_code == 0) return Ok();
-  return MakeError(ran->exit_code == kPinRefused ? Reason::kPinRejected : Reason::kTokenDown, LastWord(tokend, *ran));
+  return MakeError(ran->exit_code == kPinRefused ? Reason::kPinRejected : Reason::kTokenDown, LastWord(program, *ran));
 }
 
 }  // namespace hallmark::provision

@@ -19,8 +19,9 @@ inline constexpr const char* kRecovery = "box/recovery.cms";
 Status MakeToken(const Configuration& configuration, const std::filesystem::path& state,
                  const std::filesystem::path& config, const Places& places, const SecretString* pin);
 
-// Whether the token that a person brought is there and takes the PIN; tries it once. kPinRejected where it does not, or
-// where one more wrong PIN would lock it; kTokenDown where there is no such token or its library does not work.
-Status CheckPin(const Token& token, const SecretString& pin, const Places& places);
+// Whether the token of `configuration` that a person brought is there and takes the PIN; tries it once. kPinRejected
+// where it does not, or where one more wrong PIN would lock it; kTokenDown where there is no such token or its library
+// does not work.
+Status CheckPin(const Configuration& configuration, const SecretString& pin, const Places& places);
 
 }  // namespace hallmark::provision

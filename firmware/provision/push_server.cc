@@ -1,11 +1,13 @@
 #include "firmware/provision/push_server.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <systemd/sd-daemon.h>
 
 #include <arpa/inet.h>
 
@@ -62,6 +64,20 @@ Result<FileDescriptor> Listen(const std::string& where, int& port) {
   return listener;
 }
 
+// The only socket that systemd passes to this process: sd_listen_fds(3).
+Result<FileDescriptor> TakeFromSystemd(int& port) {
+  if (::sd_listen_fds(1) != 1) return MakeError(Reason::kNotFound, "systemd has not passed a socket to listen on");
+  FileDescriptor listener(SD_LISTEN_FDS_START);
+  sockaddr_in6 address{};
+  socklen_t size = sizeof address;
+  if (::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+      ::fcntl(listener.get(), F_SETFL, O_NONBLOCK) != 0) {
+    return IoError("the socket of systemd");
+  }
+  port = ntohs(address.sin6_port);
+  return listener;
+}
+
 std::string OneLine(std::string text) {
   for (char& c : text) {
     if (static_cast<unsigned char>(c) < 0x20) c = ' ';
@@ -88,7 +104,7 @@ std::string PlainCode(std::string_view typed) {
 
 Result<std::unique_ptr<PushServer>> PushServer::Start(const std::string& listen, std::chrono::milliseconds delay) {
   int port = 0;
-  auto listener = Listen(listen, port);
+  auto listener = listen == kFromSystemd ? TakeFromSystemd(port) : Listen(listen, port);
   if (!listener) return listener.error();
   FileDescriptor stop(::eventfd(0, EFD_CLOEXEC));
   if (!stop) return IoError("no event");

@@ -16,14 +16,15 @@
 // that somebody has its certificate and its recovery key.
 namespace hallmark::provision {
 
-inline constexpr int kWrongCodes = 5;          // then there is a new one
-inline constexpr std::size_t kMostLine = 256;  // of the protocol
+inline constexpr const char* kFromSystemd = "systemd";  // to listen on the socket that it passes on
+inline constexpr int kWrongCodes = 5;                   // then there is a new one
+inline constexpr std::size_t kMostLine = 256;           // of the protocol
 
 // One listener with a certificate of its own and a one-time code (80 bits). One connection at a time, each in at most
 // 20 s up to a right code; a wrong code is answered after a second.
 class PushServer {
  public:
-  // "ADDRESS:PORT", port 0: a free one. `delay` after a wrong code.
+  // "ADDRESS:PORT", port 0: a free one; or kFromSystemd. `delay` after a wrong code.
   static Result<std::unique_ptr<PushServer>> Start(const std::string& listen,
                                                    std::chrono::milliseconds delay = std::chrono::seconds(1));
   // Closes; whoever is connected is cut off.

@@ -137,5 +137,31 @@ class PushTest(box.ProvisionCase):
         self.box.wait_set_up()
 
 
+class InheritedSocketTest(box.ProvisionCase):
+    """On the box systemd listens: the set-up has no network of its own."""
+
+    def test_push(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            command, port = self.box.command, listener.getsockname()[1]
+            self.box.command = lambda listen: ["sh", "-c", f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{listener.fileno()}', "sh", *command(listen)]
+            self.box.start("systemd", pass_fds=(listener.fileno(),))
+        wait_for(lambda: "fingerprint   " in self.box.says(), "the console shows the fingerprint")
+        said = self.box.says()
+        self.assertIn(f"--box ADDRESS:{port}", said)
+        code, fingerprint = re.search(r"one-time code (\S+)", said)[1], re.search(r"fingerprint   (\S+)", said)[1]
+        self.operator.pack()
+        push = ["push", self.operator.folder / "box.hallmark", "--box", f"127.0.0.1:{port}", "--fingerprint", fingerprint, "--out",
+                self.box.folder / "pushed.pem"]
+        box.run(*push, input=code + "\n")
+        self.box.wait_set_up()
+        self.check_set_up()
+        self.assertIn("cannot be reached", box.run(*push, input=code + "\n", status=1).stderr)
+
+    def test_without_one(self):
+        self.box.start("systemd")
+        self.box.wait_says("nothing can be pushed: systemd has not passed a socket to listen on")
+        self.box.wait_says("not set up yet: put in the stick")
+
+
 if __name__ == "__main__":
     unittest.main()
