@@ -33,6 +33,7 @@ box_as_kept() {
   rm -rf "$here"/{disk.qcow2,variables.fd,tpm,other-tpm}
   qemu-img create -q -f qcow2 -b "$here/kept/disk.qcow2" -F qcow2 "$here/disk.qcow2"
   cp -r "$here"/kept/{variables.fd,tpm,stick.img,keys} "$here/"
+  take_ports # Another box may have been tried in between.
 }
 
 # firmware_options secure|insecure|direct: how the machine comes to its kernel. insecure: the firmware has no Secure Boot keys. direct:
