@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 PAUSE = 0.01  # between an answer and the next message
-DEADLINE = 30
+DEADLINE, DEADLINE_SANITIZED = 30, 120
 MOST_ERRORS_TOLD = 5
 
 
@@ -27,19 +27,20 @@ class Neighbour:
     def __enter__(self):
         import deployment  # not in the process that signs: it needs none
         hallmark = self._hallmark
+        self._deadline = DEADLINE_SANITIZED if deployment.sanitized() else DEADLINE
         self._process = subprocess.Popen(
-            ["/usr/bin/python3", "-B", __file__, hallmark.signing_address, hallmark.folder / "tls"], stdin=subprocess.PIPE,
+            ["/usr/bin/python3", "-B", __file__, hallmark.signing_address, hallmark.folder / "tls", str(self._deadline)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, preexec_fn=deployment.die_with_parent, env={**os.environ})
         if self._process.stdout.readline() != "signed\n":
             raise AssertionError("the neighbour could not sign its first message")
         return self
 
     def __exit__(self, *_):
-        out, _ = self._process.communicate(timeout=2 * DEADLINE)
+        out, _ = self._process.communicate(timeout=2 * self._deadline)
         self.report = json.loads(out)
 
 
-def _sign_until_told(address, folder):
+def _sign_until_told(address, folder, deadline):
     import pathlib
     import select
     import time
@@ -54,14 +55,14 @@ def _sign_until_told(address, folder):
         ("grpc.ssl_target_name_override", "localhost")])
     sign = signing_pb2_grpc.SigningServiceStub(channel).Sign
     request = signing_pb2.SignRequest(message=messages.MESSAGE)
-    sign(request, timeout=DEADLINE)
+    sign(request, timeout=float(deadline))
     print("signed", flush=True)
     times, errors, told = [], [], False
     while not told:  # the last one comes after all that was to disturb it
         told = bool(select.select([sys.stdin], [], [], PAUSE)[0])
         begin = time.monotonic()
         try:
-            sign(request, timeout=DEADLINE)
+            sign(request, timeout=float(deadline))
             times.append((time.monotonic() - begin) * 1000)
         except grpc.RpcError as error:
             errors.append(f"{error.code().name}: {error.details()}")
