@@ -59,7 +59,8 @@ constexpr Row kRows[] = {
     {CKR_USER_TOO_MANY_TYPES, "CKR_USER_TOO_MANY_TYPES", Recovery::kSession},
     {CKR_USER_ALREADY_LOGGED_IN, "CKR_USER_ALREADY_LOGGED_IN", Recovery::kSession},
     {CKR_USER_NOT_LOGGED_IN, "CKR_USER_NOT_LOGGED_IN", Recovery::kLogin},
-    {CKR_USER_PIN_NOT_INITIALIZED, "CKR_USER_PIN_NOT_INITIALIZED", Recovery::kNone},
+    // Whoever makes the token has yet to set it; SoftHSM sees that when it is initialized again, and not before.
+    {CKR_USER_PIN_NOT_INITIALIZED, "CKR_USER_PIN_NOT_INITIALIZED", Recovery::kModule},
     {CKR_USER_TYPE_INVALID, "CKR_USER_TYPE_INVALID", Recovery::kNone},
     {CKR_BUFFER_TOO_SMALL, "CKR_BUFFER_TOO_SMALL", Recovery::kSession},
     {CKR_DOMAIN_PARAMS_INVALID, "CKR_DOMAIN_PARAMS_INVALID", Recovery::kNone},

@@ -28,8 +28,8 @@ class Intake {
   // What to give to Leave; null when there is no room.
   Place* Enter(std::string_view partner, std::string_view relay) {
     const std::lock_guard lock(mutex_);
-    Partner& of = At(partners_, partner);
-    Place& place = At(of.relays, relay);
+    Partner& of = snapshot::At(partners_, partner);
+    Place& place = snapshot::At(of.relays, relay);
     const std::size_t free = credits_ - in_flight_;
     if (free == 0 || (of.held > 0 && of.held >= free)) return nullptr;
     if (place.held_ > 0 && place.held_ >= kShare * (free - of.held)) return nullptr;
@@ -57,11 +57,6 @@ class Intake {
     std::size_t held = 0;
     snapshot::NameMap<Place> relays;
   };
-  template <class Map>
-  static typename Map::mapped_type& At(Map& map, std::string_view name) {
-    const auto found = map.find(name);
-    return found != map.end() ? found->second : map[std::string(name)];
-  }
 
   const std::size_t credits_;
   mutable std::mutex mutex_;  // guards in_flight_, partners_ and every Place

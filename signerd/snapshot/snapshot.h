@@ -65,6 +65,12 @@ struct Domain {
 
 template <class T>
 using NameMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
+// The entry of that name, made where there is none: a string is allocated only then.
+template <class T>
+T& At(NameMap<T>& map, std::string_view name) {
+  const auto found = map.find(name);
+  return found != map.end() ? found->second : map[std::string(name)];
+}
 // The same where entries may move as it grows: what is looked for lies in two or three cache lines, which matters where
 // they are cold.
 template <class T>

@@ -97,8 +97,8 @@ class FairQueue {
  public:
   // `cost` is the work of the item in any unit, the same for all items.
   void Push(const Flow& flow, double cost, T item) {
-    Share& share = At(shares_, flow.name);
-    Lane& lane = At(share.lanes, flow.relay);
+    Share& share = snapshot::At(shares_, flow.name);
+    Lane& lane = snapshot::At(share.lanes, flow.relay);
     lane.items.emplace_back(cost, std::move(item));
     lane.cost += cost;
     share.cost += cost;
@@ -174,11 +174,6 @@ class FairQueue {
     std::size_t size = 0;
   };
 
-  template <class Map>
-  static typename Map::mapped_type& At(Map& map, std::string_view name) {
-    const auto found = map.find(name);
-    return found != map.end() ? found->second : map[std::string(name)];
-  }
   template <class Map>
   static auto* Find(const Map& map, std::string_view name) {
     const auto found = map.find(name);

@@ -657,6 +657,21 @@ TEST(Absent, TokenIsTakenWhenItComes) {
   EXPECT_EQ(tokend.Generate(KeyType::kEd25519, 0, kId).outcome, Outcome::kOk);
 }
 
+// Whoever makes the token is between C_InitToken and C_InitPIN when tokend looks. SoftHSM would not see the PIN before
+// it is initialized again.
+TEST(Absent, TokenIsTakenThatHasNoPinYet) {
+  HsmEnvironment environment(false);
+  environment.WriteFaults("C_InitPIN * delay 4000");
+  std::thread maker([&] { environment.InitToken(kTokenLabel, environment.faulty_module()); });
+  TokendClient::Options options;
+  options.more = {"--between-restarts", "1"};
+  TokendClient tokend(environment, options);
+  tokend.Await<link::Hello>();
+  EXPECT_EQ(tokend.AwaitState(TokenState::kDown).token_code, 0x102u);  // CKR_USER_PIN_NOT_INITIALIZED
+  maker.join();
+  tokend.AwaitState(TokenState::kReady);
+}
+
 TEST_F(Recovery, TokenThatGoesAndComesBackSignsAgain) {
   auto& tokend = Start();
   ExpectSigns();

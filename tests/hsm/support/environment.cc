@@ -49,10 +49,11 @@ HsmEnvironment::~HsmEnvironment() {
   fs::remove_all(directory_, ignored);
 }
 
-std::string HsmEnvironment::InitToken(const std::string& label) {
+std::string HsmEnvironment::InitToken(const std::string& label, const fs::path& module) {
   const Ran run =
-      RunProgram({TokendProgram().string(), "init-token", "--module", softhsm_module().string(), "--token-label", label,
-                  "--pin-source", (directory_ / "pin").string(), "--so-pin-source", (directory_ / "so-pin").string()},
+      RunProgram({TokendProgram().string(), "init-token", "--module",
+                  (module.empty() ? softhsm_module() : module).string(), "--token-label", label, "--pin-source",
+                  (directory_ / "pin").string(), "--so-pin-source", (directory_ / "so-pin").string()},
                  Variables());
   if (run.exit_code != 0) throw std::runtime_error("tokend init-token failed: " + run.output);
   return run.output;

@@ -22,8 +22,8 @@ class HsmEnvironment {
   HsmEnvironment(const HsmEnvironment&) = delete;
   HsmEnvironment& operator=(const HsmEnvironment&) = delete;
 
-  // Runs `tokend init-token`; gives what it prints.
-  std::string InitToken(const std::string& label = kTokenLabel);
+  // Runs `tokend init-token`, with SoftHSM where no other module is named; gives what it prints.
+  std::string InitToken(const std::string& label = kTokenLabel, const std::filesystem::path& module = "");
   // Takes every token away, as if unplugged, and puts them back.
   void HideTokens();
   void ShowTokens();
