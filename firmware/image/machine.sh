@@ -53,13 +53,16 @@ firmware_options() {
     -drive if=pflash,format=raw,unit=1,file="$here/$variables")
 }
 
-# start_machine NAME [TPM [secure|insecure|direct]]: NAME.console has its serial console; TPM names a TPM's folder.
+# start_machine NAME [TPM [secure|insecure|direct]]: NAME.console has its serial console; TPM names a TPM's folder. With the stick in, where
+# there is one.
 start_machine() {
-  local name=$1 tpm=$here/${2:-tpm} options
+  local name=$1 tpm=$here/${2:-tpm} options stick=()
   firmware_options "${3:-$boot}"
   mkdir -p "$tpm"
   rm -f "$here"/{tpm.socket,monitor,serial}
   console=$here/$name.console
+  [[ ! -e $here/stick.img ]] ||
+    stick=(-drive "if=none,id=stick,format=raw,file=$here/stick.img" -device "usb-storage,drive=stick,removable=on")
   swtpm socket --tpm2 --tpmstate dir="$tpm" --ctrl type=unixio,path="$here/tpm.socket" --terminate >"$here/swtpm.log" 2>&1 </dev/null &
   tpm_pid=$!
   until [[ -S $here/tpm.socket ]]; do
@@ -71,7 +74,7 @@ start_machine() {
   : >"$console"
   nice -n 19 qemu-system-x86_64 "${options[@]}" -cpu max -smp 2 -m 1024 -nodefaults -display none -no-user-config \
     -drive if=none,id=disk,format=qcow2,file="$here/disk.qcow2" -device virtio-blk-pci,drive=disk,bootindex=1 \
-    -device qemu-xhci -drive if=none,id=stick,format=raw,file="$here/stick.img" -device usb-storage,drive=stick,removable=on \
+    -device qemu-xhci "${stick[@]}" \
     -chardev socket,id=tpm,path="$here/tpm.socket" -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm \
     -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$signing_port-:8461,hostfwd=tcp:127.0.0.1:$admin_port-:8462,hostfwd=tcp:127.0.0.1:$push_port-:8463" \
     -device virtio-net-pci,netdev=net -device virtio-rng-pci -device i6300esb -action watchdog=reset \
@@ -92,6 +95,16 @@ wait_for() {
     ((SECONDS < deadline)) || fail "the machine did not say \"$1\" in $2 s" "see $console"
     sleep 0.5
   done
+}
+
+# put_in NAME FILE: FILE as one more stick; take_out NAME.
+put_in() {
+  printf 'drive_add 0 if=none,id=drive-%s,format=raw,file=%s\ndevice_add usb-storage,id=stick-%s,drive=drive-%s,removable=on\n' \
+    "$1" "$2" "$1" "$1" >&"$monitor"
+}
+
+take_out() {
+  printf 'device_del stick-%s\n' "$1" >&"$monitor"
 }
 
 # type_at_console LINE: and Enter.

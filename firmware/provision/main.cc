@@ -218,11 +218,14 @@ int DoFirstBoot(const Options& options) {
   FirstBoot first(places, console, stick, options.push_listen == "none" ? "" : options.push_listen);
   if (IsSetUp(places)) {
     first.TakeLater();
-  } else if (const Status done = first.Run(); !done) {
-    console.Say(done.error().message);
-    return kFailed;
+  } else {
+    const Status done = first.Run();
+    ClosePush(options);
+    if (!done) {
+      console.Say(done.error().message);
+      return kFailed;
+    }
   }
-  ClosePush(options);
   const int settled = DoSettle(options);
   ReloadNetwork(options);
   return settled;

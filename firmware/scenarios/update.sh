@@ -20,11 +20,11 @@ scenario() {
   offer foreign "$here/foreign.raucb"
   wait_for "update: not taken: .*signature verification failed" "$boot_seconds"
   said "update: not taken: "
-  take_back foreign
+  take_out foreign
   offer tampered "$here/tampered.raucb"
   wait_for "update: not taken: the bundle is damaged" "$boot_seconds"
   printf 'a bundle with another bit in it is refused\n'
-  take_back tampered
+  take_out tampered
   offer "$good" "$here/made-$good/hallmark_$good.raucb"
   # The box starts again, with the stick in it.
   wait_for "update: version $good signs, and stays" $((2 * boot_seconds))
@@ -32,12 +32,12 @@ scenario() {
   printf 'version %s signs %d s after it was offered\n' "$good" $((SECONDS - offered))
   signs_as_before update-good
   wait_for "update: not taken: version $good runs already" "$boot_seconds"
-  take_back "$good"
+  take_out "$good"
 
   offer older "$images/hallmark_$version.raucb"
   wait_for "update: not taken: version $version is not newer than $good, which runs" "$boot_seconds"
   printf 'the version before is refused\n'
-  take_back older
+  take_out older
 
   offer "$broken" "$here/made-$broken/hallmark_$broken.raucb"
   # Three starts in vain, and then the one before, which sees the stick once more.
@@ -112,13 +112,8 @@ offer() {
   truncate -s $(($(stat -c %s "$2") / 1048576 + 16))M "$stick"
   mkfs.vfat -n HALLMARK "$stick" >/dev/null
   mcopy -i "$stick" "$2" ::/
-  printf 'drive_add 0 if=none,id=drive-%s,format=raw,file=%s\ndevice_add usb-storage,id=stick-%s,drive=drive-%s,removable=on\n' \
-    "$1" "$stick" "$1" "$1" >&"$monitor"
+  put_in "$1" "$stick"
   offered=$SECONDS
-}
-
-take_back() {
-  printf 'device_del stick-%s\n' "$1" >&"$monitor"
 }
 
 said() {
