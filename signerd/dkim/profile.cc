@@ -14,7 +14,7 @@ constexpr std::size_t kMaxName = 76;  // a longer one could not be folded into 7
 constexpr std::size_t kMaxAuid = 320;
 // Mail waits in queues for days; an expiry within the hour loses it.
 constexpr std::chrono::seconds kShortestExpiry{3600};
-constexpr std::chrono::seconds kLongestExpiry{10 * 365 * 86400LL};
+constexpr std::chrono::seconds kLongestExpiry{10LL * 365 * 86400};
 
 Status CheckList(const char* member, const std::vector<std::string>& list) {
   if (list.size() > kMaxList) {

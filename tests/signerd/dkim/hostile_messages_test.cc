@@ -147,6 +147,7 @@ const Hostile kHostile[] = {
     From("OpenComment", " joe@example.com (Joe", "comment does not end"),
     From("OpenCommentByEscape", " joe@example.com (Joe\\)", "comment does not end"),
     From("DeepComments", std::string(300'000, '(') + "joe@example.com", "comment does not end"),
+    From("ColonsInALiteral", "[" + std::string(1'000'000, ':'), "the address has no domain"),
     From("TagsInTheDomain", " joe@example.com;d=example.net", "the address has no domain"),
     // Readers disagree about whose these are: ceo's or u's.
     From("CommaInTheAngle", " <ceo@example.com,u@news.example.com>", "the local part"),
