@@ -12,7 +12,6 @@ namespace {
 
 using snapshot::Alignment;
 using snapshot::Domain;
-using snapshot::IsWithin;
 using snapshot::Partner;
 
 std::string Number(std::uint64_t number) { return std::to_string(number); }
@@ -166,11 +165,10 @@ Status ChooseDomain(const Question& question, Decision& decision, std::string* w
   return Ok();
 }
 
-// What receivers will find, without the Public Suffix List where one domain is above the other.
+// What receivers will find (RFC 7489 section 3.1.1).
 bool IsAligned(const std::string& author, const Domain& domain, Alignment alignment) {
   if (alignment == Alignment::kOff || author == domain.name) return true;
   if (alignment == Alignment::kStrict) return false;
-  if (IsWithin(author, domain.name)) return !domain.public_suffix;
   const std::string_view organizational = snapshot::OrganizationalDomain(author);
   return !organizational.empty() && organizational == snapshot::OrganizationalDomain(domain.name);
 }

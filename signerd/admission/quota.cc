@@ -16,14 +16,14 @@ std::uint16_t DayOf(Quotas::TimePoint now) { return DayOf(std::chrono::floor<std
 // A day and what was counted in it, in one word, so that the first message of a day needs no lock to begin it.
 class DayCounter {
  public:
-  // False, and nothing counted, when that would be more than `most`.
-  bool Take(std::uint16_t day, std::uint64_t amount, std::uint64_t most) {
+  // The day in which it was counted; nothing, and nothing is counted, when that would be more than `most`.
+  std::optional<std::uint16_t> Take(std::uint16_t day, std::uint64_t amount, std::uint64_t most) {
     std::uint64_t word = word_.load(std::memory_order_relaxed);
     while (true) {
       const std::uint16_t kept = DayToCountIn(word, day);
       const std::uint64_t count = CountOn(word, day) + amount;
-      if (most != kNoLimit && count > most) return false;
-      if (word_.compare_exchange_weak(word, Word(kept, count), std::memory_order_relaxed)) return true;
+      if (most != kNoLimit && count > most) return std::nullopt;
+      if (word_.compare_exchange_weak(word, Word(kept, count), std::memory_order_relaxed)) return kept;
     }
   }
   void GiveBack(std::uint16_t day, std::uint64_t amount) {
@@ -120,7 +120,8 @@ Charge& Charge::operator=(Charge&& other) noexcept {
   if (this != &other) {
     GiveBack();
     counters_ = std::move(other.counters_);
-    day_ = other.day_;
+    messages_day_ = other.messages_day_;
+    recipients_day_ = other.recipients_day_;
     recipients_ = other.recipients_;
   }
   return *this;
@@ -128,8 +129,8 @@ Charge& Charge::operator=(Charge&& other) noexcept {
 
 void Charge::GiveBack() {
   if (counters_ == nullptr) return;
-  counters_->messages.GiveBack(day_, 1);
-  counters_->recipients.GiveBack(day_, recipients_);
+  counters_->messages.GiveBack(messages_day_, 1);
+  counters_->recipients.GiveBack(recipients_day_, recipients_);
   counters_.reset();
 }
 
@@ -140,12 +141,14 @@ Result<Charge> Quotas::Take(const snapshot::Partner& partner, std::size_t recipi
   auto counters = FindOrMake(partner.name);
   // The rate first: a flood stops here.
   if (quota.rate_per_second != 0 && !TakeRate(counters->full_at, quota, Nanoseconds(now))) return RateRefusal(partner);
-  if (!counters->messages.Take(day, 1, quota.messages_per_day)) return VolumeRefusal(partner);
-  if (!counters->recipients.Take(day, counted, quota.recipients_per_day)) {
-    counters->messages.GiveBack(day, 1);
+  const auto messages_day = counters->messages.Take(day, 1, quota.messages_per_day);
+  if (!messages_day) return VolumeRefusal(partner);
+  const auto recipients_day = counters->recipients.Take(day, counted, quota.recipients_per_day);
+  if (!recipients_day) {
+    counters->messages.GiveBack(*messages_day, 1);
     return RecipientsRefusal(partner, counted);
   }
-  return Charge(std::move(counters), day, counted);
+  return Charge(std::move(counters), *messages_day, *recipients_day, counted);
 }
 
 Status Quotas::Look(const snapshot::Partner& partner, std::size_t recipients, TimePoint now) const {

@@ -31,11 +31,16 @@ class Charge {
 
  private:
   friend class Quotas;
-  Charge(std::shared_ptr<PartnerCounters> counters, std::uint16_t day, std::uint64_t recipients)
-      : counters_(std::move(counters)), day_(day), recipients_(recipients) {}
+  Charge(std::shared_ptr<PartnerCounters> counters, std::uint16_t messages_day, std::uint16_t recipients_day,
+         std::uint64_t recipients)
+      : counters_(std::move(counters)),
+        messages_day_(messages_day),
+        recipients_day_(recipients_day),
+        recipients_(recipients) {}
   void GiveBack();
   std::shared_ptr<PartnerCounters> counters_;
-  std::uint16_t day_ = 0;
+  // Where each was counted: near midnight another thread may have begun the next day.
+  std::uint16_t messages_day_ = 0, recipients_day_ = 0;
   std::uint64_t recipients_ = 0;
 };
 

@@ -16,8 +16,6 @@ const psl_ctx_t* List() {
 
 }  // namespace
 
-bool IsPublicSuffix(std::string_view domain) { return OrganizationalDomain(domain).empty(); }
-
 std::string_view OrganizationalDomain(std::string_view domain) {
   const std::string name(domain);
   const char* const found = psl_registrable_domain(List(), name.c_str());

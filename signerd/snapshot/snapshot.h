@@ -59,8 +59,6 @@ struct Domain {
   std::string name;  // A-label
   std::shared_ptr<const dkim::PreparedProfile> profile;
   std::vector<std::shared_ptr<const Key>> active_keys;  // RSA before Ed25519, then by selector
-  // Known ahead, so that no message waits for the Public Suffix List: below such a domain others have theirs.
-  bool public_suffix = false;
 };
 
 template <class T>

@@ -1,6 +1,5 @@
 #include "signerd/store/store.h"
 
-#include "signerd/snapshot/organizational_domain.h"
 #include "signerd/store/rows.h"
 
 namespace hallmark::store {
@@ -268,9 +267,7 @@ Result<std::shared_ptr<snapshot::Snapshot>> Store::BuildSnapshot(const snapshot:
     if (profile == by_name.end()) {
       return MakeError(Reason::kStorageFailed, "the domain " + row.name + " has the unknown profile " + row.profile);
     }
-    const snapshot::Domain* known = previous == nullptr ? nullptr : previous->FindDomain(row.name);
-    const bool public_suffix = known != nullptr ? known->public_suffix : snapshot::IsPublicSuffix(row.name);
-    built->domains.emplace(row.name, snapshot::Domain{row.name, profile->second, {}, public_suffix});
+    built->domains.emplace(row.name, snapshot::Domain{row.name, profile->second, {}});
   }
   for (snapshot::Key& key : *keys) {
     auto& active = built->domains.at(key.domain).active_keys;  // domains are never deleted

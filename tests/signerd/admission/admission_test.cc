@@ -21,10 +21,10 @@ snapshot::DomainRules Rules(const std::vector<std::string>& texts) { return *sna
 class Admission : public testing::Test {
  protected:
   Admission() {
-    for (const char* name : {"example.com", "news.example.com", "example.org", "xn--mnchen-3ya.example", "co.uk"}) {
+    for (const char* name :
+         {"example.com", "news.example.com", "example.org", "xn--mnchen-3ya.example", "co.uk", "fedoraproject.org"}) {
       Domain domain{name, std::make_shared<const dkim::PreparedProfile>(dkim::DefaultProfile()), {}};
       domain.active_keys.push_back(std::make_shared<const snapshot::Key>(test::SampleKey(name, "s1")));
-      domain.public_suffix = domain.name == "co.uk";
       view_.domains.emplace(name, domain);
     }
     view_.domains.emplace("keyless.example", Domain{"keyless.example", view_.domains.at("example.com").profile, {}});
@@ -140,6 +140,10 @@ constexpr Row kRows[] = {
     {"all", "", "fexample.com", "example.com", nullptr, Reason::kNotAligned},
     {"all", "", "one.co.uk", "co.uk", nullptr, Reason::kNotAligned},
     {"all", "", "one.co.uk", "", nullptr, Reason::kNotAligned},
+    {"all", "", "mail.fedoraproject.org", "", "fedoraproject.org"},
+    // A public suffix between them: whoever is below it is another organization.
+    {"all", "", "vm1.cloud.fedoraproject.org", "", nullptr, Reason::kNotAligned},
+    {"all", "", "cloud.fedoraproject.org", "", nullptr, Reason::kNotAligned},
     // Strict: the same.
     {"many", "strict", "example.com", "", "example.com"},
     {"many", "strict", "mail.example.com", "", nullptr, Reason::kNotAligned},

@@ -90,6 +90,21 @@ TEST_F(QuotaTest, DaysVolumeBeginsAnewAtMidnightUtc) {
   EXPECT_EQ(Take(partner), "DAILY_VOLUME_EXCEEDED");
 }
 
+TEST_F(QuotaTest, WhatWasCountedInTheNextDayIsGivenBackThere) {
+  const Partner partner = WithQuota({.messages_per_day = 2, .recipients_per_day = 10});
+  now_ = kDay + 24h;
+  EXPECT_EQ(Take(partner, 1), "");
+  {
+    // By a thread that looked at the clock before midnight.
+    const auto unsigned_one = quotas_.Take(partner, 9, now_ - 1ms);
+    ASSERT_TRUE(unsigned_one);
+    EXPECT_EQ(Take(partner, 1), "DAILY_VOLUME_EXCEEDED");
+  }
+  EXPECT_FALSE(quotas_.Take(partner, 10, now_ - 1ms)) << "of its recipients";
+  EXPECT_EQ(quotas_.Use("acme", now_).messages, 1u);
+  EXPECT_EQ(quotas_.Use("acme", now_).recipients, 1u);
+}
+
 TEST_F(QuotaTest, RecipientsOfADay) {
   const Partner partner = WithQuota({.recipients_per_day = 10});
   EXPECT_EQ(Take(partner, 8), "");

@@ -114,8 +114,8 @@ TEST(OrganizationalDomain, ByThePublicSuffixList) {
   EXPECT_EQ(OrganizationalDomain("co.uk"), "");
   EXPECT_EQ(OrganizationalDomain("com"), "");
   EXPECT_EQ(OrganizationalDomain("a.b.unknown-tld"), "b.unknown-tld");
-  EXPECT_TRUE(IsPublicSuffix("co.uk"));
-  EXPECT_FALSE(IsPublicSuffix("example.co.uk"));
+  EXPECT_EQ(OrganizationalDomain("mail.fedoraproject.org"), "fedoraproject.org");
+  EXPECT_EQ(OrganizationalDomain("vm1.cloud.fedoraproject.org"), "vm1.cloud.fedoraproject.org");
 }
 
 }  // namespace

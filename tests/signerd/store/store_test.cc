@@ -371,15 +371,6 @@ TEST_F(StoreTest, StatesOfPartnersAndRelays) {
   EXPECT_EQ(store_->SetRelayState("x", snapshot::RelayState::kRevoked).error().reason, Reason::kNotFound);
 }
 
-TEST_F(StoreTest, PublicSuffixesAreKnownInTheSnapshot) {
-  ASSERT_TRUE(store_->InsertDomain({"co.uk", "default", kNow}));
-  ASSERT_TRUE(store_->InsertDomain({"example.co.uk", "default", kNow}));
-  const auto view = store_->BuildSnapshot(nullptr);
-  EXPECT_TRUE((*view)->FindDomain("co.uk")->public_suffix);
-  EXPECT_FALSE((*view)->FindDomain("example.co.uk")->public_suffix);
-  EXPECT_TRUE((*store_->BuildSnapshot(view->get()))->FindDomain("co.uk")->public_suffix);
-}
-
 TEST_F(StoreTest, KeepsRevokedCertificatesAcrossARestart) {
   const std::string one(64, '1'), two(64, '2');
   ASSERT_TRUE(store_->InsertRevokedCertificate({one, "stolen", "uri:anna", kNow}));
