@@ -115,6 +115,16 @@ class ZonesTest(unittest.TestCase):
                 done += 1
         self.assertGreater(done, 20)
 
+    def test_what_a_redirect_leads_to_is_not_put_right_in_its_place(self):
+        for domain, kind in ("spf-redirect-neutral.test", "SPF_NEUTRAL_ALL"), ("spf-redirect-no-all.test", "SPF_NO_ALL"):
+            finding = find(self.judged[domain], kind)
+            self.assertEqual(finding["publish"], [], domain)
+            self.assertIn(f"what redirect=_spf.{domain} leads to", finding["what"])
+
+    def test_modifiers_stay_in_a_suggested_record(self):
+        [line] = find(self.judged["spf-neutral-modifiers.test"], "SPF_NEUTRAL_ALL")["publish"]
+        self.assertIn("v=spf1 ip4:192.0.2.1 ~all x-note=y exp=why.spf-neutral-modifiers.test", line)
+
     def test_third_parties_are_named_with_what_they_let_in(self):
         judged = self.judged["spf-third-parties.test"]
         named = {finding["name"]: finding["what"] for finding in judged["findings"] if finding["id"] == "SPF_THIRD_PARTY"}
@@ -405,6 +415,13 @@ class KeysTest(unittest.TestCase):
         judged = self.judge([line.replace("v=DKIM1; ", "v=DKIM1; t=s; ")], domain="strict.test", status=FINDINGS)
         self.assert_adds(judged, "DKIM_STRICT_IDENTITY")
         self.assertEqual(find(judged, "DKIM_STRICT_IDENTITY")["publish"], [line])
+
+    def test_strict_identity_and_the_same_domain_written_otherwise(self):
+        self.hallmark.dkimctl("profile", "set", "unicode", "--auid", "@München.test")
+        self.hallmark.add_domain("xn--mnchen-3ya.test", profile="unicode", algorithms=[admin_pb2.KEY_ALGORITHM_RSA_2048])
+        [line] = self.lines("xn--mnchen-3ya.test").values()
+        judged = self.judge([line.replace("v=DKIM1; ", "v=DKIM1; t=s; ")], domain="xn--mnchen-3ya.test", status=0)
+        self.assertNotIn("DKIM_STRICT_IDENTITY", ids(judged))
 
     def test_strict_alignment_and_partners_that_may_differ(self):
         with knot.Knot([*posture_zones.good("example.test", dmarc="v=DMARC1; p=reject; adkim=s; rua=mailto:d@example.test"),

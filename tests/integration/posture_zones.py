@@ -194,6 +194,9 @@ _case("spf-macro-of-domain", "spf", "v=spf1 include:%{d2}.hosted.%{d} -all",
 _case("spf-redirect", "spf", "v=spf1 redirect=_spf.%D", extra=['_spf.spf-redirect.test. TXT "v=spf1 ip4:192.0.2.1 -all"'])
 _case("spf-redirect-neutral", "spf", "v=spf1 redirect=_spf.%D", "SPF_NEUTRAL_ALL",
       extra=['_spf.spf-redirect-neutral.test. TXT "v=spf1 ip4:192.0.2.1 ?all"'])
+_case("spf-redirect-no-all", "spf", "v=spf1 redirect=_spf.%D", "SPF_NO_ALL",
+      extra=['_spf.spf-redirect-no-all.test. TXT "v=spf1 ip4:192.0.2.1"'])
+_case("spf-neutral-modifiers", "spf", "v=spf1 ip4:192.0.2.1 ?all exp=why.%D x-note=y", "SPF_NEUTRAL_ALL", "SPF_UNKNOWN_MODIFIER")
 _case("spf-redirect-none", "spf", "v=spf1 redirect=nothing.%D", "SPF_REDIRECT_NONE")
 _case("spf-include-none", "spf", "v=spf1 include:mail.%D -all", "SPF_INCLUDE_NONE")
 _case("spf-include-broken", "spf", "v=spf1 include:broken.%D -all", "SPF_INCLUDE_BROKEN",

@@ -51,6 +51,14 @@ TEST(OpenDkim, SubDomainsAndSeveralDomains) {
   EXPECT_TRUE(HasNote(*plan, Kind::kLost, "/etc/opendkim.conf:1", "wildcard"));
 }
 
+TEST(OpenDkim, TheNearestOfNestedDomainsSigns) {
+  const auto plan = PlanOf(
+      {{"/etc/opendkim.conf", "Domain csl:example.com,news.example.com\nSelector s\nKeyFile /k\nSubDomains Yes\n"}});
+  ASSERT_TRUE(plan);
+  EXPECT_FALSE(HasNote(*plan, Kind::kLost, "/etc/opendkim.conf", "was signed"));
+  for (const Note& note : plan->notes) EXPECT_THAT(note.text, Not(HasSubstr("news.example.com")));
+}
+
 TEST(OpenDkim, FieldLists) {
   const std::string start = "Domain example.com\nSelector s\nKeyFile /k\n";
   const auto plain =

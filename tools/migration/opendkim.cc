@@ -242,6 +242,7 @@ class OpenDkim {
       rule.authors.kind = Authors::Kind::kBelow;
       rules.push_back(rule);
     }
+    std::stable_sort(rules.begin(), rules.end(), &IsLookedUpBefore);
     AddRules(rules, false, plan_);
     return Ok();
   }

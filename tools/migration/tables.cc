@@ -9,22 +9,6 @@ Error Wrong(const Place& place, const std::string& what) {
   return MakeError(Reason::kInvalidArgument, place.Text() + ": " + what);
 }
 
-// opendkim.conf(5), SigningTable, where it has no patterns: the address first, then its domain, then the domains above
-// it, then all.
-bool IsLookedUpBefore(const SigningRule& a, const SigningRule& b) {
-  const auto rank = [](const SigningRule& rule) {
-    switch (rule.authors.kind) {
-      case Authors::Kind::kAddress: return 0;
-      case Authors::Kind::kDomain: return 1;
-      case Authors::Kind::kBelow: return 2;
-      case Authors::Kind::kAll: return 3;
-    }
-    return 4;
-  };
-  if (rank(a) != rank(b)) return rank(a) < rank(b);
-  return a.authors.kind == Authors::Kind::kBelow && a.authors.name.size() > b.authors.name.size();
-}
-
 // For whom a line of the SigningTable is; nothing where that cannot be said with domains.
 std::optional<Authors> AuthorsOf(const std::string& key, bool patterns) {
   const std::size_t at = key.rfind('@');
@@ -153,6 +137,20 @@ class Tables {
 };
 
 }  // namespace
+
+bool IsLookedUpBefore(const SigningRule& a, const SigningRule& b) {
+  const auto rank = [](const SigningRule& rule) {
+    switch (rule.authors.kind) {
+      case Authors::Kind::kAddress: return 0;
+      case Authors::Kind::kDomain: return 1;
+      case Authors::Kind::kBelow: return 2;
+      case Authors::Kind::kAll: return 3;
+    }
+    return 4;
+  };
+  if (rank(a) != rank(b)) return rank(a) < rank(b);
+  return a.authors.kind == Authors::Kind::kBelow && a.authors.name.size() > b.authors.name.size();
+}
 
 Result<std::vector<SigningRule>> RulesFromTables(const DataSet& signing, const DataSet& keys,
                                                  const std::string& selector, Notes& notes) {

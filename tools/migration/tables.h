@@ -11,4 +11,8 @@ namespace hallmark::migration {
 Result<std::vector<SigningRule>> RulesFromTables(const DataSet& signing, const DataSet& keys,
                                                  const std::string& selector, Notes& notes);
 
+// opendkim.conf(5), SigningTable, where it has no patterns: the address first, then its domain, then the domains above
+// it, the nearest first, then all. Domain with SubDomains is looked up in the same way.
+bool IsLookedUpBefore(const SigningRule& a, const SigningRule& b);
+
 }  // namespace hallmark::migration

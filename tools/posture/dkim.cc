@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "signerd/dkim/ascii.h"
+#include "signerd/dkim/author.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/dkim/tag_list.h"
 #include "tools/posture/kinds.h"
@@ -57,8 +58,10 @@ const Kind& KindOfFault(std::string_view text) {
 
 void CheckFlags(const dkim::KeyRecord& record, const Expected& expected, Report& report) {
   if (record.testing) report.Add(kinds::kDkimTesting, expected.owner, "t=y is set", expected.Publish());
-  const std::string auid_domain = dkim::ToLower(expected.auid.substr(expected.auid.rfind('@') + 1));
-  if (record.strict_identity && !expected.auid.empty() && auid_domain != expected.domain)
+  if (!record.strict_identity || expected.auid.empty()) return;
+  // As it will stand in the signature: A-labels, without a final dot.
+  const auto auid_domain = dkim::NormalizeDomain(expected.auid.substr(expected.auid.rfind('@') + 1));
+  if (auid_domain && *auid_domain != expected.domain)
     report.Add(kinds::kDkimStrictIdentity, expected.owner, "t=s is set, and the signing profile has i=" + expected.auid,
                expected.Publish());
 }

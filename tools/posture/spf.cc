@@ -27,6 +27,14 @@ std::string Join(const std::vector<std::string>& terms, std::string_view end) {
   return text + " " + std::string(end);
 }
 
+// The record with ~all at its end: its other terms and its modifiers stay. A redirect beside an all means nothing.
+std::string WithSoftFail(const SpfRecord& record) {
+  std::string text = Join(TermsBeforeAll(record), "~all");
+  for (const std::string& modifier : record.unknown) text += " " + modifier;
+  if (record.exp) text += " exp=" + *record.exp;
+  return text;
+}
+
 // One record with the terms of all, where each can be read.
 std::vector<std::string> Merged(const std::string& domain, const std::vector<std::string>& records) {
   std::vector<std::string> terms;
@@ -52,10 +60,13 @@ void CheckMissing(const std::string& domain, const Fetched& fetched, Dns& dns, R
 
 // What its all says, or a redirect's.
 void CheckEnd(const std::string& domain, const SpfRecord& record, const SpfWalk& walk, Report& report) {
-  const std::vector<std::string> mended{TxtLine(domain, Join(TermsBeforeAll(record), "~all"))};
-  if (walk.end() == '?') report.Add(kinds::kSpfNeutralAll, domain, "the record ends with ?all", mended);
-  if (walk.end() == '\0')
-    report.Add(kinds::kSpfNoAll, domain, "the record ends without all and without redirect", mended);
+  // What a redirect leads to is not for this record to put right.
+  const bool redirected = record.All() == nullptr && record.redirect;
+  const std::string who = redirected ? "what redirect=" + *record.redirect + " leads to" : "the record";
+  std::vector<std::string> mended;
+  if (!redirected) mended.push_back(TxtLine(domain, WithSoftFail(record)));
+  if (walk.end() == '?') report.Add(kinds::kSpfNeutralAll, domain, who + " ends with ?all", mended);
+  if (walk.end() == '\0') report.Add(kinds::kSpfNoAll, domain, who + " ends without all and without redirect", mended);
   if (record.after_all.empty() && !(record.All() != nullptr && record.redirect)) return;
   std::string ignored;
   for (const std::string& term : record.after_all) ignored += (ignored.empty() ? "" : " ") + term;
@@ -68,7 +79,7 @@ void CheckPassAll(const std::string& domain, const SpfRecord& record, const SpfA
   if (!admits.everyone) return;
   std::vector<std::string> publish;
   const SpfTerm* all = record.All();
-  if (all != nullptr && all->qualifier == '+') publish.push_back(TxtLine(domain, Join(TermsBeforeAll(record), "~all")));
+  if (all != nullptr && all->qualifier == '+') publish.push_back(TxtLine(domain, WithSoftFail(record)));
   report.Add(kinds::kSpfPassAll, domain,
              all != nullptr && all->qualifier == '+' ? "the record ends with " + Quoted(all->text)
                                                      : "the record, or one that it leads to, passes every address",
