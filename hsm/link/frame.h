@@ -132,8 +132,8 @@ struct ImportKey {
   Bytes spki;                 // the public part, which what is unwrapped must match
 };
 
-// tokend -> signerd: this key call has a token's only session for itself from now on, until its KeyReply. What is to be
-// signed waits for it meanwhile.
+// tokend -> signerd: from now on, until the KeyReply of this key call, what is to be signed may have to wait for it: it
+// has a token's only session for itself, or makes a key, and many tokens do one thing at a time.
 struct KeyCallBegun {
   std::uint64_t id = 0;
 };

@@ -129,7 +129,7 @@ Result<WipedBytes> UnwrapWithSecret(ByteView secret, ByteView wrapped) {
       size <= 0 || EVP_DecryptFinal_ex(context.get(), out.data() + size, &more) != 1) {
     return Broken("the private key does not unwrap: it was changed on its way, or wrapped with another secret");
   }
-  out.Shrink(static_cast<std::size_t>(size + more));
+  out.Shrink(static_cast<std::size_t>(size) + static_cast<std::size_t>(more));
   return out;
 }
 

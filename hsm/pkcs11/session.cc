@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "hsm/pkcs11/key_template.h"
@@ -15,7 +16,7 @@ namespace {
 // Large enough for RSA-16384: asking for the length first would be a second round trip to the token.
 constexpr std::size_t kLargestSignature = 2048;
 // No attribute of a key is nearly as long. What a module says beyond these is not believed, let alone allocated.
-constexpr CK_ULONG kLargestAttribute = 64 * 1024;
+constexpr CK_ULONG kLargestAttribute = CK_ULONG{64} * 1024;
 // In CKA_ALLOWED_MECHANISMS; PKCS#11 3.0 has not many more.
 constexpr std::size_t kMostMechanisms = 512;
 
@@ -121,6 +122,10 @@ Result<std::vector<CK_OBJECT_HANDLE>> Session::FindObjects(CK_OBJECT_CLASS objec
   if (!IsOk(value)) return Fail(value, "C_FindObjects");
   if (!IsOk(ended)) return Fail(ended, "C_FindObjectsFinal");
   found.resize(count);
+  if (found.empty() && object_class == CKO_PRIVATE_KEY) {
+    // Who is not logged in sees no private objects: a login that was lost must not pass for a key that is gone.
+    if (const Status in = CheckLoggedIn(); !in) return in.error();
+  }
   return found;
 }
 
@@ -140,8 +145,9 @@ Result<Bytes> Session::Attribute(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type
   return octets;
 }
 
-bool Session::Flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, bool fallback) {
+Result<bool> Session::Flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, bool fallback) {
   const auto value = Attribute(object, type);
+  if (!value && RecoveryFor(value.error()) != Recovery::kNone) return value.error();
   return value && value->size() == 1 ? value->front() != 0 : fallback;
 }
 
@@ -198,13 +204,20 @@ Result<KeyPair> Session::Describe(CK_OBJECT_HANDLE private_key, CK_OBJECT_HANDLE
   const auto key_type = TypeOf(key.private_key);
   if (!key_type) return key_type.error();
   key.type = *key_type;
-  if (Flag(key.private_key, CKA_ALWAYS_AUTHENTICATE, false)) {
+  const auto asks_each_time = Flag(key.private_key, CKA_ALWAYS_AUTHENTICATE, false);
+  if (!asks_each_time) return asks_each_time.error();
+  if (*asks_each_time) {
     return MakeError(Reason::kTokenRefused, "the key wants the PIN for each signature (CKA_ALWAYS_AUTHENTICATE)");
   }
   key.wants_data = key.type == KeyType::kRsa && WantsData(key.private_key);
-  key.sensitive = Flag(key.private_key, CKA_SENSITIVE, false);
-  key.extractable = Flag(key.private_key, CKA_EXTRACTABLE, true);
-  key.never_extractable = Flag(key.private_key, CKA_NEVER_EXTRACTABLE, false);
+  const std::tuple<CK_ATTRIBUTE_TYPE, bool, bool*> flags[] = {{CKA_SENSITIVE, false, &key.sensitive},
+                                                              {CKA_EXTRACTABLE, true, &key.extractable},
+                                                              {CKA_NEVER_EXTRACTABLE, false, &key.never_extractable}};
+  for (const auto& [type, fallback, flag] : flags) {
+    const auto value = Flag(key.private_key, type, fallback);
+    if (!value) return value.error();
+    *flag = *value;
+  }
   auto spki = PublicPart(key.type, public_key);
   if (!spki && RecoveryFor(spki.error()) != Recovery::kNone) return spki.error();
   if (!spki)

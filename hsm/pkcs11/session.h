@@ -125,7 +125,7 @@ class Session {
   Result<Bytes> Sign(const KeyPair& key, CK_MECHANISM mechanism, ByteView input);
   Result<std::vector<CK_OBJECT_HANDLE>> FindObjects(CK_OBJECT_CLASS object_class, ByteView cka_id);
   Result<Bytes> Attribute(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type);
-  bool Flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, bool fallback);
+  Result<bool> Flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, bool fallback);
   bool WantsData(CK_OBJECT_HANDLE private_key);
   // kTokenRefused where it is neither RSA nor Ed25519.
   Result<KeyType> TypeOf(CK_OBJECT_HANDLE object);

@@ -1,12 +1,9 @@
 #include "hsm/tokend/keeper.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <shared_mutex>
 
 #include "firmware/runtime/log.h"
-#include "firmware/runtime/secret.h"
 
 namespace hallmark::tokend {
 namespace {
@@ -28,13 +25,6 @@ constexpr unsigned kVainInitializations = 5;
 constexpr unsigned kUnknownCodes = 3;
 // Sessions that workers leave to the login and to key management. A token with no more than these does all with one.
 constexpr unsigned long kKeptSessions = 2;
-
-Bytes Fingerprint(std::string_view secret) {
-  Bytes digest(32);
-  unsigned size = 0;
-  EVP_Digest(secret.data(), secret.size(), digest.data(), &size, EVP_sha256(), nullptr);
-  return digest;
-}
 
 unsigned SessionsFor(unsigned configured, const pkcs11::TokenInfo& token) {
   if (token.max_sessions == 0) return configured;
@@ -144,8 +134,7 @@ milliseconds Keeper::FailToBringUp(const Error& error) {
   if (recovery == pkcs11::Recovery::kModule || recovery == pkcs11::Recovery::kRoom) needs_restart_ = true;
   // None is open in this process. Where others have them all a new one changes nothing; a module that has miscounted
   // its own (tpm2-pkcs11 without room in the TPM) counts anew there.
-  if (pkcs11::IsSessionCount(error) && generation_ != 0 && ++vain_openings_ == kVainInitializations &&
-      refused_pin_.empty()) {
+  if (pkcs11::IsSessionCount(error) && generation_ != 0 && ++vain_openings_ == kVainInitializations && !refused_pin_) {
     log::error("the module opens no session any more in this process, which ends: {}", error.message);
     callbacks_.on_hopeless();
   }
@@ -200,7 +189,7 @@ Status Keeper::LoadAndInitialize() {
     needs_restart_ = false;
     was_initialized_ = true;
     vain_initializations_ = 0;
-  } else if (was_initialized_ && ++vain_initializations_ == kVainInitializations && refused_pin_.empty()) {
+  } else if (was_initialized_ && ++vain_initializations_ == kVainInitializations && !refused_pin_) {
     log::error("the module cannot be initialized again in this process, which ends: {}", done.error().message);
     callbacks_.on_hopeless();
   }
@@ -209,10 +198,9 @@ Status Keeper::LoadAndInitialize() {
 
 Status Keeper::LogIn(const pkcs11::TokenInfo& token) {
   if (!token.pin_refusal.empty()) return MakeError(Reason::kPinRejected, token.pin_refusal);
-  const auto pin = ReadPinFile(uri_.pin_file());
+  auto pin = ReadPinFile(uri_.pin_file());
   if (!pin) return pin.error();
-  const Bytes fingerprint = Fingerprint(pin->view());
-  if (fingerprint == refused_pin_) {
+  if (refused_pin_ && refused_pin_->view() == pin->view()) {
     return MakeError(Reason::kPinRejected, "the PIN was refused and is not tried again until its file changes");
   }
   slot_ = token.slot;
@@ -220,8 +208,8 @@ Status Keeper::LogIn(const pkcs11::TokenInfo& token) {
   auto session = pkcs11::Session::Open(*module_, token.slot, only ? pkcs11::Access::kWrite : pkcs11::Access::kRead);
   if (!session) return session.error();
   const Status done = session->Login(CKU_USER, pin->view());
-  if (!done) return Refused(done.error(), fingerprint);
-  refused_pin_.clear();
+  if (!done) return Refused(done.error(), std::move(*pin));
+  refused_pin_.reset();
   vain_logins_ = unknown_codes_ = 0;
   vain_openings_ = 0;
   const auto login = std::make_shared<Login>(*module_, token, std::move(*session), only, ++generation_);
@@ -230,7 +218,7 @@ Status Keeper::LogIn(const pkcs11::TokenInfo& token) {
   return Ok();
 }
 
-Error Keeper::Refused(Error error, const Bytes& fingerprint) {
+Error Keeper::Refused(Error error, SecretString pin) {
   vain_logins_ = pkcs11::SaysNothing(error) ? vain_logins_ + 1 : 0;
   unknown_codes_ = pkcs11::IsUnknown(error) ? unknown_codes_ + 1 : 0;
   if (unknown_codes_ == kUnknownCodes) {
@@ -238,7 +226,7 @@ Error Keeper::Refused(Error error, const Bytes& fingerprint) {
     error.reason = Reason::kPinRejected;
     error.message += ", again and again: taken for a refusal of the PIN, which is not tried until its file changes";
   }
-  if (error.reason == Reason::kPinRejected) refused_pin_ = fingerprint;
+  if (error.reason == Reason::kPinRejected) refused_pin_ = std::move(pin);
   return error;
 }
 
@@ -262,6 +250,7 @@ Status Keeper::CheckLogin(Login& present) {
 milliseconds Keeper::LookAfter() {
   const auto present = login();
   if (present == nullptr) return kAtOnce;
+  if (making_) return kLook;
   const Status well = CheckLogin(*present);
   if (well) return kLook;
   // Where a worker was first, its report waits, and this one is of no account.

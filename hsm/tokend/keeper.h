@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "firmware/runtime/result.h"
+#include "firmware/runtime/secret.h"
 #include "hsm/link/frame.h"
 #include "hsm/pkcs11/module.h"
 #include "hsm/pkcs11/return_value.h"
@@ -49,7 +50,8 @@ struct Login {
 };
 
 // Brings the token up, and back up: loads the module, finds the token, logs in once, and recovers from what workers
-// report. A thread of its own does all of it. The PIN is read from its file for each login and wiped after it.
+// report. A thread of its own does all of it. The PIN is read from its file for each login and wiped after it; one
+// that was refused stays, locked, to be known again.
 //
 // Recovery has four levels. The worker replaces its session (1). Trouble that is reported here costs the login (2) or
 // the module, which is initialized again at most once in `between_restarts` (3). A token that stays in trouble is down
@@ -97,7 +99,22 @@ class Keeper {
   Status Sync(std::filesystem::file_time_type since) const { return files_.Sync(since); }
   // Whether the keeper is in a call of the module that has not come back for too long. A call cannot be cancelled, so
   // that only a new process helps. Any thread.
-  bool Hangs() const { return step_.Hangs(); }
+  bool Hangs() const { return !making_ && step_.Hangs(); }
+  // While it lives a key is made, which may take minutes, and many tokens do one thing at a time: the keeper does not
+  // look at the token, and does not hang where it waits for it. One at a time, on the thread of key calls.
+  class Making {
+   public:
+    explicit Making(Keeper& keeper) : keeper_(keeper) { keeper_.making_ = true; }
+    Making(const Making&) = delete;
+    Making& operator=(const Making&) = delete;
+    ~Making() {
+      keeper_.step_.BeginAnew(keeper_.config_.longest_step);
+      keeper_.making_ = false;
+    }
+
+   private:
+    Keeper& keeper_;
+  };
   // What a key call may take that makes no key. Any thread.
   std::chrono::seconds longest_step() const { return config_.longest_step; }
   // How many it made since the start. Any thread.
@@ -118,8 +135,8 @@ class Keeper {
   Pause FailToBringUp(const Error& error);
   Status LoadAndInitialize();
   Status LogIn(const pkcs11::TokenInfo& token);
-  // Of a C_Login that failed with the PIN of this fingerprint.
-  Error Refused(Error error, const Bytes& fingerprint);
+  // Of a C_Login that failed with this PIN.
+  Error Refused(Error error, SecretString pin);
   Status CheckLogin(Login& present);
   bool MayRestart() const;
   // Waits for the module: a key that is made may take minutes, and the keeper does not hang for that.
@@ -146,7 +163,7 @@ class Keeper {
   std::optional<std::chrono::steady_clock::time_point> last_restart_;
   std::optional<CK_SLOT_ID> slot_;  // where sessions of ours are open
   std::uint64_t generation_ = 0;
-  Bytes refused_pin_;  // SHA-256 of the PIN that was refused; empty where none was
+  std::optional<SecretString> refused_pin_;  // it is not tried again
   link::TokenStatus status_;
 
   ModuleGate gate_;
@@ -154,6 +171,7 @@ class Keeper {
   std::atomic<unsigned> sessions_{0};
   std::atomic<unsigned> troubles_{0};  // since the last signature
   std::atomic<std::uint64_t> signatures_{0};
+  std::atomic<bool> making_{false};
   StepClock step_;            // of the keeper's thread; not while it waits, for a worker too
   mutable std::mutex mutex_;  // guards everything below
   std::condition_variable wake_;

@@ -23,7 +23,7 @@ using KeyCall = std::variant<link::GenerateKey, link::FindKey, link::DestroyKey,
 class KeyCalls {
  public:
   struct Callbacks {
-    std::function<void(link::KeyCallBegun)> on_begun;  // a call has the only session for itself; not of every call
+    std::function<void(link::KeyCallBegun)> on_begun;  // signatures may have to wait for it; not of every call
     std::function<void(link::KeyReply)> on_reply;      // answers each call once
   };
   // Called back on the thread of KeyCalls, or within Add().

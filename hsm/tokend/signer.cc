@@ -248,6 +248,11 @@ Signer::FoundKey Signer::FindKey(pkcs11::Session& session, const link::DefineKey
   if (found->type != ToPkcs11(wanted.type) || found->spki != wanted.spki) {
     return MakeError(Reason::kKeyMismatch, "the token's key is not the recorded one");
   }
+  // When it was taken on it was judged in one token; a copy in another of the group may be different.
+  if (found->extractable || !found->sensitive) {
+    return MakeError(Reason::kKeyMismatch,
+                     "the private key can leave the token (CKA_EXTRACTABLE or not CKA_SENSITIVE)");
+  }
   return std::make_shared<const pkcs11::KeyPair>(std::move(*found));
 }
 

@@ -43,6 +43,8 @@ Result<Packet> Parse(ByteView wire) {
 }
 
 bool SameQuestion(const ldns_pkt* query, const ldns_pkt* answer) {
+  // A server may answer an update with the header alone (RFC 2136 section 3.8): its id says what it answers, and TSIG.
+  if (ldns_pkt_get_opcode(query) == LDNS_PACKET_UPDATE && ldns_pkt_qdcount(answer) == 0) return true;
   if (ldns_pkt_qdcount(query) != 1 || ldns_pkt_qdcount(answer) != 1) return false;
   const ldns_rr* asked = ldns_rr_list_rr(ldns_pkt_question(query), 0);
   const ldns_rr* echoed = ldns_rr_list_rr(ldns_pkt_question(answer), 0);

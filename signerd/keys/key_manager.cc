@@ -250,6 +250,13 @@ Result<snapshot::Key> KeyManager::Adopt(const std::string& domain, const std::st
   if (!pairs.try_lock_for(kLockWait)) return MakeError(Reason::kStateConflict, "a pair is being destroyed: try again");
   const auto described = signer_.Find(*where, cka_id);
   if (!described) return described.error();
+  // Each copy: one that can leave its token gives away the others.
+  for (const std::string& member : signer_.MembersOf(*where)) {
+    const auto copy = signer_.Find(member, cka_id);
+    if (!copy) continue;
+    const auto usable = UsablePublicKey(*copy);
+    if (!usable) return MakeError(usable.error().reason, "token " + member + ": " + usable.error().message);
+  }
   const auto ledger_key = store_.GetLedgerKey();
   if (!ledger_key) return ledger_key.error();
   if (*ledger_key && (*ledger_key)->spki == described->spki) {

@@ -64,7 +64,8 @@ Result<std::string> Presence::WhyNot(const std::string& token, const snapshot::K
   const auto found = signer_.Find(token, key.cka_id);
   if (!found && found.error().reason == Reason::kKeyMissing) return "it is not in the token " + token;
   if (!found) return found.error();
-  return found->spki == key.public_key->Spki() ? "" : "the token " + token + " has another key in its place";
+  if (found->spki != key.public_key->Spki()) return "the token " + token + " has another key in its place";
+  return found->sensitive && !found->extractable ? "" : "it can leave the token " + token;
 }
 
 void Presence::LookAt(const snapshot::Key& key, std::set<std::string>& silent, View& view) {

@@ -30,22 +30,25 @@ bool WaitsToBeCondemned(const store::DomainLife& life) {
   return suspected(KeyState::kRetiring) && !suspected(KeyState::kActive);
 }
 
+Status CheckGoesOn(const store::RotationRow& row, const std::string& domain) {
+  if (!row.paused) return Ok();
+  return MakeError(Reason::kStateConflict,
+                   "the rotation of " + domain + " is paused (" + row.pause_reason + "): resume it first");
+}
+
 }  // namespace
 
 Status Rotator::Request(const std::string& domain, bool emergency, const std::string& by) {
   auto held = Hold(domain);
   if (!held) return held.error();
   store::RotationRow& row = held->life.rotation;
-  if (emergency && WaitsToBeCondemned(held->life)) return Ok();
+  if (emergency && WaitsToBeCondemned(held->life)) return CheckGoesOn(row, domain);
   const bool going = SetUnderWay(held->life).has_value() || row.wanted != store::Wanted::kNothing;
   if (going && !emergency) {
     return MakeError(Reason::kStateConflict,
                      "a rotation of " + domain + " is under way: see dkimctl key status " + domain);
   }
-  if (row.paused) {
-    return MakeError(Reason::kStateConflict,
-                     "the rotation of " + domain + " is paused (" + row.pause_reason + "): resume it first");
-  }
+  if (const Status goes_on = CheckGoesOn(row, domain); !goes_on) return goes_on;
   const Status usable = CheckToken(parts_.signer, held->policy);
   if (!usable) return usable;
   RotationCommit commit;
@@ -82,6 +85,8 @@ Result<std::vector<std::string>> Rotator::Suspected(const std::string& domain) {
 Status Rotator::Condemn(const std::string& domain, const std::string& by) {
   auto held = Hold(domain);
   if (!held) return held.error();
+  // What follows from it is a step of the rotation.
+  if (const Status goes_on = CheckGoesOn(held->life.rotation, domain); !goes_on) return goes_on;
   RotationCommit commit;
   commit.domain = domain;
   std::vector<std::string> selectors;

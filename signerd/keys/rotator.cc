@@ -27,9 +27,14 @@ std::chrono::seconds RetryAfter(int failures) {
   return std::min(kLongestRetry, std::chrono::seconds(kFirstRetry.count() << std::min(failures, 8)));
 }
 
+// An officer has said that nothing it signed shall verify any more: its record goes, also while the domain is paused.
+bool IsBeingRevoked(const KeyLife& key) {
+  return key.key.state == KeyState::kRevoked && key.key.record == RecordState::kUnretentive;
+}
+
 // How often the record is looked at beside the steps; nothing where that is not ours to do.
 std::optional<std::chrono::seconds> LookEvery(const KeyLife& key, bool paused) {
-  if (paused && key.key.state != KeyState::kActive) return std::nullopt;
+  if (paused && key.key.state != KeyState::kActive && !IsBeingRevoked(key)) return std::nullopt;
   switch (key.key.state) {
     case KeyState::kPublished:
       if (key.visible_since == sys_seconds{}) return std::nullopt;  // a step waits for it, and looks
@@ -158,7 +163,7 @@ Status Rotator::WatchRecords(Held& held, Memory& memory) {
     }
     looked = true;
     StepMaker maker(parts_, memory.seen, held.life, held.policy);
-    const Status done = maker.Watch(key, !paused);
+    const Status done = maker.Watch(key, !paused || IsBeingRevoked(key));
     const std::string& problem = memory.seen[key.key.selector].problem;
     if (!first) continue;
     if (!done) {

@@ -68,7 +68,7 @@ class Rotator {
   Status TurnBack(store::DomainLife& life, std::chrono::sys_seconds now);
   // The first error of the steps that are due; makes all others.
   Status MakeDue(Held& held, Memory& memory);
-  // Of a domain that is paused: those of the keys that sign, and only says what is wrong.
+  // Of a domain that is paused: those of the keys that sign, and only says what is wrong; and what is being revoked.
   Status WatchRecords(Held& held, Memory& memory);
   // When to look at a record again: soon where it was not as it should be, or one lost packet would be an hour's
   // trouble.

@@ -19,7 +19,7 @@ constexpr std::chrono::seconds kStartTimeout{10};
 
 void PendingKeyCalls::Add(std::uint64_t id, bool ready, KeyDone done) {
   const auto patience = ready ? kKeyCallTimeout : kStartTimeout;
-  calls_.emplace(id, Call{std::move(done), steady_clock::now() + patience, ready, false});
+  calls_.emplace(id, Call{std::move(done), steady_clock::now() + patience, ready, std::nullopt});
 }
 
 void PendingKeyCalls::NoteReady(TimePoint now) {
@@ -29,9 +29,9 @@ void PendingKeyCalls::NoteReady(TimePoint now) {
   }
 }
 
-void PendingKeyCalls::NoteBegun(std::uint64_t id) {
+void PendingKeyCalls::NoteBegun(std::uint64_t id, TimePoint now) {
   const auto found = calls_.find(id);
-  if (found != calls_.end()) found->second.begun = true;
+  if (found != calls_.end()) found->second.begun = now;
 }
 
 void PendingKeyCalls::Answer(const link::KeyReply& reply, TimePoint now) {
@@ -68,8 +68,10 @@ void PendingKeyCalls::FailAll(const Error& error) {
   for (const auto& [id, call] : std::exchange(calls_, {})) call.done(error);
 }
 
-bool PendingKeyCalls::HoldSession() const {
-  return std::any_of(calls_.begin(), calls_.end(), [](const auto& entry) { return entry.second.begun; });
+std::optional<PendingKeyCalls::TimePoint> PendingKeyCalls::Begun() const {
+  const auto begun =
+      std::find_if(calls_.begin(), calls_.end(), [](const auto& entry) { return entry.second.begun.has_value(); });
+  return begun == calls_.end() ? std::nullopt : begun->second.begun;
 }
 
 }  // namespace hallmark::tokens

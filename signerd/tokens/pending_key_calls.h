@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "firmware/runtime/result.h"
@@ -24,23 +25,23 @@ class PendingKeyCalls {
   void Add(std::uint64_t id, bool ready, KeyDone done);
   // The token is ready: from now on each may take as long as a token does.
   void NoteReady(TimePoint now);
-  // It has the token's only session.
-  void NoteBegun(std::uint64_t id);
+  // tokend has begun it, and says so of calls that signatures may have to wait for.
+  void NoteBegun(std::uint64_t id, TimePoint now);
   // Answers the call, if somebody still waits for it. A token makes one after the other, so that the others' time
   // begins now.
   void Answer(const link::KeyReply& reply, TimePoint now);
   // True where the token had one of them, and answered none for as long as one may take: it hangs.
   bool FailExpired(TimePoint now);
   void FailAll(const Error& error);
-  // Whether one of them keeps the token's only session from signing.
-  bool HoldSession() const;
+  // When the one began that signatures may have to wait for; nothing where there is none.
+  std::optional<TimePoint> Begun() const;
 
  private:
   struct Call {
     KeyDone done;
     TimePoint expires;
     bool ready = false;  // the token had it, logged in
-    bool begun = false;
+    std::optional<TimePoint> begun;
   };
   const std::string token_;
   std::map<std::uint64_t, Call> calls_;

@@ -208,10 +208,11 @@ void Token::OnFrame(link::Frame frame) {
   } else if (const auto* results = std::get_if<link::SignResults>(&frame)) {
     OnResults(*results);
   } else if (const auto* reply = std::get_if<link::KeyReply>(&frame)) {
-    last_answer_ = steady_clock::now();
-    key_calls_.Answer(*reply, last_answer_);
+    const auto now = steady_clock::now();
+    if (key_calls_.Begun()) last_answer_ = now;
+    key_calls_.Answer(*reply, now);
   } else if (const auto* begun = std::get_if<link::KeyCallBegun>(&frame)) {
-    key_calls_.NoteBegun(begun->id);
+    key_calls_.NoteBegun(begun->id, steady_clock::now());
   } else if (!std::holds_alternative<link::Pong>(frame)) {
     Replace("tokend sent a frame that only signerd sends");
   }
@@ -267,13 +268,22 @@ void Token::ReplaceIfItHangs(steady_clock::time_point now) {
 bool Token::Hangs(steady_clock::time_point now) const {
   // It waits for the login, which tokend itself watches.
   if (status_.state == link::TokenState::kStarting) return false;
-  const auto oldest = std::min_element(in_flight_.begin(), in_flight_.end(),
-                                       [](const auto& a, const auto& b) { return a.second.sent < b.second.sent; });
-  if (oldest == in_flight_.end()) return false;
-  const auto since = std::max(oldest->second.sent, ready_since_);
-  if (status_.sessions > 1) return now - since > config_.sign_timeout;
-  // On one session it is the one in the module, or waits there for a key that is being made, which may take minutes.
-  return !key_calls_.HoldSession() && now - std::max(since, last_answer_) > config_.sign_timeout;
+  // On one session it waits for the key that is being made, which may take minutes. Some tokens do one thing at a time
+  // though they have several: what shows it is that nothing was signed since.
+  const auto making = key_calls_.Begun();
+  if (making && (status_.sessions <= 1 || last_answer_ < *making)) return false;
+  return std::any_of(in_flight_.begin(), in_flight_.end(), [&](const auto& entry) {
+    const Attempt& attempt = entry.second;
+    const auto since = std::max(attempt.sent, ready_since_);
+    if (now - since <= config_.sign_timeout) return false;
+    return now - std::max(since, last_answer_) > config_.sign_timeout || IsOvertaken(attempt);
+  });
+}
+
+bool Token::IsOvertaken(const Attempt& attempt) const {
+  if (status_.sessions <= 1) return false;
+  const std::size_t before_it = attempt.among - 1;
+  return answers_ - attempt.answers_before > before_it + std::min<std::size_t>(before_it, status_.sessions);
 }
 
 void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {

@@ -83,7 +83,8 @@ class Token {
   struct Attempt {
     Signing signing;
     std::chrono::steady_clock::time_point sent;
-    std::size_t among = 0;  // in flight when it was sent
+    std::size_t among = 0;             // in flight when it was sent, itself too
+    std::uint64_t answers_before = 0;  // of the token, when it was sent
     int attempts = 0;
     bool data = false;  // what was sent is what the token is to hash, and no digest
   };
@@ -118,8 +119,11 @@ class Token {
   // Tells tokend of a key that it does not know.
   KnownKey& Known(const snapshot::Key& key);
   void SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done);
-  // Whether a signature takes longer than one may.
+  // Whether a signature takes longer than one may; that it waits for others does not count.
   bool Hangs(std::chrono::steady_clock::time_point now) const;
+  // Whether so many others were answered that it can't be waiting for a session: tokend takes them in their order, and
+  // those that are in the module together may come back in any.
+  bool IsOvertaken(const Attempt& attempt) const;
   // What follows from a new status_.
   void NoteState();
   // Why nothing can be signed now; nothing when waiting makes sense.
@@ -138,8 +142,10 @@ class Token {
   int early_deaths_ = 0;  // in a row: of processes that had not signed anything, nor lived long
   bool has_signed_ = false;
   std::chrono::steady_clock::time_point spawned_;
-  std::chrono::steady_clock::time_point last_answer_;  // when the module last came back, as far as is known here
-  bool distrusted_ = false;                            // the last one was replaced for a wrong signature
+  // When the module last came back from a signature, or from a key call that signatures wait for.
+  std::chrono::steady_clock::time_point last_answer_;
+  std::uint64_t answers_ = 0;  // of signatures
+  bool distrusted_ = false;    // the last one was replaced for a wrong signature
   std::optional<std::chrono::steady_clock::time_point> starting_since_;
   std::chrono::steady_clock::time_point ready_since_;
   bool stopped_ = false;

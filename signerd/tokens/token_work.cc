@@ -38,7 +38,7 @@ void Token::Sign(std::vector<Signing> batch) {
                                                       ": too much is waiting for it to be signed within the deadline"));
     } else {
       const Flow flow = signing.flow;
-      waiting_.Push(flow, 1, Attempt{std::move(signing), {}, 0, 0, false});
+      waiting_.Push(flow, 1, Attempt{std::move(signing), {}, 0, 0, 0, false});
     }
   }
   Pump();
@@ -83,6 +83,7 @@ link::SignBatch Token::NextBatch() {
     ++attempt.attempts;
     attempt.sent = now;
     attempt.among = in_flight_.size() + 1;
+    attempt.answers_before = answers_;
     in_flight_.emplace(item.id, std::move(attempt));
     batch.items.push_back(std::move(item));
   }
@@ -95,7 +96,10 @@ void Token::OnResults(const link::SignResults& results) {
   const auto now = steady_clock::now();
   pace_.Learn(results.outcomes.size(), !waiting_.empty(), now);
   for (const link::SignOutcome& outcome : results.outcomes) {
-    if (outcome.outcome != link::Outcome::kExpired) last_answer_ = now;  // not tokend's own clock
+    if (outcome.outcome != link::Outcome::kExpired) {  // not tokend's own clock
+      last_answer_ = now;
+      ++answers_;
+    }
     const auto found = in_flight_.find(outcome.id);
     if (found == in_flight_.end()) continue;  // answered before: its deadline had passed
     Attempt attempt = std::move(found->second);

@@ -265,6 +265,24 @@ TEST(Tokend, AsksForTheDataWhereAKeyMayNotSignDigests) {
   EXPECT_EQ(tokend.status()->generation, 1u) << "a question is no trouble";
 }
 
+// As a copy in another token of a group may be, while the one that was taken on cannot.
+TEST(Tokend, DoesNotSignWithAKeyThatCanLeaveTheToken) {
+  const HsmEnvironment environment;
+  const Ran made = RunProgram(
+      {"pkcs11-tool", "--module", environment.softhsm_module(), "--token-label", kTokenLabel, "--login", "--pin", kPin,
+       "--keypairgen", "--key-type", "rsa:2048", "--usage-sign", "--id", "01", "--extractable"},
+      environment.Variables());
+  ASSERT_EQ(made.exit_code, 0) << made.output;
+  TokendClient tokend(environment);
+  tokend.Await<link::Hello>();
+  tokend.AwaitState(TokenState::kReady);
+  tokend.Send(link::FindKey{1, {0x01}});
+  const auto key = tokend.Await<link::KeyReply>();
+  ASSERT_EQ(key.extractable, 1);
+  tokend.Define(1, key, {0x01});
+  EXPECT_EQ(tokend.Sign(1, Sha256("x")).outcome, Outcome::kKeyMismatch);
+}
+
 // RFC 8463 appendix A.3: what the signer of the Ed25519 signature hashes, and its b=.
 constexpr char kRfc8463Data[] =
     "from:Joe SixPack <joe@football.example.com>\r\n"

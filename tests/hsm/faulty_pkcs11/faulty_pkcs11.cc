@@ -10,6 +10,7 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -34,6 +35,12 @@ TokenPlace& Place() {
   return place;
 }
 
+// Every call comes in by it; whoever keeps it is alone in the token. Never destroyed, as above.
+std::shared_mutex& Door() {
+  static std::shared_mutex& door = *new std::shared_mutex;
+  return door;
+}
+
 // What needs nothing of the call: gives what it answers in its place, if that is all; or waits, ends the process,
 // hangs.
 std::optional<CK_RV> ObeyInstead(const Action& action) {
@@ -49,6 +56,12 @@ std::optional<CK_RV> ObeyInstead(const Action& action) {
       action.Done();  // whoever will not wait so long ends the process meanwhile
       std::this_thread::sleep_for(std::chrono::milliseconds(action.number));
       return std::nullopt;
+    case Action::Kind::kAlone: {
+      const std::unique_lock alone(Door());
+      action.Done();
+      std::this_thread::sleep_for(std::chrono::milliseconds(action.number));
+      return std::nullopt;
+    }
     default: return std::nullopt;
   }
 }
@@ -88,6 +101,7 @@ struct Wrapped<Member, kName> {
     static std::atomic<unsigned long> calls{0};
     if (kFunction == "C_Login" || kFunction == "C_Initialize") Log(kName);
     if constexpr (kFunction == "C_Login") ForgetKeyHandles();
+    { const std::shared_lock in(Door()); }
     const auto action = ActionFor(kName, ++calls, Mechanism(args...));
     if (!action) return Pass(args...);
     if (const auto instead = ObeyInstead(*action)) return *instead;
@@ -103,7 +117,8 @@ struct Wrapped<Member, kName> {
         action->Done();
         break;
       case Action::Kind::kOtherKey: return PassWithOtherKey(*action, args...);
-      case Action::Kind::kDelay: break;
+      case Action::Kind::kDelay:
+      case Action::Kind::kAlone: break;
       default: return Change(*action, Pass(args...), args...);
     }
     return Pass(args...);

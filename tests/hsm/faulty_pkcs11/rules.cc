@@ -129,7 +129,7 @@ constexpr Verb kVerbs[] = {
     {"other-key", Action::Kind::kOtherKey, false}, {"length", Action::Kind::kLength, true},
     {"drop", Action::Kind::kDrop, false},          {"logout", Action::Kind::kLogout, false},
     {"absent", Action::Kind::kAbsent, false},      {"slot", Action::Kind::kSlot, true},
-    {"leak", Action::Kind::kLeak, true},
+    {"leak", Action::Kind::kLeak, true},           {"alone", Action::Kind::kAlone, true},
 };
 
 bool IsOneOf(std::string_view function, std::initializer_list<std::string_view> functions) {
@@ -143,7 +143,8 @@ bool Fits(Action::Kind kind, std::string_view function) {
     case Action::Kind::kHang:
     case Action::Kind::kCrash:
     case Action::Kind::kExit:
-    case Action::Kind::kDelay: return function != "token";
+    case Action::Kind::kDelay:
+    case Action::Kind::kAlone: return function != "token";
     case Action::Kind::kLeak: return !IsOneOf(function, {"token", "C_GetFunctionList"});
     case Action::Kind::kFlags:
     case Action::Kind::kSerial: return function == "C_GetTokenInfo";

@@ -13,6 +13,7 @@ struct Action {
     kCrash,
     kExit,
     kDelay,
+    kAlone,
     kFlags,
     kSerial,
     kCorrupt,

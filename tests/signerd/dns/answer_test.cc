@@ -71,6 +71,19 @@ TEST(Interpret, OneOptAndOneTsigAtMost) {
   }
 }
 
+// RFC 2136 section 3.8. Of a question nothing less than the question says what the answer is about.
+TEST(ParseAnswer, OfAnUpdateMayBeTheHeaderAlone) {
+  const auto parses = [](std::uint8_t opcode, std::uint8_t id) {
+    const auto flags = static_cast<std::uint8_t>(opcode << 3);
+    const Bytes asked = {0, 1, flags, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'a', 0, 0, LDNS_RR_TYPE_SOA, 0, 1};
+    const Bytes answered = {0, id, static_cast<std::uint8_t>(0x80 | flags), LDNS_RCODE_REFUSED, 0, 0, 0, 0, 0, 0, 0, 0};
+    return ParseAnswer(asked, answered).has_value();
+  };
+  EXPECT_TRUE(parses(LDNS_PACKET_UPDATE, 1));
+  EXPECT_FALSE(parses(LDNS_PACKET_UPDATE, 2));
+  EXPECT_FALSE(parses(LDNS_PACKET_QUERY, 1));
+}
+
 // ldns takes what is behind a record's last field, and still within its length, for the next record.
 TEST(Interpret, ASecondTsigBehindTheFieldsOfTheFirst) {
   const Rdf name(ldns_dname_new_frm_str(kName)), apex(ldns_dname_new_frm_str("example.test."));

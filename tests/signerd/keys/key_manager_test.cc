@@ -56,12 +56,13 @@ class ScriptedSigner final : public Signer {
     if (failure) return *failure;
     return Put(cka_id, test::FreshPublicKey()->Spki());
   }
-  Result<TokenKey> Find(const std::string&, const Bytes& cka_id) override {
+  Result<TokenKey> Find(const std::string& token, const Bytes& cka_id) override {
     if (failure) return *failure;
     const auto found = pairs.find(cka_id);
     if (found == pairs.end()) return MakeError(Reason::kKeyMissing, "no such pair");
-    return TokenKey{found->second, sensitive, extractable};
+    return TokenKey{found->second, sensitive, extractable || token == leaks_from};
   }
+  std::vector<std::string> MembersOf(const std::string&) const override { return members; }
   Result<Bytes> BeginImport(const std::string&) override {
     if (failure) return *failure;
     return Bytes{0x30};
@@ -89,6 +90,8 @@ class ScriptedSigner final : public Signer {
   std::map<Bytes, Bytes> pairs;  // their public parts, by CKA_ID
   std::string last_label;
   bool sensitive = true, extractable = false;
+  std::vector<std::string> members = {"softhsm"};
+  std::string leaks_from;        // a member whose copies can leave it
   std::optional<Error> failure;  // of every call
   // What becomes of the call that has just put a pair into the token.
   std::optional<Error> end;
@@ -267,6 +270,12 @@ TEST_F(Keys, AKeyThatCanLeaveTheTokenIsRefused) {
   signer_.sensitive = false;
   EXPECT_EQ(manager_.Adopt("example.com", "s1", "", {1, 2}).error().reason, Reason::kTokenRefused);
   signer_.sensitive = true;
+  signer_.members = {"one", "two"};
+  signer_.leaks_from = "two";
+  const auto refused = manager_.Adopt("example.com", "s1", "", {1, 2});
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("token two: "), std::string::npos) << refused.error().message;
+  signer_.leaks_from.clear();
   EXPECT_TRUE(manager_.Adopt("example.com", "s1", "", {1, 2}));
 }
 

@@ -276,6 +276,34 @@ TEST_F(Rotations, APausedDomainSaysThatARecordIsGoneAndLeavesItSo) {
   EXPECT_EQ(Trouble(), "");
 }
 
+// As after a rollback, when the new keys are what is bad.
+TEST_F(Rotations, WhatIsRevokedWhileADomainIsPausedLosesItsRecord) {
+  Begin();
+  Replace(false);
+  ASSERT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
+  ASSERT_TRUE(world_.Life().rotation.paused);
+  ASSERT_EQ(world_.In(KeyState::kRetiring), second_);
+  ASSERT_TRUE(world_.manager->Revoke(kDomain, second_[0], "alice"));
+  world_.Live(1h);
+  EXPECT_EQ(RecordOf(second_[0]), dkim::RevokedKeyRecordValue(*world_.Key(second_[0]).key.public_key));
+  EXPECT_EQ(world_.Key(second_[0]).key.record, snapshot::RecordState::kVisible);
+  EXPECT_EQ(RecordOf(second_[1]), KeyRecordOf(second_[1])) << "nobody revoked it";
+}
+
+TEST_F(Rotations, NothingIsCondemnedWhileADomainIsPaused) {
+  Begin();
+  Replace(true);
+  ASSERT_TRUE(world_.rotator->Pause(kDomain, "the zone moves", "alice"));
+  for (const Status& refused :
+       {world_.rotator->Request(kDomain, true, "alice"), world_.rotator->Condemn(kDomain, "bob")}) {
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().reason, Reason::kStateConflict);
+    EXPECT_THAT(refused.error().message, HasSubstr("resume it first"));
+  }
+  ASSERT_TRUE(world_.rotator->Resume(kDomain, "alice"));
+  EXPECT_TRUE(world_.rotator->Condemn(kDomain, "bob"));
+}
+
 TEST_F(Rotations, WhatIsKeptAndCouldNotBePublishedIsPublishedAtTheNextLook) {
   Begin();
   world_.publishes = MakeError(Reason::kStorageFailed, "the disk is full");

@@ -57,15 +57,16 @@ TEST_F(PendingKeyCallsTest, OneThatIsAnsweredGivesTheNextItsTime) {
   EXPECT_TRUE(calls_.FailExpired(later + 601s));
 }
 
-TEST_F(PendingKeyCallsTest, WhatTokendSaysHasTheOnlySessionHoldsIt) {
+TEST_F(PendingKeyCallsTest, WhatTokendSaysItHasBegunIsUnderWayUntilItsAnswer) {
   Add(1, true);
-  EXPECT_FALSE(calls_.HoldSession());
-  calls_.NoteBegun(1);
-  EXPECT_TRUE(calls_.HoldSession());
+  EXPECT_FALSE(calls_.Begun());
+  const auto now = steady_clock::now();
+  calls_.NoteBegun(1, now);
+  EXPECT_EQ(calls_.Begun(), now);
   link::KeyReply reply;
   reply.id = 1;
   calls_.Answer(reply, steady_clock::now());
-  EXPECT_FALSE(calls_.HoldSession());
+  EXPECT_FALSE(calls_.Begun());
 }
 
 }  // namespace

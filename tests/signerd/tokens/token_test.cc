@@ -48,6 +48,43 @@ TEST_F(TokenSetTest, ASignatureThatWaitsForAKeyIsNoHang) {
   EXPECT_EQ(FactsOf("card").starts, 1);
 }
 
+// The same where a token has several sessions and does one thing at a time all the same.
+TEST_F(TokenSetTest, ASignatureThatATokenMakesAKeyBeforeIsNoHang) {
+  Start({Faulty("hsm", "", "sessions=6")});
+  const auto key = MakeKey("hsm", "hsm");
+  ASSERT_TRUE(Sign(key).get());
+  WriteFaults("hsm", "C_GenerateKeyPair @1 alone 4000");
+  std::promise<bool> made_key;
+  std::thread making(
+      [&] { made_key.set_value(tokens_->Generate("hsm", link::KeyType::kEd25519, 0, {9}, "slow").has_value()); });
+  std::this_thread::sleep_for(500ms);
+  const Answer made = Sign(key).get();
+  EXPECT_TRUE(made) << made.error().message;
+  EXPECT_TRUE(made_key.get_future().get());
+  making.join();
+  EXPECT_EQ(FactsOf("hsm").starts, 1);
+}
+
+// Nor one that waits for others in a slow token, as long as they are answered.
+TEST_F(TokenSetTest, SignaturesThatWaitForEachOtherAreNoHang) {
+  TokenConfig config = Faulty("hsm", "", "rate=20,sessions=32");
+  config.sessions = 30;
+  Start({config});
+  const auto key = MakeKey("hsm", "hsm");
+  SignMany(key, 60);
+  EXPECT_EQ(FactsOf("hsm").starts, 1);
+}
+
+TEST_F(TokenSetTest, ASignatureThatOthersOvertakeHangs) {
+  Start({Faulty("hsm", "")});
+  const auto key = MakeKey("hsm", "hsm");
+  WriteFaults("hsm", "C_Sign @1 hang");
+  auto first = Sign(key);
+  while (first.wait_for(20ms) != std::future_status::ready) EXPECT_TRUE(Sign(key).get());
+  EXPECT_TRUE(first.get());
+  EXPECT_EQ(FactsOf("hsm").starts, 2);
+}
+
 // Nor for one that is being destroyed.
 TEST_F(TokenSetTest, ASignatureThatWaitsForAKeyToGoIsNoHang) {
   Start({Faulty("card", "", "sessions=1")});
