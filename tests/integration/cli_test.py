@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
+import tempfile
 import unittest
 
 import deployment
@@ -157,6 +159,10 @@ add_keys"""
         self.assertEqual(status["tokens"][0]["state"], "TOKEN_STATE_READY")
         self.assertEqual([relay["name"] for relay in status["relays"]], ["relay1"])
         self.assertIn("ready", self.ctl("status").stdout.lower())
+        certificates = self.json("certificate", "list")
+        self.assertTrue(any(entry["name"].startswith("signing server ") for entry in status["certificates"]))
+        self.assertEqual(status["certificates"], certificates["certificates"])
+        self.assertEqual(status["certificate_files"], certificates["files"])
 
     def test_profiles(self):
         self.ctl("domain", "add", "profile.example")
@@ -193,6 +199,41 @@ class UsageTest(unittest.TestCase):
                 run = self.run_ctl(*arguments)
                 self.assertEqual(run.returncode, USAGE, run.stderr)
                 self.assertEqual(len(run.stderr.strip().splitlines()), 1, run.stderr)
+
+    def quickstart(self, folder, what):
+        """start or stop of tools/quickstart, for a daemon in `folder`; what it wrote."""
+        script = """set -euo pipefail
+source "${1%/*}/common.sh"
+source <(sed -n "/^running() {/,/^}/p; /^stop() {/,/^}/p; /^start() {/,/^}/p" "$1")
+here=$2 bin=$2 pid_file=$2/signerd.pid log=$2/signerd.log
+$3"""
+        return subprocess.run(["bash", "-c", script, "bash", QUICKSTART, folder, what], capture_output=True, text=True, timeout=60,
+                              check=True).stdout
+
+    def test_quickstart_starts_what_was_built_anew(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "ready").write_text("ready: signing on 127.0.0.1:1\n")
+        (folder / "tokend").touch()
+        (folder / "signerd").write_text('#!/bin/bash\nexec -a "$0" tail -f "${0%/*}/ready"\n')
+        (folder / "signerd").chmod(0o755)
+        self.addCleanup(self.quickstart, folder, "stop")
+        self.assertEqual(self.quickstart(folder, "start"), "ready: signing on 127.0.0.1:1\n")
+        first = (folder / "signerd.pid").read_text().strip()
+        self.assertEqual(self.quickstart(folder, "start"), f"signerd runs already (pid {first})\n")
+        os.utime(folder / "tokend")
+        self.assertIn("ready: signing on", self.quickstart(folder, "start"))
+        second = (folder / "signerd.pid").read_text().strip()
+        self.assertNotEqual(second, first)
+        self.assertEqual(self.quickstart(folder, "start"), f"signerd runs already (pid {second})\n")
+
+    def test_quickstart_stops_a_daemon_that_nobody_waits_for(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        daemon = subprocess.Popen([folder / "signerd", "600"], executable="/bin/sleep")
+        self.addCleanup(daemon.wait)
+        self.addCleanup(daemon.kill)
+        (folder / "signerd.pid").write_text(f"{daemon.pid}\n")
+        self.quickstart(folder, "stop")
+        self.assertEqual(daemon.wait(), -signal.SIGTERM)
 
     def test_folder_that_is_none(self):
         run = self.run_ctl("--dir", "/nonexistent", "status")

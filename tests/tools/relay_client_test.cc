@@ -67,6 +67,17 @@ void AwaitReady(Client& client, const std::vector<bool>& ready) {
   FAIL() << "the servers' health did not become what it should";
 }
 
+// Signs until this server is called with a certificate of that name.
+void AwaitCaller(Client& client, RelayServer& server, const std::string& name) {
+  for (const auto end = std::chrono::steady_clock::now() + 60s; std::chrono::steady_clock::now() < end;) {
+    EXPECT_TRUE(Sign(client));
+    const auto callers = server.seen().callers;
+    if (!callers.empty() && callers.back() == name) return;
+    std::this_thread::sleep_for(20ms);
+  }
+  FAIL() << name << " did not call";
+}
+
 class RelayClient : public testing::Test {
  protected:
   RelayPki pki_;
@@ -300,6 +311,11 @@ TEST_F(RelayClient, AServerThatStaysSilentLeavesTimeForAnotherAndIsLeftInPeace) 
   EXPECT_EQ(two.seen().request_ids.size(), 4u);
   ASSERT_EQ(one.seen().request_ids.size(), 1u);
   EXPECT_THAT(two.seen().request_ids, testing::Contains(one.seen().request_ids.front()));
+  pki_.IssueRelay("new.test");
+  AwaitCaller(*client, two, "new.test");
+  AwaitReady(*client, {true, true});
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(Sign(*client));
+  EXPECT_EQ(one.seen().request_ids.size(), 1u);
 }
 
 TEST_F(RelayClient, WhatMayBeTheTroubleOfOneServerIsAskedOfAnother) {
@@ -384,6 +400,39 @@ TEST_F(RelayClient, WhatAServerThatLeftLatelyMaySignIsNotRefusedByAnother) {
   EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
   EXPECT_THAT(outcome.failure->message, HasSubstr(two.address()));
   EXPECT_THAT(outcome.failure->message, HasSubstr("DOMAIN_NOT_CONFIGURED"));
+}
+
+TEST_F(RelayClient, AServerThatLeftLatelyIsRememberedWhenTheCertificateIsReplaced) {
+  RelayServer one(pki_), two(pki_);
+  const auto client = Connect(pki_.settings({one.address(), two.address()}));
+  AwaitReady(*client, {true, true});
+  two.SetServing(false);
+  AwaitReady(*client, {true, false});
+  pki_.IssueRelay("new.test");
+  AwaitCaller(*client, one, "new.test");
+  one.answer = NotConfigured;
+  const Outcome outcome = Sign(*client);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
+  EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
+  EXPECT_THAT(outcome.failure->message, HasSubstr(two.address()));
+}
+
+// As one that has not heard of the certificate yet.
+TEST_F(RelayClient, AServerThatDoesNotTakeTheNewCertificateIsRememberedFromTheOldOne) {
+  RelayServer one(pki_), two(pki_);
+  TcpProxy network(two.port());
+  const auto client = Connect(pki_.settings({one.address(), network.address()}));
+  AwaitReady(*client, {true, true});
+  network.TakeNoMore();
+  pki_.IssueRelay("new.test");
+  AwaitCaller(*client, one, "new.test");
+  one.answer = NotConfigured;
+  const Outcome outcome = Sign(*client);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
+  EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
+  EXPECT_THAT(outcome.failure->message, HasSubstr(network.address()));
 }
 
 TEST_F(RelayClient, AServerThatWasNeverThereKeepsNoRefusalBack) {

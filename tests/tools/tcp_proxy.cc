@@ -22,8 +22,8 @@ void TcpProxy::Accept() {
   acceptor_.async_accept(*client, [this, client](boost::system::error_code error) {
     if (error) return;
     const auto server = std::make_shared<Socket>(io_);
-    server->connect(to_, error);
-    if (!error) {
+    if (takes_more_) server->connect(to_, error);
+    if (takes_more_ && !error) {
       Pump(client, server);
       Pump(server, client);
     }

@@ -17,6 +17,8 @@ class TcpProxy {
 
   std::string address() const { return "127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port()); }
   void Cut() { cut_ = true; }
+  // Connections that stand go on; new ones are closed at once.
+  void TakeNoMore() { takes_more_ = false; }
 
  private:
   using Socket = boost::asio::ip::tcp::socket;
@@ -26,5 +28,6 @@ class TcpProxy {
   boost::asio::ip::tcp::acceptor acceptor_;
   const boost::asio::ip::tcp::endpoint to_;
   std::atomic<bool> cut_{false};
+  std::atomic<bool> takes_more_{true};
   std::thread thread_;
 };

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "dkimctl_run.h"
 
 namespace {
@@ -57,6 +59,20 @@ TEST(Verify, WalksFolders) {
   EXPECT_EQ(run.exit_code, 4);
   EXPECT_THAT(run.out, HasSubstr("2 of 4 verified"));
   EXPECT_LE(LongestLine(run.out), 80u) << run.out;
+}
+
+TEST(Verify, ALinkThatLeadsNowhereIsNoMessage) {
+  const TemporaryFolder folder;
+  WriteText(folder / "signed.eml", ReadText(kVectors + "signed/rfc8463-a3.eml"));
+  // The hidden one as Emacs locks a file.
+  for (const char* name : {"gone.eml", ".#signed.eml"}) {
+    std::filesystem::create_symlink("/nonexistent.eml", folder / name);
+  }
+  std::filesystem::create_symlink("itself.eml", folder / "itself.eml");
+  std::filesystem::create_symlink("signed.eml", folder / "again.eml");
+  const auto run = Dkimctl({"verify", folder.path(), "--key-file", kKeys});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("2 of 2 verified"));
 }
 
 TEST(Verify, SaysWhatCannotBeRead) {

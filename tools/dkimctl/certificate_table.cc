@@ -13,7 +13,8 @@ constexpr std::chrono::days kSoon{30};
 
 std::string Note(const admin::v1::Certificate& certificate) {
   const std::chrono::sys_seconds expires{std::chrono::seconds(certificate.expire_time().seconds())};
-  const auto now = std::chrono::system_clock::now();
+  // In seconds: a certificate may be good for longer than nanoseconds of 64 bits reach.
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   if (certificate.revoked()) return "revoked";
   if (expires < now) return "EXPIRED";
   return expires < now + kSoon ? "renew" : "";

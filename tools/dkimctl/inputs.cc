@@ -10,14 +10,21 @@ namespace fs = std::filesystem;
 
 bool Hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
 
+// False too for a link that leads nowhere, and for a file that went since it was listed; neither is an error.
+bool IsFile(const fs::directory_entry& entry, std::error_code& error) {
+  const fs::file_type type = entry.status(error).type();
+  if (type == fs::file_type::not_found || error == std::errc::too_many_symbolic_link_levels) error.clear();
+  return type == fs::file_type::regular;
+}
+
 Status Walk(const fs::path& folder, std::vector<Input>& inputs) {
   std::vector<Input> found;
   std::error_code error;
   fs::recursive_directory_iterator entry(folder, error);
   while (!error && entry != fs::recursive_directory_iterator()) {
     if (Hidden(entry->path())) {
-      if (entry->is_directory(error)) entry.disable_recursion_pending();
-    } else if (entry->is_regular_file(error)) {
+      entry.disable_recursion_pending();
+    } else if (IsFile(*entry, error)) {
       found.push_back({entry->path().string(), entry->path().lexically_relative(folder)});
     }
     if (!error) entry.increment(error);

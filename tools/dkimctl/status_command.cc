@@ -73,6 +73,15 @@ std::string Relays(const admin::v1::GetStatusResponse& status) {
   return table.Render();
 }
 
+Json Form(const admin::v1::GetStatusResponse& status, const Answer<admin::v1::ListCertificatesResponse>& certificates) {
+  Json form = Json::Message(status);
+  if (!certificates) return form;
+  Json all = Json::Array(), files = Json::Array();
+  for (const auto& entry : certificates->certificates()) all.Add(Json::Message(entry));
+  for (const auto& entry : certificates->files()) files.Add(Json::Message(entry));
+  return form.Extend("certificates", all).Extend("certificate_files", files);
+}
+
 Outcome Show(const Context& context) {
   auto client = AdminClient::Open(context);
   if (!client) return client.error();
@@ -85,7 +94,7 @@ Outcome Show(const Context& context) {
   Print(context,
         Facts(*status) + "\n" + Tokens(*status) + "\n" + Health(*status) + Relays(*status) +
             (expiring.empty() ? "" : "\n" + expiring),
-        Json::Message(*status));
+        Form(*status, certificates));
   return ExitCode::kDone;
 }
 

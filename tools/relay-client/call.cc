@@ -93,8 +93,9 @@ bool Call::IsPatient() {
 }
 
 void Call::Poll() {
-  Pause(std::min(poll_, Remaining()));
+  const milliseconds pause = std::min(poll_, Remaining());
   poll_ = std::min(2 * poll_, kLongestPoll);
+  Pause(pause);  // comes last: the call may be over, and gone, when it returns
 }
 
 void Call::WaitForServer() {

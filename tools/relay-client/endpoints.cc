@@ -92,6 +92,13 @@ void Endpoint::Rest() { rests_until_ = std::chrono::steady_clock::now() + kRest;
 
 bool Endpoint::Rests() const { return std::chrono::steady_clock::now() < rests_until_.load(); }
 
+// One that is ready there may not be so here yet: it may know nothing of the new certificate.
+void Endpoint::Remember(Endpoint& before) {
+  const bool ready = before.State() == GRPC_CHANNEL_READY;
+  missed_until_ = ready ? std::chrono::steady_clock::now() + kMissed : before.missed_until_.load();
+  rests_until_ = before.rests_until_.load();
+}
+
 EndpointSet::EndpointSet(const Settings& settings, const Pem& pem)
     : new_until_(std::chrono::steady_clock::now() + kNew) {
   const auto credentials = Credentials(pem);
@@ -137,6 +144,10 @@ bool EndpointSet::AnotherMayCome(const std::vector<bool>& tried) {
   return std::chrono::steady_clock::now() < new_until_ && std::find(tried.begin(), tried.end(), false) != tried.end();
 }
 
+void EndpointSet::Remember(EndpointSet& before) {
+  for (std::size_t i = 0; i < size(); ++i) endpoints_[i]->Remember(before[i]);
+}
+
 Result<std::unique_ptr<Endpoints>> Endpoints::Open(const Settings& settings) {
   if (const Status valid = CheckSettings(settings); !valid) return valid.error();
   std::unique_ptr<Endpoints> endpoints(new Endpoints(settings));
@@ -153,7 +164,10 @@ std::shared_ptr<EndpointSet> Endpoints::Now() {
     looked_ = now;
     LookAtFiles();
   }
-  if (coming_ != nullptr && (coming_->AnyReady() || !current_->AnyReady())) current_ = std::move(coming_);
+  if (coming_ != nullptr && (coming_->AnyReady() || !current_->AnyReady())) {
+    coming_->Remember(*current_);
+    current_ = std::move(coming_);
+  }
   return current_;
 }
 

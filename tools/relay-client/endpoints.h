@@ -34,6 +34,9 @@ class Endpoint {
   void Rest();
   bool Rests() const;
 
+  // Takes over what is known of the same server from the endpoint that had it until now.
+  void Remember(Endpoint& before);
+
  private:
   const std::string server_;
   const std::shared_ptr<grpc::Channel> channel_;
@@ -61,6 +64,8 @@ class EndpointSet {
   // Whether one that is not in `tried`, none of which is ready, may be in a moment: it left lately, or the channels are
   // so new that it may not be connected yet.
   bool AnotherMayCome(const std::vector<bool>& tried);
+  // `before`: of the same settings.
+  void Remember(EndpointSet& before);
 
  private:
   const std::chrono::steady_clock::time_point new_until_;
