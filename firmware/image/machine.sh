@@ -4,6 +4,7 @@
 # What runs in the background has its own files as output: else whoever waits for the end of ours would wait for the machine's.
 
 machine_pid="" tpm_pid="" started=0 console=""
+machine_options=() # QEMU's, of a scenario: before those of the box's own disk
 
 # make_disk_of IMAGE: a disk that is larger, as real ones are; the image is not changed. Fresh firmware variables, a fresh TPM.
 make_disk_of() {
@@ -73,7 +74,7 @@ start_machine() {
   exec {monitor}<>"$here/monitor"
   : >"$console"
   nice -n 19 qemu-system-x86_64 "${options[@]}" -cpu max -smp 2 -m 1024 -nodefaults -display none -no-user-config \
-    -drive if=none,id=disk,format=qcow2,file="$here/disk.qcow2" -device virtio-blk-pci,drive=disk,bootindex=1 \
+    "${machine_options[@]}" -drive if=none,id=disk,format=qcow2,file="$here/disk.qcow2" -device virtio-blk-pci,drive=disk,bootindex=1 \
     -device qemu-xhci "${stick[@]}" \
     -chardev socket,id=tpm,path="$here/tpm.socket" -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm \
     -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$signing_port-:8461,hostfwd=tcp:127.0.0.1:$admin_port-:8462,hostfwd=tcp:127.0.0.1:$push_port-:8463" \

@@ -104,8 +104,7 @@ make_initrd() {
 make_kernel_image() {
   local target=$1 keys=$2 kernel=$3 release=$4 version=$5
   local stub=/usr/lib/systemd/boot/efi/linuxx64.efi.stub
-  # no_timer_check: the kernel's look at the timer's interrupt fails under emulation on a busy machine, and it hangs.
-  printf 'roothash=%s panic=10 systemd.gpt_auto=0 systemd.verity=0 no_timer_check loglevel=4 %s' "$(cat "$target/roothash")" "$(console_options "$console")" >"$target/cmdline"
+  command_line "$(cat "$target/roothash")" "$console" >"$target/cmdline"
   cp "$release" "$target/os-release"
   sign_measurement "$target" "$keys" "$kernel"
   as_of_commit objcopy \
@@ -118,6 +117,14 @@ make_kernel_image() {
     $stub "$target/unsigned.efi"
   sign_program "$keys" "$target/unsigned.efi" "$target/hallmark_$version.efi"
   sign_program "$keys" /usr/lib/systemd/boot/efi/systemd-bootx64.efi "$target/boot.efi"
+}
+
+# command_line ROOTHASH serial|screen: the kernel's, which is signed with it.
+#   systemd.import_credentials=no: process 1 would take credentials from SMBIOS and fw_cfg, which whoever has the machine or its hypervisor
+#     can set and no PCR that we seal to has in it. tmpfiles.extra is one of them: any file as root.
+#   no_timer_check: the kernel's look at the timer's interrupt fails under emulation on a busy machine, and it hangs.
+command_line() {
+  printf 'roothash=%s panic=10 systemd.gpt_auto=0 systemd.verity=0 systemd.import_credentials=no no_timer_check loglevel=4 %s' "$1" "$(console_options "$2")"
 }
 
 # console_options serial|screen: /dev/console is the last one that there is. The kernel speaks on both.

@@ -62,9 +62,12 @@ Status PutForSignerd(const User& user, const fs::path& path, std::string_view co
   return ::chown(path.c_str(), 0, user.gid) == 0 ? Ok() : Status(IoError(path, "be given to signerd"));
 }
 
-Result<SetUp> MakeCertificate(const Configuration& configuration, const User& user, const fs::path& config) {
-  const auto identity = MakeSelfSigned(
-      {configuration.host_name, configuration.dns_names, configuration.ip_addresses, {}, Usage::kServer});
+// `key_of_before` is the box's own, PEM; empty where it has none yet.
+Result<SetUp> MakeCertificate(const Configuration& configuration, const User& user, const fs::path& config,
+                              std::string_view key_of_before = {}) {
+  const auto identity =
+      MakeSelfSigned({configuration.host_name, configuration.dns_names, configuration.ip_addresses, {}, Usage::kServer},
+                     key_of_before);
   if (!identity) return identity.error();
   const auto certificate = CertificatePem(*identity);
   const auto key = PrivateKeyPem(*identity);
@@ -129,7 +132,7 @@ Status Rename(const fs::path& from, const fs::path& to) {
   return SyncFolder(to.parent_path());
 }
 
-// Whether a box with `present` takes this one: from the owner, or from who signed the first, and newer.
+// Whether a box with `present` takes this one: from the owner, or from who signed the first, for this box, and newer.
 Status MayReplace(const Configuration& configuration, const Origin& origin, const Configuration& present,
                   const Places& places) {
   const auto first = CurrentOrigin(places);
@@ -140,6 +143,13 @@ Status MayReplace(const Configuration& configuration, const Origin& origin, cons
   if (places.owner_ca().empty() && origin.key != first->key) {
     return MakeError(Reason::kStateConflict, "this box takes configurations signed by " + first->signer +
                                                  " only (SHA-256 " + first->fingerprint + ")");
+  }
+  // All of an owner's boxes take that owner's signature: a stick that was meant for another box would make this one a
+  // second of that name.
+  if (configuration.host_name != present.host_name && configuration.replaces != present.host_name) {
+    return MakeError(Reason::kStateConflict,
+                     "it is for " + configuration.host_name + ", and this box is " + present.host_name +
+                         "; to give this box that name, have replaces = \"" + present.host_name + "\" in box.toml");
   }
   const Token &token = configuration.token, &before = present.token;
   if (token.kind != before.kind || token.ed25519 != before.ed25519 || token.label != before.label ||
@@ -235,7 +245,9 @@ Result<SetUp> Replace(const Configuration& configuration, const std::string& tex
   if (!done) return done.error();
   SetUp made;
   if (configuration.dns_names != present->dns_names || configuration.ip_addresses != present->ip_addresses) {
-    auto certificate = MakeCertificate(configuration, *user, config);
+    const auto key = ReadWholeSecretFile(places.config / "tls/server.key");
+    if (!key) return key.error();
+    auto certificate = MakeCertificate(configuration, *user, config, key->view());
     if (!certificate) return certificate;
     made = std::move(*certificate);
     done = Put(config / kNews, made.fingerprint, kPublic);

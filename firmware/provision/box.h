@@ -71,7 +71,7 @@ Status ForgetNews(const Places& places);
 
 // A later one: host name, network, signerd's files. The token, its PINs and the TLS key stay; the certificate is made
 // anew where its names change. kStateConflict where the revision is not higher, it is signed by another than the
-// first, or it wants another token.
+// first, it is for a box of another name and does not say that it replaces this one, or it wants another token.
 Result<SetUp> Replace(const Configuration& configuration, const std::string& text, const Origin& origin,
                       const Places& places);
 

@@ -124,6 +124,11 @@ void ReadBox(ConfigTable& root, Configuration& configuration) {
       (!IsHostName(configuration.host_name) || configuration.host_name.size() > 64)) {
     root.Reject("host_name", "found \"" + configuration.host_name + "\"", kHost);
   }
+  constexpr std::string_view kBefore = "the name that the box has now, where host_name is to be another";
+  configuration.replaces = root.String("replaces", kBefore, "");
+  if (!configuration.replaces.empty() && !IsHostName(configuration.replaces)) {
+    root.Reject("replaces", "found \"" + configuration.replaces + "\"", kBefore);
+  }
   ReadNames(root, configuration);
   configuration.time_servers = ReadList(root, "time_servers", "names or addresses of time servers (NTP)",
                                         [](const std::string& name) { return IsHostName(name) || IsIpAddress(name); });

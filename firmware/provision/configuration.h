@@ -38,6 +38,7 @@ struct Domain {
 struct Configuration {
   std::int64_t revision = 1;  // a box that is set up takes a higher one only
   std::string host_name;
+  std::string replaces;  // the name of the box before, where this one gives a box that is set up another; else empty
   std::vector<std::string> dns_names, ip_addresses;  // of the box's certificate
   std::vector<std::string> time_servers;             // empty: as DHCP or the image says
   Network network;

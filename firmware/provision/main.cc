@@ -60,6 +60,7 @@ void Print(const Options& options, const Configuration& configuration, const Sig
   for (const auto& [name, content] : configuration.files) files.push_back(name);
   if (options.output == "json") {
     const toml::table table{{"host_name", configuration.host_name},
+                            {"replaces", configuration.replaces},
                             {"revision", configuration.revision},
                             {"token", NameOf(configuration.token.kind)},
                             {"domains", List(domains)},
@@ -71,6 +72,7 @@ void Print(const Options& options, const Configuration& configuration, const Sig
   }
   std::printf("box:       %s, revision %lld\n", configuration.host_name.c_str(),
               static_cast<long long>(configuration.revision));
+  if (!configuration.replaces.empty()) std::printf("replaces:  %s\n", configuration.replaces.c_str());
   std::printf("network:   %s\n",
               configuration.network.addresses.empty() ? "DHCP" : Joined(configuration.network.addresses).c_str());
   std::printf("token:     %s\n", std::string(NameOf(configuration.token.kind)).c_str());

@@ -63,10 +63,17 @@ Status MakePin(const fs::path& path) {
   return written;
 }
 
+// With blanks between them, which none of them has: ReadToken sees to that.
+std::string Words(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
 std::string NamesOf(const std::map<std::string, std::string>& environment) {
-  std::string names;
-  for (const auto& [name, value] : environment) names += (names.empty() ? "" : " ") + name;
-  return names;
+  std::vector<std::string> names;
+  for (const auto& [name, value] : environment) names.push_back(name);
+  return Words(names);
 }
 
 std::string SoftHsmConfig(const fs::path& tokens) {
@@ -140,7 +147,8 @@ Status CheckPin(const Configuration& configuration, const SecretString& pin, con
       if (done) done = Put(files / name, content, kSecret);
     }
     if (!done) return done;
-    arguments.insert(arguments.begin(), {files, NamesOf(environment), program});
+    arguments.insert(arguments.begin(),
+                     {files, NamesOf(environment), Words(token.devices), Words(token.groups), program});
     program = places.libexec / "try-token";
   }
   const auto ran = RunProgram(program, arguments, environment, kLimit);

@@ -17,6 +17,7 @@ std::string BoxToml(const Answers& answers) {
       "host_name = \"" +
       answers.host_name +
       "\"\n"
+      "# replaces = \"old.example.com\" # to give a box that is set up another name: the one that it has\n"
       "certificate_names = " +
       List(answers.certificate_names) +
       "    # what relays and operators call it by\n"

@@ -58,7 +58,8 @@ std::string UriOf(const Token& token, const std::string& pin_file);
 // "ledger" but under a header of its own; the token of the ledger is put there.
 std::string WithToken(std::string daemon, const Token& token, const TokenPlaces& places);
 
-// What signerd's unit gets beside what the image has: credentials and devices. Empty for a token in software.
+// What signerd's unit gets beside what the image has: credentials and devices. Empty for a token in software. The trial
+// of a module is given the same devices and groups: CheckPin.
 std::string UnitOf(const Token& token);
 
 // Where "[ledger]" begins in a hallmark.toml: the offset of the line after it; npos where it does not.

@@ -16,6 +16,11 @@ constexpr long kAuthorityDays = 3650;
 constexpr long kLeafDays = 730;
 constexpr long kClockSkew = 3600;  // seconds that a clock elsewhere may be behind
 constexpr int kSerialBits = 127;
+// Of what is known by its very certificate, so that its dates say nothing: from before there was any box, to what RFC
+// 5280 (4.1.2.5) would have as 99991231235959Z. But from 2262 on nanoseconds have no room in 64 bits, and a program
+// that counts in these would take it for expired.
+constexpr const char* kLongAgo = "20200101000000Z";
+constexpr const char* kNoEnd = "21991231235959Z";
 
 Error OpensslError(const char* what) {
   return MakeError(Reason::kInternal, std::string("cannot ") + what + OpenSslReason());
@@ -52,15 +57,34 @@ std::string AltName(const Subject& subject) {
   return text;
 }
 
-// A new key, and a certificate for it that lacks its issuer, extensions and signature.
-Result<Identity> Begin(const std::string& common_name, long days) {
+bool SetDays(X509* certificate, long days) {
+  return X509_gmtime_adj(X509_getm_notBefore(certificate), -kClockSkew) != nullptr &&
+         X509_gmtime_adj(X509_getm_notAfter(certificate), days * kDay) != nullptr;
+}
+
+bool SetForEver(X509* certificate) {
+  return ASN1_TIME_set_string_X509(X509_getm_notBefore(certificate), kLongAgo) == 1 &&
+         ASN1_TIME_set_string_X509(X509_getm_notAfter(certificate), kNoEnd) == 1;
+}
+
+std::unique_ptr<EVP_PKEY, FreeKey> NewKey() { return std::unique_ptr<EVP_PKEY, FreeKey>(EVP_EC_gen("P-256")); }
+
+std::unique_ptr<EVP_PKEY, FreeKey> ReadKey(std::string_view pem) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())),
+                                                      &BIO_free);
+  const auto no_password = [](char*, int, int, void*) { return -1; };
+  return std::unique_ptr<EVP_PKEY, FreeKey>(
+      bio == nullptr ? nullptr : PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
+}
+
+// A certificate for `key` that lacks its dates, issuer, extensions and signature.
+Result<Identity> Begin(const std::string& common_name, std::unique_ptr<EVP_PKEY, FreeKey> key) {
   Identity identity;
-  identity.key.reset(EVP_EC_gen("P-256"));
+  identity.key = std::move(key);
   identity.certificate.reset(X509_new());
   X509* certificate = identity.certificate.get();
   if (!identity.key || certificate == nullptr || X509_set_version(certificate, X509_VERSION_3) != 1 ||
-      !SetSerial(certificate) || X509_gmtime_adj(X509_getm_notBefore(certificate), -kClockSkew) == nullptr ||
-      X509_gmtime_adj(X509_getm_notAfter(certificate), days * kDay) == nullptr || !SetName(certificate, common_name) ||
+      !SetSerial(certificate) || !SetName(certificate, common_name) ||
       X509_set_pubkey(certificate, identity.key.get()) != 1) {
     return OpensslError("make a certificate");
   }
@@ -79,10 +103,11 @@ Result<std::string> ToPem(const Write& write) {
 }  // namespace
 
 Result<Identity> MakeAuthority(const std::string& common_name) {
-  auto identity = Begin(common_name, kAuthorityDays);
+  auto identity = Begin(common_name, NewKey());
   if (!identity) return identity;
   X509* certificate = identity->certificate.get();
-  if (X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) != 1 ||
+  if (!SetDays(certificate, kAuthorityDays) ||
+      X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) != 1 ||
       !AddExtension(certificate, certificate, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
       !AddExtension(certificate, certificate, NID_key_usage, "critical,keyCertSign,cRLSign") ||
       !AddExtension(certificate, certificate, NID_subject_key_identifier, "hash") ||
@@ -92,11 +117,11 @@ Result<Identity> MakeAuthority(const std::string& common_name) {
   return identity;
 }
 
-Result<Identity> MakeSelfSigned(const Subject& subject) {
-  auto identity = Begin(subject.common_name, kAuthorityDays);
+Result<Identity> MakeSelfSigned(const Subject& subject, std::string_view private_key) {
+  auto identity = Begin(subject.common_name, private_key.empty() ? NewKey() : ReadKey(private_key));
   if (!identity) return identity;
   X509* certificate = identity->certificate.get();
-  if (X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) != 1 ||
+  if (!SetForEver(certificate) || X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) != 1 ||
       !AddExtension(certificate, certificate, NID_subject_key_identifier, "hash") ||
       !AddExtension(certificate, certificate, NID_subject_alt_name, AltName(subject)) ||
       X509_sign(certificate, identity->key.get(), EVP_sha256()) == 0) {
@@ -106,11 +131,11 @@ Result<Identity> MakeSelfSigned(const Subject& subject) {
 }
 
 Result<Identity> IssueCertificate(const Identity& authority, const Subject& subject) {
-  auto identity = Begin(subject.common_name, kLeafDays);
+  auto identity = Begin(subject.common_name, NewKey());
   if (!identity) return identity;
   X509* certificate = identity->certificate.get();
   X509* issuer = authority.certificate.get();
-  if (X509_set_issuer_name(certificate, X509_get_subject_name(issuer)) != 1 ||
+  if (!SetDays(certificate, kLeafDays) || X509_set_issuer_name(certificate, X509_get_subject_name(issuer)) != 1 ||
       !AddExtension(certificate, issuer, NID_basic_constraints, "critical,CA:FALSE") ||
       !AddExtension(certificate, issuer, NID_key_usage, "critical,digitalSignature") ||
       !AddExtension(certificate, issuer, NID_ext_key_usage,

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "firmware/runtime/result.h"
@@ -36,8 +37,10 @@ struct Subject {
 // A self-signed CA that may sign end entities only, good for ten years.
 Result<Identity> MakeAuthority(const std::string& common_name);
 
-// A server's certificate that is its own authority, good for ten years: whoever calls is given this very certificate.
-Result<Identity> MakeSelfSigned(const Subject& subject);
+// A server's certificate that is its own authority: whoever calls is given this very certificate. It is good whatever
+// the clock says, here or there: a wrong one at a first boot, or without a battery at any later one, keeps nobody from
+// it. `private_key`, PEM, is one that is there already; empty: a new one. kInternal where that cannot be read.
+Result<Identity> MakeSelfSigned(const Subject& subject, std::string_view private_key = {});
 
 // A certificate for `subject` under `authority`, good for two years.
 Result<Identity> IssueCertificate(const Identity& authority, const Subject& subject);

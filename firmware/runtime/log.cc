@@ -2,6 +2,9 @@
 
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -28,17 +31,38 @@ class EscapedMessage final : public spdlog::custom_flag_formatter {
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<EscapedMessage>(); }
 };
 
+// What journald takes for the line's priority, and cuts off (sd-daemon(3)).
+class Priority final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& line) override {
+    const auto level = message.level;
+    const int priority = level >= spdlog::level::err    ? LOG_ERR
+                         : level == spdlog::level::warn ? LOG_WARNING
+                         : level == spdlog::level::info ? LOG_INFO
+                                                        : LOG_DEBUG;
+    fmt::format_to(std::back_inserter(line), "<{}>", priority);
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<Priority>(); }
+};
+
+// Whether the journal reads standard error; who has the variable may write to a file all the same (systemd.exec(5)).
+bool IsForTheJournal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat facts {};
+  return stream != nullptr && ::fstat(STDERR_FILENO, &facts) == 0 &&
+         fmt::format("{}:{}", facts.st_dev, facts.st_ino) == stream;
+}
+
 }  // namespace
 
 bool Init(const std::string& program, const std::string& level) {
   const auto parsed = spdlog::level::from_str(level);
   if (parsed == spdlog::level::off) return false;
   auto logger = std::make_shared<spdlog::logger>(program, std::make_shared<spdlog::sinks::stderr_sink_mt>());
-  // The journal adds its own time stamp.
-  const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
-  formatter->add_flag<EscapedMessage>('*');
-  formatter->set_pattern(journal ? "%n %l: %*" : "%Y-%m-%dT%H:%M:%S.%e%z %n %l: %*");
+  formatter->add_flag<EscapedMessage>('*').add_flag<Priority>('&');
+  // The journal adds its own time stamp.
+  formatter->set_pattern(IsForTheJournal() ? "%&%n %l: %*" : "%Y-%m-%dT%H:%M:%S.%e%z %n %l: %*");
   logger->set_formatter(std::move(formatter));
   logger->set_level(parsed);
   logger->flush_on(spdlog::level::trace);

@@ -6,6 +6,8 @@ scenario() {
   box_as_kept
   without_keys
   start_machine insecure tpm insecure
-  refuses insecure "hallmark: the state partition does not open" "without Secure Boot"
+  wait_for "hallmark: the state partition does not open" "$boot_seconds"
+  # Nor is it recovered.
+  refuses insecure "hallmark: Secure Boot is off: switch it on" "without Secure Boot"
   ! grep -aq "Secure Boot is enabled" "$console" || fail "Secure Boot was on" "see $console"
 }

@@ -20,9 +20,10 @@ scenario() {
   stop_machine
 }
 
-# SoftHSM in the place of a vendor's module; that it says so of its token shows that it had its variable and its file, and could run.
+# SoftHSM in the place of a vendor's module; that it says so of its token shows that it had its variable and its file, and could run. It has no use
+# for the device and the group: those show that its unit takes them.
 module_is_tried() {
-  make_configuration "$here/module" $'[token]\nkind = "module"\nmodule = "/usr/lib/softhsm/libsofthsm2.so"\nlabel = "vendor 1"\nenvironment = { SOFTHSM2_CONF = "/etc/hallmark/vendor.conf" }'
+  make_configuration "$here/module" $'[token]\nkind = "module"\nmodule = "/usr/lib/softhsm/libsofthsm2.so"\nlabel = "vendor 1"\nenvironment = { SOFTHSM2_CONF = "/etc/hallmark/vendor.conf" }\ndevices = ["char-usb_device"]\ngroups = ["plugdev"]'
   sed -i 's/^files = \[/&"vendor.conf", /' "$here/module/box.toml"
   printf 'directories.tokendir = /tmp\n' >"$here/module/vendor.conf"
   pack "$here/module" "$here/module.hallmark"

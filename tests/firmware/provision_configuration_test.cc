@@ -98,6 +98,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"Twice", "format = 1", "format = 1\nformat = 1", "not valid TOML"},
         Wrong{"HostName", "\"signer1.example.com\"", "\"-a\"", "host_name: found"},
         Wrong{"HostIsAddress", "\"signer1.example.com\"", "\"192.0.2.1\"", "host_name: found"},
+        Wrong{"Replaces", "format = 1", "replaces = \"-a\"\nformat = 1", "replaces: found"},
         Wrong{"CertificateName", "IP:192.0.2.10", "IP:192.0.2", "certificate_names: found \"IP:192.0.2\""},
         Wrong{"InjectedName", "DNS:signer1.example.com", "DNS:a,URI:b", "certificate_names: found"},
         Wrong{"Parent", "tls/ca.pem", "../ca.pem", "files: found"},

@@ -34,6 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto configuration = ParsePacked(text, "box.toml");
   if (configuration) {
     Check(IsHostName(configuration->host_name), "the host has a name");
+    Check(configuration->replaces.empty() || IsHostName(configuration->replaces), "so has the one before");
     Check(configuration->files.contains("hallmark.toml"), "signerd's file is there");
     for (const auto& [name, content] : configuration->files) {
       Check(IsFileName(name) && !IsOwnFile(name), "a file is where it may be");

@@ -31,7 +31,7 @@ name = "example.com"
 
 
 def openssl(*arguments):
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+    return subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True).stdout
 
 
 def run(*arguments, status=0, **options):
@@ -101,7 +101,8 @@ class Box:
         self.script(libexec / "seal-pins", 'for pin in "$1"/*pin; do test -s "$pin"; echo "sealed ${pin##*/}" >"$2/${pin##*/}.cred"; done')
         self.script(libexec / "make-recovery", 'test -s "$1/pin"; grep -q BEGIN "$3"; echo "recovery key" >"$2"')
         # A vendor's module finds its part of the configuration, and its variables.
-        self.script(libexec / "try-token", 'test -s "$1/hallmark.toml"; for name in $2; do printenv "$name" >/dev/null; done; shift 2; exec "$@"')
+        self.script(libexec / "try-token", 'test -s "$1/hallmark.toml"; for name in $2; do printenv "$name" >/dev/null; done\n'
+                    'printf "%s\\n" "$3" "$4" >"${0%/*}/tried-with"; shift 4; exec "$@"')
 
     @staticmethod
     def script(path, text):

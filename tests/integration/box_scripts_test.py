@@ -1,8 +1,10 @@
-"""The box's scripts, on a partition that is a file: the new recovery key after a recovery, and what update-check leaves. The TPM, and what
-looks at a bundle's signature and hash tree, are not there: firmware/test has them."""
+"""The box's scripts, with files in the place of partitions and devices: what is sealed and when not, which state is opened, the new recovery
+key after a recovery, what a vendor's module is tried with, and what update-check leaves. The TPM, and what looks at a bundle's signature and
+hash tree, are not there: firmware/test has them."""
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -28,15 +30,16 @@ class Scripts:
         self.root, self.bin = root, root / "bin"
         self.partition, self.console = root / "partition", root / "console"
         places = {"/usr/libexec/hallmark": root / "libexec", "/usr/share/hallmark": root / "share", "/run/hallmark": root / "run",
-                  "/var/lib": root / "var", "/efi": root / "efi", "/dev/console": self.console, "/usr/lib/os-release": root / "os-release",
-                  "/dev/disk/by-partlabel/hallmark-state": self.partition}
-        for folder in ("libexec", "share", "run", "var", "bin"):
+                  "/var/lib": root / "var", "/efi/EFI": root / "efi/EFI", "/dev/console": self.console, "/usr/lib/os-release": root / "os-release",
+                  "/dev/disk/own/hallmark-state": self.partition, "/run/systemd": root / "systemd", "/sys/class": root / "sys/class",
+                  "/sys/firmware/efi": root / "sys/firmware/efi",
+                  "/proc/cmdline": root / "cmdline", "/dev/tpmrm0": root / "tpm", "/lib/systemd/systemd-cryptsetup": "systemd-cryptsetup"}
+        for folder in ("libexec", "share", "run", "var", "bin", "systemd"):
             (root / folder).mkdir()
+        anywhere = re.compile("|".join(map(re.escape, sorted(places, reverse=True))))  # the longest of those that begin alike
         for tree in TREES:
             for path in [*tree.glob("libexec/hallmark/*"), *tree.glob("share/hallmark/*.sh")]:
-                text = path.read_text()
-                for there, here in places.items():
-                    text = text.replace(there, str(here))
+                text = anywhere.sub(lambda there: str(places[there.group()]), path.read_text())
                 self.put(places["/usr/" + str(path.parent.relative_to(tree))] / path.name, text)
 
     @staticmethod
@@ -47,8 +50,8 @@ class Scripts:
     def program(self, name, text="exit 0"):
         self.put(self.bin / name, f"#!/bin/sh\nset -eu\n{text}\n")
 
-    def run(self, name, **environment):
-        return subprocess.run([self.root / "libexec" / name], capture_output=True, text=True, timeout=120, check=False,
+    def run(self, name, *arguments, **environment):
+        return subprocess.run([self.root / "libexec" / name, *arguments], capture_output=True, text=True, timeout=120, check=False,
                               env={**os.environ, **environment, "PATH": f"{self.bin}:{os.environ['PATH']}:/usr/sbin"})
 
 
@@ -135,6 +138,142 @@ class RecoveryTest(ScriptCase):
         self.check_new_key("bob")
         with self.assertRaises(subprocess.CalledProcessError):
             self.new_recovery("alice")
+
+
+class SealCase(ScriptCase):
+    """A box that its UEFI stub started."""
+
+    OFF = "hallmark: Secure Boot is off: switch it on in the firmware's set-up, then start again"
+
+    def setUp(self):
+        super().setUp()
+        self.variable = self.root / "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+        self.variable.parent.mkdir(parents=True)
+        (self.root / "cmdline").write_text("roothash=0 panic=10\n")
+        (self.root / "systemd/tpm2-pcr-public-key.pem").touch()
+
+    def secure_boot(self, value):
+        self.variable.write_bytes(bytes([6, 0, 0, 0, value]))
+
+
+class SealTest(SealCase):
+    """What secrets are sealed to, and that they are not while Secure Boot is off."""
+
+    def options(self):
+        done = self.scripts.run("seal-options")
+        return done.stdout.strip() if done.returncode == 0 else done.stderr.strip()
+
+    def test_secure_boot_must_be_on(self):
+        self.assertEqual(self.options(), self.OFF)  # no such variable
+        self.secure_boot(0)
+        self.assertEqual(self.options(), self.OFF)
+        self.secure_boot(1)
+        self.assertEqual(self.options(), f"--tpm2-pcrs=7 --tpm2-public-key={self.root}/systemd/tpm2-pcr-public-key.pem --tpm2-public-key-pcrs=11")
+
+    def test_a_kernel_that_nobody_measured(self):
+        (self.root / "systemd/tpm2-pcr-public-key.pem").unlink()
+        self.secure_boot(1)
+        self.assertIn("this kernel was not started by its UEFI stub", self.options())
+        (self.root / "cmdline").write_text("roothash=0 hallmark.unmeasured\n")
+        self.assertEqual(self.options(), "--tpm2-pcrs=7")
+
+    def test_no_pin_is_sealed(self):
+        self.secure_boot(0)
+        pins, to = self.root / "pins", self.root / "to"
+        pins.mkdir()
+        to.mkdir()
+        (pins / "pin").write_text("123456")
+        self.scripts.program("systemd-creds", f"touch {self.root}/sealed")
+        done = self.scripts.run("seal-pins", pins, to)
+        self.assertEqual((done.returncode, done.stderr.strip()), (1, self.OFF))
+        self.assertFalse((self.root / "sealed").exists())
+
+    def test_nothing_is_recovered(self):
+        """The recovery key is not even read, for the state could not be sealed again."""
+        self.secure_boot(0)
+        done = self.scripts.run("recover-state")
+        self.assertEqual((done.returncode, done.stderr.strip()), (1, self.OFF))
+        self.assertFalse((self.root / "run/recovered").exists())
+
+
+class StateTest(SealCase):
+    """Which state partition is opened, and when one is made: sda is the disk that the box started from."""
+
+    def setUp(self):
+        super().setUp()
+        self.secure_boot(1)
+        (self.root / "tpm").touch()
+        (self.root / "run/disk").write_text("/dev/sda\n")
+        self.partition("sda1", "hallmark-esp")
+        self.others("")
+        self.scripts.program("systemd-repart", f'echo "$*" >{self.root}/made; touch {self.scripts.partition}')
+        self.scripts.program("systemd-cryptsetup", f'echo "$*" >{self.root}/opened')
+
+    def partition(self, name, label):
+        folder = self.root / "sys/class/block/sda" / name
+        folder.mkdir(parents=True)
+        (folder / "uevent").write_text(f"DEVTYPE=partition\nPARTNAME={label}\n")
+
+    def others(self, devices):
+        self.scripts.program("blkid", f"printf '{devices}'; [ -n '{devices}' ]")
+
+    def test_it_is_made_on_the_disk_that_the_box_started_from(self):
+        done = self.scripts.run("open-state")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertRegex((self.root / "made").read_text(), r"--tpm2-pcrs=7 .* /dev/sda\n$")
+        self.assertIn(f"attach state {self.scripts.partition} ", (self.root / "opened").read_text())
+
+    def test_it_is_not_made_without_secure_boot(self):
+        self.secure_boot(0)
+        done = self.scripts.run("open-state")
+        self.assertEqual((done.returncode, done.stderr.strip()), (1, self.OFF))
+        self.assertFalse((self.root / "made").exists())
+
+    def test_it_is_opened_where_it_is_there(self):
+        self.partition("sda6", "hallmark-state")
+        self.others("/dev/sda6\\n/dev/sdb6\\n")
+        self.scripts.partition.touch()
+        done = self.scripts.run("open-state")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        self.assertTrue((self.root / "opened").exists())
+        self.assertFalse((self.root / "made").exists())
+
+    def test_the_state_of_another_disk_is_not_taken_and_none_is_made_beside_it(self):
+        self.others("/dev/sdb6\\n/dev/sdc6\\n")
+        done = self.scripts.run("open-state")
+        self.assertEqual((done.returncode, done.stdout), (1, "hallmark: /dev/sda, from which the box started, has no state, but there is one at "
+                                                             "/dev/sdb6; leave one Hallmark disk in the machine, and start again\n"))
+        self.assertFalse((self.root / "made").exists() or (self.root / "opened").exists())
+
+
+class TryTokenTest(ScriptCase):
+    """What a vendor's module is tried with."""
+
+    def setUp(self):
+        super().setUp()
+        self.scripts.program("systemd-run", f'printf "%s\\n" "$@" >{self.root}/given')
+
+    def test_it_has_the_devices_and_groups_of_the_configuration(self):
+        done = self.scripts.run("try-token", "/files", "VENDOR_CONFIG VENDOR_LOG", "char-usb_device /dev/vendor0", "tty disk", "tokend",
+                                "check-token", "a b")
+        self.assertEqual(done.returncode, 0, done)
+        given = (self.root / "given").read_text().splitlines()
+        self.assertEqual(given[-3:], ["tokend", "check-token", "a b"])
+        self.assertEqual(sorted(word for word in given[:-3] if word.startswith(("--property=D", "--property=S", "--setenv"))), [
+            "--property=DeviceAllow=/dev/vendor0 rw", "--property=DeviceAllow=char-usb_device rw", "--property=SupplementaryGroups=disk",
+            "--property=SupplementaryGroups=tty", "--setenv=VENDOR_CONFIG", "--setenv=VENDOR_LOG"])
+
+    def test_it_has_none_of_its_own(self):
+        self.assertEqual(self.scripts.run("try-token", "/files", "", "", "", "tokend").returncode, 0)
+        given = (self.root / "given").read_text()
+        self.assertNotIn("DeviceAllow", given)
+        self.assertNotIn("SupplementaryGroups", given)
+
+    def test_a_group_that_is_not_there(self):
+        done = self.scripts.run("try-token", "/files", "", "", "vendor-hsm", "tokend")
+        self.assertEqual((done.returncode, done.stderr), (1, "token.groups: there is no group vendor-hsm on this image; name one that the vendor's "
+                                                             "packages make\n"))
+        self.assertFalse((self.root / "given").exists())
 
 
 class UpdateTest(ScriptCase):

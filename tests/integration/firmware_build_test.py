@@ -1,5 +1,6 @@
 """What firmware/build takes its packages from, and what it lets into an image: the functions of its shell scripts, with folders made here."""
 
+import os
 import pathlib
 import re
 import shlex
@@ -27,6 +28,83 @@ class SourcesTest(unittest.TestCase):
         self.assertEqual(call("rootfs.sh", "debian_sources", "http://mirror.example/debian", ""), [*near, security])
         self.assertEqual(call("rootfs.sh", "debian_sources", "http://mirror.example/debian", "http://mirror.example/security"),
                          [*near, "deb http://mirror.example/security bookworm-security main"])
+
+
+class CommandLineTest(unittest.TestCase):
+    def test_it_is_the_image_alone_that_says_what_process_1_does(self):
+        [line] = call("pack.sh", "command_line", "0" * 64, "serial")
+        words = line.split(" ")
+        self.assertEqual(words[0], "roothash=" + "0" * 64)
+        self.assertIn("systemd.import_credentials=no", words, "none that the machine's SMBIOS or fw_cfg brings")
+        self.assertEqual(words[-2:], ["console=tty0", "console=ttyS0,115200"])
+
+
+class RootTest(unittest.TestCase):
+    """Which partitions the initrd takes, where several disks have the image. A sysfs and a blkid are made here."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="hallmark-root-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.sysfs, self.found = self.folder / "sys", {"data": [], "tree": []}
+        (self.sysfs / "class/block").mkdir(parents=True)
+        (self.folder / "blkid").write_text('#!/bin/sh\ncase " $* " in *" PARTUUID=data "*) what=data ;; *" PARTUUID=tree "*) what=tree ;; esac\n'
+                                           f'cat {self.folder}/$what; [ -s {self.folder}/$what ]\n')
+        (self.folder / "blkid").chmod(0o755)
+
+    def partition(self, disk, number, label, what=None):
+        folder = self.sysfs / "devices/block" / disk / f"{disk}{number}"
+        folder.mkdir(parents=True)
+        (folder / "uevent").write_text(f"DEVTYPE=partition\nPARTNAME={label}\n")
+        (self.sysfs / "class/block" / folder.name).symlink_to(folder)
+        if what:
+            self.found[what].append(f"/dev/{folder.name}")
+
+    def image(self, disk):
+        self.partition(disk, 2, "hallmark-root-a", "data")
+        self.partition(disk, 3, "hallmark-tree-a", "tree")
+
+    def sh(self, commands, *words):
+        for what, devices in self.found.items():
+            (self.folder / what).write_text("".join(f"{device}\n" for device in devices))
+        text = (IMAGE / "init").read_text()
+        functions = "".join(re.search(rf"^{name}\(\) \{{\n.*?^\}}\n", text, re.MULTILINE | re.DOTALL).group()
+                            for name in ("disk_of", "pairs", "own_partitions", "open_root"))
+        return subprocess.run(["sh", "-euc", f"data_uuid=data tree_uuid=tree hash=0\n{functions}{commands}", "sh", *words], timeout=60, check=True,
+                              capture_output=True, text=True, env={**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}).stdout.splitlines()
+
+    def pairs(self):
+        return self.sh('pairs "$1"', self.sysfs)
+
+    def test_one_disk(self):
+        self.assertEqual(self.pairs(), [])
+        self.image("sda")
+        self.assertEqual(self.pairs(), ["/dev/sda2 /dev/sda3"])
+
+    def test_a_copy(self):
+        self.image("sda")
+        self.image("nvme0n1")
+        self.assertEqual(self.pairs(), ["/dev/sda2 /dev/sda3", "/dev/nvme0n12 /dev/nvme0n13"])
+        self.partition("nvme0n1", 6, "hallmark-state")
+        self.assertEqual(self.pairs(), ["/dev/nvme0n12 /dev/nvme0n13", "/dev/sda2 /dev/sda3"], "the box first")
+
+    def test_half_a_copy(self):
+        self.partition("sda", 2, "hallmark-root-a", "data")
+        self.assertEqual(self.pairs(), [])
+        self.image("sdb")
+        self.assertEqual(self.pairs(), ["/dev/sdb2 /dev/sdb3"])
+
+    def test_the_first_that_is_right_is_opened(self):
+        commands = ('veritysetup() { echo "$*"; [ "$3" = "$good" ]; }\nstop() { echo "$1"; exit; }\n'
+                    'good=$1; shift; open_root "$@"; echo "$data"')
+        self.assertEqual(self.sh(commands, "/dev/b1", "/dev/a1", "/dev/a2", "/dev/b1", "/dev/b2"), [
+            "open --panic-on-corruption /dev/a1 root /dev/a2 0", "open --panic-on-corruption /dev/b1 root /dev/b2 0", "/dev/b1"])
+        self.assertEqual(self.sh(commands, "none", "/dev/a1", "/dev/a2")[-1], "the root partition is not what this kernel was made for")
+
+    def test_names_of_this_disk_alone(self):
+        self.assertEqual(self.sh('own_partitions "$1"', "sda"), [
+            'SUBSYSTEM=="block", ENV{DEVTYPE}=="partition", KERNELS=="sda", ENV{ID_PART_ENTRY_NAME}=="hallmark-?*", '
+            'SYMLINK+="disk/own/$env{ID_PART_ENTRY_NAME}"'])
 
 
 class ConsoleTest(unittest.TestCase):

@@ -1,6 +1,7 @@
 """A box's configuration: packed and signed by an operator, taken from a stick; later ones; and what is not taken."""
 
 import base64
+import datetime
 import hashlib
 import json
 import signal
@@ -29,6 +30,9 @@ class StickTest(box.ProvisionCase):
         self.assertIn("hallmark: " + fingerprint, self.box.says())
         names = subprocess.run(["openssl", "x509", "-in", made, "-noout", "-ext", "subjectAltName"], check=True, capture_output=True, text=True)
         self.assertIn("DNS:signer1.example.com, IP Address:127.0.0.1", names.stdout)
+        for clock in ("2022-11-01", "2199-01-01"):  # systemd 252 is of that month: no clock is before it
+            at = int(datetime.datetime.fromisoformat(clock + "T00:00Z").timestamp())
+            box.openssl("verify", "-attime", at, "-CAfile", made, made)
         token = sorted((self.box.state / "softhsm").rglob("*"))
         self.assertNotIn("hallmark:", self.box.boot(), "a second start says and does nothing")
         self.assertEqual(sorted((self.box.state / "softhsm").rglob("*")), token)
@@ -253,6 +257,37 @@ class LaterTest(box.ProvisionCase):
         self.assertNotEqual(now, before)
         self.assertEqual(now, (self.box.config / "tls/server.pem").read_bytes())
         self.assertNotIn("hallmark:", self.box.boot())
+        self.assertEqual((self.box.config / "tls/server.key").read_bytes(), self.key)
+        self.assertEqual((self.box.config / "tls/server.key").stat().st_mode & 0o7777, 0o640)
+        fits = [box.openssl(*words, "-in", self.box.config / "tls" / name)
+                for words, name in ((("x509", "-noout", "-pubkey"), "server.pem"), (("pkey", "-pubout"), "server.key"))]
+        self.assertEqual(*fits)
+
+    def test_a_file_for_another_box(self):
+        """The owner has signed it, and its revision is higher: it was on the wrong stick."""
+        def for_another(text):
+            return text.replace('host_name = "signer1', 'host_name = "signer2').replace("192.0.2.10/24", "192.0.2.77/24")
+
+        self.operator.write(2, for_another)
+        self.box.put_in(self.operator.pack())
+        refused = ('it is for signer2.example.com, and this box is signer1.example.com; to give this box that name, '
+                   'have replaces = "signer1.example.com" in box.toml')
+        self.assertIn(refused, self.box.boot())
+        self.operator.write(2, lambda text: 'replaces = "signer3.example.com"\n' + for_another(text))
+        self.box.put_in(self.operator.pack())
+        self.assertIn(refused, self.box.boot())
+        self.assertIn("192.0.2.10/24", self.network())
+        with self.subTest("a new name for this one"):
+            self.operator.write(2, lambda text: 'replaces = "signer1.example.com"\n' + for_another(text))
+            packed = self.operator.pack()
+            self.assertIn("replaces:  signer1.example.com\n", box.run("show", packed).stdout)
+            self.box.put_in(packed)
+            self.assertIn("revision 2 of the configuration was taken", self.box.boot())
+            self.assertIn("192.0.2.77/24", self.network())
+        with self.subTest("that goes on with the same line"):
+            self.operator.write(3, lambda text: 'replaces = "signer1.example.com"\n' + for_another(text))
+            self.box.put_in(self.operator.pack())
+            self.assertIn("revision 3 of the configuration was taken", self.box.boot())
 
     def test_dns_records_are_shown_once(self):
         (self.box.state / "dns-records").write_text("the first records\n")

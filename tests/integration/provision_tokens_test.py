@@ -213,6 +213,8 @@ class ModuleTest(TokenCase):
         person.type(PIN)
         self.box.wait_set_up()
         self.check_pin_is_nowhere(PIN, person.look())
+        tried = self.box.root / "usr/libexec/hallmark/tried-with"
+        self.assertEqual(tried.read_text(), "char-usb_device\nhsm\n", "the trial has the devices and groups that signerd gets")
         self.assertEqual(self.unit(), "# Of the box's token.\n[Service]\nLoadCredentialEncrypted=ledger-pin:/etc/hallmark/ledger-pin.cred\n"
                                       "PrivateDevices=no\nDevicePolicy=closed\nDeviceAllow=char-usb_device rw\nSupplementaryGroups=hsm\n")
         with self.subTest("a later configuration keeps the token"):

@@ -43,6 +43,10 @@ class Units(unittest.TestCase):
                 instance = f"{unit}sda1" if unit.endswith("@") else unit
                 self.assertLessEqual(self.exposure(f"{instance}.service"), MOST)
 
+    def test_a_vendors_module_has_no_disk(self):
+        """It is tried as root, whose the disks are: it has the devices that try-token names, and no other."""
+        self.assertRegex((self.units / "hallmark-try-token.service.d/module.conf").read_text(), "(?m)^DevicePolicy=closed$")
+
     def test_what_judges_an_update_needs_no_state(self):
         """A version whose /var does not open has to fail this unit, and with it the boot: one that were not started would not."""
         unit = (self.units / "hallmark-boot-check.service").read_text()

@@ -61,6 +61,12 @@ TEST(HealthReport, TextIsMadeHarmless) {
   EXPECT_EQ(Make("a", kOk, std::string(500, 'x')).message().size(), 200U);
 }
 
+// Those of a token's name are its reading's, by which signerd finds it again.
+TEST(HealthReport, ATokensNameStandsWholeInItsReading) {
+  const std::string name = std::string(kSigning) + std::string(55, '~') + " ";  // as long as hallmark.toml may have it
+  EXPECT_EQ(Make(name, kOk).name(), name);
+}
+
 TEST(HealthReport, TheWorstCounts) {
   EXPECT_EQ(Worst(ReportOf({})), kOk);
   EXPECT_EQ(Worst(ReportOf({Make("a", kUnknown)})), kOk);
