@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "firmware/runtime/certificate.h"
 #include "firmware/runtime/config.h"
+#include "firmware/runtime/secret.h"
 #include "signerd/backup/envelope.h"
 #include "signerd/config_tables.h"
 #include "signerd/ledger/retention.h"
@@ -94,13 +96,20 @@ void ReadLedger(ConfigTable& table, SignerdConfig& config) {
 
 void ReadWebhook(ConfigTable& table, watch::WebhookSettings& webhook) {
   constexpr std::string_view kUrl = "\"https://HOST/PATH\", or http to a loopback address";
+  constexpr std::string_view kSecret = "a file with the secret that signs what is sent, that nobody else can read";
+  constexpr std::string_view kCa = "a PEM file with the server's CA";
   webhook.url = table.String("url", kUrl);
   if (!webhook.url.empty()) {
     const auto url = watch::ParseUrl(webhook.url);
     if (!url) table.Reject("url", url.error().message, kUrl);
   }
-  webhook.secret_file = table.ReadableFile("secret_file", "a file with the secret that signs what is sent");
-  if (table.Has("ca")) webhook.ca = table.ReadableFile("ca", "a PEM file with the server's CA");
+  webhook.secret_file = table.ReadableFile("secret_file", kSecret);
+  if (!webhook.secret_file.empty()) {
+    const auto secret = ReadSecretFile(webhook.secret_file);
+    table.Check("secret_file", secret ? Ok() : Status(secret.error()), kSecret);
+  }
+  if (table.Has("ca")) webhook.ca = table.ReadableFile("ca", kCa);
+  if (!webhook.ca.empty()) table.Check("ca", CheckClientCa(webhook.ca), kCa);
 }
 
 void ReadWatch(ConfigTable& table, SignerdConfig& config) {

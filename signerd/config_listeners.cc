@@ -1,6 +1,7 @@
 #include <charconv>
 
 #include "firmware/runtime/certificate.h"
+#include "firmware/runtime/identity.h"
 #include "firmware/runtime/metrics.h"
 #include "signerd/config_tables.h"
 
@@ -64,7 +65,7 @@ void ReadAdmin(ConfigTable& table, SignerdConfig& config) {
   for (const std::string& identity :
        table.Strings("first_officers", "a list of the identities of the first security officers")) {
     if (!IsIdentity(identity)) table.Reject("first_officers", "found \"" + identity + "\"", kIdentity);
-    config.operators.first_officers.insert(identity);
+    config.operators.first_officers.insert(NormalIdentity(identity));
   }
   config.operators.session = std::chrono::seconds(table.Integer("session_seconds", 900, 1, 900));
   config.approval_length = std::chrono::hours(table.Integer("approval_hours", 24, 1, 720));

@@ -10,6 +10,8 @@
 namespace hallmark {
 namespace {
 
+constexpr std::size_t kLongestName = 56;
+constexpr std::string_view kTokenName = "a name for the token: at most 56 characters, all of them printable ASCII";
 constexpr std::string_view kTokenUri =
     "a PKCS#11 URI with a token and a PIN file, for example "
     "\"pkcs11:token=hallmark?pin-source=file:/etc/hallmark/pin\"";
@@ -61,9 +63,17 @@ Result<std::filesystem::path> PinFileOf(const std::string& uri) {
   return *file;
 }
 
+// It has to stand whole in the name of the reading of its test signatures (health::MakeReading), by which the token
+// counts as one that signs or not.
+void CheckName(ConfigTable& table, const std::string& name) {
+  const bool printable = std::all_of(name.begin(), name.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  if (!printable || name.size() > kLongestName) table.Reject("name", "found \"" + name + "\"", kTokenName);
+}
+
 tokens::TokenConfig ReadToken(ConfigTable& table, const std::filesystem::path& folder) {
   tokens::TokenConfig token;
-  token.name = table.String("name", "a name for the token");
+  token.name = table.String("name", kTokenName);
+  CheckName(table, token.name);
   token.group = table.String("group", "a name that tokens with the same keys share", "");
   token.module = table.ReadableFile("module", "the PKCS#11 library of the token");
   token.uri = table.String("uri", kTokenUri);

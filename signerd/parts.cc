@@ -209,6 +209,10 @@ std::function<Status(const hallmark::ledger::v1::Record&)> Admin::Parts::Journal
   return [&books = books](const hallmark::ledger::v1::Record& record) { return books.Journal(record); };
 }
 
+std::function<Status(const hallmark::ledger::v1::Record&)> Admin::Parts::Note() const {
+  return [&books = books](const hallmark::ledger::v1::Record& record) { return books.Note(record); };
+}
+
 std::function<void(const std::string& domain)> Admin::Parts::Poke() const {
   return [&schedule = rotation.schedule](const std::string& domain) { schedule.Poke(domain); };
 }
@@ -226,7 +230,7 @@ Admin::Admin(const SignerdConfig& config, const Parts& parts, const std::filesys
       presence([&state = all.state] { return ActiveKeys(*state.current.Get()); }, all.tokens.signer,
                PresenceInterval(config, all.tokens.set)),
       backup(OfThisVersion(config.backup)),
-      gate({*all.front.admin_transport, *operators, *approvals, all.Journal()}),
+      gate({*all.front.admin_transport, *operators, *approvals, all.Journal(), all.Note()}),
       operator_service({gate, *operators, *approvals}),
       admin_service({gate, *all.state.store, all.rotation.keys, all.rotation.rotator, all.state.current,
                      all.signing.pipeline, all.tokens.set, all.signing.health, all.state.clock, all.Publish(),
@@ -274,7 +278,7 @@ Result<std::unique_ptr<Watching>> Watching::Open(const SignerdConfig& config, Ad
 Watching::Watching(const SignerdConfig& config, Admin& admin, std::unique_ptr<watch::Webhook> told)
     : webhook(std::move(told)),
       watcher({config.watch, admin.all.signing.tap.traffic, *admin.all.state.store, admin.all.state.current,
-               admin.all.state.clock, admin.all.Journal(),
+               admin.all.state.clock, admin.all.Note(),
                [&admin](const std::string& partner) { return admin.policy_service.SuspendPartner(partner); },
                [&ledger = *admin.all.books.ledger] { return ledger.trouble(); },
                [&rotator = admin.all.rotation.rotator] { return rotator.Troubles(kStuck); },

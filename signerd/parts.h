@@ -83,6 +83,9 @@ struct Books {
 
   // Durable on return.
   Status Journal(const hallmark::ledger::v1::Record& record) { return ledger->AppendAndWait(record); }
+  // The same for what is told to nobody in answer: it does not wait for a second sink, and is not told twice because
+  // that one is late.
+  Status Note(const hallmark::ledger::v1::Record& record) { return ledger->AppendAndWait(record, false); }
 
   const ledger::Recipients recipients;
   const std::unique_ptr<ledger::Ledger> ledger;
@@ -145,6 +148,7 @@ struct Admin {
     // What others are given of these.
     std::function<Status()> Publish() const;
     std::function<Status(const hallmark::ledger::v1::Record&)> Journal() const;
+    std::function<Status(const hallmark::ledger::v1::Record&)> Note() const;
     std::function<void(const std::string& domain)> Poke() const;
     std::function<Result<ledger::VerifierKeys>()> VerifierKeys(const SignerdConfig& config) const;
   };

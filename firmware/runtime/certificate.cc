@@ -7,6 +7,7 @@
 #include <openssl/x509.h>
 
 #include <memory>
+#include <string>
 
 #include "firmware/runtime/file.h"
 
@@ -22,11 +23,13 @@ Error Invalid(const std::filesystem::path& file, const std::string& what) {
   return MakeError(Reason::kConfigInvalid, file.string() + ": " + what);
 }
 
+Certificate NextCertificate(BIO& pem) { return {PEM_read_bio_X509(&pem, nullptr, nullptr, nullptr), &X509_free}; }
+
 Result<Certificate> ReadCertificate(const std::filesystem::path& file) {
   const auto pem = ReadFile(file, 1 << 20);
   if (!pem) return pem.error();
   const Bio bio(BIO_new_mem_buf(pem->data(), static_cast<int>(pem->size())), &BIO_free);
-  Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr), &X509_free);
+  Certificate certificate = NextCertificate(*bio);
   if (certificate == nullptr) return Invalid(file, "not a PEM certificate");
   return certificate;
 }
@@ -67,8 +70,18 @@ Status CheckPrivateKey(const std::filesystem::path& private_key, const std::file
 }
 
 Status CheckClientCa(const std::filesystem::path& client_ca) {
-  const auto parsed = ReadCertificate(client_ca);
-  return parsed ? Ok() : Status(parsed.error());
+  const auto pem = ReadFile(client_ca, 1 << 20);
+  if (!pem) return pem.error();
+  const Bio bio(BIO_new_mem_buf(pem->data(), static_cast<int>(pem->size())), &BIO_free);
+  int count = 0;
+  while (NextCertificate(*bio) != nullptr) ++count;
+  const bool ended = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+  if (!ended && count != 0) {
+    return Invalid(client_ca, "certificate " + std::to_string(count + 1) + " of it cannot be read");
+  }
+  if (count == 0) return Invalid(client_ca, "not a PEM certificate");
+  ERR_clear_error();
+  return Ok();
 }
 
 }  // namespace hallmark

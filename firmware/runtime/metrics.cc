@@ -5,6 +5,7 @@
 #include <prometheus/exposer.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
@@ -16,6 +17,13 @@ namespace hallmark {
 namespace {
 
 constexpr std::chrono::milliseconds kKnockEvery{5};
+
+// Digits alone: the server takes more, such as a list of ports.
+bool IsPort(std::string_view text) {
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return error == std::errc() && end == text.data() + text.size();
+}
 
 // Connects and says nothing. Whether that works does not matter.
 void Knock(const std::string& address) {
@@ -83,7 +91,9 @@ class MetricsServer::Source final : public prometheus::Collectable {
 };
 
 bool IsLoopback(std::string_view address) {
-  const std::string host(address.substr(0, address.rfind(':')));
+  const std::size_t colon = address.rfind(':');
+  if (colon == std::string_view::npos || !IsPort(address.substr(colon + 1))) return false;
+  const std::string host(address.substr(0, colon));
   in_addr number{};
   const bool v4 = ::inet_pton(AF_INET, host.c_str(), &number) == 1;
   return v4 ? (ntohl(number.s_addr) >> 24) == 127 : host == "[::1]" || host == "localhost";
@@ -92,7 +102,8 @@ bool IsLoopback(std::string_view address) {
 Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& listen,
                                                             std::vector<Collector> collectors) {
   if (!IsLoopback(listen)) {
-    return MakeError(Reason::kConfigInvalid, "metrics are served on a loopback address only, not on " + listen);
+    return MakeError(Reason::kConfigInvalid,
+                     "metrics are served on a loopback \"ADDRESS:PORT\" only, not on " + listen);
   }
   std::unique_ptr<MetricsServer> server(new MetricsServer);
   try {  // prometheus-cpp speaks in exceptions; they end here.

@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::int64_t kSchema = 2;
 constexpr std::uint32_t kPlaceEvery = 256;
+constexpr std::size_t kMostPageOctets = 8u << 20;
 constexpr std::int64_t kMicrosecondsOfDay = 86'400'000'000;
 
 constexpr const char* kTables = R"(
@@ -225,7 +226,7 @@ class Index::Searcher {
   }
 
  private:
-  bool full() const { return result_.hits.size() >= page_.most; }
+  bool full() const { return result_.hits.size() >= page_.most || octets_ >= kMostPageOctets; }
 
   // Whether a part's times and the page leave anything of it to look at.
   bool MayHold(const Part& part) const {
@@ -338,6 +339,7 @@ class Index::Searcher {
       if (!octets) return octets.error();
       if (record_.ParseFromArray(octets->data(), static_cast<int>(octets->size())) && Fits(query_, record_)) {
         result_.hits.push_back({sequence, std::string(*octets)});
+        octets_ += octets->size();
       }
     }
     return Ok();
@@ -350,6 +352,7 @@ class Index::Searcher {
   RecordReader reader_;
   v1::Record record_;
   SearchResult result_;
+  std::size_t octets_ = 0;  // of its hits
 };
 
 Result<SearchResult> Index::Search(const Query& query, const SearchPage& page) const {

@@ -30,7 +30,7 @@ struct Hit {
 // Where a search goes on, and how far.
 struct SearchPage {
   bool oldest_first = false;
-  std::size_t most = 100;
+  std::size_t most = 100;              // fewer where these are large
   std::optional<std::uint64_t> after;  // only what comes after this record in the order of the search
 };
 

@@ -16,6 +16,7 @@ constexpr std::size_t kMostRecords = 4096;
 struct Answer {
   Ledger::Done done;
   std::size_t records;
+  bool await_sink;
 };
 
 // How often a ledger that can't be written is tried again while nobody asks.
@@ -31,12 +32,8 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const LedgerConfig& config, const C
   if (!kept) return kept.error();
   const TreeHead& newest = kept->head;
   const auto now = std::chrono::duration_cast<std::chrono::microseconds>(clock.Precise().time_since_epoch()).count();
-  auto tail = Tail::Open({config.directory, config.segment_octets, config.open}, newest.size, now);
+  auto tail = Tail::Open({config.directory, config.segment_octets, config.open}, newest, now);
   if (!tail) return tail.error();
-  if (tail->size() == newest.size && newest.size != 0 && tail->head().root != newest.root) {
-    return MakeError(Reason::kInvalidArgument,
-                     config.directory.string() + ": the ledger is not the one that its newest checkpoint is of");
-  }
   std::unique_ptr<Ledger> ledger(new Ledger(config, clock, std::move(*tail)));
   auto checkpoints = config.open(file);
   if (!checkpoints) return checkpoints.error();
@@ -107,7 +104,7 @@ Status Ledger::CheckSize(const std::vector<std::string>& records) {
                                                  " are written at once");
 }
 
-void Ledger::Append(std::vector<std::string> records, Done done) {
+void Ledger::Append(std::vector<std::string> records, Done done, bool await_sink) {
   if (const Status possible = CheckSize(records); !possible) {
     done(possible.error());
     return;
@@ -115,7 +112,7 @@ void Ledger::Append(std::vector<std::string> records, Done done) {
   {
     const std::lock_guard lock(mutex_);
     if (!stopping_) {
-      waiting_.push_back({std::move(records), std::move(done)});
+      waiting_.push_back({std::move(records), std::move(done), await_sink});
       if (waiting_.size() == 1) wake_writer_.notify_one();
       return;
     }
@@ -123,12 +120,14 @@ void Ledger::Append(std::vector<std::string> records, Done done) {
   done(MakeError(Reason::kLedgerUnavailable, "the ledger is closed"));
 }
 
-Status Ledger::AppendAndWait(hallmark::ledger::v1::Record record) {
+Status Ledger::AppendAndWait(hallmark::ledger::v1::Record record, bool await_sink) {
   if (record.time_us() == 0) record.set_time_us(now_us());
   std::promise<Status> promise;
   auto answer = promise.get_future();
-  Append({record.SerializeAsString()},
-         [&](const Result<std::uint64_t>& sequence) { promise.set_value(sequence ? Ok() : Status(sequence.error())); });
+  const auto done = [&](const Result<std::uint64_t>& sequence) {
+    promise.set_value(sequence ? Ok() : Status(sequence.error()));
+  };
+  Append({record.SerializeAsString()}, done, await_sink);
   return answer.get();
 }
 
@@ -207,19 +206,22 @@ void Ledger::WriteBatch(std::vector<Waiting> batch) {
       durable_ = tail_.head();
     }
     std::vector<Answer> answers;
-    for (std::size_t i = begin; i < next; ++i) answers.push_back({std::move(batch[i].done), batch[i].records.size()});
-    const auto answer = [answers = std::move(answers)](Result<std::uint64_t> first) {
+    for (std::size_t i = begin; i < next; ++i) {
+      answers.push_back({std::move(batch[i].done), batch[i].records.size(), batch[i].await_sink});
+    }
+    const auto answer = [answers = std::move(answers)](Result<std::uint64_t> first, bool await_sink) {
       for (const Answer& one : answers) {
-        one.done(first);
+        if (one.await_sink == await_sink) one.done(first);
         if (first) *first += one.records;
       }
     };
-    if (!done) {
-      answer(done.error());
-    } else if (sink_ != nullptr) {
-      sink_->Send(std::move(records), sequence, answer);
+    const Result<std::uint64_t> outcome = done ? Result<std::uint64_t>(sequence) : Result<std::uint64_t>(done.error());
+    answer(outcome, false);
+    if (done && sink_ != nullptr) {
+      sink_->Send(std::move(records), sequence,
+                  [answer](Result<std::uint64_t> first) { answer(std::move(first), true); });
     } else {
-      answer(sequence);
+      answer(outcome, true);
     }
   }
 }

@@ -75,9 +75,10 @@ class Ledger {
   // Any thread; does not wait. `done` is called once, on a thread of the ledger's, and must not block: with the
   // sequence number of the first record when all are durable; with kLedgerUnavailable when none of them is part of the
   // ledger, or a required sink has not taken them in time; with kMessageTooLarge, on the caller's thread, when
-  // CheckSize() says so: a reader would take them for damage.
+  // CheckSize() says so: a reader would take them for damage. Without `await_sink` `done` is called as soon as they are
+  // durable: a required sink gets them too, but nobody waits for that.
   using Done = std::function<void(Result<std::uint64_t>)>;
-  void Append(std::vector<std::string> records, Done done);
+  void Append(std::vector<std::string> records, Done done, bool await_sink = true);
   // What one Append() takes at most, frames included: all of it is one write, of which a crash may leave any part.
   static constexpr std::size_t kMostOctets = kMostWritten;
   static std::size_t OctetsOf(const std::vector<std::string>& records);
@@ -85,7 +86,7 @@ class Ledger {
   // thread.
   static Status CheckSize(const std::vector<std::string>& records);
   // Waits for it. Not on the writer's thread. Its time is set where it has none.
-  Status AppendAndWait(hallmark::ledger::v1::Record record);
+  Status AppendAndWait(hallmark::ledger::v1::Record record, bool await_sink = true);
 
   // What is durable now. Any thread.
   TreeHead durable() const;
@@ -111,6 +112,7 @@ class Ledger {
   struct Waiting {
     std::vector<std::string> records;
     Done done;
+    bool await_sink;
   };
   Ledger(LedgerConfig config, const Clock& clock, Tail tail);
   void Write();

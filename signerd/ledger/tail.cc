@@ -20,7 +20,7 @@ Result<bool> WasBegun(const std::filesystem::path& segment) {
 
 }  // namespace
 
-Result<Tail> Tail::Open(Config config, std::uint64_t checkpointed, std::int64_t now_us) {
+Result<Tail> Tail::Open(Config config, const TreeHead& checkpointed, std::int64_t now_us) {
   Tail tail(std::move(config));
   const std::filesystem::path folder = tail.config_.directory / "segments";
   std::error_code failed;
@@ -51,10 +51,10 @@ Result<Tail> Tail::Open(Config config, std::uint64_t checkpointed, std::int64_t 
     read = Ok();
   }
   if (!read) return read.error();
-  if (tail.size() < checkpointed) {
+  if (tail.size() < checkpointed.size) {
     return MakeError(Reason::kInvalidArgument, tail.config_.directory.string() + ": the ledger has " +
                                                    std::to_string(tail.size()) + " records, but a checkpoint says " +
-                                                   std::to_string(checkpointed) + ": it was cut off or put back");
+                                                   std::to_string(checkpointed.size) + ": it was cut off or put back");
   }
   if (segments->empty()) {
     const Status begun = tail.Begin(now_us);
@@ -63,7 +63,7 @@ Result<Tail> Tail::Open(Config config, std::uint64_t checkpointed, std::int64_t 
   return tail;
 }
 
-Status Tail::ReadLast(const SegmentFile& last, std::uint64_t checkpointed) {
+Status Tail::ReadLast(const SegmentFile& last, const TreeHead& checkpointed) {
   length_ = 0;
   auto reader = SegmentReader::Open(last.path);
   if (!reader) return reader.error();
@@ -71,16 +71,21 @@ Status Tail::ReadLast(const SegmentFile& last, std::uint64_t checkpointed) {
   if (!tree) return tree.error();
   tree_ = std::move(*tree);
   first_ = last.first;
+  length_ = reader->offset();
+  Status same = Compare(checkpointed);
+  if (!same) return same;
   while (true) {
     const auto record = reader->Next();
     length_ = reader->offset();
     if (record && !*record) break;
     if (record) {
       tree_.Append(LeafHash(AsBytes(**record)));
+      same = Compare(checkpointed);
+      if (!same) return same;
       continue;
     }
     if (record.error().reason != Reason::kInvalidArgument) return record.error();
-    if (tree_.size() < checkpointed) return record.error();
+    if (tree_.size() < checkpointed.size) return record.error();
     const Status kept = KeepRest(last.path, record.error());
     if (!kept) return kept;
     break;
@@ -92,6 +97,13 @@ Status Tail::ReadLast(const SegmentFile& last, std::uint64_t checkpointed) {
   // here on a retry is answered from it.
   const Status done = cut_ == 0 ? Ok() : file_->Truncate(length_);
   return done ? file_->Sync() : done;
+}
+
+// A longer ledger may be another one, too, which the token must not sign.
+Status Tail::Compare(const TreeHead& checkpointed) const {
+  if (tree_.size() != checkpointed.size || checkpointed.size == 0 || tree_.Root() == checkpointed.root) return Ok();
+  return MakeError(Reason::kInvalidArgument,
+                   config_.directory.string() + ": the ledger is not the one that its newest checkpoint is of");
 }
 
 // Keeps what was being written when the machine or the process stopped, before it is cut off.

@@ -28,9 +28,10 @@ class Tail {
 
   // Reads the last segment and cuts off a torn tail: what was being written when the machine or the process stopped,
   // and nobody was told of. It is kept in a file beside the segment. `checkpointed`: the ledger must have so many
-  // records. kInvalidArgument when it has not, or when what would be cut off cannot be what one write left (torn.h):
-  // that is damage, and is left as it is.
-  static Result<Tail> Open(Config config, std::uint64_t checkpointed, std::int64_t now_us);
+  // records, and they must be those, as far as the last segment shows: where it begins behind them nothing is compared,
+  // for that would take the segments before it. kInvalidArgument when it has not, or when what would be cut off cannot
+  // be what one write left (torn.h): that is damage. All is left as it is then.
+  static Result<Tail> Open(Config config, const TreeHead& checkpointed, std::int64_t now_us);
 
   // Appends records and makes them durable, all or none: one write and one sync. kLedgerUnavailable says why not.
   Status Append(const std::vector<std::string>& records, std::int64_t now_us);
@@ -45,7 +46,8 @@ class Tail {
  private:
   enum class Repair : std::uint8_t { kNone, kCutBack, kNewSegment };
   explicit Tail(Config config) : config_(std::move(config)) {}
-  Status ReadLast(const SegmentFile& last, std::uint64_t checkpointed);
+  Status ReadLast(const SegmentFile& last, const TreeHead& checkpointed);
+  Status Compare(const TreeHead& checkpointed) const;
   Status KeepRest(const std::filesystem::path& segment, const Error& bad);
   Status Begin(std::int64_t now_us);
   Error Unavailable(const Error& cause) const;

@@ -1,5 +1,7 @@
 #include "signerd/ledger/torn.h"
 
+#include <google/protobuf/io/coded_stream.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -9,6 +11,7 @@
 #include <string_view>
 
 #include "firmware/runtime/file.h"
+#include "hallmark/ledger/v1/record.pb.h"
 #include "signerd/ledger/crc32c.h"
 #include "signerd/ledger/segment.h"
 
@@ -56,6 +59,23 @@ std::size_t FindFrame(std::string_view octets, std::size_t from) {
   return std::min(from, octets.size());
 }
 
+// Where the frame behind the one at the beginning of `octets`, which is not whole, can begin at the earliest. A record
+// is its time and one message, and so says its length, too: where its frame says the same, all within is the record's
+// own. A relay chooses some of it (body_hash), and may have made a whole frame of that. Where they differ, the next one
+// may be anywhere.
+std::size_t EarliestNext(std::string_view octets) {
+  const auto length = LengthOf(octets);
+  if (!length) return 1;
+  const ByteView payload = AsBytes(octets.substr(kFrameOctets));
+  google::protobuf::io::CodedInputStream record(payload.data(), static_cast<int>(payload.size()));
+  constexpr std::uint32_t kKind = 7, kMessage = 2;  // of a tag: which kind of field; octets that follow their length
+  std::uint64_t time = 0, message = 0;
+  const bool read = record.ReadTag() == v1::Record::kTimeUsFieldNumber << 3 && record.ReadVarint64(&time) &&
+                    (record.ReadTag() & kKind) == kMessage && record.ReadVarint64(&message);
+  const auto before = static_cast<std::uint64_t>(record.CurrentPosition());
+  return read && before < *length && message == *length - before ? kFrameOctets + *length : 1;
+}
+
 // Whether one of the file's blocks that `octets`, which stand at `offset`, have a part in has none but zeros of them.
 bool LacksABlock(std::string_view octets, std::uint64_t offset) {
   while (!octets.empty()) {
@@ -101,7 +121,7 @@ Status CheckTorn(const std::filesystem::path& segment, std::uint64_t offset) {
   }
   const auto rest = ReadFrom(segment, offset);
   if (!rest) return rest.error();
-  const std::size_t next = FindFrame(*rest, 1);
+  const std::size_t next = FindFrame(*rest, EarliestNext(*rest));
   if (LacksABlock(std::string_view(*rest).substr(0, next), offset)) return Ok();
   if (next < rest->size()) {
     return damage("a whole record follows at offset " + std::to_string(offset + next) + ", and no block is missing");

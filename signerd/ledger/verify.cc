@@ -1,5 +1,6 @@
 #include "signerd/ledger/verify.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <vector>
@@ -136,6 +137,8 @@ class Verifier {
   Status Walk() {
     const auto segments = ListSegments(input_.directory);
     if (!segments) return segments.error();
+    const auto left = std::ranges::find(*segments, false, &SegmentFile::pruned);
+    if (left != segments->end()) oldest_left_ = left->first;
     std::size_t begin = 0;
     while (begin + 1 < segments->size() && (*segments)[begin + 1].first <= input_.first) ++begin;
     for (std::size_t i = begin; i < segments->size() && (i == begin || tree_.size() < result_.end); ++i) {
@@ -201,6 +204,11 @@ class Verifier {
     if (!pruned) return pruned.error();
     Status done = CheckHeader(path, pruned->header);
     if (!done) return done;
+    if (pruned->header.first > oldest_left_) {
+      return Wrong(name + ": records " + Number(pruned->header.first) + " to " +
+                   Number(pruned->header.first + pruned->count - 1) +
+                   " are deleted, but older ones are there: retention deletes the oldest first, so it was not that");
+    }
     std::size_t number = 0;
     const auto head = OpenCheckpoint(pruned->checkpoint, input_.keys, number);
     if (!head) return Wrong(name + ": its checkpoint: " + head.error().message);
@@ -256,6 +264,7 @@ class Verifier {
   std::optional<CheckpointReader> own_;                 // the second reading
   std::optional<TreeHead> next_;                        // of it: the one that the tree comes to next
   std::map<std::uint64_t, std::vector<Other>> others_;  // by size
+  std::uint64_t oldest_left_ = UINT64_MAX;              // the first record of the oldest segment that is not deleted
   CompactTree tree_;
   bool begun_ = false;  // with the first segment
   Verified result_;

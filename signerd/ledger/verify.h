@@ -27,7 +27,7 @@ struct Verified {
   TreeHead head;                  // how much is durable
   std::uint64_t first = 0;        // the first record that was read, or whose hash was where it is deleted
   std::uint64_t end = 0;          // behind the last one
-  std::uint64_t deleted = 0;      // records that retention deleted: their hashes were checked
+  std::uint64_t deleted = 0;      // records from `first` on that retention deleted: their hashes were checked
   std::uint64_t checkpoints = 0;  // whose signature and root were checked
   std::uint64_t passed_by = 0;    // whose signature only: they are of a size within deleted records
   // Sizes of checkpoints in `kept` that no tree could be compared with: within deleted records, or outside of the part
@@ -38,8 +38,8 @@ struct Verified {
 std::string NotCompared(const Verified& verified);
 
 // Reads the ledger and checks frames, sequence, the tree that each segment was begun behind, and every checkpoint's
-// signature, order and root. kInvalidArgument: the ledger is not whole, and the sentence says what is wrong and where.
-// kIoFailed: it could not be read. kCancelled. Any thread, for long.
+// signature, order and root, and that only the oldest are deleted. kInvalidArgument: the ledger is not whole, and the
+// sentence says what is wrong and where. kIoFailed: it could not be read. kCancelled. Any thread, for long.
 //
 // Of a part it reads from the beginning of the segment that `first` is in, whose header has the tree before it, to the
 // first checkpoint behind `end`: that its root comes out shows that header and records are those that were signed.

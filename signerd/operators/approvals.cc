@@ -89,6 +89,12 @@ Status Approvals::Decide(ApprovalRow& row, ApprovalState to, const std::string& 
   return store_.UpdateApproval(row, from);
 }
 
+// What was asked for twice is done once: when it is undone later, nobody has agreed to do it once more.
+Status Approvals::FailSame(const ApprovalRow& done) {
+  return store_.FailSameApprovals(done, std::string(ReasonName(Reason::kStateConflict)) +
+                                            ": the same was carried out as approval " + std::to_string(done.id));
+}
+
 Result<ApprovalRow> Approvals::Approve(std::int64_t id, const Decider& decider,
                                        const std::function<Status(const ApprovalRow&)>& carry_out) {
   auto row = GetWaiting(id);
@@ -103,6 +109,8 @@ Result<ApprovalRow> Approvals::Approve(std::int64_t id, const Decider& decider,
   saved = done ? Decide(*row, ApprovalState::kDone, decider.name, "")
                : Decide(*row, ApprovalState::kFailed, decider.name,
                         std::string(ReasonName(done.error().reason)) + ": " + done.error().message);
+  if (!saved) return saved.error();
+  if (done) saved = FailSame(*row);
   if (!saved) return saved.error();
   return row;
 }

@@ -35,7 +35,8 @@ class Approvals {
   // The newest first, at most 1,000; without their requests, and of a long danger the beginning.
   Result<std::vector<ApprovalRow>> List(bool all);
 
-  // Has it carried out by `carry_out`; the row then says kDone or kFailed. kStateConflict when it does not wait,
+  // Has it carried out by `carry_out`; the row then says kDone or kFailed, and others that wait for the same thing fail
+  // once it is done. kStateConflict when it does not wait,
   // kRoleNotAllowed when the decider is the requester, by name or by certificate.
   Result<ApprovalRow> Approve(std::int64_t id, const Decider& decider,
                               const std::function<Status(const ApprovalRow&)>& carry_out);
@@ -46,6 +47,7 @@ class Approvals {
       : store_(store), clock_(clock), length_(length) {}
   Result<ApprovalRow> GetWaiting(std::int64_t id);
   Status Decide(ApprovalRow& row, ApprovalState to, const std::string& decider, const std::string& outcome);
+  Status FailSame(const ApprovalRow& done);
   store::Store& store_;
   const Clock& clock_;
   const std::chrono::seconds length_;

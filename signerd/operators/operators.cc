@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "firmware/runtime/identity.h"
 #include "signerd/operators/totp.h"
 
 namespace hallmark::operators {
@@ -21,6 +22,19 @@ std::chrono::seconds LockAfter(std::int64_t failures) {
 
 bool IsIdentity(std::string_view text) {
   return (text.starts_with("dns:") || text.starts_with("uri:")) && text.size() > 4 && text.size() <= 1024;
+}
+
+// Of rows that a version before kept as they were written. One whose identity another has by now stays, and lets nobody
+// in: the certificate is the other's.
+void NormalizeIdentities(std::vector<OperatorRow>& rows) {
+  std::set<std::string> taken;
+  for (const OperatorRow& row : rows) {
+    if (row.state != OperatorState::kRemoved) taken.insert(row.identity);
+  }
+  for (OperatorRow& row : rows) {
+    std::string normal = NormalIdentity(row.identity);
+    if (row.state == OperatorState::kRemoved || taken.insert(normal).second) row.identity = std::move(normal);
+  }
 }
 
 bool IsName(std::string_view name) {
@@ -56,6 +70,7 @@ Result<std::unique_ptr<Operators>> Operators::Open(store::Store& store, const Cl
   auto rows = store.ListOperators();
   if (!rows) return rows.error();
   std::unique_ptr<Operators> opened(new Operators(store, clock, std::move(options)));
+  NormalizeIdentities(*rows);
   for (OperatorRow& row : *rows) {
     std::string name = row.name;
     opened->rows_.emplace(std::move(name), std::move(row));
@@ -237,7 +252,7 @@ Result<LoggedIn> Operators::FinishEnrollment(const Peer& peer, const std::string
   row.failures = 0;
   row.locked_until = {};
   if (first) row.created = now;
-  if (row.enrolled == std::chrono::sys_seconds()) row.enrolled = now;
+  row.enrolled = now;
   Status saved = first ? store_.InsertOperator(row) : Save(row);
   if (!saved) return saved.error();
   if (first) {

@@ -21,7 +21,7 @@ using store::Role;
 
 // Who calls, as far as TLS knows.
 struct Peer {
-  std::vector<std::string> identities;  // subject alternative names: "dns:NAME", "uri:URI"
+  std::vector<std::string> identities;  // subject alternative names: "dns:NAME" in lower case, "uri:URI"
   Bytes certificate;                    // its SHA-256
 };
 
@@ -43,7 +43,8 @@ struct LoggedIn {
 class Operators {
  public:
   struct Options {
-    // May enrol themselves as officers, each once, until two officers ever have.
+    // Identities as NormalIdentity() gives them. May enrol themselves as officers, each once, until two officers ever
+    // have.
     std::set<std::string> first_officers;
     std::chrono::seconds session = std::chrono::minutes(15);
   };
@@ -74,6 +75,7 @@ class Operators {
   // kLoginRefused, kLockedOut. A code is taken once, and none that is older than one that was.
   Result<LoggedIn> Login(const Peer& peer, const std::string& code);
   // Whether Create would be refused: kInvalidArgument, kAlreadyExists.
+  // The identity is as NormalIdentity() gives it.
   Status CanCreate(const OperatorRow& row) const;
   Result<OperatorRow> Create(const std::string& name, const std::string& identity, Role role);
   Result<OperatorRow> Remove(const std::string& name);

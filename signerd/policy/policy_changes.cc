@@ -30,6 +30,8 @@ const char* NameOf(snapshot::Alignment alignment) {
 }
 const char* NameOf(bool value) { return value ? "true" : "false"; }
 
+std::string WeightOf(const Partner& partner) { return std::to_string(static_cast<int>(partner.weight)); }
+
 std::string Limit(std::uint64_t number) { return number == 0 ? "no limit" : std::to_string(number); }
 
 std::string TimeText(const std::optional<std::chrono::sys_seconds>& time) {
@@ -141,8 +143,7 @@ bool Compare(const Partner& before, const Partner& after, Difference& difference
   CompareAddresses(comparison, before, after);
   comparison.Member("alignment", NameOf(before.alignment), NameOf(after.alignment), after.alignment > before.alignment);
   CompareDates(comparison, before, after);
-  const auto weight = [](const Partner& partner) { return std::to_string(static_cast<int>(partner.weight)); };
-  comparison.Member("weight", weight(before), weight(after), false);
+  comparison.Member("weight", WeightOf(before), WeightOf(after), false);
   CompareMessageRules(comparison, before.message, after.message);
   CompareQuotas(comparison, before.quota, after.quota);
   comparison.Entries("watch.suspend_on", before.watch.suspend_on, after.watch.suspend_on,
@@ -170,23 +171,45 @@ std::string Join(const Set& set) {
   return text;
 }
 
-// What a new partner may do, and which bounds it has not: the person who approves it sees nothing else of it.
-std::string RightsOf(const Partner& partner) {
-  std::string text =
-      "sends with " + Join(partner.author_domains.texts()) + ", signed for " + Join(partner.signing_domains.texts());
-  if (!partner.addresses.empty()) text += ", only from " + Join(TextsOf(partner.addresses));
-  if (partner.alignment == snapshot::Alignment::kOff) text += ", alignment off";
-  const snapshot::Quota& quota = partner.quota;
-  const std::pair<const char*, std::uint64_t> limits[] = {{"rate_per_second", quota.rate_per_second},
-                                                          {"messages_per_day", quota.messages_per_day},
-                                                          {"recipients_per_message", quota.recipients_per_message},
-                                                          {"recipients_per_day", quota.recipients_per_day},
-                                                          {"max_octets", partner.message.max_octets}};
-  std::string missing;
-  for (const auto& [name, limit] : limits) {
-    if (limit == 0) missing += (missing.empty() ? ", without " : ", ") + std::string(name);
+// "at most 1000 messages a day", "any number of messages a day".
+std::string Bound(std::uint64_t limit, const char* what) {
+  return (limit == 0 ? "any number of " : "at most " + std::to_string(limit) + " ") + what;
+}
+
+std::string BoundsOf(const snapshot::Quota& quota, std::uint64_t octets) {
+  std::string text = Bound(quota.rate_per_second, "messages a second");
+  if (quota.rate_per_second != 0) {
+    text += ", " + std::to_string(quota.burst != 0 ? quota.burst : quota.rate_per_second) + " at once";
   }
-  return text + missing;
+  return text + ", " + Bound(quota.messages_per_day, "messages a day") + ", " +
+         Bound(quota.recipients_per_message, "recipients a message") + ", " +
+         Bound(quota.recipients_per_day, "recipients a day") + ", " + Bound(octets, "octets a message");
+}
+
+std::string FormOf(const snapshot::MessageRules& rules) {
+  return std::string(rules.forbid_bcc ? "without Bcc" : "Bcc allowed") +
+         (rules.require_date ? ", with Date" : ", Date not required") +
+         (rules.require_message_id ? ", with Message-ID" : ", Message-ID not required");
+}
+
+std::string WatchOf(const snapshot::WatchSettings& watch) {
+  const std::string text =
+      watch.suspend_on.empty() ? "never suspended by itself" : "suspended by itself on " + Join(watch.suspend_on);
+  if (watch.hard_limit_per_minute == 0) return text + ", no hard limit of messages a minute";
+  return text + ", hard limit of " + std::to_string(watch.hard_limit_per_minute) + " messages a minute";
+}
+
+// All that bounds a new partner, and what does not: the person who approves it sees nothing else of it.
+std::string RightsOf(const Partner& partner) {
+  std::string text = partner.state == snapshot::PartnerState::kActive ? "" : std::string(NameOf(partner.state)) + ", ";
+  text +=
+      "sends with " + Join(partner.author_domains.texts()) + ", signed for " + Join(partner.signing_domains.texts());
+  text += partner.addresses.empty() ? ", from any address" : ", only from " + Join(TextsOf(partner.addresses));
+  text += std::string(", alignment ") + NameOf(partner.alignment);
+  if (partner.not_before) text += ", valid from " + TimeText(partner.not_before);
+  text += partner.not_after ? ", until " + TimeText(partner.not_after) : ", without end";
+  text += ", " + BoundsOf(partner.quota, partner.message.max_octets) + ", " + FormOf(partner.message);
+  return text + ", weight " + WeightOf(partner) + ", " + WatchOf(partner.watch);
 }
 std::string RightsOf(const Relay& relay) { return relay.identity + " speaks for " + Join(InOrder(relay.partners)); }
 
@@ -212,7 +235,30 @@ void CompareAll(const std::string& kind, const std::map<std::string, T>& from, c
   }
 }
 
+// A partner may be taken out and put in under another name, with other bounds: who approves the one is to see the
+// other. Told once, behind the last that is new.
+void TellOfRemoved(Difference& difference) {
+  const std::vector<std::string>& removed = difference.edit.removed_partners;
+  const auto added = std::find_if(difference.changes.rbegin(), difference.changes.rend(),
+                                  [](const auto& change) { return change.kind() == admin::PolicyChange::ADDED; });
+  if (removed.empty() || added == difference.changes.rend()) return;
+  const std::string line =
+      added->lines(0) + "; the same file removes partner" + (removed.size() > 1 ? "s " : " ") + Join(removed);
+  added->set_lines(0, line);
+  added->set_widens(0, line);
+}
+
 }  // namespace
+
+std::vector<std::string> Difference::Sentences() const {
+  std::vector<std::string> sentences;
+  for (const admin::PolicyChange& change : changes) {
+    const std::string what = change.what() + (change.kind() == admin::PolicyChange::ADDED ? ": added: " : ": ");
+    if (change.kind() == admin::PolicyChange::REMOVED) sentences.push_back(what + "removed");
+    for (const std::string& line : change.lines()) sentences.push_back(what + line);
+  }
+  return sentences;
+}
 
 std::string Difference::Widening() const {
   std::string text;
@@ -228,6 +274,7 @@ Difference FindDifference(const snapshot::Policy& from, const snapshot::Policy& 
   Difference difference;
   CompareAll("partner", from.partners, to.partners, difference, difference.edit.put_partners,
              difference.edit.removed_partners);
+  TellOfRemoved(difference);
   CompareAll("relay", from.relays, to.relays, difference, difference.edit.put_relays, difference.edit.removed_relays);
   return difference;
 }

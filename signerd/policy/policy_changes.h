@@ -13,6 +13,8 @@ struct Difference {
   std::vector<hallmark::admin::v1::PolicyChange> changes;  // partners in order of name, then relays
   snapshot::PolicyEdit edit;
 
+  // Every change, a sentence each.
+  std::vector<std::string> Sentences() const;
   // What of it lets anybody do more than before, as one sentence; empty: nothing. All of it, however long: whoever
   // approves it answers for what it says.
   std::string Widening() const;

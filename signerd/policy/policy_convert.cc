@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "firmware/runtime/encoding.h"
-#include "signerd/dkim/ascii.h"
+#include "firmware/runtime/identity.h"
 #include "signerd/policy/etag.h"
 
 namespace hallmark::policy {
@@ -266,8 +266,7 @@ Result<snapshot::Relay> FromApi(const admin::Relay& in) {
   if (!IsIdentity(in.identity())) return Invalid("identity", kIdentityForm);
   snapshot::Relay relay;
   relay.name = in.name();
-  // Names of hosts have no case; signerd compares them in lower case.
-  relay.identity = in.identity().starts_with("dns:") ? dkim::ToLower(in.identity()) : in.identity();
+  relay.identity = NormalIdentity(in.identity());
   relay.partners.insert(in.partners().begin(), in.partners().end());
   if (relay.partners.empty()) return Invalid("partners", "the names of one partner or more");
   switch (in.state()) {

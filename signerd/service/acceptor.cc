@@ -58,7 +58,7 @@ in_port_t& Port(sockaddr* address) { return reinterpret_cast<sockaddr_in*>(addre
 // Of those that are accepted on the port.
 ConnectionLimit::Counts CountOn(std::uint16_t port) {
   ConnectionLimit::Counts counts;
-  for (const auto& [peer, connection] : AcceptedOn(port)) ++counts[connection.network];
+  for (const auto& [id, connection] : AcceptedOn(port)) ++counts[connection.network];
   return counts;
 }
 

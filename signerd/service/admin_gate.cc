@@ -4,9 +4,9 @@
 
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/log.h"
+#include "signerd/service/act_changes.h"
 #include "signerd/service/cut_text.h"
 #include "signerd/service/errors.h"
-#include "signerd/service/request_json.h"
 
 namespace hallmark::service {
 namespace {
@@ -37,16 +37,28 @@ void Log(const Caller& caller, const Status& done) {
   }
 }
 
+Status NotLedgered(const Status& begun) {
+  return MakeError(Reason::kLedgerUnavailable,
+                   "not carried out, because it cannot be put on the ledger: " + begun.error().message);
+}
+
 hallmark::ledger::v1::AdminAct ActOf(const Caller& caller, std::string_view outcome, std::uint64_t approval) {
   hallmark::ledger::v1::AdminAct act;
   act.set_operator_(caller.name);
   act.set_certificate(caller.certificate.data(), caller.certificate.size());
   act.set_method(caller.act.method);
-  act.set_request(caller.shown);
+  SetRequest(caller.shown, act);
   act.set_outcome(std::string(outcome));
   act.set_approval(approval);
   act.set_count(1);
+  SetChanges(caller.changes, act);
   return act;
+}
+
+// What the store keeps of it is for a person, without a hash.
+ShownRequest ShowApproved(const google::protobuf::Message& form, const std::string& octets) {
+  const std::unique_ptr<google::protobuf::Message> request(form.New());
+  return request->ParseFromString(octets) ? ShowRequest(*request) : ShownRequest();
 }
 
 }  // namespace
@@ -63,7 +75,7 @@ AdminGate::~AdminGate() {
   ThreadOf(Lane::kRotation).join();
   boost::asio::post(ThreadOf(Lane::kStore), [this] {
     timer_.cancel();
-    counted_.Flush([this](const auto& act) { return JournalAct(act); });
+    counted_.Flush([this](const auto& act) { return NoteAct(act); });
   });
   ThreadOf(Lane::kStore).join();
 }
@@ -100,7 +112,7 @@ Result<Caller> AdminGate::Identify(const grpc::ServerContextBase& context, const
   known->CopyFrom(request);
   known->DiscardUnknownFields();
   caller.request = known->SerializeAsString();
-  caller.shown = RequestJson(request);
+  caller.shown = ShowRequest(request);
   return caller;
 }
 
@@ -112,7 +124,7 @@ AdminGate::Reactor* AdminGate::Run(Context* context, const Act& act, const googl
     reactor->Finish(ToGrpcStatus(caller.error(), Audience::kOperator));
     return reactor;
   }
-  boost::asio::post(ThreadOf(act.lane), JobOf(reactor, std::move(*caller), SessionToken(*context), std::move(work)));
+  boost::asio::post(ThreadOf(act.lane), JobOf(reactor, context, std::move(*caller), std::move(work)));
   return reactor;
 }
 
@@ -126,7 +138,7 @@ AdminGate::Reactor* AdminGate::RunApproval(Context* context, const Act& act, con
     return reactor;
   }
   boost::asio::post(ThreadOf(Lane::kStore),
-                    [this, id, job = JobOf(reactor, std::move(*caller), SessionToken(*context), std::move(work))] {
+                    [this, id, job = JobOf(reactor, context, std::move(*caller), std::move(work))] {
                       boost::asio::dispatch(ThreadOf(LaneOfApproved(id)), job);
                     });
   return reactor;
@@ -138,10 +150,11 @@ Lane AdminGate::LaneOfApproved(std::int64_t id) {
   return replayed == replays_.end() ? Lane::kStore : replayed->second.lane;
 }
 
-std::function<void()> AdminGate::JobOf(Reactor* reactor, Caller caller, std::string token, Work work) {
-  return [this, reactor, caller = std::move(caller), token = std::move(token), work = std::move(work)] {
-    // The session may have ended while the call waited its turn: by a logout, or because the operator was removed.
-    const Status still = parts_.operators.HasSession(caller.name, caller.certificate, token);
+std::function<void()> AdminGate::JobOf(Reactor* reactor, Context* context, Caller caller, Work work) {
+  return [this, reactor, context, caller = std::move(caller), work = std::move(work)] {
+    // While the call waited its turn the session may have ended, by a logout or because the operator was removed, and
+    // the certificate may have been revoked.
+    const Status still = CheckSession(*context, caller);
     const Status done = still ? RunLedgered(caller, work) : still;
     if (!still) Count(caller, ReasonName(still.error().reason), 0);
     Log(caller, done);
@@ -168,7 +181,7 @@ AdminGate::Reactor* AdminGate::RunWithoutSession(Context* context, const Act& ac
     reactor->Finish(ToGrpcStatus(may.error(), Audience::kOperator));
     return reactor;
   }
-  caller.shown = RequestJson(request);
+  caller.shown = ShowRequest(request);
   boost::asio::post(ThreadOf(Lane::kStore), [this, reactor, peer = std::move(*peer), caller = std::move(caller),
                                              work = std::move(work)]() mutable {
     // A first officer has a name only once the work is done; the record of its outcome then says it.
@@ -227,9 +240,7 @@ Status AdminGate::Begin(const Caller& caller) {
   }
   if (caller.act.least == Role::kAuditor) return Ok();
   const Status begun = JournalAct(ActOf(caller, kBegun, caller.approval));
-  if (begun) return begun;
-  return MakeError(Reason::kLedgerUnavailable,
-                   "not carried out, because it cannot be put on the ledger: " + begun.error().message);
+  return begun ? begun : NotLedgered(begun);
 }
 
 void AdminGate::JournalOutcome(const Caller& caller, const Status& done) {
@@ -237,28 +248,33 @@ void AdminGate::JournalOutcome(const Caller& caller, const Status& done) {
   const std::string_view outcome = OutcomeOf(done);
   if (!done && IsCounted(done.error().reason)) {
     Count(caller, outcome, approval);
-  } else if (const Status journalled = JournalAct(ActOf(caller, outcome, approval)); !journalled) {
-    log::error("admin: {} by {} is not on the ledger yet: {}", caller.act.method, caller.name,
-               journalled.error().message);
+  } else if (const Status noted = NoteAct(ActOf(caller, outcome, approval)); !noted) {
+    log::error("admin: {} by {} is not on the ledger yet: {}", caller.act.method, caller.name, noted.error().message);
     Count(caller, outcome, approval);
   }
 }
 
 Status AdminGate::JournalAct(const hallmark::ledger::v1::AdminAct& act) {
-  if (act.outcome() != "OK" && act.outcome() != kBegun) {
+  hallmark::ledger::v1::Record record;
+  *record.mutable_admin_act() = act;
+  return parts_.journal(record);
+}
+
+Status AdminGate::NoteAct(const hallmark::ledger::v1::AdminAct& act) {
+  if (act.outcome() != "OK") {
     log::warn("admin: {} by {} refused: {}, {} times", act.method(),
               act.operator_().empty() ? "nobody known" : act.operator_(), act.outcome(), act.count());
   }
   hallmark::ledger::v1::Record record;
   *record.mutable_admin_act() = act;
-  return parts_.journal(record);
+  return parts_.note(record);
 }
 
 void AdminGate::Count(const Caller& caller, std::string_view outcome, std::uint64_t approval) {
   const auto added = counted_.Add(ActOf(caller, outcome, approval));
   if (!added.first) return;
   boost::asio::post(ThreadOf(Lane::kStore), [this, none_known = added.none_known] {
-    counted_.Flush([this](const auto& act) { return JournalAct(act); });
+    counted_.Flush([this](const auto& act) { return NoteAct(act); });
     if (none_known) ScheduleTick();
   });
 }
@@ -266,8 +282,21 @@ void AdminGate::Count(const Caller& caller, std::string_view outcome, std::uint6
 void AdminGate::ScheduleTick() {
   timer_.expires_after(kCountingTime);
   timer_.async_wait([this](const boost::system::error_code& cancelled) {
-    if (!cancelled && counted_.Tick([this](const auto& act) { return JournalAct(act); })) ScheduleTick();
+    if (!cancelled && counted_.Tick([this](const auto& act) { return NoteAct(act); })) ScheduleTick();
   });
+}
+
+// Of a large request a record has the beginning only, and its end may find no room: so all of it is there before, in as
+// many records as it takes. Of these, too, each says that the act has begun.
+Status AdminGate::Announce(const Caller& caller, const std::vector<std::string>& changes) {
+  for (std::size_t next = 0; next < changes.size();) {
+    hallmark::ledger::v1::AdminAct act = ActOf(caller, kBegun, caller.approval);
+    act.clear_changes();
+    next = AddChanges(changes, next, act);
+    if (const Status begun = JournalAct(act); !begun) return NotLedgered(begun);
+  }
+  caller.changes.insert(caller.changes.end(), changes.begin(), changes.end());
+  return Ok();
 }
 
 Status AdminGate::RequireApproval(const Caller& caller, const std::string& danger) {
@@ -292,10 +321,11 @@ Status AdminGate::RequireApproval(const Caller& caller, const std::string& dange
   row.least = caller.act.least;
   row.method = caller.act.method;
   row.request.assign(caller.request.begin(), caller.request.end());
-  row.shown = caller.shown;
+  row.shown = caller.shown.json;
   row.danger = danger;
   const auto id = parts_.approvals.Request(std::move(row));
   if (!id) return id.error();
+  caller.changes.push_back(danger);
   Error error = MakeError(Reason::kApprovalRequired, CutText(danger, kMostDangerInAnError) +
                                                          ": this needs a second person, and waits as approval " +
                                                          std::to_string(*id));
@@ -305,7 +335,10 @@ Status AdminGate::RequireApproval(const Caller& caller, const std::string& dange
 
 Result<operators::ApprovalRow> AdminGate::Approve(const Caller& officer, std::int64_t id) {
   return parts_.approvals.Approve(id, {officer.name, officer.certificate},
-                                  [this](const operators::ApprovalRow& approval) { return CarryOut(approval); });
+                                  [this, &officer](const operators::ApprovalRow& approval) {
+                                    officer.changes.push_back(approval.danger);
+                                    return CarryOut(approval);
+                                  });
 }
 
 Status AdminGate::CarryOut(const operators::ApprovalRow& approval) {
@@ -315,6 +348,9 @@ Status AdminGate::CarryOut(const operators::ApprovalRow& approval) {
   }
   const auto requester = parts_.operators.Get(approval.requester);
   if (!requester) return MakeError(Reason::kStateConflict, approval.requester + " is no operator any more");
+  if (parts_.transport.IsRevoked(approval.certificate)) {
+    return MakeError(Reason::kStateConflict, "the certificate that " + approval.requester + " asked with is revoked");
+  }
   const std::string request(approval.request.begin(), approval.request.end());
   const Caller caller{requester->name,
                       requester->role,
@@ -322,7 +358,8 @@ Status AdminGate::CarryOut(const operators::ApprovalRow& approval) {
                       request,
                       static_cast<std::uint64_t>(approval.id),
                       approval.certificate,
-                      approval.shown};
+                      ShowApproved(*replay->second.form, request),
+                      {approval.danger}};
   const Status done = RunLedgered(caller, [&](const Caller& as) { return replay->second.replay(as, request); });
   Log(caller, done);
   return done;

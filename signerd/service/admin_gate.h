@@ -10,12 +10,14 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "firmware/runtime/result.h"
 #include "hallmark/ledger/v1/record.pb.h"
 #include "signerd/operators/approvals.h"
 #include "signerd/operators/operators.h"
 #include "signerd/service/counted_acts.h"
+#include "signerd/service/request_json.h"
 #include "signerd/service/transport.h"
 
 namespace hallmark::service {
@@ -45,7 +47,9 @@ struct Caller {
   std::string request;         // serialized, for an approval
   std::uint64_t approval = 0;  // the approval that it is carried out under; 0: none
   Bytes certificate{};         // SHA-256 of the client certificate
-  std::string shown{};         // the request as JSON without its secrets
+  ShownRequest shown{};        // the request as its records have it
+  // What the act changes, a sentence each, as far as that is known: for its records. Only the gate adds to them.
+  mutable std::vector<std::string> changes{};
 };
 
 // The one way into the Admin API: says who calls, whether they may, has the work done, and puts each act on the ledger.
@@ -67,6 +71,9 @@ class AdminGate {
     operators::Approvals& approvals;
     // Puts an act on the ledger; it is durable on return. An act that cannot be ledgered is not carried out.
     std::function<Status(const hallmark::ledger::v1::Record&)> journal;
+    // The same for how an act ended: it does not wait for a second sink, and is not told twice because that one is
+    // late.
+    std::function<Status(const hallmark::ledger::v1::Record&)> note;
   };
   explicit AdminGate(Parts parts) : parts_(std::move(parts)), timer_(ThreadOf(Lane::kStore)) {}
   // Writes what was counted.
@@ -95,13 +102,18 @@ class AdminGate {
   // Puts the outcome of what was admitted on the ledger; does not wait for it. Once, before the gate ends.
   void Done(const Caller& caller, Status done);
 
+  // For `work`, before it changes something that its request alone does not say, or not within what a record has of it:
+  // what that will be, a sentence each. All of it is durable on return; it must not be done when this is an error.
+  Status Announce(const Caller& caller, const std::vector<std::string>& changes);
+
   // For `work` whose effect needs a second person. Ok when it is carried out under an approval; otherwise the request
   // is kept until another officer approves it, and this is kApprovalRequired. `danger` says what it would do, for a
   // person; where it says something else when the request is carried out than when it was made, that is kStateConflict.
   Status RequireApproval(const Caller& caller, const std::string& danger);
-  // Says how an approved request of `method` is carried out, and on which thread. Before the first call.
-  void SetReplay(const std::string& method, Replay replay, Lane lane = Lane::kStore) {
-    replays_[method] = {std::move(replay), lane};
+  // Says how an approved request of `method`, which is a `form`, is carried out, and on which thread. Before the first
+  // call.
+  void SetReplay(const std::string& method, const google::protobuf::Message& form, Replay replay, Lane lane) {
+    replays_[method] = {&form, std::move(replay), lane};
   }
 
   // Carries out a request in the name of its requester: the work of RunApproval.
@@ -109,19 +121,23 @@ class AdminGate {
 
  private:
   struct Replayed {
+    const google::protobuf::Message* form;
     Replay replay;
     Lane lane;
   };
   boost::asio::thread_pool& ThreadOf(Lane lane) { return threads_[static_cast<std::size_t>(lane)]; }
   Result<operators::Peer> PeerOf(const grpc::ServerContextBase& context);
   // What is to run on a thread of the gate: all of a call whose caller is known. It ends the call.
-  std::function<void()> JobOf(Reactor* reactor, Caller caller, std::string token, Work work);
+  std::function<void()> JobOf(Reactor* reactor, Context* context, Caller caller, Work work);
   Lane LaneOfApproved(std::int64_t id);
   Status CarryOut(const operators::ApprovalRow& approval);
   Status Begin(const Caller& caller);
   Status RunLedgered(const Caller& caller, const Work& work);
   void JournalOutcome(const Caller& caller, const Status& done);
+  // That it has begun.
   Status JournalAct(const hallmark::ledger::v1::AdminAct& act);
+  // How it ended.
+  Status NoteAct(const hallmark::ledger::v1::AdminAct& act);
   void Count(const Caller& caller, std::string_view outcome, std::uint64_t approval);
   void ScheduleTick();
 

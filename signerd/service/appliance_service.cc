@@ -89,7 +89,7 @@ Status ApplianceService::JournalLeft(const Caller& caller, const std::vector<std
     auto& act = *record.mutable_admin_act();
     act.set_operator_(caller.name);
     act.set_method("LeaveKeys");
-    act.set_request(RequestJson(request));
+    SetRequest(ShowRequest(request), act);
     act.set_outcome("OK");
     act.set_approval(caller.approval);
     act.set_count(1);

@@ -4,6 +4,7 @@
 
 #include "firmware/runtime/encoding.h"
 #include "signerd/service/replay.h"
+#include "signerd/service/time_text.h"
 
 namespace hallmark::service {
 namespace {
@@ -44,6 +45,17 @@ void Fill(const store::RevokedCertificate& row, api::RevokedCertificate& entry) 
   SetTime(*entry.mutable_revoke_time(), row.time);
 }
 
+// What a second person agrees to. It names the one revocation that it is about: a certificate that was let in and
+// revoked once more since then needs another word.
+std::string DangerOf(const std::string& fingerprint, const std::vector<store::RevokedCertificate>& revoked) {
+  std::string danger = "lets the revoked certificate " + fingerprint + " in again";
+  const auto row = std::find_if(revoked.begin(), revoked.end(),
+                                [&](const store::RevokedCertificate& one) { return one.fingerprint == fingerprint; });
+  if (row == revoked.end()) return danger;
+  danger += ", which " + row->revoked_by + " revoked at " + TimeText(row->time);
+  return row->reason.empty() ? danger : danger + ": " + row->reason;
+}
+
 bool IsPrintable(const std::string& text) {
   return std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
 }
@@ -79,7 +91,9 @@ Status CertificateService::Unrevoke(const Caller& caller, const api::UnrevokeCer
   if (!parts_.snapshot.Get()->revoked_certificates.contains(*fingerprint)) {
     return MakeError(Reason::kNotFound, "the certificate " + *fingerprint + " is not revoked by fingerprint");
   }
-  const Status may = parts_.gate.RequireApproval(caller, "lets the revoked certificate " + *fingerprint + " in again");
+  const auto revoked = parts_.store.ListRevokedCertificates();
+  if (!revoked) return revoked.error();
+  const Status may = parts_.gate.RequireApproval(caller, DangerOf(*fingerprint, *revoked));
   if (!may) return may;
   const Status removed = parts_.store.DeleteRevokedCertificate(*fingerprint);
   // It is in force, so where it is not recorded that was deleted before, and publishing failed then.

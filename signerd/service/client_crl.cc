@@ -52,15 +52,50 @@ std::string NameText(const X509_NAME* name) {
   return {text, static_cast<std::size_t>(size)};
 }
 
-// What is in force when `next` was read while `now` was: of each client CA the list that counts. `problem` gets what is
-// wrong with those of `next` that do not.
+bool Names(const RevocationLists& lists, const CertificateName& certificate) {
+  const auto list = lists.find(certificate.issuer);
+  return list != lists.end() && list->second->revoked.contains(certificate.serial);
+}
+
+bool IsSameCa(const X509& a, const X509& b) {
+  return X509_NAME_cmp(X509_get_subject_name(&a), X509_get_subject_name(&b)) == 0 &&
+         EVP_PKEY_eq(X509_get0_pubkey(&a), X509_get0_pubkey(&b)) == 1;
+}
+
+// Those of `authorities` that are revoked, or below one that is. What is in `client_ca` and is not can stand for
+// another certificate of the same CA.
+Authorities FindRevoked(const RevocationLists& lists, const std::vector<X509Ptr>& authorities,
+                        std::string_view client_ca) {
+  const std::vector<X509Ptr> present = ReadCertificates(client_ca);
+  Authorities revoked;
+  const auto is_revoked = [&](const X509Ptr& one) {
+    const CertificateName name = CertificateNameOf(*one);
+    return Names(lists, name) || revoked.contains(name.issuer);
+  };
+  std::size_t before = 0;
+  do {
+    before = revoked.size();
+    for (const X509Ptr& one : authorities) {
+      if (!is_revoked(one)) continue;
+      const bool stands = std::any_of(present.begin(), present.end(), [&](const X509Ptr& other) {
+        return IsSameCa(*one, *other) && !is_revoked(other);
+      });
+      if (!stands) revoked.insert(CopyName(X509_get_subject_name(one.get())));
+    }
+  } while (revoked.size() != before);
+  return revoked;
+}
+
+// What is in force when `next` was read while `now` was: of each client CA the list that counts, and of those that were
+// one their last list, for it may be put back. `problem` gets what is wrong with those of `next` that do not.
 RevocationLists InForce(const RevocationLists& now, const RevocationLists& next, std::string_view client_ca,
                         std::chrono::sys_seconds time, std::string& problem) {
-  RevocationLists lists;
+  RevocationLists lists = now;
+  Authorities seen;
   for (const X509Ptr& authority : ReadCertificates(client_ca)) {
     const X509_NAME* issuer = X509_get_subject_name(authority.get());
     const auto before = now.find(issuer), after = next.find(issuer);
-    if (lists.contains(issuer) || (before == now.end() && after == next.end())) continue;
+    if (!seen.insert(CopyName(issuer)).second || (before == now.end() && after == next.end())) continue;
     std::string wrong;
     if (after == next.end()) {
       wrong = "has no list of " + NameText(issuer) + " any more; the last one stays";
@@ -70,7 +105,7 @@ RevocationLists InForce(const RevocationLists& now, const RevocationLists& next,
       wrong = "the list of " + NameText(issuer) + " has expired; give a newer one";
     }
     if (!wrong.empty()) problem += (problem.empty() ? "" : "; ") + wrong;
-    lists.insert(wrong.empty() || before == now.end() ? *after : *before);
+    if (wrong.empty() || before == now.end()) lists.insert_or_assign(after->first, after->second);
   }
   return lists;
 }
@@ -118,25 +153,35 @@ void ClientCrl::Parse(const std::string& client_ca) {
   problem_ = lists ? "" : file_.string() + ": " + lists.error().message;
 }
 
+void ClientCrl::Remember(const std::string& client_ca) {
+  if (client_ca == remembered_) return;
+  for (X509Ptr& one : ReadCertificates(client_ca)) {
+    const bool known = std::any_of(authorities_.begin(), authorities_.end(),
+                                   [&](const X509Ptr& other) { return X509_cmp(one.get(), other.get()) == 0; });
+    if (!known) authorities_.push_back(std::move(one));
+  }
+  remembered_ = client_ca;
+}
+
 void ClientCrl::Refresh(const std::string& client_ca, std::chrono::sys_seconds now) {
   if (file_.empty()) return;
+  Remember(client_ca);
   Parse(client_ca);
-  State next{state_.load()->lists, problem_};
+  State next{state_.load()->lists, problem_, {}};
   if (parsed_ != nullptr) {
     std::string problem;
     auto lists = InForce(next.lists == nullptr ? RevocationLists() : *next.lists, *parsed_, client_ca, now, problem);
     next.lists = std::make_shared<const RevocationLists>(std::move(lists));
     if (!problem.empty()) next.problem = file_.string() + ": " + problem;
   }
+  if (next.lists != nullptr) next.revoked = FindRevoked(*next.lists, authorities_, client_ca);
   state_.store(std::make_shared<const State>(std::move(next)));
 }
 
-bool ClientCrl::Revokes(const X509_NAME* issuer, const std::string& serial) const {
+bool ClientCrl::Revokes(const CertificateName& certificate) const {
   if (file_.empty()) return false;
   const auto state = state_.load();
-  if (state->lists == nullptr) return false;
-  const auto list = state->lists->find(issuer);
-  return list != state->lists->end() && list->second->revoked.contains(serial);
+  return state->lists != nullptr && (state->revoked.contains(certificate.issuer) || Names(*state->lists, certificate));
 }
 
 }  // namespace hallmark::service

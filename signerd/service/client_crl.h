@@ -5,9 +5,11 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <vector>
 
 #include "firmware/runtime/result.h"
 #include "signerd/service/peer.h"
@@ -29,6 +31,7 @@ struct NameOrder {
   bool operator()(const X509_NAME* a, const X509NamePtr& b) const { return X509_NAME_cmp(a, b.get()) < 0; }
 };
 using RevocationLists = std::map<X509NamePtr, std::shared_ptr<const IssuerList>, NameOrder>;  // by issuer
+using Authorities = std::set<X509NamePtr, NameOrder>;
 
 // Every CRL of a PEM text. Each must be whole (no delta, no critical extension), and signed by one of the certificates
 // of `client_ca` (PEM), which must be its issuer. kConfigInvalid says what is wrong. Whether they have expired is the
@@ -38,7 +41,11 @@ Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_vi
 // The CRL file of one listener. A file that is missing, unreadable or foreign changes nothing. Each issuer's list is
 // judged by itself: one that has expired, is older than the one in force or is not there any more does not replace it.
 // Lists in force that expire stay in force: what they revoke is not forgiven because a newer list is late, or an old
-// one was put back.
+// one was put back, or because their CA left `client_ca` for a while.
+//
+// A CA that is revoked is so with all that is below it. It is known by its name, which is all that a certificate says
+// of the CA above it, and also after it has left `client_ca`: a connection may be older than that. Where it has several
+// certificates for one key, because it was renewed or cross-signed, all of them have to be revoked.
 class ClientCrl {
  public:
   // `file` empty: none; then nothing is revoked by it.
@@ -47,21 +54,25 @@ class ClientCrl {
   struct State {
     std::shared_ptr<const RevocationLists> lists;  // in force; null: none yet
     std::string problem;                           // empty: none
+    Authorities revoked;                           // CAs, by those lists
   };
 
   // Reads the file and puts its lists in force where they are good. One thread.
   void Refresh(const std::string& client_ca, std::chrono::sys_seconds now);
-  // Any thread, without waiting.
-  bool Revokes(const X509_NAME* issuer, const std::string& serial) const;
+  // Whether it, or its issuer, is revoked. Any thread, without waiting.
+  bool Revokes(const CertificateName& certificate) const;
   std::shared_ptr<const State> state() const { return state_.load(); }
   const std::filesystem::path& file() const { return file_; }
 
  private:
   void Parse(const std::string& client_ca);
+  void Remember(const std::string& client_ca);
   const std::filesystem::path file_;
   // Of the last reading; what has not changed is not parsed again.
   std::string pem_, client_ca_, problem_;
   std::shared_ptr<const RevocationLists> parsed_;  // null: see problem_
+  std::string remembered_;                         // the newest client_ca that is in authorities_
+  std::vector<X509Ptr> authorities_;               // of every client_ca since the start
   std::atomic<std::shared_ptr<const State>> state_{std::make_shared<const State>()};
 };
 

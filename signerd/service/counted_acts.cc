@@ -11,6 +11,8 @@ constexpr std::size_t kMostKinds = 1000;
 
 CountedActs::Added CountedActs::Add(AdminAct act) {
   act.clear_request();
+  act.clear_request_sha256();
+  act.clear_changes();
   act.clear_count();
   const std::lock_guard lock(mutex_);
   if (kinds_.size() >= kMostKinds) {

@@ -11,7 +11,8 @@
 namespace hallmark::service {
 
 // Acts that may come by the thousand a second, above all refusals: the first of a kind goes to the ledger at once, what
-// follows is counted and goes there once a second as one record. A kind is everything but the request. Any thread.
+// follows is counted and goes there once a second as one record. A kind is everything but the request and the changes.
+// Any thread.
 class CountedActs {
  public:
   using AdminAct = hallmark::ledger::v1::AdminAct;

@@ -29,18 +29,18 @@ std::chrono::nanoseconds Spent(int by) {
   return of(usage.ru_utime) + of(usage.ru_stime);
 }
 
-std::set<std::string> PeersFrom(const std::string& network, const AcceptedConnections& accepted) {
-  std::set<std::string> peers;
-  for (const auto& [peer, connection] : accepted) {
-    if (connection.network == network) peers.insert(peer);
+std::set<SocketId> AllFrom(const std::string& network, const AcceptedConnections& accepted) {
+  std::set<SocketId> all;
+  for (const auto& [id, connection] : accepted) {
+    if (connection.network == network) all.insert(id);
   }
-  return peers;
+  return all;
 }
 
 // Whether all of them show the same certificate.
-bool AreOnePeers(const std::map<std::string, StreamCounts>& counts) {
+bool AreOnePeers(const std::map<SocketId, StreamCounts>& counts) {
   std::set<std::string> certificates;
-  for (const auto& [peer, count] : counts) certificates.insert(count.certificate);
+  for (const auto& [id, count] : counts) certificates.insert(count.certificate);
   return certificates.size() <= 1;
 }
 
@@ -70,83 +70,82 @@ bool FloodGuard::IsBusy() {
 
 void FloodGuard::Look() {
   AcceptedConnections accepted = AcceptedOn(port_);
-  std::erase_if(ended_, [&](const std::string& peer) { return !accepted.contains(peer); });
+  std::erase_if(ended_, [&](SocketId id) { return !accepted.contains(id); });
   EndKeptOut(accepted);
-  for (const auto& [peer, count] : CountBusiest(accepted)) {
+  for (const auto& [id, count] : CountBusiest(accepted)) {
     const std::uint64_t calls = count.UnderWay();
     if (calls > most_calls_) {
-      End(peer, std::to_string(calls) + " of its calls are under way or given up and not dismissed yet", false,
-          accepted);
+      End(id, std::to_string(calls) + " of its calls are under way or given up and not dismissed yet", false, accepted);
     }
   }
-  for (const std::string& peer : slow_reads_.Find(accepted, CountStreams, steady_clock::now())) {
-    End(peer, "it sends what comes to no call, and costs a processor (a header without end?)", true, accepted);
+  const auto count = [&](const std::set<SocketId>& connections) { return CountStreams(connections, accepted); };
+  for (const SocketId id : slow_reads_.Find(accepted, count, steady_clock::now())) {
+    End(id, "it sends what comes to no call, and costs a processor (a header without end?)", true, accepted);
   }
   last_ = std::move(accepted);
 }
 
-void FloodGuard::End(const std::string& peer, const std::string& why, bool with_others,
-                     const AcceptedConnections& accepted) {
-  if (ended_.contains(peer)) return;
-  const std::string& network = accepted.at(peer).network;
-  const auto counts = CountStreams(PeersFrom(network, accepted));
-  const auto of_peer = counts.find(peer);
+void FloodGuard::End(SocketId id, const std::string& why, bool with_others, const AcceptedConnections& accepted) {
+  if (ended_.contains(id)) return;
+  const AcceptedConnection& connection = accepted.at(id);
+  const std::string &peer = connection.peer, &network = connection.network;
+  const auto counts = CountStreams(AllFrom(network, accepted), accepted);
+  const auto found = counts.find(id);
   // It may be gone by itself.
-  if (of_peer == counts.end() || !EndConnection(*accepted.find(peer), port_)) return;
-  ended_.insert(peer);
+  if (found == counts.end() || !EndConnection(*accepted.find(id))) return;
+  ended_.insert(id);
   const auto now = steady_clock::now();
   if (AreOnePeers(counts)) {
     const auto time = kept_out_.Add(network, now);
     log::warn("the connection from {} is ended: {}; {} is kept out for {} s", peer, why, network, time.count());
   } else {
-    const auto time = certificates_.Add(of_peer->second.certificate, now);
+    const auto time = certificates_.Add(found->second.certificate, now);
     shared_[network] = now;
     log::warn(
         "the connection from {} is ended: {}; {} is not kept out, as others come from there too, but for {} s all that "
         "come with its certificate are ended, and each time nobody is let in from there for a second",
         peer, why, network, time.count());
   }
-  if (with_others) EndOthers(network, of_peer->second.certificate, counts, accepted);
+  if (with_others) EndOthers(network, found->second.certificate, counts, accepted);
 }
 
 void FloodGuard::EndKeptOut(const AcceptedConnections& accepted) {
   std::erase_if(shared_, [&](const auto& network) { return network.second + KeptOut::kLongest < steady_clock::now(); });
   if (shared_.empty()) return;
-  std::set<std::string> from_there;
-  for (const auto& [peer, connection] : accepted) {
-    if (shared_.contains(connection.network) && !ended_.contains(peer)) from_there.insert(peer);
+  std::set<SocketId> from_there;
+  for (const auto& [id, connection] : accepted) {
+    if (shared_.contains(connection.network) && !ended_.contains(id)) from_there.insert(id);
   }
-  for (const auto& [peer, counts] : CountStreams(from_there)) {
+  for (const auto& [id, counts] : CountStreams(from_there, accepted)) {
     if (!certificates_.Has(counts.certificate, steady_clock::now())) continue;
-    if (!EndConnection(*accepted.find(peer), port_)) continue;
-    ended_.insert(peer);
-    kept_out_.Pause(accepted.at(peer).network, steady_clock::now());
+    if (!EndConnection(*accepted.find(id))) continue;
+    ended_.insert(id);
+    kept_out_.Pause(accepted.at(id).network, steady_clock::now());
   }
 }
 
 void FloodGuard::EndOthers(const std::string& network, const std::string& certificate,
-                           const std::map<std::string, StreamCounts>& counts, const AcceptedConnections& accepted) {
+                           const std::map<SocketId, StreamCounts>& counts, const AcceptedConnections& accepted) {
   const bool is_kept_out = kept_out_.Has(network, steady_clock::now());
   int ended = 0;
-  for (const std::string& other : PeersFrom(network, accepted)) {
+  for (const SocketId other : AllFrom(network, accepted)) {
     const auto of_other = counts.find(other);
     const bool is_its = of_other == counts.end() ? is_kept_out : of_other->second.certificate == certificate;
-    if (!is_its || ended_.contains(other) || !EndConnection(*accepted.find(other), port_)) continue;
+    if (!is_its || ended_.contains(other) || !EndConnection(*accepted.find(other))) continue;
     ended_.insert(other);
     ++ended;
   }
   if (ended > 0) log::warn("{} more of its connections are ended with it", ended);
 }
 
-std::map<std::string, StreamCounts> FloodGuard::CountBusiest(const AcceptedConnections& accepted) const {
-  std::vector<std::pair<std::uint64_t, std::string>> sent;
-  for (const auto& [peer, connection] : accepted) {
-    const auto before = last_.find(peer);
-    const std::uint64_t octets = connection.read - (before == last_.end() ? 0 : before->second.read);
-    if (octets >= kMuch) sent.emplace_back(octets, peer);
+std::map<SocketId, StreamCounts> FloodGuard::CountBusiest(const AcceptedConnections& accepted) const {
+  std::vector<std::pair<std::uint64_t, SocketId>> sent;
+  for (const auto& connection : accepted) {
+    const std::uint64_t octets = ReadSince(last_, connection);
+    if (octets >= kMuch) sent.emplace_back(octets, connection.first);
   }
-  const std::set<std::string> peers = PeersOfLargest(std::move(sent), kBusiest);
-  return peers.empty() ? std::map<std::string, StreamCounts>() : CountStreams(peers);
+  const std::set<SocketId> busiest = OfLargest(std::move(sent), kBusiest);
+  return busiest.empty() ? std::map<SocketId, StreamCounts>() : CountStreams(busiest, accepted);
 }
 
 }  // namespace hallmark::service

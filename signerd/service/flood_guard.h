@@ -37,14 +37,14 @@ class FloodGuard {
   void Look();
   bool IsBusy();
   // Of the connections that most was read from since the last look.
-  std::map<std::string, StreamCounts> CountBusiest(const AcceptedConnections& accepted) const;
+  std::map<SocketId, StreamCounts> CountBusiest(const AcceptedConnections& accepted) const;
   // `with_others`: of the same peer, where a few keep the rest from their turn.
-  void End(const std::string& peer, const std::string& why, bool with_others, const AcceptedConnections& accepted);
+  void End(SocketId id, const std::string& why, bool with_others, const AcceptedConnections& accepted);
   // Those that come with a certificate that is kept out.
   void EndKeptOut(const AcceptedConnections& accepted);
   // Those with the certificate, and where the network is kept out those that have shown none yet.
   void EndOthers(const std::string& network, const std::string& certificate,
-                 const std::map<std::string, StreamCounts>& counts, const AcceptedConnections& accepted);
+                 const std::map<SocketId, StreamCounts>& counts, const AcceptedConnections& accepted);
 
   const std::uint16_t port_;
   const std::uint64_t most_calls_;
@@ -55,7 +55,7 @@ class FloodGuard {
   SlowReads slow_reads_;
   KeptOut certificates_;                                                 // of floods from networks that others share
   std::map<std::string, std::chrono::steady_clock::time_point> shared_;  // those, and when the last flood was
-  std::set<std::string> ended_;                                          // and still not closed
+  std::set<SocketId> ended_;                                             // and still not closed
   std::jthread thread_;                                                  // last: it uses the others
 };
 

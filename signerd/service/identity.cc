@@ -2,17 +2,14 @@
 
 #include <grpc/grpc_security_constants.h>
 
-#include <algorithm>
+#include "firmware/runtime/identity.h"
 
 namespace hallmark::service {
 
 std::vector<std::string> PeerIdentities(const grpc::AuthContext& peer) {
   std::vector<std::string> identities;
   for (const grpc::string_ref& name : peer.FindPropertyValues(GRPC_PEER_DNS_PROPERTY_NAME)) {
-    std::string identity = "dns:" + std::string(name.data(), name.size());
-    std::transform(identity.begin(), identity.end(), identity.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    identities.push_back(std::move(identity));
+    identities.push_back(NormalIdentity("dns:" + std::string(name.data(), name.size())));
   }
   for (const grpc::string_ref& uri : peer.FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME)) {
     identities.push_back("uri:" + std::string(uri.data(), uri.size()));

@@ -108,25 +108,24 @@ void MemoryGuard::EndBusiest(std::size_t allocated) {
   const AcceptedConnections::value_type* busiest = nullptr;
   std::uint64_t most = kMuch;
   for (const auto& entry : looks_.back()) {
-    const auto before = looks_.front().find(entry.first);
-    const std::uint64_t sent = entry.second.read - (before == looks_.front().end() ? 0 : before->second.read);
+    const std::uint64_t sent = ReadSince(looks_.front(), entry);
     if (sent > most) {
       most = sent;
       busiest = &entry;
     }
   }
-  if (busiest == nullptr || !EndConnection(*busiest, acceptor_.port())) return;
+  if (busiest == nullptr || !EndConnection(*busiest)) return;
   int others = 0;
   for (const auto& entry : looks_.back()) {
     const AcceptedConnection& connection = entry.second;
     if (&entry == busiest || connection.network != busiest->second.network || connection.unread < kMuch) continue;
-    others += EndConnection(entry, acceptor_.port()) ? 1 : 0;
+    others += EndConnection(entry) ? 1 : 0;
   }
   log::warn(
       "the connection from {} is ended: {} MiB are allocated, and most was read from it of late: {} KiB in {} ms; and "
       "{} "
       "more from its network, with as much still to be read",
-      busiest->first, allocated >> 20, most >> 10, (looks_.size() - 1) * kInterval.count(), others);
+      busiest->second.peer, allocated >> 20, most >> 10, (looks_.size() - 1) * kInterval.count(), others);
   ended_at_ = allocated;
   looks_since_ = 0;
 }

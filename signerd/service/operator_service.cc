@@ -2,8 +2,10 @@
 
 #include <cstdlib>
 
+#include "firmware/runtime/identity.h"
 #include "signerd/operators/totp.h"
 #include "signerd/service/replay.h"
+#include "signerd/service/time_text.h"
 
 namespace hallmark::service {
 namespace {
@@ -92,6 +94,12 @@ admin::Approval ToApi(const ApprovalRow& row) {
   if (row.decided != std::chrono::sys_seconds()) SetTime(out.mutable_decide_time(), row.decided);
   out.set_outcome(row.outcome);
   return out;
+}
+
+// Which second factor a reset would do away with: one that the operator has got since then is not meant.
+std::string FactorOf(const OperatorRow& row) {
+  if (row.state != OperatorState::kEnrolled) return "; so far there is none";
+  return "; the one so far is of " + TimeText(row.enrolled);
 }
 
 template <class T, class Message>
@@ -195,7 +203,7 @@ Status OperatorService::DoCreate(const Caller& caller, const admin::CreateOperat
   if (!role) return role.error();
   OperatorRow row;
   row.name = request.name();
-  row.identity = request.identity();
+  row.identity = NormalIdentity(request.identity());
   Status may = parts_.operators.CanCreate(row);
   if (may) {
     may = parts_.gate.RequireApproval(caller,
@@ -233,7 +241,7 @@ Status OperatorService::DoReset(const Caller& caller, const admin::ResetOperator
   if (!row) return row.error();
   const Status may = parts_.gate.RequireApproval(caller, "lets whoever holds the certificate of the " +
                                                              std::string(NameOf(row->role)) + " " + row->name +
-                                                             " enrol with a new second factor");
+                                                             " enrol with a new second factor" + FactorOf(*row));
   return may ? Give(parts_.operators.Reset(row->name), response) : may;
 }
 

@@ -15,6 +15,13 @@ namespace {
 
 using Bio = std::unique_ptr<BIO, decltype(&BIO_free)>;
 
+std::string_view PropertyOf(const grpc::AuthContext& peer, const char* name) {
+  const auto found = peer.FindPropertyValues(name);
+  return found.empty() ? std::string_view() : std::string_view(found.front().data(), found.front().size());
+}
+
+bool IsResumed(const grpc::AuthContext& peer) { return PropertyOf(peer, GRPC_SSL_SESSION_REUSED_PROPERTY) == "true"; }
+
 std::string SubjectText(const X509& certificate) {
   const Bio bio(BIO_new(BIO_s_mem()), &BIO_free);
   X509_NAME_print_ex(bio.get(), X509_get_subject_name(&certificate), 0, XN_FLAG_RFC2253);
@@ -52,37 +59,47 @@ std::chrono::sys_seconds ReadAsn1Time(const ASN1_TIME* time) {
   return std::chrono::sys_seconds(std::chrono::seconds(::timegm(&parts)));
 }
 
+CertificateName CertificateNameOf(const X509& certificate) {
+  return {CopyName(X509_get_issuer_name(&certificate)), SerialText(X509_get0_serialNumber(&certificate))};
+}
+
 CertificateFacts FactsOf(const X509& certificate) {
   CertificateFacts facts;
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned size = 0;
   X509_digest(&certificate, EVP_sha256(), digest, &size);
   facts.fingerprint = HexEncode(ByteView(digest, size));
-  facts.issuer = CopyName(X509_get_issuer_name(&certificate));
-  facts.serial = SerialText(X509_get0_serialNumber(&certificate));
+  facts.name = CertificateNameOf(certificate);
   facts.subject = SubjectText(certificate);
   facts.not_after = ReadAsn1Time(X509_get0_notAfter(&certificate));
   return facts;
 }
 
 PeerCertificates::Facts PeerCertificates::Of(const grpc::AuthContext& peer) {
-  const auto found = peer.FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
-  if (found.empty()) return nullptr;
-  const std::string_view pem(found.front().data(), found.front().size());
+  const std::string_view pem = PropertyOf(peer, GRPC_X509_PEM_CERT_PROPERTY_NAME);
+  // Whether this connection tells no more than is known already.
+  const auto suffices = [&](const Map& known, Map::const_iterator entry) {
+    return entry != known.end() && (!entry->second->sent_unknown || IsResumed(peer));
+  };
   {
     const auto known = known_.load();
     const auto entry = known->find(pem);
-    if (entry != known->end()) return entry->second;
+    if (suffices(*known, entry)) return entry->second;
   }
   const std::vector<X509Ptr> parsed = ReadCertificates(pem);
   if (parsed.empty()) return nullptr;
   CertificateFacts facts = FactsOf(*parsed.front());
   facts.identities = PeerIdentities(peer);
+  for (const X509Ptr& authority : ReadCertificates(PropertyOf(peer, GRPC_X509_PEM_CERT_CHAIN_PROPERTY_NAME))) {
+    facts.sent.push_back(CertificateNameOf(*authority));
+  }
+  facts.sent_unknown = IsResumed(peer);
   const Facts shared = std::make_shared<const CertificateFacts>(std::move(facts));
   const std::lock_guard lock(mutex_);
   const auto known = known_.load();
+  if (const auto entry = known->find(pem); suffices(*known, entry)) return entry->second;
   auto next = known->size() < kMost ? std::make_shared<Map>(*known) : std::make_shared<Map>();
-  next->emplace(pem, shared);
+  next->insert_or_assign(std::string(pem), shared);
   known_.store(std::move(next));
   return shared;
 }

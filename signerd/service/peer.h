@@ -21,19 +21,29 @@ using X509Ptr = std::unique_ptr<X509, FreeX509>;
 // A name that is never changed: OpenSSL compares those from several threads at once.
 using X509NamePtr = std::shared_ptr<const X509_NAME>;
 
+// What a CRL names a certificate by.
+struct CertificateName {
+  X509NamePtr issuer;
+  std::string serial;  // as SerialText() gives it
+};
+
 // What is known of a certificate.
 struct CertificateFacts {
-  std::string fingerprint;              // SHA-256 of the DER form, lower-case hexadecimal
-  X509NamePtr issuer;                   // with `serial`, what a CRL names it by
-  std::string serial;                   // as SerialText() gives it
-  std::string subject;                  // for a person, as RFC 2253 writes it
-  std::vector<std::string> identities;  // only of a peer: its SANs, as PeerIdentities() gives them
+  std::string fingerprint;  // SHA-256 of the DER form, lower-case hexadecimal
+  CertificateName name;
+  std::string subject;  // for a person, as RFC 2253 writes it
   std::chrono::sys_seconds not_after;
+  // Only of a peer: its SANs, as PeerIdentities() gives them; the certificates of CAs that it sent beside its own; and
+  // whether these are not known, because it resumed a TLS session, which keeps its own certificate alone.
+  std::vector<std::string> identities;
+  std::vector<CertificateName> sent;
+  bool sent_unknown = false;
 };
 
 // Every certificate of a PEM text, in its order; empty when there is none. Any thread.
 std::vector<X509Ptr> ReadCertificates(std::string_view pem);
 CertificateFacts FactsOf(const X509& certificate);
+CertificateName CertificateNameOf(const X509& certificate);
 X509NamePtr CopyName(const X509_NAME* name);
 // A serial number's sign and octets.
 std::string SerialText(const ASN1_INTEGER* serial);
@@ -46,7 +56,8 @@ class PeerCertificates {
   static constexpr std::size_t kMost = 4096;
   using Facts = std::shared_ptr<const CertificateFacts>;
 
-  // Null when the peer showed none that parses. Takes the lock for a certificate that is new only.
+  // Null when the peer showed none that parses. Takes the lock for a certificate that is new only. What was sent beside
+  // it is that of the first connection with a whole handshake.
   Facts Of(const grpc::AuthContext& peer);
   std::vector<Facts> Seen() const;
 

@@ -17,19 +17,18 @@ std::string Text(int family, const void* address) {
   return text;
 }
 
-}  // namespace
-
-std::optional<PeerAddress> PeerAddressOf(int descriptor) {
-  sockaddr_storage peer{};
-  socklen_t size = sizeof peer;
-  if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return std::nullopt;
-  if (peer.ss_family == AF_INET) {
-    const auto& four = reinterpret_cast<const sockaddr_in&>(peer);
+// `ask`: getpeername or getsockname.
+std::optional<PeerAddress> AddressOf(int descriptor, decltype(&::getpeername) ask) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (ask(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) return std::nullopt;
+  if (address.ss_family == AF_INET) {
+    const auto& four = reinterpret_cast<const sockaddr_in&>(address);
     const std::string host = Text(AF_INET, &four.sin_addr);
     return PeerAddress{host, ntohs(four.sin_port), host};
   }
-  if (peer.ss_family != AF_INET6) return std::nullopt;
-  const auto& six = reinterpret_cast<const sockaddr_in6&>(peer);
+  if (address.ss_family != AF_INET6) return std::nullopt;
+  const auto& six = reinterpret_cast<const sockaddr_in6&>(address);
   const std::uint16_t port = ntohs(six.sin6_port);
   if (IN6_IS_ADDR_V4MAPPED(&six.sin6_addr)) {  // of a listener of both kinds
     const std::string host = Text(AF_INET, &six.sin6_addr.s6_addr[12]);
@@ -39,5 +38,10 @@ std::optional<PeerAddress> PeerAddressOf(int descriptor) {
   std::fill(std::begin(network.s6_addr) + kNetworkOctets, std::end(network.s6_addr), 0);
   return PeerAddress{Text(AF_INET6, &six.sin6_addr), port, Text(AF_INET6, &network) + "/64"};
 }
+
+}  // namespace
+
+std::optional<PeerAddress> PeerAddressOf(int descriptor) { return AddressOf(descriptor, &::getpeername); }
+std::optional<PeerAddress> OwnAddressOf(int descriptor) { return AddressOf(descriptor, &::getsockname); }
 
 }  // namespace hallmark::service

@@ -6,7 +6,7 @@
 
 namespace hallmark::service {
 
-// Whom a TCP connection goes to.
+// An end of a TCP connection.
 struct PeerAddress {
   std::string host;  // "192.0.2.1", "2001:db8::1"
   std::uint16_t port = 0;
@@ -17,5 +17,7 @@ struct PeerAddress {
 
 // Nothing when the descriptor is no TCP connection, or not one any more. Any thread.
 std::optional<PeerAddress> PeerAddressOf(int descriptor);
+// The same of this end. A listener has one too.
+std::optional<PeerAddress> OwnAddressOf(int descriptor);
 
 }  // namespace hallmark::service

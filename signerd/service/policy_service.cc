@@ -112,6 +112,8 @@ Status PolicyService::Apply(const Caller& caller, const admin::ApplyPolicyReques
     const Status may = parts_.gate.RequireApproval(caller, "widens rights: " + widening);
     if (!may) return may;
   }
+  const Status announced = parts_.gate.Announce(caller, difference.Sentences());
+  if (!announced) return announced;
   Status done = parts_.store.ChangePolicy(*present, difference.edit);
   if (done) done = parts_.publish();
   if (!done) return done;

@@ -18,7 +18,7 @@ void SetReplayOf(AdminGate& gate, const std::string& method, Work work, Lane lan
     Response response;
     return work(caller, std::as_const(request), &response);
   };
-  gate.SetReplay(method, replay, lane);
+  gate.SetReplay(method, Request::default_instance(), replay, lane);
 }
 
 }  // namespace hallmark::service

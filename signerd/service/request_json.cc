@@ -4,7 +4,9 @@
 
 #include <memory>
 
+#include "firmware/runtime/result.h"
 #include "hallmark/admin/v1/options.pb.h"
+#include "signerd/dkim/sha256.h"
 #include "signerd/service/cut_text.h"
 
 namespace hallmark::service {
@@ -35,15 +37,22 @@ void ClearSecrets(Message& message) {
 
 }  // namespace
 
-std::string RequestJson(const Message& request) {
+ShownRequest ShowRequest(const Message& request) {
   const std::unique_ptr<Message> shown(request.New());
   shown->CopyFrom(request);
   ClearSecrets(*shown);
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   std::string json;
-  if (!google::protobuf::util::MessageToJsonString(*shown, &json, options).ok()) return "{}";
-  return CutText(std::move(json), kMost);
+  if (!google::protobuf::util::MessageToJsonString(*shown, &json, options).ok()) return {"{}", ""};
+  if (json.size() <= kMost) return {std::move(json), ""};
+  std::string hash(AsText(dkim::Sha256Of(json)));
+  return {CutText(std::move(json), kMost), std::move(hash)};
+}
+
+void SetRequest(const ShownRequest& shown, hallmark::ledger::v1::AdminAct& act) {
+  act.set_request(shown.json);
+  act.set_request_sha256(shown.sha256);
 }
 
 }  // namespace hallmark::service

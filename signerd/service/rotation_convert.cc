@@ -197,7 +197,7 @@ hallmark::ledger::v1::Record ToLedgerRecord(const store::KeyEvent& step, const s
   auto& act = *record.mutable_admin_act();
   act.set_operator_(step.by);
   act.set_method("KeyStep");
-  act.set_request(RequestJson(ToApi(step)));
+  SetRequest(ShowRequest(ToApi(step)), act);
   act.set_outcome(outcome);
   act.set_count(1);
   return record;

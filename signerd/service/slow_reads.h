@@ -5,7 +5,6 @@
 #include <functional>
 #include <map>
 #include <set>
-#include <string>
 #include <vector>
 
 #include "signerd/service/accepted.h"
@@ -21,7 +20,7 @@ namespace hallmark::service {
 class SlowReads {
  public:
   using Time = std::chrono::steady_clock::time_point;
-  using Count = std::function<std::map<std::string, StreamCounts>(const std::set<std::string>& peers)>;
+  using Count = std::function<std::map<SocketId, StreamCounts>(const std::set<SocketId>& connections)>;
 
   static constexpr std::uint64_t kMuch = 1 << 20;  // octets since something came to an end
   static constexpr std::chrono::seconds kLong{1};  // since then
@@ -32,7 +31,7 @@ class SlowReads {
   static constexpr std::size_t kMost = 64;  // connections: those with most waiting
 
   // To be called some times a second. Those of `accepted` that are so by now; `count` is CountStreams.
-  std::vector<std::string> Find(const AcceptedConnections& accepted, const Count& count, Time now);
+  std::vector<SocketId> Find(const AcceptedConnections& accepted, const Count& count, Time now);
 
  private:
   struct Entry {
@@ -46,9 +45,9 @@ class SlowReads {
   };
   // Those with most waiting, and those that are watched already: whoever sends piece by piece has nothing waiting now
   // and then.
-  std::set<std::string> Wanted(const AcceptedConnections& accepted) const;
+  std::set<SocketId> Wanted(const AcceptedConnections& accepted) const;
   static void AddLook(Entry& entry, const AcceptedConnection& connection, Time now);
-  std::map<std::string, Entry> entries_;
+  std::map<SocketId, Entry> entries_;
 };
 
 }  // namespace hallmark::service

@@ -5,6 +5,8 @@
 #include <set>
 #include <string>
 
+#include "signerd/service/accepted.h"
+
 namespace hallmark::service {
 
 // Of one connection, since it was made, as gRPC counts them (channelz).
@@ -25,8 +27,9 @@ struct StreamCounts {
   }
 };
 
-// What the gRPC servers of this process have counted of the connections from these peers (AcceptedConnections' keys),
-// as far as there are any. Some 50 us for each of them, and 2 us for each connection that there is.
-std::map<std::string, StreamCounts> CountStreams(const std::set<std::string>& peers);
+// What the gRPC servers of this process have counted of these connections, of those that are accepted, as far as they
+// have them. Some 50 us for each of them, and 2 us for each connection that there is.
+std::map<SocketId, StreamCounts> CountStreams(const std::set<SocketId>& connections,
+                                              const AcceptedConnections& accepted);
 
 }  // namespace hallmark::service

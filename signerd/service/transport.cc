@@ -4,6 +4,7 @@
 #include <mutex>
 #include <tuple>
 
+#include "firmware/runtime/encoding.h"
 #include "firmware/runtime/log.h"
 #include "firmware/runtime/pause.h"
 
@@ -43,6 +44,10 @@ Result<PeerCertificates::Facts> Transport::Admit(const grpc::AuthContext& peer) 
     return MakeError(Reason::kCertificateRevoked,
                      "the client certificate " + facts->fingerprint + " is revoked: get a new one");
   }
+  if (facts->sent_unknown && !crl_.file().empty()) {
+    return MakeError(Reason::kCallerUnknown, "which CAs are above the client certificate " + facts->fingerprint +
+                                                 " is not known: connect without resuming a TLS session");
+  }
   // The handshake looked at this too, but a connection may be older than that.
   if (facts->not_after < clock_.Now()) {
     return MakeError(Reason::kCallerUnknown,
@@ -52,8 +57,16 @@ Result<PeerCertificates::Facts> Transport::Admit(const grpc::AuthContext& peer) 
 }
 
 bool Transport::IsRevoked(const CertificateFacts& facts) const {
-  return snapshot_.Get()->revoked_certificates.contains(facts.fingerprint) ||
-         crl_.Revokes(facts.issuer.get(), facts.serial);
+  return snapshot_.Get()->revoked_certificates.contains(facts.fingerprint) || crl_.Revokes(facts.name) ||
+         std::any_of(facts.sent.begin(), facts.sent.end(), [this](const auto& name) { return crl_.Revokes(name); });
+}
+
+bool Transport::IsRevoked(ByteView fingerprint) const {
+  const std::string text = HexEncode(fingerprint);
+  if (snapshot_.Get()->revoked_certificates.contains(text)) return true;
+  const auto seen = peers_.Seen();
+  return std::any_of(seen.begin(), seen.end(),
+                     [&](const auto& facts) { return facts->fingerprint == text && IsRevoked(*facts); });
 }
 
 void Transport::Refresh() {

@@ -25,8 +25,11 @@ class Transport {
 
   // What the caller's certificate says. kCertificateRevoked when it is revoked, by fingerprint or by the CRL;
   // kCallerUnknown when there is none, or it has expired. For every call: a revocation is in force on open connections
-  // too, and so is an expiry.
+  // too, and so is an expiry. A certificate below a CA that the CRL revokes is revoked.
   Result<PeerCertificates::Facts> Admit(const grpc::AuthContext& peer);
+  // The same of a certificate that may not be connected, by the SHA-256 of its DER form. The CRL is asked about what
+  // has called since the start only.
+  bool IsRevoked(ByteView fingerprint) const;
 
   // Takes up changed files, and logs each problem as it comes and goes. The watch's thread only.
   void Refresh();

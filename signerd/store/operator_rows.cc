@@ -161,6 +161,22 @@ Status Store::UpdateApproval(const ApprovalRow& row, ApprovalState from) {
   return done;
 }
 
+Status Store::FailSameApprovals(const ApprovalRow& row, const std::string& outcome) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(
+      "UPDATE approval SET state = ?, decider = ?, decided = ?, outcome = ?, request = x'' "
+      "WHERE state = ? AND method = ? AND danger = ?");
+  if (!statement) return statement.error();
+  return statement->Bind(1, static_cast<std::int64_t>(ApprovalState::kFailed))
+      .Bind(2, row.decider)
+      .Bind(3, WriteTime(row.decided))
+      .Bind(4, outcome)
+      .Bind(5, static_cast<std::int64_t>(ApprovalState::kWaiting))
+      .Bind(6, row.method)
+      .Bind(7, row.danger)
+      .Run();
+}
+
 Result<ApprovalRow> Store::GetApproval(std::int64_t id) {
   const std::lock_guard lock(mutex_);
   auto statement = database_.Prepare(SelectApproval("request", "danger") + "WHERE id = ?");

@@ -30,7 +30,7 @@ struct OperatorRow {
   std::int64_t last_step = 0;  // the time step of the newest code that was taken
   std::int64_t failures = 0;   // refused codes since
   std::chrono::sys_seconds locked_until{}, created{};
-  std::chrono::sys_seconds enrolled{};  // first; 1970: never
+  std::chrono::sys_seconds enrolled{};  // last; 1970: never
 };
 
 enum class ApprovalState : std::uint8_t { kWaiting, kApproved, kDone, kFailed, kRejected, kExpired };

@@ -98,7 +98,7 @@ CREATE TABLE revoked_certificate (
 ) STRICT, WITHOUT ROWID;
 )"},
     // Operators who were removed stay, so that the ledger's names mean one person for ever; `enrolled` is
-    // when they first did, 0 for never.
+    // when they last did, 0 for never.
     {R"(
 CREATE TABLE operator (
   name TEXT PRIMARY KEY,

@@ -155,6 +155,8 @@ class Store {
   // Replaces state, decider, decided and outcome, and forgets the request; kStateConflict when the approval is no
   // longer in state `from`.
   Status UpdateApproval(const ApprovalRow& row, ApprovalState from);
+  // Those that wait for the same as `row`, by method and danger, become kFailed with this outcome; `row` decided it.
+  Status FailSameApprovals(const ApprovalRow& row, const std::string& outcome);
   Result<ApprovalRow> GetApproval(std::int64_t id);
   // The newest first, of all states or one; without their requests, and of a long danger the beginning.
   Result<std::vector<ApprovalRow>> ListApprovals(std::optional<ApprovalState> state, std::int64_t most);

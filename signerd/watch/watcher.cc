@@ -73,11 +73,15 @@ void Watcher::Look() {
   if (to_journal_) JournalWaiting();
 }
 
-// Its own record of that comes when it can be written again.
+// Its own record of that comes when it can be written again. A sink that is slow is late for that one too, and takes
+// the next: what comes again within the cool-down is not told again.
 void Watcher::LookAtLedger(const snapshot::Snapshot& view) {
   const std::string trouble = parts_.ledger_trouble();
   const bool was = std::exchange(ledger_available_, trouble.empty());
-  if (was && !ledger_available_) See({kLedgerUnavailable, "", "", trouble}, view);
+  if (ledger_available_) return;
+  const auto now = std::chrono::steady_clock::now();
+  const auto last = std::exchange(ledger_trouble_, now);
+  if (was && (!last || now - *last >= parts_.settings.cool_down)) See({kLedgerUnavailable, "", "", trouble}, view);
 }
 
 void Watcher::LookAtRotations(const snapshot::Snapshot& view) {

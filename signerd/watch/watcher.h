@@ -2,9 +2,11 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -33,7 +35,7 @@ class Watcher {
     store::Store& store;
     const snapshot::Current& snapshot;
     const Clock& clock;
-    // Puts it on the ledger; durable on return.
+    // Puts it on the ledger; durable on return. Where it fails it is not there: what comes late is put on it once.
     std::function<Status(const hallmark::ledger::v1::Record&)> journal;
     // Suspends an active partner.
     std::function<Status(const std::string& partner)> suspend;
@@ -78,6 +80,7 @@ class Watcher {
   std::map<std::string, Alarm> to_suspend_;  // partners that could not be suspended, and for what they should be
   bool to_journal_ = true;                   // alerts may stand in the store that are not on the ledger yet
   bool ledger_available_ = true;
+  std::optional<std::chrono::steady_clock::time_point> ledger_trouble_;  // when there was some last
   StuckRotations stuck_;
   std::set<std::string> unwell_;  // readings of the box that an alert was raised for and that are not better since
   static constexpr std::size_t kKindCount = 11;

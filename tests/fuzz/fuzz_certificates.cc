@@ -28,7 +28,7 @@ constexpr char kClientCa[] =
 
 constexpr std::chrono::sys_seconds kNow{std::chrono::seconds(1'700'000'000)};
 
-// A peer of a name that never changes, with this certificate.
+// A peer of a name that never changes, with this certificate and chain.
 class Peer : public grpc::AuthContext {
  public:
   explicit Peer(std::string_view pem) : pem_(pem) {}
@@ -36,7 +36,9 @@ class Peer : public grpc::AuthContext {
   std::vector<grpc::string_ref> GetPeerIdentity() const override { return {}; }
   std::string GetPeerIdentityPropertyName() const override { return ""; }
   std::vector<grpc::string_ref> FindPropertyValues(const std::string& name) const override {
-    if (name == GRPC_X509_PEM_CERT_PROPERTY_NAME) return {{pem_.data(), pem_.size()}};
+    if (name == GRPC_X509_PEM_CERT_PROPERTY_NAME || name == GRPC_X509_PEM_CERT_CHAIN_PROPERTY_NAME) {
+      return {{pem_.data(), pem_.size()}};
+    }
     if (name == GRPC_PEER_DNS_PROPERTY_NAME) return {"Relay1.Example.COM"};
     return {};
   }
@@ -61,8 +63,8 @@ void CheckCertificates(std::string_view pem) {
   const CertificateFacts first = FactsOf(*certificates.front());
   Check(first.fingerprint == facts->fingerprint && first.fingerprint.size() == 64,
         "the first certificate is the peer's");
-  for (const auto& certificate : certificates) {
-    const CertificateFacts one = FactsOf(*certificate);
+  Check(facts->sent.size() == certificates.size() && !facts->sent_unknown, "all that was sent counts");
+  for (const CertificateName& one : facts->sent) {
     Check(one.issuer != nullptr && (one.serial.front() == '+' || one.serial.front() == '-'),
           "a certificate can be revoked");
   }
@@ -81,8 +83,7 @@ void CheckLists(const std::string& pem, const std::string& client_ca) {
   }
   Check(!lists->empty() && state->lists != nullptr, "what will do is in force");
   for (const auto& [issuer, list] : *lists) {
-    for (const std::string& serial : list->revoked)
-      Check(crl.Revokes(issuer.get(), serial), "what is listed is revoked");
+    for (const std::string& serial : list->revoked) Check(crl.Revokes({issuer, serial}), "what is listed is revoked");
     Check(list->next_update >= kNow || !state->problem.empty(), "an old list is told");
   }
   crl.Refresh(client_ca, kNow);

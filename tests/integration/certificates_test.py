@@ -8,9 +8,12 @@ import sqlite3
 import ssl
 import unittest
 
+import hpack
+
 import deployment
 import messages
 import pki
+import raw_http2
 from waiting import wait_for
 
 from hallmark.admin.v1 import certificates_pb2, certificates_pb2_grpc
@@ -195,6 +198,32 @@ class CertificatesTest(unittest.TestCase):
         self.wait(lambda: self.files().crl_problem, "the problem in the status")
         self.assert_revoked(second_call)
 
+    def test_client_ca_that_can_only_be_read_in_part(self):
+        self.start()
+        authorities = self.hallmark.folder / "tls/relay-ca.pem"
+        good = authorities.read_bytes()
+        authorities.write_bytes(good.replace(self.authority.pem, self.authority.pem.replace(b"M", b"!")))
+        self.wait(lambda: "relay-ca.pem: certificate 2 " in self.files().problem, "the problem in the status")
+        self.relay(self.authority.issue(dns=["relay1.localdomain"]))()
+        authorities.write_bytes(good)
+        self.wait(lambda: not self.files().problem, "the end of the problem")
+
+    def test_list_of_a_ca_that_left_and_came_back(self):
+        other = pki.Authority("Other")
+        self.hallmark.trust(other.pem)
+        crl = self.add_crl("signing", self.authority)
+        certificate = self.authority.issue(dns=["relay1.localdomain"])
+        crl.write_bytes(self.authority.crl([certificate[0]]) + other.crl([]))
+        self.start()
+        self.assert_revoked(self.relay(certificate))
+        authorities = self.hallmark.folder / "tls/relay-ca.pem"
+        both = authorities.read_bytes()
+        authorities.write_bytes(both.replace(self.authority.pem, b""))
+        crl.write_bytes(other.crl([]))
+        self.wait(lambda: self.reason(self.relay(certificate)) == "" and not self.files().crl_problem, "the handshake fails")
+        authorities.write_bytes(both)
+        self.wait(lambda: self.is_revoked(self.relay(certificate)), "it is revoked as before")
+
     def test_list_that_expires_stays_in_force(self):
         crl = self.add_crl("signing", self.authority)
         certificate = self.authority.issue(dns=["relay1.localdomain"])
@@ -229,6 +258,90 @@ class CertificatesTest(unittest.TestCase):
         except deployment.grpc.RpcError:
             return False
         return True
+
+    def test_crl_that_revokes_a_ca(self):
+        """One that the clients send, or one that only the server has, with those below it; and a CA beside them stays."""
+        root = pki.Authority("Root", path_length=2)
+        sent, kept = (pki.Authority(name, issuer=root, path_length=1) for name in ("Sent", "Kept"))
+        below_sent, below_kept, good = (pki.Authority(f"Below {name}", issuer=above) for name, above in
+                                        (("sent", sent), ("kept", kept), ("root", root)))
+        for authority in (root, kept, below_kept):
+            self.hallmark.trust(authority.pem)
+        crl = self.add_crl("signing", root)
+        self.start()
+        def connect(leaf, *chain):
+            certificate, key = leaf.issue(dns=["relay1.localdomain"])
+            return self.relay((b"".join([certificate, *(authority.pem for authority in chain)]), key))
+        ways = {"sent": [(sent, sent), (below_sent, below_sent, sent)], "kept": [(kept,), (below_kept,), (kept, kept)],
+                "good": [(good, good)]}
+        calls = {name: [connect(*way) for way in of] for name, of in ways.items()}
+        for call in sum(calls.values(), []):
+            call()
+        for name, revoked in (("sent", sent), ("kept", kept)):
+            with self.subTest(name):
+                crl.write_bytes(root.crl([revoked.pem]))
+                self.wait(lambda: all(map(self.is_revoked, calls[name])), "the revocation of all below it")
+                for way in ways[name]:
+                    self.assert_revoked(connect(*way))
+                for call in sum((calls[other] for other in calls if other != name), []):
+                    self.assertTrue(self.signs(call))
+        # It has gone from the file, so that a new connection has to send it; the open ones are not forgiven.
+        authorities = self.hallmark.folder / "tls/relay-ca.pem"
+        for gone in (kept, below_kept):
+            authorities.write_bytes(authorities.read_bytes().replace(gone.pem, b""))
+        self.wait(lambda: not self.reason(connect(kept)), "the handshake fails")
+        for call in calls["kept"] + [connect(kept, kept), connect(below_kept, below_kept, kept)]:
+            self.assert_revoked(call)
+        crl.write_bytes(root.crl([]))
+        self.wait(lambda: all(map(self.signs, calls["kept"])), "the end of the revocation")
+
+    def test_crl_that_revokes_one_of_two_certificates_of_a_ca(self):
+        root, other = pki.Authority("Root", path_length=1), pki.Authority("Other root", path_length=1)
+        authority = pki.Authority("Issuing", issuer=root)
+        crossed = pki.Authority("Issuing", renews=authority, issuer=other)
+        for trusted in (root, other, authority, crossed):
+            self.hallmark.trust(trusted.pem)
+        crl = self.add_crl("signing", root)
+        crl.write_bytes(root.crl([authority.pem]) + other.crl([]))
+        self.start()
+        call = self.relay(authority.issue(dns=["relay1.localdomain"]))
+        call()
+        crl.write_bytes(root.crl([authority.pem]) + other.crl([crossed.pem]))
+        self.wait(lambda: self.is_revoked(call), "the revocation of both")
+
+    def test_a_resumed_session_does_not_hide_the_ca(self):
+        """It has the client's own certificate only, so that it is enough for who has shown the rest before."""
+        root = pki.Authority("Root", path_length=1)
+        sent = pki.Authority("Sent", issuer=root)
+        self.hallmark.trust(root.pem)
+        crl = self.add_crl("signing", root)
+        self.start()
+        certificate, key = sent.issue(dns=["relay1.localdomain"])
+        certificate += sent.pem
+        context = raw_http2.tls_context(self.hallmark.read("tls/server-ca.pem"), (certificate, key))
+        with raw_http2.RawHttp2(self.hallmark.signing_address, context) as peer:
+            peer.greet()
+            peer.wait_for(lambda one: one.kind == raw_http2.SETTINGS)
+            session = peer.session
+        def resume():
+            with raw_http2.RawHttp2(self.hallmark.signing_address, context, session=session) as again:
+                self.assertTrue(again.resumed)
+                request = signing_pb2.SignRequest(message=messages.MESSAGE).SerializeToString()
+                again.greet()
+                again.send(again.call_headers(1, "/hallmark.signing.v1.SigningService/Sign") +
+                           raw_http2.frame(raw_http2.DATA, raw_http2.END_STREAM, 1, raw_http2.grpc_message(request)))
+                decoder, headers = hpack.Decoder(), {}
+                while "grpc-status" not in headers:
+                    frames = again.wait_for(lambda one: one.kind == raw_http2.HEADERS)
+                    headers = dict(decoder.decode(frames[-1].payload))
+                return headers["grpc-status"], headers.get("grpc-message", "")
+        self.assertIn("without resuming", resume()[1])
+        whole = self.relay((certificate, key))
+        whole()
+        self.assertEqual(resume()[0], "0")
+        crl.write_bytes(root.crl([sent.pem]))
+        self.wait(lambda: self.is_revoked(whole), "the revocation")
+        self.assertIn("is revoked", resume()[1])
 
     def test_an_expired_list_does_not_hold_up_another_ca(self):
         other, now = pki.Authority("Other"), datetime.datetime.utcnow()

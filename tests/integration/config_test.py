@@ -43,6 +43,8 @@ def token_uri(change):
 
 TOKEN = '[[token]]\nname = "{}"\nmodule = "/usr/lib/softhsm/libsofthsm2.so"\nuri = "pkcs11:token=x?pin-source=file:/dev/null"\n'
 
+WEBHOOK = '[watch.webhook]\nurl = "https://hook.example/"\nsecret_file = "{}"'
+
 PUBLISHER = '[[dns.publisher]]\nname = "{}"\nserver = "127.0.0.1:53"\n'
 
 # name: (change, key that the error names, text that stands on that line of the file, what is in the error)
@@ -66,6 +68,10 @@ BROKEN = {
     "metrics for others": (add('[metrics]\nlisten = "127.example.com:9461"'), "metrics.listen", 'listen = "127.example', "127.example.com"),
     "webhook in clear": (add('[watch.webhook]\nurl = "http://127.example.com/"\nsecret_file = "dkimctl.toml"'), "watch.webhook.url", "url",
                          "another machine"),
+    "webhook secret that others can read": (add(WEBHOOK.format("dkimctl.toml")), "watch.webhook.secret_file", "secret_file", "other users"),
+    "webhook secret without a first line": (add(WEBHOOK.format("empty.secret")), "watch.webhook.secret_file", "secret_file", "first line is empty"),
+    "webhook CA that is none": (add(WEBHOOK.format("tls/relay1.key") + '\nca = "dkimctl.toml"'), "watch.webhook.ca", "ca = ", "not a PEM certificate"),
+    "webhook CA that is damaged": (add(WEBHOOK.format("tls/relay1.key") + '\nca = "damaged.pem"'), "watch.webhook.ca", "ca = ", "certificate 2"),
     "listen on no number": (section("admin", "listen", '"127.0.0.1:http"'), "admin.listen", "listen", "http"),
     "missing certificate file": (section("signing", "certificate", '"tls/none.pem"'), "signing.certificate", "certificate", "none.pem"),
     "missing key file": (section("admin", "private_key", '"tls/none.key"'), "admin.private_key", "private_key", "none.key"),
@@ -79,6 +85,9 @@ BROKEN = {
     "URI with a broken escape": (token_uri(lambda uri: "pkcs11:token=%zz?pin-source=file:/dev/null"), "token[0].uri", "uri", ""),
     "backup for nobody": (add("[backup]\nrecipients = []"), "backup.recipients", "recipients", "empty"),
     "missing module": (section("token", "module", '"/usr/lib/none.so"'), "token[0].module", "module", "none.so"),
+    "token's name that is not ASCII": (section("token", "name", '"t\u00f6ken"'), "token[0].name", "name = ", "printable ASCII"),
+    "token's name with a control character": (section("token", "name", r'"a\u0007b"'), "token[0].name", "name = ", "printable ASCII"),
+    "token's name that is too long": (section("token", "name", f'"{"t" * 57}"'), "token[0].name", "name = ", "at most 56"),
     "no sessions": (section("token", "sessions", "0"), "token[0].sessions", "sessions", "found 0"),
     "checkpoints in no token": (add('[ledger]\ntoken = "none"'), "ledger.token", 'token = "none"', "none"),
     "two tokens of a name": (add(TOKEN.format("softhsm")), "token[1].name", 'name = "softhsm"', "softhsm"),
@@ -127,6 +136,10 @@ class ConfigTest(unittest.TestCase):
         cls.hallmark = deployment.Deployment(start=False)
         cls.addClassCleanup(cls.hallmark.close)
         cls.text = cls.hallmark.config.read_text()
+        (cls.hallmark.folder / "empty.secret").touch(mode=0o600)
+        (cls.hallmark.folder / "empty.secret").write_text("\nsecret\n")
+        authority = cls.hallmark.read("tls/server-ca.pem")
+        (cls.hallmark.folder / "damaged.pem").write_bytes(authority + authority.replace(b"M", b"!"))
 
     def check(self, text, cwd="/", arguments=()):
         self.hallmark.config.write_bytes(text.encode())

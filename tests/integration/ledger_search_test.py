@@ -360,7 +360,7 @@ class RetryTest(unittest.TestCase):
 
 
 class RecipientsTest(unittest.TestCase):
-    """The two ways beside hashes, which the other tests have."""
+    """The three ways to keep them. Where they are not in clear, a search for one must not put it there."""
     RECIPIENTS = ["Bob@example.net", "eve@example.net"]
 
     def start(self, how):
@@ -377,10 +377,11 @@ class RecipientsTest(unittest.TestCase):
         return hallmark
 
     def kept(self, hallmark):
-        """Of each signature: recipients, their hashes, their number; and the ledger's files that name one who was not searched for."""
+        """Of each signature: recipients, their hashes, their number; and the files that name any: the ledger's, and the log."""
         folder = hallmark.folder / "state" / "ledger"
         hallmark.stop()
-        named = [path.name for path in folder.rglob("*") if path.is_file() and b"someone.else" in path.read_bytes().lower()]
+        files = [path for path in folder.rglob("*") if path.is_file()] + [hallmark.log]
+        named = [path.name for path in files if b"@example.net" in path.read_bytes().lower()]
         return [(list(record.signature.recipients), len(record.signature.recipient_hashes), record.signature.recipient_count)
                 for record in ledger_files.records(folder) if record.HasField("signature")], named
 
@@ -393,6 +394,16 @@ class RecipientsTest(unittest.TestCase):
         kept, named = self.kept(hallmark)
         self.assertEqual(kept, 2 * [(self.RECIPIENTS, 0, 2)] + 2 * [(["someone.else@example.net"], 0, 1)])
         self.assertTrue(any(name.endswith(".seg") for name in named), named)
+
+    def test_hashed_they_are_found_and_named_nowhere(self):
+        hallmark = self.start("hashed")
+        for address, found in (("nobody@example.net", 0), ("eve@example.net", 2), ("Bob@EXAMPLE.net", 2)):
+            records = hallmark.dkimctl_json("ledger", "search", "--domain", "example.com", "--recipient", address)["records"]
+            self.assertEqual(len(records), found, address)
+        self.assertEqual(self.kept(hallmark), (2 * [([], 2, 2)] + 2 * [([], 1, 1)], []))
+        searches = [json.loads(record.admin_act.request) for record in ledger_files.records(hallmark.folder / "state" / "ledger")
+                    if record.admin_act.method == "SearchRecords"]
+        self.assertEqual([search for search in searches if "signing_domain" in search], 3 * [{"signing_domain": "example.com"}])
 
     def test_where_none_are_kept_there_are_none(self):
         hallmark = self.start("none")

@@ -109,6 +109,18 @@ class LedgerVerifyTest(unittest.TestCase):
         self.assertIn("is not of these records", self.verify(self.note(20), self.note(150, bytes(32)), status=NOT_WHOLE))
         self.assertIn("cut off or put back", self.verify(self.note(20), self.note(1000, bytes(32)), status=NOT_WHOLE))
 
+    def test_a_deleted_segment_behind_one_that_is_there_was_not_deleted_by_retention(self):
+        oldest = self.path(0).read_bytes()
+        self.delete(*SEGMENTS[0])
+        self.assertIn("of records 0 to 36 only hashes are left", self.offline(self.ledger, status=WHOLE))
+        self.delete(*SEGMENTS[1])
+        self.assertIn("of records 0 to 126 only hashes are left", self.offline(self.ledger, status=WHOLE))
+        self.path(0).write_bytes(oldest)
+        says = f"{self.path(37, 'pruned').name}: records 37 to 126 are deleted, but older ones are there"
+        self.assertIn(says, self.offline(self.ledger, status=NOT_WHOLE))
+        self.path(0, "pruned").unlink()
+        self.assertIn(says, self.offline(self.ledger, status=NOT_WHOLE))
+
     def test_checkpoints_are_read_one_after_the_other(self):
         checkpoints = self.ledger / "checkpoints"
         notes = [self.note(size) for size in range(1, 151)]
@@ -136,13 +148,13 @@ class LedgerVerifyTest(unittest.TestCase):
             self.path(140).write_bytes(self.segment(140, 153))
             with open(self.ledger / "checkpoints", "a", encoding="utf-8") as checkpoints:
                 checkpoints.write(self.note(153) + "\n")
-            self.delete(37, 127, newest=153)
+            for segment in SEGMENTS[:2]:
+                self.delete(*segment, newest=153)
             pipe.write(first)
         said, wrong = process.communicate(timeout=120)
         self.assertEqual((process.returncode, wrong), (WHOLE, ""))
         self.assertIn("whole: 140 records, 127 of them under a signed checkpoint", said)
-        self.path(0).unlink()
-        self.path(0).write_bytes(first)
+        self.assertIn("of records 0 to 126 only hashes are left", said)
         self.assertIn("whole: 153 records, 153 of them", self.offline(self.ledger, status=WHOLE))
 
     @staticmethod

@@ -102,6 +102,9 @@ BROKEN = {
     "a service twice": (partners({"one": {"daemon_names": ["ONE"]}, "two": {"daemon_names": ["TWO", "ONE"]}}), "partner[2].daemon_names",
                         '"TWO"', '"one"'),
     "metrics for all the world": (section("metrics", "listen", '"0.0.0.0:9462"'), "metrics.listen", "listen = \"0.0", "0.0.0.0"),
+    "metrics without a port": (section("metrics", "listen", '"127.0.0.1"'), "metrics.listen", "listen = ", '"127.0.0.1"'),
+    "metrics on two ports": (section("metrics", "listen", '"127.0.0.1:9462,9463"'), "metrics.listen", "listen = ", "9462,9463"),
+    "metrics on a port too high": (section("metrics", "listen", '"localhost:65536"'), "metrics.listen", "listen = ", "65536"),
     "unknown level": (section("log", "level", '"loud"'), "log.level", "level", "loud"),
 }
 

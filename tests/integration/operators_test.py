@@ -203,6 +203,29 @@ class SessionsTest(Case):
         self.assertEqual(row.refused_code_count, 5)
         self.assertGreater(row.locked_until.seconds, time.time())
 
+    def test_host_names_have_no_case(self):
+        self.hallmark.edit_config(lambda text: text.replace("first_officers = [", 'first_officers = ["dns:Alice.Example.com", '))
+        self.hallmark.start()
+        self.officer = self.hallmark.officer()
+
+        def come_in(files, name):
+            certificate, key = self.authority.issue(dns=[name])
+            (self.hallmark.folder / f"tls/{files}.pem").write_bytes(certificate)
+            (self.hallmark.folder / f"tls/{files}.key").write_bytes(key)
+            officer = self.hallmark.officer(files)
+            officer.enroll()
+            return self.who(officer, officer.token).operator
+
+        self.second = self.hallmark.officer("alice")
+        self.assertEqual(come_in("alice", "alice.example.com").identity, "dns:alice.example.com")
+        request = operators_pb2.CreateOperatorRequest(name="bob", identity="dns:Bob.example.com", role=AUDITOR)
+        asked = self.hallmark.call_error(self.officer.operators().CreateOperator, request)
+        self.assertIn("adds bob (dns:bob.example.com)", asked.details())
+        self.second.approve(self.hallmark.approval_of(asked))
+        self.assertEqual(come_in("bob", "BOB.example.com").name, "bob")
+        request = operators_pb2.CreateOperatorRequest(name="robert", identity="dns:bob.Example.com", role=AUDITOR)
+        self.refused("ALREADY_EXISTS", self.officer.operators().CreateOperator, request)
+
     def test_the_beginning_ends_with_two_officers(self):
         self.hallmark.edit_config(lambda text: text.replace("first_officers = [", 'first_officers = ["uri:test:third", '))
         self.start()
@@ -253,6 +276,73 @@ class ApprovalsTest(Case):
         failed = self.second.approve(first)
         self.assertEqual(failed.state, operators_pb2.APPROVAL_STATE_FAILED)
         self.assertIn("ALREADY_EXISTS", failed.outcome)
+
+    def test_what_was_asked_for_with_a_certificate_that_is_revoked_fails(self):
+        crl = self.hallmark.folder / "admin.crl"
+        crl.write_bytes(self.authority.crl([]))
+        self.hallmark.edit_config(lambda text: text.replace("[admin]", f'[admin]\nclient_crl = "{crl.name}"'))
+        self.start()
+        otto, eve = self.add("otto", OFFICER), self.add("eve", OFFICER)
+        by_otto, by_eve = self.create(otto, "one"), self.create(eve, "two")
+        self.officer.certificates().RevokeCertificate(
+            certificates_pb2.RevokeCertificateRequest(pem=self.hallmark.read("tls/otto.pem").decode()))
+        crl.write_bytes(self.authority.crl([self.hallmark.read("tls/eve.pem")]))
+        wait_for(lambda: self.reason(self.who, eve, eve.token) == "CERTIFICATE_REVOKED", "the list is in force")
+        for number in (by_otto, by_eve):
+            failed = self.second.approve(number)
+            self.assertEqual(failed.state, operators_pb2.APPROVAL_STATE_FAILED)
+            self.assertRegex(failed.outcome, "STATE_CONFLICT: .* is revoked")
+        self.assertFalse({"one", "two"} & set(self.names()))
+
+    def test_another_occasion_needs_another_word(self):
+        """Three ask for the same, which is done once; when it has to be done once more, what still waited is no word for that."""
+        self.start()
+        third = self.add("third", OFFICER)
+        self.add("eve", OPERATOR)
+        policy = self.officer.policy()
+        present = policy.GetPolicy(policy_pb2.GetPolicyRequest())
+        present.policy.partners.add(name="acme", author_domains=["acme.example"], signing_domains=["acme.example"],
+                                    state=policy_pb2.PARTNER_STATE_ACTIVE)
+        self.hallmark.with_approval(policy.ApplyPolicy, policy_pb2.ApplyPolicyRequest(policy=present.policy, etag=present.etag))
+        lost = fingerprint(self.authority.issue()[0]).hex()
+
+        def revoke_certificate():
+            self.officer.certificates().RevokeCertificate(
+                certificates_pb2.RevokeCertificateRequest(fingerprint=lost, reason="stolen"))
+        def set_partner(by, state):
+            return by.policy().SetPartnerState(policy_pb2.SetPartnerStateRequest(name="acme", state=state))
+        def revoke_partner():
+            set_partner(self.officer, policy_pb2.PARTNER_STATE_REVOKED)
+        # How it comes to it, what each asks for then, and how it comes to it once more.
+        occasions = {
+            "certificate": (revoke_certificate, lambda by: by.certificates().UnrevokeCertificate(
+                certificates_pb2.UnrevokeCertificateRequest(fingerprint=lost)), revoke_certificate),
+            "operator": (lambda: None, lambda by: by.operators().ResetOperator(
+                operators_pb2.ResetOperatorRequest(name="eve")), self.hallmark.officer("eve").enroll),
+            "partner": (revoke_partner, lambda by: set_partner(by, policy_pb2.PARTNER_STATE_ACTIVE), revoke_partner),
+        }
+        for name, (first, ask, again) in occasions.items():
+            with self.subTest(name):
+                first()
+                *waiting, done = (self.hallmark.approval_of(self.hallmark.call_error(ask, by))
+                                  for by in (self.officer, third, self.second))
+                self.assertEqual(third.approve(done).state, operators_pb2.APPROVAL_STATE_DONE)
+                again()
+                for number in waiting:
+                    self.refused("STATE_CONFLICT", self.second.operators().Approve, operators_pb2.ApproveRequest(id=number))
+                    self.assertIn(f"the same was carried out as approval {done}", self.state(number).outcome)
+                self.hallmark.with_approval(ask, self.officer)
+
+    def test_a_request_names_its_occasion(self):
+        self.start()
+        lost = fingerprint(self.authority.issue()[0]).hex()
+        self.officer.certificates().RevokeCertificate(
+            certificates_pb2.RevokeCertificateRequest(fingerprint=lost, reason="stolen"))
+        asked = self.hallmark.call_error(self.officer.certificates().UnrevokeCertificate,
+                                         certificates_pb2.UnrevokeCertificateRequest(fingerprint=lost))
+        self.assertRegex(asked.details(), lost + r" in again, which admin revoked at 20\S+Z: stolen")
+        asked = self.hallmark.call_error(self.officer.operators().ResetOperator, operators_pb2.ResetOperatorRequest(name="officer2"))
+        self.assertRegex(asked.details(), r"the one so far is of 20\S+Z")
 
     def test_the_policy_that_is_approved_is_the_one_that_was_looked_at(self):
         self.start()
@@ -446,6 +536,48 @@ class LedgerTest(Case):
                 self.assertNotIn((self.hallmark.folder / f"secrets/{files}.{ending}").read_bytes().strip(), kept)
         self.assertNotIn(b"otpauth", kept)
         self.assertNotIn(b'"code"', kept)
+
+    def test_what_is_changed(self):
+        """Also of a request of which a record has the beginning only."""
+        self.start()
+        policy = self.officer.policy()
+        present = policy.GetPolicy(policy_pb2.GetPolicyRequest())
+        for number in range(100):
+            present.policy.partners.add(name=f"many{number:02}", author_domains=["a.example"], signing_domains=["a.example"],
+                                        watch=policy_pb2.WatchSettings(hard_limit_per_minute=50),
+                                        state=policy_pb2.PARTNER_STATE_ACTIVE)
+        request = policy_pb2.ApplyPolicyRequest(policy=present.policy, etag=present.etag)
+        approval = self.hallmark.with_approval(policy.ApplyPolicy, request)
+        acts = [act for act in self.acts() if act.approval == approval.id]
+        self.assertEqual([act.outcome for act in acts], ["APPROVAL_REQUIRED", "BEGUN", "BEGUN", "OK"])
+        asked, begun, announced, ended = [list(act.changes) for act in acts]
+        self.assertIn("partner many99: sends with a.example", approval.danger)
+        self.assertEqual((asked, begun), ([approval.danger], [approval.danger]))
+        self.assertEqual([sentence.split(": sends")[0] for sentence in announced],
+                         [f"partner many{number:02}: added" for number in range(100)])
+        self.assertEqual(ended, begun + announced)
+        approved = [list(act.changes) for act in self.acts() if (act.method, act.outcome) == ("Approve", "OK")]
+        self.assertEqual(approved, [[approval.danger]])
+        self.assertEqual({(len(act.request), len(act.request_sha256)) for act in acts}, {(4096, 32)})
+        self.assertEqual(len({act.request_sha256 for act in acts}), 1)
+
+        # What needs nobody's word is told too.
+        present = policy.GetPolicy(policy_pb2.GetPolicyRequest())
+        for partner in list(present.policy.partners):
+            if partner.name == "many07":
+                present.policy.partners.remove(partner)
+            elif partner.name == "many08":
+                partner.watch.hard_limit_per_minute = 0
+        request = policy_pb2.ApplyPolicyRequest(policy=present.policy, etag=present.etag, validate_only=True)
+        policy.ApplyPolicy(request)
+        request.validate_only = False
+        before = len(self.acts())
+        policy.ApplyPolicy(request)
+        changes = ["partner many07: removed", "partner many08: watch.hard_limit_per_minute: 50 -> no limit"]
+        acts = [(act.outcome, list(act.changes)) for act in self.acts()[before:]]
+        self.assertEqual(acts, [("BEGUN", []), ("BEGUN", changes), ("OK", changes)])
+        wait_for(lambda: changes[0] in self.hallmark.dkimctl("ledger", "search", "--kind", "admin_act", "--output", "csv").stdout,
+                 "the index has it")
 
     def test_a_caller_writes_no_line_of_the_log(self):
         self.start()

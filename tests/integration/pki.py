@@ -23,15 +23,16 @@ def _builder(subject, issuer, key, days):
 class Authority:
     """A CA of its own."""
 
-    def __init__(self, name="Test CA", renews=None):
-        """`renews`: it is that authority, with its key and a new certificate, in which the name is another kind of string."""
+    def __init__(self, name="Test CA", renews=None, issuer=None, path_length=0):
+        """`renews`: it is that authority, with its key and a new certificate, in which the name is another kind of string.
+        `issuer`: the authority above it; none: it is a root. `path_length`: how many may be below it, one under the other."""
         self._key = renews._key if renews else ec.generate_private_key(ec.SECP256R1())
         kind = _ASN1Type.PrintableString if renews else _ASN1Type.UTF8String
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name, kind)])
-        builder = _builder(self._name, self._name, self._key, 30)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = _builder(self._name, issuer._name if issuer else self._name, self._key, 30)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
-        self._certificate = builder.sign(self._key, hashes.SHA256())
+        self._certificate = builder.sign((issuer or self)._key, hashes.SHA256())
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, *, name="client", dns=(), uris=(), days=7, server=False):

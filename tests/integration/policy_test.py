@@ -10,6 +10,7 @@ import unittest
 import grpc
 
 import deployment
+import ledger_files
 import messages
 import pki
 from waiting import wait_for
@@ -521,6 +522,21 @@ class CommandsTest(Case):
         run = self.hallmark.dkimctl("explain", path, "--relay", "agency", "--partner", "beta", status=REFUSED)
         self.assertIn("HEADER_MALFORMED", run.stdout)
         self.assertIn("NOT_FOUND", self.hallmark.dkimctl("explain", path, "--relay", "nobody", status=1).stderr)
+
+    def test_explanations_leave_nothing_of_the_message(self):
+        path = self.hallmark.folder / "message.eml"
+        path.write_bytes(b"Subject: all about the merger\r\n" + message_of("boss@beta.example"))
+        self.hallmark.dkimctl("explain", path, "--relay", "agency", "--partner", "beta", status=REFUSED)
+        path.write_bytes(b"all about the merger\r\n\r\nx\r\n")
+        self.hallmark.dkimctl("explain", path, "--relay", "agency", "--partner", "beta", status=REFUSED)
+        ledger = self.hallmark.folder / "state/ledger"
+        requests = [json.loads(record.admin_act.request) for record in ledger_files.records(ledger)
+                    if record.admin_act.method == "ExplainDecision"]
+        self.assertGreaterEqual(len(requests), 2)
+        self.assertEqual({name for request in requests for name in request} - {"relay", "partner", "octets", "recipients"}, set())
+        kept = b"".join(ledger_files.leaves(ledger)) + self.hallmark.log_text().encode()
+        for said in (b"merger", b"boss@beta.example"):
+            self.assertNotIn(said, kept)
 
     def test_explanations_count_nothing(self):
         before = self.hallmark.dkimctl_json("partner", "show", "beta")["messages_today"]

@@ -92,8 +92,9 @@ def closed_by_peer(connection, seconds):
 class RawHttp2:
     """One connection, after its handshake. Raises ConnectionError or ssl.SSLError where the server ends it."""
 
-    def __init__(self, address, context, source=""):
-        self._tls = context.wrap_socket(connect(address, source), server_hostname="localhost")
+    def __init__(self, address, context, source="", session=None):
+        """`session`: the TLS session of another connection, to be resumed."""
+        self._tls = context.wrap_socket(connect(address, source), server_hostname="localhost", session=session)
         self._tls.setblocking(False)
         self._received = bytearray()
         self._frames = collections.deque()  # whole, and not taken yet
@@ -108,6 +109,15 @@ class RawHttp2:
 
     def close(self):
         self._tls.close()
+
+    @property
+    def session(self):
+        """What another connection can resume; once something was read."""
+        return self._tls.session
+
+    @property
+    def resumed(self):
+        return self._tls.session_reused
 
     def greet(self, **values):
         self.send(PREFACE + settings(**values))

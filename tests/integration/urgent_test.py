@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import signal
+import time
 import unittest
 
 import grpc
@@ -25,7 +26,9 @@ class UrgentTest(unittest.TestCase):
         self.addCleanup(hallmark.close)
         self.faults = hallmark.use_faulty_module("")
         authority = pki.Authority()
+        self.operators = pki.Authority("Operators")
         hallmark.trust(authority.pem)
+        hallmark.trust(self.operators.pem, "admin")
         hallmark.start()
         _, self.ed25519 = hallmark.add_domain("example.com")
         self.officer, self.second = hallmark.officer(), hallmark.as_officer2()
@@ -43,6 +46,21 @@ class UrgentTest(unittest.TestCase):
         request = operators_pb2.ApproveRequest(id=self.hallmark.approval_of(error))
         return self.second.operators().Approve(request, timeout=AT_ONCE).state
 
+    def ask_with_a_certificate_that_is_revoked(self, executor, key):
+        """What waits for the token when its certificate is revoked."""
+        folder = self.hallmark.folder / "tls"
+        certificate, private_key = self.operators.issue(uris=["hallmark:operator:officer2"])
+        (folder / "renewed.pem").write_bytes(certificate)
+        (folder / "renewed.key").write_bytes(private_key)
+        (folder.parent / "secrets/renewed.totp").write_bytes((folder.parent / "secrets/officer2.totp").read_bytes())
+        renewed = self.hallmark.officer("renewed")
+        renewed.log_in()
+        asked = executor.submit(renewed.admin().GetKey, admin_pb2.GetKeyRequest(**key))
+        time.sleep(1)  # until it waits its turn in signerd
+        self.officer.certificates().RevokeCertificate(
+            certificates_pb2.RevokeCertificateRequest(pem=certificate.decode()), timeout=AT_ONCE)
+        return asked
+
     def test_beside_a_token_that_hangs_over_a_key(self):
         hallmark, admin, rotation = self.hallmark, self.officer.admin(), self.officer.rotation()
         key = {"domain": "example.com", "selector": self.ed25519.selector}
@@ -56,6 +74,7 @@ class UrgentTest(unittest.TestCase):
                 wait_for(lambda: times_obeyed(self.faults) == 1, "the token hangs")
                 # What needs the token waits its turn.
                 asked = executor.submit(admin.GetKey, admin_pb2.GetKeyRequest(**key))
+                stopped = self.ask_with_a_certificate_that_is_revoked(executor, key)
 
                 paused = rotation.PauseRotation(rotation_pb2.PauseRotationRequest(domain="example.com"), timeout=AT_ONCE)
                 self.assertTrue(paused.paused)
@@ -73,7 +92,7 @@ class UrgentTest(unittest.TestCase):
                 self.officer.operators().RemoveOperator(operators_pb2.RemoveOperatorRequest(name="eve"), timeout=AT_ONCE)
                 self.officer.log_in()
 
-                self.assertEqual([act.done() for act in (making, asked)], [False] * 2)
+                self.assertEqual([act.done() for act in (making, asked, stopped)], [False] * 3)
                 self.assertEqual(times_obeyed(self.faults), 1)
             finally:
                 change_rules(self.faults, "")
@@ -81,6 +100,7 @@ class UrgentTest(unittest.TestCase):
                     os.kill(pid, signal.SIGKILL)
             self.assertIsInstance(making.exception(120), grpc.RpcError)
             self.assertEqual(asked.result(120).state, admin_pb2.KEY_STATE_REVOKED)
+            self.assertEqual(deployment.error_reason(stopped.exception(120)), "CERTIFICATE_REVOKED")
 
 
 if __name__ == "__main__":

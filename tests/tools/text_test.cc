@@ -14,6 +14,8 @@ namespace hallmark::ctl {
 namespace {
 
 using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
 
 TEST(Table, AlignsColumns) {
   Table table({"NAME", "STATE"});
@@ -136,7 +138,27 @@ TEST(LedgerText, CsvIsQuotedAndNoFormula) {
   EXPECT_NE(line.find(",\"say \"\"hi\"\"@example.com\","), std::string::npos) << line;
   EXPECT_TRUE(line.ends_with("\r\n"));
   const std::string headings = RecordCsvHeadings();
-  EXPECT_EQ(std::count(headings.begin(), headings.end(), ','), 17);
+  EXPECT_EQ(std::count(headings.begin(), headings.end(), ','), 18);
+}
+
+TEST(LedgerText, SaysWhatAnActChanges) {
+  admin::v1::SearchRecordsResponse page;
+  auto& act = *page.add_records()->mutable_record()->mutable_admin_act();
+  act.set_operator_("otto");
+  act.set_method("ApplyPolicy");
+  act.set_outcome("OK");
+  act.set_request_sha256("\x01\xff");
+  act.add_changes("partner acme: removed");
+  act.add_changes("partner beta: weight: 1 -> 5");
+  EXPECT_THAT(RecordTable(page), HasSubstr("otto ApplyPolicy OK: partner acme: removed"));
+  EXPECT_THAT(RecordTable(page), HasSubstr("(and 1 more)"));
+  const std::string facts = RecordFacts(page.records(0));
+  for (const char* wanted : {"01ff", "partner acme: removed", "partner beta: weight: 1 -> 5"}) {
+    EXPECT_THAT(facts, HasSubstr(wanted));
+  }
+  EXPECT_THAT(RecordCsv(page.records(0)), EndsWith(",partner acme: removed; partner beta: weight: 1 -> 5\r\n"));
+  act.set_changes(0, std::string(300, 'x'));
+  EXPECT_LT(RecordTable(page).size(), 500u);
 }
 
 TEST(Failure, IsOneLine) { EXPECT_EQ(Failed("a\r\nb\tc").message, "a  b c"); }

@@ -104,7 +104,8 @@ std::string Verdict(const api::VerifyLedgerResult& result) {
   }
   text += std::to_string(result.records()) + " records, " + std::to_string(result.checkpoints()) + " checkpoints";
   if (result.deleted_records() != 0) {
-    text += ", " + std::to_string(result.deleted_records()) + " records deleted by retention";
+    text += "; of records " + std::to_string(result.first_record()) + " to " +
+            std::to_string(result.first_record() + result.deleted_records() - 1) + " only hashes are left";
   }
   return text + "\n";
 }

@@ -16,16 +16,28 @@ namespace {
 namespace api = admin::v1;
 using hallmark::ledger::v1::Record;
 
+constexpr std::size_t kMostShown = 120;  // octets
+
 google::protobuf::Timestamp TimeOf(const Record& record) {
   return google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(record.time_us());
 }
 
 std::string Hex(const std::string& octets) { return HexEncode(AsBytes(octets)); }
 
-std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& parts) {
+std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& parts, const char* between = ", ") {
   std::string all;
-  for (const std::string& part : parts) all += (all.empty() ? "" : ", ") + part;
+  for (const std::string& part : parts) all += (all.empty() ? "" : between) + part;
   return all;
+}
+
+// For a line of a table.
+std::string Beginning(const google::protobuf::RepeatedPtrField<std::string>& changes) {
+  if (changes.empty()) return "";
+  const std::string& first = changes[0];
+  std::size_t end = std::min(first.size(), kMostShown);
+  while (end < first.size() && (static_cast<unsigned char>(first[end]) & 0xc0) == 0x80) --end;
+  const std::string more = changes.size() > 1 ? " (and " + std::to_string(changes.size() - 1) + " more)" : "";
+  return ": " + first.substr(0, end) + (end < first.size() ? "..." : "") + more;
 }
 
 std::string Summary(const Record& record) {
@@ -35,7 +47,7 @@ std::string Summary(const Record& record) {
   }
   if (record.has_admin_act()) {
     const auto& act = record.admin_act();
-    return act.operator_() + " " + act.method() + " " + act.outcome();
+    return act.operator_() + " " + act.method() + " " + act.outcome() + Beginning(act.changes());
   }
   if (record.has_alert()) return record.alert().kind() + " " + record.alert().message();
   return "";
@@ -70,7 +82,7 @@ std::string RecordTable(const api::SearchRecordsResponse& page) {
 
 std::string RecordCsvHeadings() {
   return "sequence,time,kind,partner,relay,signing_domain,selector,algorithm,message_id,from,envelope_sender,"
-         "recipient_count,octets,request_id,operator,method,outcome,text\r\n";
+         "recipient_count,octets,request_id,operator,method,outcome,text,changes\r\n";
 }
 
 std::string RecordCsv(const api::LedgerRecord& entry) {
@@ -96,7 +108,8 @@ std::string RecordCsv(const api::LedgerRecord& entry) {
                                           act.operator_(),
                                           act.method(),
                                           act.outcome(),
-                                          record.has_alert() ? alert.kind() + ": " + alert.message() : act.request()};
+                                          record.has_alert() ? alert.kind() + ": " + alert.message() : act.request(),
+                                          Joined(act.changes(), "; ")};
   std::string line;
   for (const std::string& cell : cells) line += (line.empty() ? "" : ",") + CsvCell(cell);
   return line + "\r\n";
@@ -136,6 +149,8 @@ std::string RecordFacts(const api::LedgerRecord& entry) {
     add("certificate:", Hex(act.certificate()));
     add("method:", act.method());
     add("request:", act.request());
+    add("request's SHA-256:", Hex(act.request_sha256()));
+    for (const std::string& change : act.changes()) add("change:", change);
     add("outcome:", act.outcome());
     if (act.approval() != 0) add("approval:", std::to_string(act.approval()));
     if (act.count() > 1) add("calls:", std::to_string(act.count()));

@@ -172,10 +172,10 @@ Result<MilterSettings> LoadSettings(const std::filesystem::path& path) {
     settings.session.partners.push_back(std::move(rule));
   }
   if (auto metrics = root.OptionalTable("metrics")) {
-    settings.metrics_listen = metrics->String("listen", "a loopback address such as \"127.0.0.1:9462\"");
+    constexpr char kExpected[] = "a loopback \"ADDRESS:PORT\" such as \"127.0.0.1:9462\"";
+    settings.metrics_listen = metrics->String("listen", kExpected);
     if (!IsLoopback(settings.metrics_listen)) {
-      metrics->Reject("listen", "\"" + settings.metrics_listen + "\" is not this machine alone",
-                      "a loopback address such as \"127.0.0.1:9462\"");
+      metrics->Reject("listen", "\"" + settings.metrics_listen + "\" is no port of this machine alone", kExpected);
     }
   }
   settings.log_level = "info";

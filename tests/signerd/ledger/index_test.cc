@@ -120,6 +120,26 @@ TEST_F(IndexTest, FindsByTimeAndKindAlone) {
   Compare(nothing, 10);
 }
 
+// Acts say what they change, up to half a megabyte: a thousand of them are no answer.
+TEST_F(IndexTest, APageOfLargeRecordsHasFewer) {
+  Ledger large;
+  v1::Record act;
+  act.mutable_admin_act()->add_changes(std::string(512 << 10, 'x'));
+  for (int i = 0; i < 40; ++i) large.writer.Append(act);
+  large.Reopen();
+  SearchPage page{true, 1000, std::nullopt};
+  std::size_t found = 0;
+  while (true) {
+    const auto result = large.index->Search({}, page);
+    ASSERT_TRUE(result);
+    EXPECT_LE(result->hits.size(), 17u);
+    found += result->hits.size();
+    if (!result->more) break;
+    page.after = result->hits.back().sequence;
+  }
+  EXPECT_EQ(found, 40u);
+}
+
 TEST_F(IndexTest, FormsOfOneValueAreTheSame) {
   Query with, without, other_case;
   with.message_id = "<77@example.com>";

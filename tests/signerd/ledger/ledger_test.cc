@@ -1,6 +1,8 @@
 #include "signerd/ledger/ledger.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <random>
@@ -235,6 +237,55 @@ TEST_F(LedgerTest, ALedgerThatWasPutBackIsRefused) {
   EXPECT_FALSE(Ledger::Open(config_, clock_));
 }
 
+// The last segment comes from a copy that went on elsewhere, or somebody changed a record and wrote another one.
+TEST_F(LedgerTest, AnotherLedgerThatIsAsLongAsItsCheckpointOrLongerIsRefused) {
+  SoftSigner signer;
+  Append(*Open(), {"a"}).value();
+  const std::string old = *ReadFile(OnlySegment());
+  {
+    const auto ledger = Open();
+    ledger->Start(signer);
+    Append(*ledger, {"b"}).value();
+  }
+  const std::string good = *ReadFile(OnlySegment());
+  for (const std::vector<std::string>& others : {std::vector<std::string>{"x"}, {"x", "y"}, {"x", "torn"}}) {
+    std::string fork = old;
+    for (const std::string& other : others) AppendFrame(fork, other);
+    if (others.back() == "torn") fork.pop_back();
+    std::ofstream(OnlySegment(), std::ios::binary) << fork;
+    const auto refused = Ledger::Open(config_, clock_);
+    ASSERT_FALSE(refused) << fork;
+    EXPECT_EQ(refused.error().reason, Reason::kInvalidArgument);
+    EXPECT_NE(refused.error().message.find("newest checkpoint"), std::string::npos) << refused.error().message;
+    EXPECT_EQ(*ReadFile(OnlySegment()), fork) << "evidence was destroyed";
+  }
+  std::string longer = good;
+  AppendFrame(longer, "c");
+  std::ofstream(OnlySegment(), std::ios::binary) << longer;
+  EXPECT_EQ(Open()->durable().size, 3u);
+}
+
+TEST_F(LedgerTest, ASegmentBehindOtherRecordsThanThoseOfTheCheckpointIsRefused) {
+  SoftSigner signer;
+  config_.segment_octets = 1;  // one for each record
+  {
+    const auto ledger = Open();
+    ledger->Start(signer);
+    Append(*ledger, {"a"}).value();
+  }
+  Append(*Open(), {"b"}).value();
+  const auto last = SegmentPath(config_.directory, 1);
+  std::string fork = EncodeSegmentStart({1, {LeafHash(AsBytes(std::string_view("x")))}, 1'700'000'000'000'000});
+  for (const char* octets : {"", "b"}) {
+    if (*octets != '\0') AppendFrame(fork, octets);
+    std::ofstream(last, std::ios::binary) << fork;
+    const auto refused = Ledger::Open(config_, clock_);
+    ASSERT_FALSE(refused) << fork;
+    EXPECT_NE(refused.error().message.find("newest checkpoint"), std::string::npos) << refused.error().message;
+    EXPECT_EQ(*ReadFile(last), fork) << "it was put aside";
+  }
+}
+
 // A daemon that was killed between write and sync: what it wrote is in the page cache, and nowhere else.
 TEST_F(LedgerTest, WhatIsFoundIsDurableBeforeItCounts) {
   SoftSigner signer;
@@ -415,6 +466,21 @@ TEST_F(LedgerTest, ARequiredSinkHasItBeforeAnyoneIsAnswered) {
   // Without anybody asking: a signer that says it cannot sign is not asked.
   EXPECT_TRUE(WaitFor([&] { return ledger->available(); }));
   EXPECT_EQ(*Append(*ledger, {record.SerializeAsString()}), 4u) << "what was not answered stands on the ledger";
+}
+
+TEST_F(LedgerTest, WhatDoesNotAwaitARequiredSinkIsAnsweredWhenItIsDurable) {
+  const std::filesystem::path pipe = folder_.path() / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const FileDescriptor reader(::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  config_.sink = SinkConfig{.path = pipe, .required = true, .timeout = milliseconds(100)};
+  v1::Record record;
+  record.mutable_signature()->set_message_id(std::string(200'000, 'm'));  // a pipe that nobody reads takes 64 kB
+  const auto ledger = Open();
+  EXPECT_TRUE(ledger->AppendAndWait(record, false));
+  EXPECT_EQ(ledger->durable().size, 1u);
+  EXPECT_TRUE(WaitFor([&] { return !ledger->available(); })) << "it is late for that record too";
+  EXPECT_EQ(ledger->AppendAndWait(record, false).error().reason, Reason::kLedgerUnavailable);
+  EXPECT_EQ(ledger->durable().size, 1u) << "while it is down nothing is written";
 }
 
 TEST_F(LedgerTest, ASinkThatIsNotRequiredMayBeDown) {

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "firmware/runtime/file.h"
+#include "hallmark/ledger/v1/record.pb.h"
 #include "ledger/ledger_fixture.h"
 
 namespace hallmark::ledger {
@@ -27,13 +28,34 @@ class TornTest : public test::LedgerFixture {
 // A record of `octets` without a zero, as records have no block of zeros.
 std::string RecordOf(std::size_t octets, char with) { return std::string(octets, with); }
 
+// One of a signature, as the ledger has them.
+std::string SignatureOf(const std::string& body_hash) {
+  v1::Record record;
+  record.set_time_us(1'700'000'000'000'000);
+  record.mutable_signature()->set_relay("mta");
+  record.mutable_signature()->set_body_hash(body_hash);
+  record.mutable_signature()->set_header_field(RecordOf(1500, 'h'));
+  return record.SerializeAsString();
+}
+
+std::string FrameOf(const std::string& record) {
+  std::string frame;
+  AppendFrame(frame, record);
+  return frame;
+}
+
 TEST_F(TornTest, ABitThatChangedInADurableRecordIsNoTornTail) {
+  v1::Record record;
+  record.set_time_us(1'700'000'000'000'000);
   {
     const auto ledger = Open();
-    for (const char with : {'a', 'b', 'c'}) Append(*ledger, {RecordOf(30, with)}).value();
+    for (const std::string& body_hash : {FrameOf(RecordOf(24, 'A')), RecordOf(32, 'b'), RecordOf(32, 'c')}) {
+      record.mutable_signature()->set_body_hash(body_hash);
+      Append(*ledger, {record.SerializeAsString()}).value();
+    }
   }
   const std::string whole = Content();
-  const std::size_t begin = whole.size() - 3 * (30 + kFrameOctets);
+  const std::size_t begin = whole.size() - 3 * (record.ByteSizeLong() + kFrameOctets);
   for (std::size_t at = begin; at < whole.size(); ++at) {
     for (const int bit : {0, 3, 7}) {
       std::string changed = whole;
@@ -89,6 +111,27 @@ TEST_F(TornTest, BlocksOfOneWriteThatThePowerCutTookAreCutOffAndKept) {
   }
   EXPECT_GT(kept, 20u);
   EXPECT_EQ(TornCount(), kept);
+}
+
+// A relay chooses a record's body_hash, and may make a frame of it.
+TEST_F(TornTest, AFrameThatIsPartOfARecordMakesNoDamageOfAPowerCut) {
+  Append(*Open(), {"answered"}).value();
+  const std::string before = Content();
+  for (const std::string& planted : {FrameOf(RecordOf(24, 'A')), FrameOf(SignatureOf("of a record that is none"))}) {
+    Append(*Open(), {SignatureOf(planted), SignatureOf("another of the same write")}).value();
+    const std::string whole = Content();
+    const std::size_t behind = whole.find(planted) + planted.size();
+    for (std::size_t cut = behind; cut < before.size() + planted.size() + 1500; cut += 29) {
+      Put(whole.substr(0, cut));
+      ASSERT_EQ(Refusal(), "") << "cut off at " << cut;
+      ASSERT_EQ(Content(), before);
+    }
+    std::string torn = whole;  // without the first block that is all behind the frame
+    torn.replace((behind / 512 + 1) * 512, 512, 512, '\0');
+    Put(torn);
+    ASSERT_EQ(Refusal(), "");
+    ASSERT_EQ(Content(), before);
+  }
 }
 
 TEST_F(TornTest, MoreThanOneWriteIsNoTornTail) {

@@ -237,6 +237,22 @@ TEST_F(VerifyTest, RetentionDeletesWholeSegmentsAndTheRestIsProved) {
   EXPECT_NE(Problem(), "");
 }
 
+// Whoever writes to the folder, without the token, can make what retention keeps of a segment.
+TEST_F(VerifyTest, ADeletedSegmentBehindOneThatIsThereWasNotDeletedByRetention) {
+  const std::string oldest = *ReadFile(Segment(0));
+  ASSERT_TRUE(PruneAll(kBegun + 1, 153));
+  EXPECT_EQ(Problem(), "");
+  std::ofstream(Segment(0), std::ios::binary) << oldest;
+  for (const bool both : {true, false}) {
+    if (!both) std::filesystem::remove(SegmentPath(folder_.path(), 0, true));
+    EXPECT_NE(Problem().find("00000000000000000037.pruned: records 37 to 126 are deleted, but older ones are there"),
+              std::string::npos)
+        << Problem();
+    EXPECT_FALSE(Run("", 40, 50)) << "who reads the part that has it is told";
+    EXPECT_TRUE(Run("", 130, 0));
+  }
+}
+
 TEST_F(VerifyTest, AnExportIsTheLedger) {
   const auto copy = folder_.path() / "copy";
   std::filesystem::create_directories(copy / "segments");

@@ -60,6 +60,24 @@ TEST_F(ApprovalsTest, AreCarriedOutOnceByAnother) {
   EXPECT_EQ(carried_out_, std::vector<std::int64_t>{*id});
 }
 
+TEST_F(ApprovalsTest, WhatTwoAskedForIsDoneOnce) {
+  ApprovalRow others = Request();
+  others.requester = "carol";
+  others.certificate = Bytes(32, 3);
+  const auto first = approvals_->Request(Request()), second = approvals_->Request(others),
+             other = approvals_->Request(Request("y"));
+  ASSERT_EQ(Approve(*second, kBob, MakeError(Reason::kIoFailed, "no"))->state, ApprovalState::kFailed);
+  EXPECT_EQ(approvals_->Get(*first)->state, ApprovalState::kWaiting) << "it was not done";
+  const auto again = approvals_->Request(others);
+  ASSERT_EQ(Approve(*again, kBob)->state, ApprovalState::kDone);
+  EXPECT_EQ(approvals_->Get(*first)->state, ApprovalState::kFailed);
+  EXPECT_EQ(approvals_->Get(*first)->outcome,
+            "STATE_CONFLICT: the same was carried out as approval " + std::to_string(*again));
+  EXPECT_EQ(Approve(*first, kBob).error().reason, Reason::kStateConflict);
+  EXPECT_EQ(approvals_->Get(*other)->state, ApprovalState::kWaiting);
+  EXPECT_EQ(approvals_->Get(*again)->state, ApprovalState::kDone);
+}
+
 TEST_F(ApprovalsTest, NobodyApprovesTheirOwn) {
   const auto id = approvals_->Request(Request());
   ASSERT_TRUE(id);

@@ -194,5 +194,40 @@ TEST_F(OperatorsTest, ANameMeansOnePersonForEver) {
   EXPECT_EQ(operators_->Create("x", "x.example", Role::kAuditor).error().reason, Reason::kInvalidArgument);
 }
 
+// Rows of a version that kept identities as they were written.
+TEST_F(OperatorsTest, AnIdentityInCapitalsIsThatOfItsCertificate) {
+  const auto insert = [&](const std::string& name, const std::string& identity) {
+    store::OperatorRow row;
+    row.name = name;
+    row.identity = identity;
+    ASSERT_TRUE(store_->InsertOperator(row));
+  };
+  insert("alice", "dns:Alice.example");
+  insert("bob", "dns:Bob.example");
+  insert("robert", "dns:bob.example");
+  insert("uri", "uri:X:Eve");
+  Reopen();
+  const auto name = [&](const std::string& identity) {
+    const auto row = operators_->Identify({{identity}, Bytes(32, 7)});
+    return row ? row->name : "";
+  };
+  EXPECT_EQ(name("dns:alice.example"), "alice");
+  EXPECT_EQ(name("dns:bob.example"), "robert") << "who could come in before still can";
+  EXPECT_EQ(name("uri:X:Eve"), "uri");
+  EXPECT_EQ(operators_->Create("eve", "dns:alice.example", Role::kAuditor).error().reason, Reason::kAlreadyExists);
+  ASSERT_TRUE(operators_->Reset("alice"));
+  Reopen();
+  EXPECT_EQ(name("dns:alice.example"), "alice");
+}
+
+TEST_F(OperatorsTest, IsOfTheTimeOfItsNewestSecondFactor) {
+  Enroll(kAdmin);
+  EXPECT_EQ(operators_->Get("admin")->enrolled, kStart);
+  ASSERT_TRUE(operators_->Reset("admin"));
+  Advance(2 * totp::kStep);
+  Enroll(kAdmin);
+  EXPECT_EQ(operators_->Get("admin")->enrolled, kStart + 2 * totp::kStep);
+}
+
 }  // namespace
 }  // namespace hallmark::operators

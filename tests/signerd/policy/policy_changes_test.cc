@@ -12,8 +12,10 @@ using snapshot::Partner;
 using snapshot::Policy;
 using snapshot::Relay;
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 snapshot::DomainRules Rules(const std::vector<std::string>& texts) { return *snapshot::DomainRules::Parse(texts); }
 snapshot::AddressPattern Pattern(const char* text) { return *snapshot::AddressPattern::Parse(text); }
@@ -178,18 +180,59 @@ TEST(PolicyChanges, AddedAndRemoved) {
   EXPECT_THAT(difference.edit.removed_relays, ElementsAre("relay1"));
 }
 
-TEST(PolicyChanges, NewPartnersSayWhatBoundsThemNot) {
+// Whoever approves it sees nothing else of it.
+TEST(PolicyChanges, NewPartnersSayAllThatTheyMayDo) {
   Policy to = Base();
   Partner bounded = Acme(to), open = test::PartnerForAll("open");
   bounded.name = "bounded";
+  bounded.watch = {{"HARD_LIMIT", "SURGE"}, 50};
   open.alignment = snapshot::Alignment::kOff;
+  open.state = snapshot::PartnerState::kSuspended;
+  open.weight = 100;
+  open.quota.rate_per_second = 7;
+  open.quota.messages_per_day = 1'000'000'000'000;
   to.partners.emplace("bounded", bounded);
   to.partners.emplace("open", open);
-  const std::string widening = FindDifference(Base(), to).Widening();
-  EXPECT_THAT(widening, HasSubstr("partner bounded: sends with .acme.example, signed for acme.example, only from "
-                                  "*@acme.example; partner open: "));
-  EXPECT_THAT(widening, HasSubstr(", alignment off, without rate_per_second, messages_per_day, recipients_per_message, "
-                                  "recipients_per_day, max_octets"));
+  EXPECT_EQ(
+      FindDifference(Base(), to).Widening(),
+      "partner bounded: sends with .acme.example, signed for acme.example, only from *@acme.example, alignment "
+      "relaxed, valid from 1970-01-01T00:16:40Z, until 1970-01-01T00:33:20Z, at most 10 messages a second, 20 at "
+      "once, at most 1000 messages a day, at most 5 recipients a message, at most 500 recipients a day, at most 1000 "
+      "octets a message, without Bcc, with Date, with Message-ID, weight 1, suspended by itself on HARD_LIMIT, "
+      "SURGE, hard limit of 50 messages a minute; "
+      "partner open: suspended, sends with *, signed for *, from any address, alignment off, without end, at most 7 "
+      "messages a second, 7 at once, at most 1000000000000 messages a day, any number of recipients a message, any "
+      "number of recipients a day, any number of octets a message, Bcc allowed, Date not required, Message-ID not "
+      "required, weight 100, never suspended by itself, no hard limit of messages a minute");
+}
+
+// What is a new name to the policy may be an old partner with looser bounds.
+TEST(PolicyChanges, NewPartnersSayWhoIsTakenOutWithThem) {
+  Policy from = Base(), to = Base();
+  Partner again = Acme(to), other = test::PartnerForAll("other");
+  again.name = "acme-mail";
+  to.partners.erase("acme");
+  EXPECT_EQ(FindDifference(from, to).Widening(), "");
+  to.partners.emplace("acme-mail", again);
+  EXPECT_THAT(FindDifference(from, to).Widening(), EndsWith("; the same file removes partner acme"));
+  from.partners.emplace("other", other);
+  to.relays.emplace("relay2", Relay{"relay2", "dns:relay2.example", {"own"}});
+  const Difference difference = FindDifference(from, to);
+  EXPECT_THAT(difference.Widening(), HasSubstr("; the same file removes partners acme, other; relay relay2: "));
+  EXPECT_EQ(difference.changes[2].lines(0), difference.changes[2].widens(0));
+}
+
+// For the record: also what takes rights away, or gives none.
+TEST(PolicyChanges, EachIsASentence) {
+  Policy from = Base(), to = Base();
+  Acme(from).watch.hard_limit_per_minute = 50;
+  Acme(to).quota.messages_per_day = 1;
+  to.partners.emplace("next", test::PartnerForAll("next"));
+  to.relays.erase("relay1");
+  EXPECT_THAT(FindDifference(from, to).Sentences(),
+              ElementsAre("partner acme: quota.messages_per_day: 1000 -> 1",
+                          "partner acme: watch.hard_limit_per_minute: 50 -> no limit",
+                          StartsWith("partner next: added: sends with *, signed for *, "), "relay relay1: removed"));
 }
 
 // Whoever approves it sees the last of it too.

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "connect.h"
 #include "signerd/service/peer_address.h"
 #include "taken.h"
 
@@ -15,19 +16,6 @@ namespace hallmark::service {
 namespace {
 
 using namespace std::chrono_literals;
-
-// Empty when it is refused.
-FileDescriptor Connect(const char* address, std::uint16_t port) {
-  sockaddr_in6 to{};
-  to.sin6_family = AF_INET6;
-  to.sin6_port = htons(port);
-  EXPECT_EQ(::inet_pton(AF_INET6, address, &to.sin6_addr), 1);
-  FileDescriptor client(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) client.Reset();
-  return client;
-}
-
-constexpr const char* kFour = "::ffff:127.0.0.1";
 
 class AcceptorTest : public testing::Test {
  protected:
@@ -103,6 +91,17 @@ TEST_F(AcceptorTest, WhoeverHasAsManyAsAreStillFreeIsRefusedUntilOneEnds) {
   EXPECT_TRUE(taken_.Next(10s));
   taken.pop_back();
   EXPECT_TRUE(IsTakenInTime());
+}
+
+// As many connections may come from one port as the machine has addresses.
+TEST_F(AcceptorTest, ThoseFromOnePortToSeveralAddressesCountOneByOne) {
+  Start("0.0.0.0:0", 4);
+  const FileDescriptor first = Connect(kFour, acceptor_->port());
+  const FileDescriptor second = Connect("::ffff:127.0.0.2", acceptor_->port(), OwnPort(first));
+  const FileDescriptor taken[] = {taken_.Next(10s), taken_.Next(10s)};
+  ASSERT_TRUE(taken[0] && taken[1]);
+  const FileDescriptor refused = Connect(kFour, acceptor_->port());
+  EXPECT_FALSE(taken_.Next(300ms));
 }
 
 TEST_F(AcceptorTest, EitherWildcardTakesBoth) {

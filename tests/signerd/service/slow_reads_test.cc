@@ -24,26 +24,29 @@ class SlowReadsTest : public testing::Test {
     std::set<std::string> found;
     for (int look = 0; look < looks; ++look, now_ += 100ms) {
       for (const auto& [name, peer] : peers) {
-        AcceptedConnection& connection = accepted_[name];
+        const SocketId id = ids_.try_emplace(name, ids_.size() + 1).first->second;
+        AcceptedConnection& connection = accepted_[id];
+        connection.peer = name;
         connection.read += peer.octets;
         connection.unread = look % peer.waits == 0 ? peer.unread : 0;
-        if (peer.comes_of_it) peer.comes_of_it(counts_[name]);
+        if (peer.comes_of_it) peer.comes_of_it(counts_[id]);
       }
-      const auto count = [&](const std::set<std::string>& wanted) {
+      const auto count = [&](const std::set<SocketId>& wanted) {
         asked_ = std::max(asked_, wanted.size());
-        std::map<std::string, StreamCounts> counts;
-        for (const std::string& name : wanted) counts[name] = counts_[name];
+        std::map<SocketId, StreamCounts> counts;
+        for (const SocketId id : wanted) counts[id] = counts_[id];
         return counts;
       };
-      for (const std::string& name : slow_reads_.Find(accepted_, count, now_)) found.insert(name);
+      for (const SocketId id : slow_reads_.Find(accepted_, count, now_)) found.insert(accepted_.at(id).peer);
     }
     return found;
   }
 
   SlowReads slow_reads_;
   SlowReads::Time now_{1000h};
+  std::map<std::string, SocketId> ids_;
   AcceptedConnections accepted_;
-  std::map<std::string, StreamCounts> counts_;
+  std::map<SocketId, StreamCounts> counts_;
   std::size_t asked_ = 0;
 };
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "sample.h"
@@ -32,8 +33,13 @@ class WatcherTest : public testing::Test {
  protected:
   WatcherTest() : database_(*store::Database::Open(path_)) {
     Set(snapshot::PartnerState::kActive);
+    Start({});
+  }
+
+  void Start(const Settings& settings) {
+    watcher_.reset();
     watcher_ = std::make_unique<Watcher>(Watcher::Parts{
-        .settings = {},
+        .settings = settings,
         .traffic = traffic_,
         .store = *store_,
         .snapshot = current_,
@@ -43,6 +49,7 @@ class WatcherTest : public testing::Test {
         .ledger_trouble =
             [this] {
               const std::lock_guard lock(mutex_);
+              ++ledger_looks_;
               return ledger_trouble_;
             },
         .stuck_rotations = [] { return std::map<std::string, std::string>(); },
@@ -82,6 +89,15 @@ class WatcherTest : public testing::Test {
         "CREATE TRIGGER full BEFORE INSERT ON alert BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"));
   }
   void MendStore() { ASSERT_TRUE(database_.Execute("DROP TRIGGER full")); }
+  void SetLedgerTrouble(const std::string& why) {
+    const std::lock_guard lock(mutex_);
+    ledger_trouble_ = why;
+    ledger_looks_ = 0;
+  }
+  // Waits until it has seen what it is told last.
+  void AwaitLook() {
+    ASSERT_TRUE(Eventually([&] { return Locked(ledger_looks_) >= 2; }));
+  }
   void SetTrouble(const std::string& why) {
     const std::lock_guard lock(mutex_);
     troubles_ = {{"disk", why}};
@@ -119,21 +135,42 @@ class WatcherTest : public testing::Test {
   std::map<std::string, std::string> troubles_;
   std::string ledger_trouble_;
   std::vector<std::string> journal_;
-  int journal_calls_ = 0, suspend_calls_ = 0;
+  int journal_calls_ = 0, suspend_calls_ = 0, ledger_looks_ = 0;
   bool ledger_takes_ = true, policy_takes_ = true;
   std::unique_ptr<Watcher> watcher_;  // last: it uses the others
 };
 
 TEST_F(WatcherTest, WhatIsWrongWithTheLedgerIsAnAlertInItsOwnWords) {
-  const auto set = [&](const std::string& trouble) {
-    const std::lock_guard lock(mutex_);
-    ledger_trouble_ = trouble;
-  };
-  set("the sink is down");
+  SetLedgerTrouble("the sink is down");
   ASSERT_TRUE(Eventually([&] { return Alerts().size() == 1; }));
   EXPECT_EQ(store_->ListAlerts(false, 0, 1)->front().message, "the sink is down");
   watcher_->Stop();
   EXPECT_THAT(Alerts(), ElementsAre("LEDGER_UNAVAILABLE ")) << "an event alerts once";
+}
+
+// A required sink that is slow takes a record and is late for the next, that of the alert too.
+TEST_F(WatcherTest, TroubleOfTheLedgerThatComesAndGoesIsOneAlert) {
+  for (int i = 0; i < 2; ++i) {
+    SetLedgerTrouble("the sink is down");
+    AwaitLook();
+    SetLedgerTrouble("");
+    AwaitLook();
+  }
+  watcher_->Stop();
+  EXPECT_THAT(Alerts(), ElementsAre("LEDGER_UNAVAILABLE "));
+}
+
+TEST_F(WatcherTest, TroubleOfTheLedgerAfterTheCoolDownIsAnotherAlert) {
+  Start({.cool_down = 3s});
+  SetLedgerTrouble("the sink is down");
+  std::this_thread::sleep_for(4s);
+  AwaitLook();
+  EXPECT_EQ(Alerts().size(), 1u) << "it lasts";
+  SetLedgerTrouble("");
+  AwaitLook();
+  std::this_thread::sleep_for(4s);
+  SetLedgerTrouble("the sink is down");
+  ASSERT_TRUE(Eventually([&] { return Alerts().size() == 2; }));
 }
 
 // Both lie on the disk that the alert may be about.
