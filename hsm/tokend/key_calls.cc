@@ -201,8 +201,6 @@ Result<pkcs11::KeyPair> KeyCalls::Answer(const KeyCall& call) {
   const auto* generate = std::get_if<link::GenerateKey>(&call);
   const bool only = before != nullptr && before->only;
   const bool mixes = before != nullptr && MixesObjectsUp(before->token);
-  std::optional<Keeper::Making> making;
-  if (Makes(call)) making.emplace(keeper_);
   if (generate != nullptr && mixes && !only) return MakeBesideSigning(*generate, before);
   std::unique_lock alone(keeper_.gate(), std::defer_lock);
   std::shared_lock shared(keeper_.gate(), std::defer_lock);
@@ -211,6 +209,9 @@ Result<pkcs11::KeyPair> KeyCalls::Answer(const KeyCall& call) {
   } else {
     shared.lock();
   }
+  // Not before: it may be the keeper that has the module, and hangs there.
+  std::optional<Keeper::Making> making;
+  if (Makes(call)) making.emplace(keeper_);
   if (only || Makes(call)) callbacks_.on_begun({IdOf(call)});
   step_.Begin(Makes(call) ? kLongestMaking : keeper_.longest_step());
   // What an import begins with, its end needs too: a session that may write.
@@ -235,6 +236,7 @@ Result<pkcs11::KeyPair> KeyCalls::MakeBesideSigning(const link::GenerateKey& cal
   steady_clock::duration making{};
   {
     const std::shared_lock shared(keeper_.gate());
+    const Keeper::Making made(keeper_);
     callbacks_.on_begun({call.id});
     step_.Begin(kLongestMaking);
     const Status seated = Sit(login, pkcs11::Access::kWrite);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "firmware/runtime/log.h"
+
 namespace hallmark::operators {
 namespace {
 
@@ -90,9 +92,11 @@ Status Approvals::Decide(ApprovalRow& row, ApprovalState to, const std::string& 
 }
 
 // What was asked for twice is done once: when it is undone later, nobody has agreed to do it once more.
-Status Approvals::FailSame(const ApprovalRow& done) {
-  return store_.FailSameApprovals(done, std::string(ReasonName(Reason::kStateConflict)) +
-                                            ": the same was carried out as approval " + std::to_string(done.id));
+void Approvals::FailSame(const ApprovalRow& done) {
+  const Status failed =
+      store_.FailSameApprovals(done, std::string(ReasonName(Reason::kStateConflict)) +
+                                         ": the same was carried out as approval " + std::to_string(done.id));
+  if (!failed) log::error("approvals that ask for the same as {} still wait: {}", done.id, failed.error().message);
 }
 
 Result<ApprovalRow> Approvals::Approve(std::int64_t id, const Decider& decider,
@@ -110,8 +114,7 @@ Result<ApprovalRow> Approvals::Approve(std::int64_t id, const Decider& decider,
                : Decide(*row, ApprovalState::kFailed, decider.name,
                         std::string(ReasonName(done.error().reason)) + ": " + done.error().message);
   if (!saved) return saved.error();
-  if (done) saved = FailSame(*row);
-  if (!saved) return saved.error();
+  if (done) FailSame(*row);
   return row;
 }
 

@@ -47,7 +47,7 @@ class Approvals {
       : store_(store), clock_(clock), length_(length) {}
   Result<ApprovalRow> GetWaiting(std::int64_t id);
   Status Decide(ApprovalRow& row, ApprovalState to, const std::string& decider, const std::string& outcome);
-  Status FailSame(const ApprovalRow& done);
+  void FailSame(const ApprovalRow& done);
   store::Store& store_;
   const Clock& clock_;
   const std::chrono::seconds length_;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::chrono::seconds kCountingTime{1};
 // What a person is to judge. An error carries the beginning; all of it is with the approval.
-constexpr std::size_t kMostDanger = 256 << 10, kMostDangerInAnError = 1000;
+constexpr std::size_t kMostDanger = 480 << 10, kMostDangerInAnError = 1000;
 constexpr char kSessionMetadata[] = "hallmark-session";
 constexpr std::string_view kBegun = "BEGUN";
 
@@ -182,10 +182,12 @@ AdminGate::Reactor* AdminGate::RunWithoutSession(Context* context, const Act& ac
     return reactor;
   }
   caller.shown = ShowRequest(request);
-  boost::asio::post(ThreadOf(Lane::kStore), [this, reactor, peer = std::move(*peer), caller = std::move(caller),
-                                             work = std::move(work)]() mutable {
+  boost::asio::post(ThreadOf(Lane::kStore), [this, reactor, context, peer = std::move(*peer),
+                                             caller = std::move(caller), work = std::move(work)]() mutable {
     // A first officer has a name only once the work is done; the record of its outcome then says it.
     const Status done = RunLedgered(caller, [&](const Caller&) {
+      // While it waited its turn the certificate may have been revoked.
+      if (const auto still = PeerOf(*context); !still) return Status(still.error());
       Status worked = work(peer);
       if (const auto now = parts_.operators.Identify(peer)) caller.name = now->name;
       return worked;

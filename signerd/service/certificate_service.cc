@@ -121,10 +121,11 @@ void CertificateService::List(api::ListCertificatesResponse& response) {
     auto next_update = std::chrono::sys_seconds::max();
     std::size_t entries = 0;
     for (const auto& [issuer, list] : *crl->lists) {
+      if (!crl->trusted.contains(issuer)) continue;  // kept for a CA that may come back
       next_update = std::min(next_update, list->next_update);
       entries += list->revoked.size();
     }
-    SetTime(*entry.mutable_crl_next_update(), next_update);
+    if (next_update != std::chrono::sys_seconds::max()) SetTime(*entry.mutable_crl_next_update(), next_update);
     entry.set_crl_entries(static_cast<std::int64_t>(entries));
   }
 }

@@ -167,7 +167,7 @@ void ClientCrl::Refresh(const std::string& client_ca, std::chrono::sys_seconds n
   if (file_.empty()) return;
   Remember(client_ca);
   Parse(client_ca);
-  State next{state_.load()->lists, problem_, {}};
+  State next{state_.load()->lists, problem_, {}, {}, {}};
   if (parsed_ != nullptr) {
     std::string problem;
     auto lists = InForce(next.lists == nullptr ? RevocationLists() : *next.lists, *parsed_, client_ca, now, problem);
@@ -175,7 +175,23 @@ void ClientCrl::Refresh(const std::string& client_ca, std::chrono::sys_seconds n
     if (!problem.empty()) next.problem = file_.string() + ": " + problem;
   }
   if (next.lists != nullptr) next.revoked = FindRevoked(*next.lists, authorities_, client_ca);
+  for (const X509Ptr& one : ReadCertificates(client_ca)) {
+    Authority authority = AuthorityOf(*one);
+    next.trusted.insert(authority.subject);
+    const bool revoked =
+        next.lists != nullptr && (Names(*next.lists, authority.name) || next.revoked.contains(authority.name.issuer));
+    if (!revoked) next.standing[authority.subject].insert(std::move(authority.key));
+  }
   state_.store(std::make_shared<const State>(std::move(next)));
+}
+
+bool ClientCrl::State::Stands(const Authority& authority) const {
+  const auto keys = standing.find(authority.subject);
+  return keys != standing.end() && keys->second.contains(authority.key);
+}
+
+bool ClientCrl::Revokes(const Authority& authority) const {
+  return !file_.empty() && Revokes(authority.name) && !state_.load()->Stands(authority);
 }
 
 bool ClientCrl::Revokes(const CertificateName& certificate) const {

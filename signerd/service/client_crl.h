@@ -55,12 +55,19 @@ class ClientCrl {
     std::shared_ptr<const RevocationLists> lists;  // in force; null: none yet
     std::string problem;                           // empty: none
     Authorities revoked;                           // CAs, by those lists
+    Authorities trusted;                           // CAs in `client_ca`
+    // Subjects and keys of the CAs in `client_ca` that are not: another certificate of theirs may be revoked.
+    std::map<X509NamePtr, std::set<std::string>, NameOrder> standing;
+
+    bool Stands(const Authority& authority) const;
   };
 
   // Reads the file and puts its lists in force where they are good. One thread.
   void Refresh(const std::string& client_ca, std::chrono::sys_seconds now);
   // Whether it, or its issuer, is revoked. Any thread, without waiting.
   bool Revokes(const CertificateName& certificate) const;
+  // Whether the CA is, or one above it, and not just this certificate of it.
+  bool Revokes(const Authority& authority) const;
   std::shared_ptr<const State> state() const { return state_.load(); }
   const std::filesystem::path& file() const { return file_; }
 

@@ -63,6 +63,14 @@ CertificateName CertificateNameOf(const X509& certificate) {
   return {CopyName(X509_get_issuer_name(&certificate)), SerialText(X509_get0_serialNumber(&certificate))};
 }
 
+Authority AuthorityOf(const X509& certificate) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  X509_pubkey_digest(&certificate, EVP_sha256(), digest, &size);
+  return {CertificateNameOf(certificate), CopyName(X509_get_subject_name(&certificate)),
+          std::string(reinterpret_cast<const char*>(digest), size)};
+}
+
 CertificateFacts FactsOf(const X509& certificate) {
   CertificateFacts facts;
   unsigned char digest[EVP_MAX_MD_SIZE];
@@ -77,9 +85,12 @@ CertificateFacts FactsOf(const X509& certificate) {
 
 PeerCertificates::Facts PeerCertificates::Of(const grpc::AuthContext& peer) {
   const std::string_view pem = PropertyOf(peer, GRPC_X509_PEM_CERT_PROPERTY_NAME);
+  const std::string_view sent = PropertyOf(peer, GRPC_X509_PEM_CERT_CHAIN_PROPERTY_NAME);
   // Whether this connection tells no more than is known already.
   const auto suffices = [&](const Map& known, Map::const_iterator entry) {
-    return entry != known.end() && (!entry->second->sent_unknown || IsResumed(peer));
+    if (entry == known.end()) return false;
+    const bool same = !entry->second->sent_unknown && entry->second->sent_pem == sent;
+    return same || IsResumed(peer);
   };
   {
     const auto known = known_.load();
@@ -90,9 +101,8 @@ PeerCertificates::Facts PeerCertificates::Of(const grpc::AuthContext& peer) {
   if (parsed.empty()) return nullptr;
   CertificateFacts facts = FactsOf(*parsed.front());
   facts.identities = PeerIdentities(peer);
-  for (const X509Ptr& authority : ReadCertificates(PropertyOf(peer, GRPC_X509_PEM_CERT_CHAIN_PROPERTY_NAME))) {
-    facts.sent.push_back(CertificateNameOf(*authority));
-  }
+  for (const X509Ptr& authority : ReadCertificates(sent)) facts.sent.push_back(AuthorityOf(*authority));
+  facts.sent_pem = sent;
   facts.sent_unknown = IsResumed(peer);
   const Facts shared = std::make_shared<const CertificateFacts>(std::move(facts));
   const std::lock_guard lock(mutex_);

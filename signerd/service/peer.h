@@ -27,6 +27,13 @@ struct CertificateName {
   std::string serial;  // as SerialText() gives it
 };
 
+// A CA by one of its certificates.
+struct Authority {
+  CertificateName name;
+  X509NamePtr subject;
+  std::string key;  // SHA-256 of its public part
+};
+
 // What is known of a certificate.
 struct CertificateFacts {
   std::string fingerprint;  // SHA-256 of the DER form, lower-case hexadecimal
@@ -36,7 +43,8 @@ struct CertificateFacts {
   // Only of a peer: its SANs, as PeerIdentities() gives them; the certificates of CAs that it sent beside its own; and
   // whether these are not known, because it resumed a TLS session, which keeps its own certificate alone.
   std::vector<std::string> identities;
-  std::vector<CertificateName> sent;
+  std::vector<Authority> sent;
+  std::string sent_pem;
   bool sent_unknown = false;
 };
 
@@ -44,6 +52,7 @@ struct CertificateFacts {
 std::vector<X509Ptr> ReadCertificates(std::string_view pem);
 CertificateFacts FactsOf(const X509& certificate);
 CertificateName CertificateNameOf(const X509& certificate);
+Authority AuthorityOf(const X509& certificate);
 X509NamePtr CopyName(const X509_NAME* name);
 // A serial number's sign and octets.
 std::string SerialText(const ASN1_INTEGER* serial);
@@ -57,7 +66,7 @@ class PeerCertificates {
   using Facts = std::shared_ptr<const CertificateFacts>;
 
   // Null when the peer showed none that parses. Takes the lock for a certificate that is new only. What was sent beside
-  // it is that of the first connection with a whole handshake.
+  // it is that of the newest connection with a whole handshake.
   Facts Of(const grpc::AuthContext& peer);
   std::vector<Facts> Seen() const;
 

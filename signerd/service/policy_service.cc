@@ -196,7 +196,8 @@ Status PolicyService::SetState(const Caller& caller, const admin::SetPartnerStat
   // Also to suspended: or two steps would do what one may not.
   if (present == PartnerState::kRevoked && wanted != present) {
     const Status may = parts_.gate.RequireApproval(
-        caller, "widens rights: brings back partner " + request.name() + ", which was revoked");
+        caller, "widens rights: brings back partner " + request.name() + ", which was revoked" +
+                    (wanted == PartnerState::kSuspended ? ", as suspended" : ""));
     if (!may) return may;
   }
   Status done = wanted == present ? Ok() : parts_.store.ChangePartnerState(request.name(), present, wanted);

@@ -58,7 +58,8 @@ Result<PeerCertificates::Facts> Transport::Admit(const grpc::AuthContext& peer) 
 
 bool Transport::IsRevoked(const CertificateFacts& facts) const {
   return snapshot_.Get()->revoked_certificates.contains(facts.fingerprint) || crl_.Revokes(facts.name) ||
-         std::any_of(facts.sent.begin(), facts.sent.end(), [this](const auto& name) { return crl_.Revokes(name); });
+         std::any_of(facts.sent.begin(), facts.sent.end(),
+                     [this](const auto& authority) { return crl_.Revokes(authority); });
 }
 
 bool Transport::IsRevoked(ByteView fingerprint) const {

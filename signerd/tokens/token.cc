@@ -20,6 +20,8 @@ constexpr std::chrono::seconds kLongLife{10};
 // How long signatures wait for a token that is starting. It may hang.
 constexpr std::chrono::seconds kStartPatience{5};
 constexpr std::chrono::seconds kBetweenDistrusts{5};
+// A TPM makes an RSA key in up to a minute, and signs nothing meanwhile.
+constexpr std::chrono::seconds kLongestWaitForKey{120};
 
 // When the file last changed; the epoch when it cannot be told.
 std::filesystem::file_time_type AgeOf(const std::filesystem::path& file) {
@@ -268,10 +270,7 @@ void Token::ReplaceIfItHangs(steady_clock::time_point now) {
 bool Token::Hangs(steady_clock::time_point now) const {
   // It waits for the login, which tokend itself watches.
   if (status_.state == link::TokenState::kStarting) return false;
-  // On one session it waits for the key that is being made, which may take minutes. Some tokens do one thing at a time
-  // though they have several: what shows it is that nothing was signed since.
-  const auto making = key_calls_.Begun();
-  if (making && (status_.sessions <= 1 || last_answer_ < *making)) return false;
+  if (WaitsForKey(now)) return false;
   return std::any_of(in_flight_.begin(), in_flight_.end(), [&](const auto& entry) {
     const Attempt& attempt = entry.second;
     const auto since = std::max(attempt.sent, ready_since_);
@@ -280,10 +279,15 @@ bool Token::Hangs(steady_clock::time_point now) const {
   });
 }
 
+bool Token::WaitsForKey(steady_clock::time_point now) const {
+  const auto making = key_calls_.Begun();
+  if (!making || status_.sessions <= 1) return making.has_value();
+  // What was in the module already comes back after the key was begun.
+  return last_answer_ < *making + config_.sign_timeout && now - *making < kLongestWaitForKey;
+}
+
 bool Token::IsOvertaken(const Attempt& attempt) const {
-  if (status_.sessions <= 1) return false;
-  const std::size_t before_it = attempt.among - 1;
-  return answers_ - attempt.answers_before > before_it + std::min<std::size_t>(before_it, status_.sessions);
+  return status_.sessions > 1 && answers_ - attempt.answers_before > attempt.among - 1 + status_.sessions;
 }
 
 void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {

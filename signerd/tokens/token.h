@@ -121,6 +121,9 @@ class Token {
   void SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done);
   // Whether a signature takes longer than one may; that it waits for others does not count.
   bool Hangs(std::chrono::steady_clock::time_point now) const;
+  // Whether a key is being made that signatures wait for: on one session, where it may take minutes; and where a token
+  // does one thing at a time though it has several, which shows in that it signs nothing meanwhile.
+  bool WaitsForKey(std::chrono::steady_clock::time_point now) const;
   // Whether so many others were answered that it can't be waiting for a session: tokend takes them in their order, and
   // those that are in the module together may come back in any.
   bool IsOvertaken(const Attempt& attempt) const;

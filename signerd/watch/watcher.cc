@@ -17,6 +17,7 @@ constexpr std::chrono::seconds kSaveInterval{60};
 constexpr std::size_t kMostUnstored = 1000;
 constexpr std::size_t kMostText = 2000;  // octets of an alert; what others say of what is wrong may be in it
 constexpr char kLedgerUnavailable[] = "LEDGER_UNAVAILABLE";
+constexpr int kStays = 60;  // a minute of the cool-down's hour
 constexpr char kRotationStuck[] = "ROTATION_STUCK";
 constexpr char kClockNotSet[] = "CLOCK_NOT_SET";
 constexpr char kHealth[] = "HEALTH";
@@ -74,14 +75,20 @@ void Watcher::Look() {
 }
 
 // Its own record of that comes when it can be written again. A sink that is slow is late for that one too, and takes
-// the next: what comes again within the cool-down is not told again.
+// the next: what comes again within the cool-down is told again only where it stays.
 void Watcher::LookAtLedger(const snapshot::Snapshot& view) {
   const std::string trouble = parts_.ledger_trouble();
-  const bool was = std::exchange(ledger_available_, trouble.empty());
-  if (ledger_available_) return;
+  if (trouble.empty()) {
+    ledger_.began.reset();
+    return;
+  }
   const auto now = std::chrono::steady_clock::now();
-  const auto last = std::exchange(ledger_trouble_, now);
-  if (was && (!last || now - *last >= parts_.settings.cool_down)) See({kLedgerUnavailable, "", "", trouble}, view);
+  const auto cool_down = parts_.settings.cool_down;
+  if (!ledger_.began) ledger_ = {now, ledger_.last, ledger_.last && now - *ledger_.last < cool_down, false};
+  ledger_.last = now;
+  if (ledger_.told || (ledger_.recent && now - *ledger_.began < cool_down / kStays)) return;
+  ledger_.told = true;
+  See({kLedgerUnavailable, "", "", trouble}, view);
 }
 
 void Watcher::LookAtRotations(const snapshot::Snapshot& view) {

@@ -79,8 +79,12 @@ class Watcher {
   bool store_takes_ = true;                  // what was last given to it
   std::map<std::string, Alarm> to_suspend_;  // partners that could not be suspended, and for what they should be
   bool to_journal_ = true;                   // alerts may stand in the store that are not on the ledger yet
-  bool ledger_available_ = true;
-  std::optional<std::chrono::steady_clock::time_point> ledger_trouble_;  // when there was some last
+  // Trouble of the ledger: when the present one began, when there was some last, whether there had been some within the
+  // cool-down when it began, and whether it has been told.
+  struct {
+    std::optional<std::chrono::steady_clock::time_point> began, last;
+    bool recent = false, told = false;
+  } ledger_;
   StuckRotations stuck_;
   std::set<std::string> unwell_;  // readings of the box that an alert was raised for and that are not better since
   static constexpr std::size_t kKindCount = 11;

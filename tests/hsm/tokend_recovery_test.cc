@@ -184,6 +184,23 @@ TEST_F(Recovery, NothingIsTakenForGoneWithoutALogin) {
   EXPECT_EQ(tokend.Await<link::KeyReply>().outcome, Outcome::kKeyMissing);
 }
 
+// A key that waits for that look is none that is being made.
+TEST_F(Recovery, LookAtTheTokenThatHangsEndsTheProcessThoughAKeyWaits) {
+  TokendClient::Options options;
+  options.faulty = true;
+  options.variables = {"FAULTY_PKCS11_SIMULATE=sessions=1"};
+  options.more = {"--longest-step", "2"};
+  auto& tokend = tokend_.emplace(environment_, options);
+  tokend.Await<link::Hello>();
+  tokend.AwaitState(TokenState::kReady);
+  environment_.WriteFaults("C_GetTokenInfo * hang");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // the next look is in the module
+  tokend.Send(link::GenerateKey{7, KeyType::kEd25519, 0, {0x42}, "late"});
+  while (tokend.Receive()) {
+  }
+  EXPECT_EQ(tokend.Wait(), 1);
+}
+
 // The keeper's look fails while a worker is in a call that is going to fail too.
 TEST_F(Recovery, TroubleThatTwoNoticeCostsOneLogin) {
   auto& tokend = Start();

@@ -304,10 +304,29 @@ class CertificatesTest(unittest.TestCase):
         crl = self.add_crl("signing", root)
         crl.write_bytes(root.crl([authority.pem]) + other.crl([]))
         self.start()
-        call = self.relay(authority.issue(dns=["relay1.localdomain"]))
-        call()
+        certificate, key = authority.issue(dns=["relay1.localdomain"])
+        calls = [self.relay((certificate + sent, key)) for sent in (b"", authority.pem, crossed.pem)]
+        for call in calls:
+            call()
         crl.write_bytes(root.crl([authority.pem]) + other.crl([crossed.pem]))
-        self.wait(lambda: self.is_revoked(call), "the revocation of both")
+        self.wait(lambda: all(map(self.is_revoked, calls)), "the revocation of both")
+
+    def test_whoever_sends_another_certificate_of_its_ca_is_judged_by_that(self):
+        root, other = pki.Authority("Root", path_length=1), pki.Authority("Other root", path_length=1)
+        authority = pki.Authority("Issuing", issuer=root)
+        crossed = pki.Authority("Issuing", renews=authority, issuer=other)
+        for trusted in (root, other):
+            self.hallmark.trust(trusted.pem)
+        crl = self.add_crl("signing", root)
+        crl.write_bytes(root.crl([authority.pem]))
+        self.start()
+        certificate, key = authority.issue(dns=["relay1.localdomain"])
+        for sent, good in ((authority, False), (crossed, True), (authority, False)):
+            call = self.relay((certificate + sent.pem, key))
+            if good:
+                call()
+            else:
+                self.assert_revoked(call)
 
     def test_a_resumed_session_does_not_hide_the_ca(self):
         """It has the client's own certificate only, so that it is enough for who has shown the rest before."""

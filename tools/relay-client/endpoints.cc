@@ -144,6 +144,15 @@ bool EndpointSet::AnotherMayCome(const std::vector<bool>& tried) {
   return std::chrono::steady_clock::now() < new_until_ && std::find(tried.begin(), tried.end(), false) != tried.end();
 }
 
+bool EndpointSet::MayTakeOver(EndpointSet& before) {
+  if (!before.AnyReady()) return true;
+  if (std::chrono::steady_clock::now() >= new_until_) return AnyReady();
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (before[i].State() == GRPC_CHANNEL_READY && endpoints_[i]->State() != GRPC_CHANNEL_READY) return false;
+  }
+  return true;
+}
+
 void EndpointSet::Remember(EndpointSet& before) {
   for (std::size_t i = 0; i < size(); ++i) endpoints_[i]->Remember(before[i]);
 }
@@ -164,7 +173,7 @@ std::shared_ptr<EndpointSet> Endpoints::Now() {
     looked_ = now;
     LookAtFiles();
   }
-  if (coming_ != nullptr && (coming_->AnyReady() || !current_->AnyReady())) {
+  if (coming_ != nullptr && coming_->MayTakeOver(*current_)) {
     coming_->Remember(*current_);
     current_ = std::move(coming_);
   }

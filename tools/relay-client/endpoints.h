@@ -64,7 +64,8 @@ class EndpointSet {
   // Whether one that is not in `tried`, none of which is ready, may be in a moment: it left lately, or the channels are
   // so new that it may not be connected yet.
   bool AnotherMayCome(const std::vector<bool>& tried);
-  // `before`: of the same settings.
+  // Whether it has connections to all servers that `before`, of the same settings, has; after three seconds to any.
+  bool MayTakeOver(EndpointSet& before);
   void Remember(EndpointSet& before);
 
  private:

@@ -160,6 +160,19 @@ TEST_F(WatcherTest, TroubleOfTheLedgerThatComesAndGoesIsOneAlert) {
   EXPECT_THAT(Alerts(), ElementsAre("LEDGER_UNAVAILABLE "));
 }
 
+TEST_F(WatcherTest, TroubleOfTheLedgerThatComesAgainAndStaysIsAnotherAlert) {
+  Start({.cool_down = 180s});
+  SetLedgerTrouble("the sink is down");
+  AwaitLook();
+  SetLedgerTrouble("");
+  AwaitLook();
+  SetLedgerTrouble("the disk is full");
+  AwaitLook();
+  EXPECT_EQ(Alerts().size(), 1u);
+  ASSERT_TRUE(Eventually([&] { return Alerts().size() == 2; }));
+  EXPECT_EQ(store_->ListAlerts(false, 0, 1)->front().message, "the disk is full");
+}
+
 TEST_F(WatcherTest, TroubleOfTheLedgerAfterTheCoolDownIsAnotherAlert) {
   Start({.cool_down = 3s});
   SetLedgerTrouble("the sink is down");
