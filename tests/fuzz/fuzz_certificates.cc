@@ -64,9 +64,10 @@ void CheckCertificates(std::string_view pem) {
   Check(first.fingerprint == facts->fingerprint && first.fingerprint.size() == 64,
         "the first certificate is the peer's");
   Check(facts->sent.size() == certificates.size() && !facts->sent_unknown, "all that was sent counts");
-  for (const CertificateName& one : facts->sent) {
-    Check(one.issuer != nullptr && (one.serial.front() == '+' || one.serial.front() == '-'),
+  for (const Authority& one : facts->sent) {
+    Check(one.name.issuer != nullptr && (one.name.serial.front() == '+' || one.name.serial.front() == '-'),
           "a certificate can be revoked");
+    Check(one.subject != nullptr && one.key.size() == 32, "its CA is known by name and key");
   }
 }
 
@@ -83,7 +84,8 @@ void CheckLists(const std::string& pem, const std::string& client_ca) {
   }
   Check(!lists->empty() && state->lists != nullptr, "what will do is in force");
   for (const auto& [issuer, list] : *lists) {
-    for (const std::string& serial : list->revoked) Check(crl.Revokes({issuer, serial}), "what is listed is revoked");
+    for (const std::string& serial : list->revoked)
+      Check(crl.Revokes(CertificateName{issuer, serial}), "what is listed is revoked");
     Check(list->next_update >= kNow || !state->problem.empty(), "an old list is told");
   }
   crl.Refresh(client_ca, kNow);
