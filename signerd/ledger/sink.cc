@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "firmware/runtime/log.h"
 #include "hallmark/ledger/v1/record.pb.h"
@@ -75,14 +76,13 @@ void Sink::Send(std::vector<std::string> records, std::uint64_t first, Done done
   for (const std::string& record : records) octets += record.size();
   const auto entry =
       std::make_shared<Entry>(Entry{std::move(records), first, steady_clock::now() + config_.timeout, nullptr, octets});
-  bool taken = false;
   {
     const std::lock_guard lock(mutex_);
-    taken = queue_.size() < kMostQueued && queued_octets_ + octets <= kMostQueuedOctets && !stop_;
+    const bool taken = queue_.size() < kMostQueued && queued_octets_ + octets <= kMostQueuedOctets && !stop_;
     if (taken) {
       queued_octets_ += octets;
       if (config_.required) {
-        entry->done = std::move(done);
+        entry->done = std::exchange(done, nullptr);
         waiting_.push_back(entry);
         watch_.notify_one();
       }
@@ -92,9 +92,10 @@ void Sink::Send(std::vector<std::string> records, std::uint64_t first, Done done
       status_.dropped += count;
     }
   }
-  if (!taken && config_.required) {
+  if (done == nullptr) return;  // it is answered when the sink has it
+  if (config_.required) {
     done(SinkError("it does not keep up, and is required"));
-  } else if (!config_.required) {
+  } else {
     done(first);
   }
 }

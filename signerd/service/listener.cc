@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kMessageOverhead = 1 << 20;  // envelope and options beside the message
 constexpr int kStreamsPerConnection = 2048;
 // What a connection has under way at most: a client may begin more calls before it has read how many it may.
-constexpr std::uint64_t kMostCalls = 2 * kStreamsPerConnection;
+constexpr std::uint64_t kMostCalls = std::uint64_t{2} * kStreamsPerConnection;
 constexpr int kPingMs = 1000;         // more often is a nuisance
 constexpr int kHandshakeMs = 20'000;  // from a connection's first octet to its first SETTINGS
 // A peer that went without a word, or does not read what it is sent, is noticed after the sum of both.

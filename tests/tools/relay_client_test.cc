@@ -38,6 +38,14 @@ Outcome Sign(Client& client, MessageOptions options = {}, std::string_view text 
   return client.Finish(std::move(message));
 }
 
+// The message is to be tried again: that server may sign it.
+void ExpectUnreachable(const Outcome& outcome, const std::string& address) {
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
+  EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
+  EXPECT_THAT(outcome.failure->message, HasSubstr(address));
+}
+
 // A refusal that says when to come back.
 grpc::Status Later(const std::string& reason, std::chrono::milliseconds when) {
   google::rpc::Status status;
@@ -395,10 +403,7 @@ TEST_F(RelayClient, WhatAServerThatLeftLatelyMaySignIsNotRefusedByAnother) {
   two.SetServing(false);
   AwaitReady(*client, {true, false});
   const Outcome outcome = Sign(*client);
-  ASSERT_FALSE(outcome);
-  EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
-  EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
-  EXPECT_THAT(outcome.failure->message, HasSubstr(two.address()));
+  ExpectUnreachable(outcome, two.address());
   EXPECT_THAT(outcome.failure->message, HasSubstr("DOMAIN_NOT_CONFIGURED"));
 }
 
@@ -412,10 +417,7 @@ TEST_F(RelayClient, AServerThatLeftLatelyIsRememberedWhenTheCertificateIsReplace
   AwaitCaller(*client, one, "new.test");
   one.answer = NotConfigured;
   const Outcome outcome = Sign(*client);
-  ASSERT_FALSE(outcome);
-  EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
-  EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
-  EXPECT_THAT(outcome.failure->message, HasSubstr(two.address()));
+  ExpectUnreachable(outcome, two.address());
 }
 
 // As one that has not heard of the certificate yet.
@@ -429,10 +431,7 @@ TEST_F(RelayClient, AServerThatDoesNotTakeTheNewCertificateIsRememberedFromTheOl
   AwaitCaller(*client, one, "new.test");
   one.answer = NotConfigured;
   const Outcome outcome = Sign(*client);
-  ASSERT_FALSE(outcome);
-  EXPECT_EQ(outcome.failure->kind, FailureKind::kUnavailable);
-  EXPECT_EQ(outcome.failure->reason, "UNREACHABLE");
-  EXPECT_THAT(outcome.failure->message, HasSubstr(network.address()));
+  ExpectUnreachable(outcome, network.address());
 }
 
 TEST_F(RelayClient, AServerThatWasNeverThereKeepsNoRefusalBack) {
