@@ -1,5 +1,7 @@
 #include "signerd/store/rotation_rows.h"
 
+#include <charconv>
+
 #include "signerd/store/rows.h"
 #include "signerd/store/store.h"
 
@@ -21,10 +23,13 @@ std::string KindText(const KeyKind& kind) {
 Result<KeyKind> ReadKind(const std::string& text) {
   int algorithm = 0;
   unsigned bits = 0;
-  if (std::sscanf(text.c_str(), "%d %u", &algorithm, &bits) != 2) {
-    return MakeError(Reason::kStorageFailed, "a rotation policy has the unknown algorithm \"" + text + "\"");
+  const char* const end = text.data() + text.size();
+  const auto number = std::from_chars(text.data(), end, algorithm);
+  if (number.ec == std::errc() && number.ptr != end) {
+    const auto size = std::from_chars(number.ptr + 1, end, bits);
+    if (size.ec == std::errc() && size.ptr == end) return KeyKind{static_cast<dkim::Algorithm>(algorithm), bits};
   }
-  return KeyKind{static_cast<dkim::Algorithm>(algorithm), bits};
+  return MakeError(Reason::kStorageFailed, "a rotation policy has the unknown algorithm \"" + text + "\"");
 }
 
 Result<RotationPolicy> ReadPolicy(const Statement& row) {
