@@ -1,6 +1,7 @@
 #include <array>
 #include <utility>
 
+#include "firmware/runtime/time_text.h"
 #include "signerd/admission/admission.h"
 #include "signerd/dkim/ascii.h"
 #include "signerd/snapshot/organizational_domain.h"
@@ -15,14 +16,6 @@ using snapshot::Domain;
 using snapshot::Partner;
 
 std::string Number(std::uint64_t number) { return std::to_string(number); }
-
-std::string TimeText(std::chrono::sys_seconds time) {
-  const std::time_t seconds = time.time_since_epoch().count();
-  std::tm parts{};
-  char text[32];
-  ::gmtime_r(&seconds, &parts);
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%SZ", &parts)};
-}
 
 Status CheckRelay(const Question& question, Decision&, std::string* why) {
   if (question.relay.state != snapshot::RelayState::kActive) {

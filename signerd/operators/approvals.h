@@ -36,8 +36,8 @@ class Approvals {
   Result<std::vector<ApprovalRow>> List(bool all);
 
   // Has it carried out by `carry_out`; the row then says kDone or kFailed, and others that wait for the same thing fail
-  // once it is done. kStateConflict when it does not wait,
-  // kRoleNotAllowed when the decider is the requester, by name or by certificate.
+  // once it is done. kStateConflict when it does not wait, kRoleNotAllowed when the decider is the requester, by name
+  // or by certificate.
   Result<ApprovalRow> Approve(std::int64_t id, const Decider& decider,
                               const std::function<Status(const ApprovalRow&)>& carry_out);
   Result<ApprovalRow> Reject(std::int64_t id, const Decider& decider, const std::string& reason);

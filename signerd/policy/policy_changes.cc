@@ -1,7 +1,8 @@
 #include "signerd/policy/policy_changes.h"
 
 #include <algorithm>
-#include <ctime>
+
+#include "firmware/runtime/time_text.h"
 
 namespace hallmark::policy {
 namespace {
@@ -34,14 +35,7 @@ std::string WeightOf(const Partner& partner) { return std::to_string(static_cast
 
 std::string Limit(std::uint64_t number) { return number == 0 ? "no limit" : std::to_string(number); }
 
-std::string TimeText(const std::optional<std::chrono::sys_seconds>& time) {
-  if (!time) return "none";
-  const std::time_t seconds = time->time_since_epoch().count();
-  std::tm parts{};
-  char text[32];
-  ::gmtime_r(&seconds, &parts);
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
-}
+std::string DateText(const std::optional<std::chrono::sys_seconds>& time) { return time ? TimeText(*time) : "none"; }
 
 // Collects what differs between two of one name.
 class Comparison {
@@ -105,9 +99,9 @@ void CompareAddresses(Comparison& comparison, const Partner& before, const Partn
 
 // A time that bounds what is allowed from below (not_before) or from above (not_after).
 void CompareDates(Comparison& comparison, const Partner& before, const Partner& after) {
-  comparison.Member("not_before", TimeText(before.not_before), TimeText(after.not_before),
+  comparison.Member("not_before", DateText(before.not_before), DateText(after.not_before),
                     before.not_before && (!after.not_before || *after.not_before < *before.not_before));
-  comparison.Member("not_after", TimeText(before.not_after), TimeText(after.not_after),
+  comparison.Member("not_after", DateText(before.not_after), DateText(after.not_after),
                     before.not_after && (!after.not_after || *after.not_after > *before.not_after));
 }
 
@@ -206,8 +200,8 @@ std::string RightsOf(const Partner& partner) {
       "sends with " + Join(partner.author_domains.texts()) + ", signed for " + Join(partner.signing_domains.texts());
   text += partner.addresses.empty() ? ", from any address" : ", only from " + Join(TextsOf(partner.addresses));
   text += std::string(", alignment ") + NameOf(partner.alignment);
-  if (partner.not_before) text += ", valid from " + TimeText(partner.not_before);
-  text += partner.not_after ? ", until " + TimeText(partner.not_after) : ", without end";
+  if (partner.not_before) text += ", valid from " + DateText(partner.not_before);
+  text += partner.not_after ? ", until " + DateText(partner.not_after) : ", without end";
   text += ", " + BoundsOf(partner.quota, partner.message.max_octets) + ", " + FormOf(partner.message);
   return text + ", weight " + WeightOf(partner) + ", " + WatchOf(partner.watch);
 }

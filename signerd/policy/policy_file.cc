@@ -1,10 +1,10 @@
 #include "signerd/policy/policy_file.h"
 
-#include <ctime>
 #include <map>
 #include <set>
 
 #include "firmware/runtime/config.h"
+#include "firmware/runtime/time_text.h"
 #include "signerd/policy/policy_convert.h"
 #include "signerd/snapshot/rules.h"
 
@@ -186,11 +186,7 @@ class Writer {
   }
   void Time(const char* key, bool has, const google::protobuf::Timestamp& time) {
     if (!has) return;
-    const std::time_t seconds = time.seconds();
-    std::tm parts{};
-    char text[32] = "";
-    if (::gmtime_r(&seconds, &parts) != nullptr) std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    Line(key, text);
+    Line(key, TimeText(std::chrono::sys_seconds(std::chrono::seconds(time.seconds()))));
   }
   // The lines of a table, under its heading where there are any.
   void Table(const std::string& heading, const Writer& inner) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "firmware/runtime/encoding.h"
+#include "firmware/runtime/time_text.h"
 #include "signerd/service/replay.h"
-#include "signerd/service/time_text.h"
 
 namespace hallmark::service {
 namespace {

@@ -52,50 +52,44 @@ std::string NameText(const X509_NAME* name) {
   return {text, static_cast<std::size_t>(size)};
 }
 
-bool Names(const RevocationLists& lists, const CertificateName& certificate) {
-  const auto list = lists.find(certificate.issuer);
-  return list != lists.end() && list->second->revoked.contains(certificate.serial);
+bool IsSameCa(const Authority& a, const Authority& b) {
+  return X509_NAME_cmp(a.subject.get(), b.subject.get()) == 0 && a.key == b.key;
 }
 
-bool IsSameCa(const X509& a, const X509& b) {
-  return X509_NAME_cmp(X509_get_subject_name(&a), X509_get_subject_name(&b)) == 0 &&
-         EVP_PKEY_eq(X509_get0_pubkey(&a), X509_get0_pubkey(&b)) == 1;
+bool IsSame(const Authority& a, const Authority& b) {
+  return IsSameCa(a, b) && X509_NAME_cmp(a.name.issuer.get(), b.name.issuer.get()) == 0 &&
+         a.name.serial == b.name.serial;
 }
 
-// Those of `authorities` that are revoked, or below one that is. What is in `client_ca` and is not can stand for
-// another certificate of the same CA.
-Authorities FindRevoked(const RevocationLists& lists, const std::vector<X509Ptr>& authorities,
-                        std::string_view client_ca) {
-  const std::vector<X509Ptr> present = ReadCertificates(client_ca);
-  Authorities revoked;
-  const auto is_revoked = [&](const X509Ptr& one) {
-    const CertificateName name = CertificateNameOf(*one);
-    return Names(lists, name) || revoked.contains(name.issuer);
-  };
+// Finds those of `known` that are revoked, or below one that is. What is present and is not can stand for another
+// certificate of the same CA.
+void FindRevoked(const std::vector<Authority>& known, const std::vector<Authority>& present, ClientCrl::State& state) {
   std::size_t before = 0;
   do {
-    before = revoked.size();
-    for (const X509Ptr& one : authorities) {
-      if (!is_revoked(one)) continue;
-      const bool stands = std::any_of(present.begin(), present.end(), [&](const X509Ptr& other) {
-        return IsSameCa(*one, *other) && !is_revoked(other);
+    before = state.revoked.size();
+    for (const Authority& one : known) {
+      const bool stands = std::any_of(present.begin(), present.end(), [&](const Authority& other) {
+        return IsSameCa(one, other) && !state.Revokes(other.name);
       });
-      if (!stands) revoked.insert(CopyName(X509_get_subject_name(one.get())));
+      if (!stands && state.Revokes(one.name)) state.revoked.insert(one.subject);
     }
-  } while (revoked.size() != before);
-  return revoked;
+  } while (state.revoked.size() != before);
+  for (const Authority& one : present) {
+    std::set<std::string>& keys = state.trusted[one.subject];
+    if (!state.Revokes(one.name)) keys.insert(one.key);
+  }
 }
 
 // What is in force when `next` was read while `now` was: of each client CA the list that counts, and of those that were
 // one their last list, for it may be put back. `problem` gets what is wrong with those of `next` that do not.
-RevocationLists InForce(const RevocationLists& now, const RevocationLists& next, std::string_view client_ca,
+RevocationLists InForce(const RevocationLists& now, const RevocationLists& next, const std::vector<Authority>& present,
                         std::chrono::sys_seconds time, std::string& problem) {
   RevocationLists lists = now;
   Authorities seen;
-  for (const X509Ptr& authority : ReadCertificates(client_ca)) {
-    const X509_NAME* issuer = X509_get_subject_name(authority.get());
+  for (const Authority& authority : present) {
+    const X509_NAME* issuer = authority.subject.get();
     const auto before = now.find(issuer), after = next.find(issuer);
-    if (!seen.insert(CopyName(issuer)).second || (before == now.end() && after == next.end())) continue;
+    if (!seen.insert(authority.subject).second || (before == now.end() && after == next.end())) continue;
     std::string wrong;
     if (after == next.end()) {
       wrong = "has no list of " + NameText(issuer) + " any more; the last one stays";
@@ -137,7 +131,20 @@ Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_vi
   }
 }
 
-void ClientCrl::Parse(const std::string& client_ca) {
+void ClientCrl::Trust(const std::string& client_ca) {
+  client_ca_ = client_ca;
+  pem_.clear();  // its lists may be of other CAs now
+  present_.clear();
+  for (const X509Ptr& one : ReadCertificates(client_ca)) {
+    present_.push_back(AuthorityOf(*one));
+    const Authority& added = present_.back();
+    const bool is_known =
+        std::any_of(known_.begin(), known_.end(), [&](const Authority& other) { return IsSame(added, other); });
+    if (!is_known) known_.push_back(added);
+  }
+}
+
+void ClientCrl::Parse() {
   auto pem = ReadFile(file_, kMostOctets);
   if (!pem) {
     parsed_ = nullptr;
@@ -145,59 +152,39 @@ void ClientCrl::Parse(const std::string& client_ca) {
     pem_.clear();
     return;
   }
-  if (!pem->empty() && *pem == pem_ && client_ca == client_ca_) return;
+  if (!pem->empty() && *pem == pem_) return;
   pem_ = std::move(*pem);
-  client_ca_ = client_ca;
   auto lists = ReadRevocationLists(pem_, client_ca_);
   parsed_ = lists ? std::make_shared<const RevocationLists>(std::move(*lists)) : nullptr;
   problem_ = lists ? "" : file_.string() + ": " + lists.error().message;
 }
 
-void ClientCrl::Remember(const std::string& client_ca) {
-  if (client_ca == remembered_) return;
-  for (X509Ptr& one : ReadCertificates(client_ca)) {
-    const bool known = std::any_of(authorities_.begin(), authorities_.end(),
-                                   [&](const X509Ptr& other) { return X509_cmp(one.get(), other.get()) == 0; });
-    if (!known) authorities_.push_back(std::move(one));
-  }
-  remembered_ = client_ca;
-}
-
 void ClientCrl::Refresh(const std::string& client_ca, std::chrono::sys_seconds now) {
   if (file_.empty()) return;
-  Remember(client_ca);
-  Parse(client_ca);
-  State next{state_.load()->lists, problem_, {}, {}, {}};
+  if (client_ca != client_ca_) Trust(client_ca);
+  Parse();
+  State next{state_.load()->lists, problem_, {}, {}};
   if (parsed_ != nullptr) {
     std::string problem;
-    auto lists = InForce(next.lists == nullptr ? RevocationLists() : *next.lists, *parsed_, client_ca, now, problem);
+    auto lists = InForce(next.lists == nullptr ? RevocationLists() : *next.lists, *parsed_, present_, now, problem);
     next.lists = std::make_shared<const RevocationLists>(std::move(lists));
     if (!problem.empty()) next.problem = file_.string() + ": " + problem;
   }
-  if (next.lists != nullptr) next.revoked = FindRevoked(*next.lists, authorities_, client_ca);
-  for (const X509Ptr& one : ReadCertificates(client_ca)) {
-    Authority authority = AuthorityOf(*one);
-    next.trusted.insert(authority.subject);
-    const bool revoked =
-        next.lists != nullptr && (Names(*next.lists, authority.name) || next.revoked.contains(authority.name.issuer));
-    if (!revoked) next.standing[authority.subject].insert(std::move(authority.key));
-  }
+  FindRevoked(known_, present_, next);
   state_.store(std::make_shared<const State>(std::move(next)));
 }
 
-bool ClientCrl::State::Stands(const Authority& authority) const {
-  const auto keys = standing.find(authority.subject);
-  return keys != standing.end() && keys->second.contains(authority.key);
+bool ClientCrl::State::Revokes(const CertificateName& certificate) const {
+  if (lists == nullptr) return false;
+  const auto list = lists->find(certificate.issuer);
+  return revoked.contains(certificate.issuer) ||
+         (list != lists->end() && list->second->revoked.contains(certificate.serial));
 }
 
-bool ClientCrl::Revokes(const Authority& authority) const {
-  return !file_.empty() && Revokes(authority.name) && !state_.load()->Stands(authority);
-}
-
-bool ClientCrl::Revokes(const CertificateName& certificate) const {
-  if (file_.empty()) return false;
-  const auto state = state_.load();
-  return state->lists != nullptr && (state->revoked.contains(certificate.issuer) || Names(*state->lists, certificate));
+bool ClientCrl::State::Revokes(const Authority& authority) const {
+  if (!Revokes(authority.name)) return false;
+  const auto keys = trusted.find(authority.subject);
+  return keys == trusted.end() || !keys->second.contains(authority.key);
 }
 
 }  // namespace hallmark::service

@@ -55,31 +55,29 @@ class ClientCrl {
     std::shared_ptr<const RevocationLists> lists;  // in force; null: none yet
     std::string problem;                           // empty: none
     Authorities revoked;                           // CAs, by those lists
-    Authorities trusted;                           // CAs in `client_ca`
-    // Subjects and keys of the CAs in `client_ca` that are not: another certificate of theirs may be revoked.
-    std::map<X509NamePtr, std::set<std::string>, NameOrder> standing;
+    // The CAs in `client_ca`, with the keys of those of their certificates that are not revoked.
+    std::map<X509NamePtr, std::set<std::string>, NameOrder> trusted;
 
-    bool Stands(const Authority& authority) const;
+    // Whether it, or its issuer, is revoked.
+    bool Revokes(const CertificateName& certificate) const;
+    // Whether the CA is, or one above it, and not just this certificate of it.
+    bool Revokes(const Authority& authority) const;
   };
 
   // Reads the file and puts its lists in force where they are good. One thread.
   void Refresh(const std::string& client_ca, std::chrono::sys_seconds now);
-  // Whether it, or its issuer, is revoked. Any thread, without waiting.
-  bool Revokes(const CertificateName& certificate) const;
-  // Whether the CA is, or one above it, and not just this certificate of it.
-  bool Revokes(const Authority& authority) const;
+  // What is in force. Any thread, without waiting.
   std::shared_ptr<const State> state() const { return state_.load(); }
   const std::filesystem::path& file() const { return file_; }
 
  private:
-  void Parse(const std::string& client_ca);
-  void Remember(const std::string& client_ca);
+  void Trust(const std::string& client_ca);
+  void Parse();
   const std::filesystem::path file_;
   // Of the last reading; what has not changed is not parsed again.
   std::string pem_, client_ca_, problem_;
   std::shared_ptr<const RevocationLists> parsed_;  // null: see problem_
-  std::string remembered_;                         // the newest client_ca that is in authorities_
-  std::vector<X509Ptr> authorities_;               // of every client_ca since the start
+  std::vector<Authority> present_, known_;         // the CAs in client_ca_, and of every client_ca since the start
   std::atomic<std::shared_ptr<const State>> state_{std::make_shared<const State>()};
 };
 

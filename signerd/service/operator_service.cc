@@ -3,9 +3,9 @@
 #include <cstdlib>
 
 #include "firmware/runtime/identity.h"
+#include "firmware/runtime/time_text.h"
 #include "signerd/operators/totp.h"
 #include "signerd/service/replay.h"
-#include "signerd/service/time_text.h"
 
 namespace hallmark::service {
 namespace {

@@ -57,9 +57,10 @@ Result<PeerCertificates::Facts> Transport::Admit(const grpc::AuthContext& peer) 
 }
 
 bool Transport::IsRevoked(const CertificateFacts& facts) const {
-  return snapshot_.Get()->revoked_certificates.contains(facts.fingerprint) || crl_.Revokes(facts.name) ||
-         std::any_of(facts.sent.begin(), facts.sent.end(),
-                     [this](const auto& authority) { return crl_.Revokes(authority); });
+  if (snapshot_.Get()->revoked_certificates.contains(facts.fingerprint)) return true;
+  const auto crl = crl_.state();
+  return crl->Revokes(facts.name) || std::any_of(facts.sent.begin(), facts.sent.end(),
+                                                 [&](const auto& authority) { return crl->Revokes(authority); });
 }
 
 bool Transport::IsRevoked(ByteView fingerprint) const {
