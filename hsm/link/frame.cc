@@ -152,7 +152,7 @@ bool Code(Io& io, ImportKey& f) {
 }
 template <class Io>
 bool Code(Io& io, KeyCallBegun& f) {
-  return Each(io, f.id);
+  return Each(io, f.id, f.alone);
 }
 template <class Io>
 bool Code(Io& io, KeyReply& f) {

@@ -15,7 +15,7 @@
 // error, and the link is closed: there is no resynchronisation.
 namespace hallmark::link {
 
-inline constexpr std::uint16_t kVersion = 5;
+inline constexpr std::uint16_t kVersion = 6;
 inline constexpr std::size_t kMaxFrame = 4u << 20;  // octets of payload
 inline constexpr std::size_t kMaxBatch = 1024;      // items in a batch
 
@@ -133,9 +133,10 @@ struct ImportKey {
 };
 
 // tokend -> signerd: from now on, until the KeyReply of this key call, what is to be signed may have to wait for it: it
-// has a token's only session for itself, or makes a key, and many tokens do one thing at a time.
+// has a token's only session for itself (`alone`), or makes a key, and many tokens do one thing at a time.
 struct KeyCallBegun {
   std::uint64_t id = 0;
+  std::uint8_t alone = 0;
 };
 
 struct KeyReply {

@@ -212,7 +212,7 @@ Result<pkcs11::KeyPair> KeyCalls::Answer(const KeyCall& call) {
   // Not before: it may be the keeper that has the module, and hangs there.
   std::optional<Keeper::Making> making;
   if (Makes(call)) making.emplace(keeper_);
-  if (only || Makes(call)) callbacks_.on_begun({IdOf(call)});
+  if (only || Makes(call)) callbacks_.on_begun({IdOf(call), only});
   step_.Begin(Makes(call) ? kLongestMaking : keeper_.longest_step());
   // What an import begins with, its end needs too: a session that may write.
   const bool find = std::holds_alternative<link::FindKey>(call);
@@ -225,7 +225,8 @@ Result<pkcs11::KeyPair> KeyCalls::Answer(const KeyCall& call) {
 }
 
 // An RSA key takes a second where there is much to sign, so that it is made while signing goes on; only to put it into
-// the token, a few milliseconds, does signing have to wait.
+// the token, a few milliseconds, does signing have to wait. So no signature may take longer for it, and signerd is not
+// told.
 Result<pkcs11::KeyPair> KeyCalls::MakeBesideSigning(const link::GenerateKey& call,
                                                     const std::shared_ptr<Login>& login) {
   const auto fail = [&](const Error& error) {
@@ -237,7 +238,6 @@ Result<pkcs11::KeyPair> KeyCalls::MakeBesideSigning(const link::GenerateKey& cal
   {
     const std::shared_lock shared(keeper_.gate());
     const Keeper::Making made(keeper_);
-    callbacks_.on_begun({call.id});
     step_.Begin(kLongestMaking);
     const Status seated = Sit(login, pkcs11::Access::kWrite);
     if (!seated) return seated.error();

@@ -226,10 +226,12 @@ Status Rotator::RollBack(const std::string& domain, const std::string& by) {
   done = parts_.store.CommitRotation(commit);
   if (!done) return done;
   done = parts_.publish();
-  for (const auto& change : commit.keys) {
-    const Status forgotten = parts_.store.ForgetPlanned(domain, change.after.key.selector);
+  const auto forget = [&](const std::string& selector) {
+    const Status forgotten = parts_.store.ForgetPlanned(domain, selector);
     if (!forgotten) log::error("{}: the history keeps a step that is given up: {}", domain, forgotten.error().message);
-  }
+  };
+  for (const auto& change : commit.keys) forget(change.after.key.selector);
+  for (const auto& selector : commit.unplan) forget(selector);
   return done;
 }
 

@@ -142,7 +142,8 @@ Status Rotator::MakeDue(Held& held, Memory& memory) {
   return first;
 }
 
-sys_seconds Rotator::LookDue(const Seen& seen, std::chrono::seconds every, const Memory& memory) {
+sys_seconds Rotator::LookDue(const Seen& seen, const KeyLife& key, std::chrono::seconds every, const Memory& memory) {
+  if (seen.time <= key.key.state_since) return key.key.state_since;  // another record may be expected since
   return seen.problem.empty() ? seen.time + every : std::min(seen.time + every, memory.next_try);
 }
 
@@ -155,7 +156,7 @@ Status Rotator::WatchRecords(Held& held, Memory& memory) {
     const auto every = LookEvery(key, paused);
     if (!every) continue;
     const auto last = memory.seen.find(key.key.selector);
-    if (last != memory.seen.end() && last->second.time <= now && LookDue(last->second, *every, memory) > now) {
+    if (last != memory.seen.end() && last->second.time <= now && LookDue(last->second, key, *every, memory) > now) {
       if (first && !last->second.problem.empty()) {
         first = MakeError(Reason::kRecordNotVisible, RecordName(key.key) + ": " + last->second.problem);
       }
@@ -179,7 +180,7 @@ Status Rotator::WatchRecords(Held& held, Memory& memory) {
   return first;
 }
 
-sys_seconds Rotator::NextLook(const Held& held, const Memory& memory, sys_seconds now) const {
+sys_seconds Rotator::LookAgain(const Held& held, const Memory& memory, sys_seconds now) const {
   sys_seconds next = now + kLongestSleep;
   const bool paused = held.life.rotation.paused;
   for (const Step& step : paused ? std::vector<Step>() : Plan(held.life, held.policy, now)) {
@@ -188,17 +189,17 @@ sys_seconds Rotator::NextLook(const Held& held, const Memory& memory, sys_second
   for (const KeyLife& key : held.life.keys) {
     const auto every = LookEvery(key, paused);
     const auto seen = memory.seen.find(key.key.selector);
-    if (every && seen != memory.seen.end()) next = std::min(next, LookDue(seen->second, *every, memory));
+    if (every && seen != memory.seen.end()) next = std::min(next, LookDue(seen->second, key, *every, memory));
   }
   return std::max(next, now + 1s);
 }
 
-sys_seconds Rotator::Tick(const std::string& domain) {
+NextLook Rotator::Tick(const std::string& domain) {
   auto held = Load(domain, kStepWait);
   const sys_seconds now = parts_.clock.Now();
   if (!held) {
     if (held.error().reason != Reason::kNotFound) log::error("{}: {}", domain, held.error().message);
-    return now + kLongestRetry;
+    return {now + kLongestRetry};
   }
   Memory memory = Recall(domain);
   // A clock that is not set yet may be back where it was before the next look.
@@ -222,9 +223,9 @@ sys_seconds Rotator::Tick(const std::string& domain) {
     const bool tried = memory.next_try <= now || memory.next_try > now + kLongestRetry;
     if (tried) memory.next_try = now + RetryAfter(memory.failures++);
   }
-  const sys_seconds next = NextLook(*held, memory, now);
+  const sys_seconds next = LookAgain(*held, memory, now);
   Remember(domain, std::move(memory));
-  return next;
+  return {next, held->life.rotation.emergency};
 }
 
 std::map<std::string, std::string> Rotator::Troubles(std::chrono::seconds age) {

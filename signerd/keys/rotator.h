@@ -5,6 +5,7 @@
 #include <string>
 
 #include "signerd/keys/domain_locks.h"
+#include "signerd/keys/next_look.h"
 #include "signerd/keys/steps.h"
 
 namespace hallmark::keys {
@@ -26,8 +27,8 @@ class Rotator {
  public:
   Rotator(RotationParts parts, DomainLocks& locks);
 
-  // Makes the steps of the domain that are due. Gives when to look again.
-  std::chrono::sys_seconds Tick(const std::string& domain);
+  // Makes the steps of the domain that are due. Gives when to look again; urgent in an emergency.
+  NextLook Tick(const std::string& domain);
 
   // kStateConflict while one is under way; an emergency then hurries it. The keys that sign are suspected then. An
   // emergency that is asked for again begins nothing while its suspected keys, which sign no longer, are not condemned:
@@ -72,8 +73,9 @@ class Rotator {
   Status WatchRecords(Held& held, Memory& memory);
   // When to look at a record again: soon where it was not as it should be, or one lost packet would be an hour's
   // trouble.
-  static std::chrono::sys_seconds LookDue(const Seen& seen, std::chrono::seconds every, const Memory& memory);
-  std::chrono::sys_seconds NextLook(const Held& held, const Memory& memory, std::chrono::sys_seconds now) const;
+  static std::chrono::sys_seconds LookDue(const Seen& seen, const store::KeyLife& key, std::chrono::seconds every,
+                                          const Memory& memory);
+  std::chrono::sys_seconds LookAgain(const Held& held, const Memory& memory, std::chrono::sys_seconds now) const;
   // A pair of a plan that is given up may be in a token that does not answer: into the history and the log.
   Status NameUnusedPair(const std::string& domain, const store::PlannedKey& planned, store::RotationCommit& commit);
   Status GiveUpSuccessor(Held& held, store::RotationCommit& commit);

@@ -11,31 +11,33 @@ using namespace std::chrono_literals;
 constexpr std::chrono::seconds kClockLook = 10s;
 constexpr std::chrono::seconds kClockNoise = 60s;
 
+NextLook Both(const NextLook& a, const NextLook& b) { return {std::min(a.time, b.time), a.urgent || b.urgent}; }
+
 }  // namespace
 
 Schedule::Schedule(Tick tick, const Clock& clock, unsigned threads) : tick_(std::move(tick)), clock_(clock) {
   for (unsigned i = 0; i < threads; ++i) {
-    threads_.emplace_back([this, only_at_once = i == 0 && threads > 1] { Work(only_at_once); });
+    threads_.emplace_back([this, only_urgent = i == 0 && threads > 1] { Work(only_urgent); });
   }
 }
 
-void Schedule::Put(const std::string& domain, Time time) {
-  const auto known = times_.find(domain);
-  if (known != times_.end()) due_.erase({known->second, domain});
-  times_[domain] = time;
-  due_.emplace(time, domain);
+void Schedule::Put(const std::string& domain, NextLook look) {
+  const auto known = looks_.find(domain);
+  if (known != looks_.end()) QueueOf(known->second).erase({known->second.time, domain});
+  looks_[domain] = look;
+  QueueOf(look).emplace(look.time, domain);
 }
 
-void Schedule::LookAt(const std::string& domain, Time time) {
+void Schedule::LookAt(const std::string& domain, NextLook look) {
   {
     const std::lock_guard lock(mutex_);
     if (running_.contains(domain)) {
-      const auto asked = asked_.emplace(domain, time).first;
-      asked->second = std::min(asked->second, time);
+      const auto asked = asked_.emplace(domain, look).first;
+      asked->second = Both(asked->second, look);
       return;
     }
-    const auto known = times_.find(domain);
-    Put(domain, known == times_.end() ? time : std::min(known->second, time));
+    const auto known = looks_.find(domain);
+    Put(domain, known == looks_.end() ? look : Both(known->second, look));
   }
   changed_.notify_all();  // one alone may be the thread that does not take it
 }
@@ -58,44 +60,54 @@ void Schedule::Stop() {
 void Schedule::NoticeClock(Time now) {
   if (now + kClockNoise < latest_) {
     ++turns_;
+    urgent_.clear();
     due_.clear();
-    for (auto& [domain, time] : times_) {
-      time = std::min(time, now);
-      due_.emplace(time, domain);
+    for (auto& [domain, look] : looks_) {
+      look.time = std::min(look.time, now);
+      QueueOf(look).emplace(look.time, domain);
     }
   }
   latest_ = now;
 }
 
-std::optional<std::string> Schedule::TakeDue(Time now, bool only_at_once) {
-  if (due_.empty() || due_.begin()->first > (only_at_once ? kAtOnce : now)) return std::nullopt;
-  std::string domain = due_.begin()->second;
-  due_.erase(due_.begin());
-  times_.erase(domain);
-  running_.insert(domain);
-  return domain;
+std::optional<std::string> Schedule::TakeDue(Time now, bool only_urgent) {
+  for (Queued* queue : {&urgent_, &due_}) {
+    if (queue->empty() || queue->begin()->first > now || (only_urgent && queue == &due_)) continue;
+    std::string domain = queue->begin()->second;
+    queue->erase(queue->begin());
+    looks_.erase(domain);
+    running_.insert(domain);
+    return domain;
+  }
+  return std::nullopt;
 }
 
-void Schedule::Work(bool only_at_once) {
+std::chrono::seconds Schedule::Wait(Time now, bool only_urgent) const {
+  std::chrono::seconds wait = kClockLook;
+  if (!urgent_.empty()) wait = std::min(wait, urgent_.begin()->first - now);
+  if (!due_.empty() && !only_urgent) wait = std::min(wait, due_.begin()->first - now);
+  return wait;
+}
+
+void Schedule::Work(bool only_urgent) {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const Time now = clock_.Now();
     NoticeClock(now);
-    const auto domain = TakeDue(now, only_at_once);
+    const auto domain = TakeDue(now, only_urgent);
     if (!domain) {
-      const auto wait = due_.empty() || only_at_once ? kClockLook : std::min(due_.begin()->first - now, kClockLook);
-      changed_.wait_for(lock, wait);
+      changed_.wait_for(lock, Wait(now, only_urgent));
       continue;
     }
     const std::uint64_t turns = turns_;
     lock.unlock();
-    Time next = tick_(*domain);
+    NextLook next = tick_(*domain);
     lock.lock();
     running_.erase(*domain);
     // By the clock as it was before: it may be long in coming.
-    if (turns != turns_) next = std::min(next, clock_.Now());
+    if (turns != turns_) next.time = std::min(next.time, clock_.Now());
     const auto asked = asked_.extract(*domain);
-    Put(*domain, asked ? std::min(asked.mapped(), next) : next);
+    Put(*domain, asked ? Both(asked.mapped(), next) : next);
     changed_.notify_all();
   }
 }

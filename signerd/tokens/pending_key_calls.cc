@@ -29,9 +29,9 @@ void PendingKeyCalls::NoteReady(TimePoint now) {
   }
 }
 
-void PendingKeyCalls::NoteBegun(std::uint64_t id, TimePoint now) {
-  const auto found = calls_.find(id);
-  if (found != calls_.end()) found->second.begun = now;
+void PendingKeyCalls::NoteBegun(const link::KeyCallBegun& begun, TimePoint now) {
+  const auto found = calls_.find(begun.id);
+  if (found != calls_.end()) found->second.begun = Making{now, begun.alone != 0};
 }
 
 void PendingKeyCalls::Answer(const link::KeyReply& reply, TimePoint now) {
@@ -68,7 +68,7 @@ void PendingKeyCalls::FailAll(const Error& error) {
   for (const auto& [id, call] : std::exchange(calls_, {})) call.done(error);
 }
 
-std::optional<PendingKeyCalls::TimePoint> PendingKeyCalls::Begun() const {
+std::optional<PendingKeyCalls::Making> PendingKeyCalls::Begun() const {
   const auto begun =
       std::find_if(calls_.begin(), calls_.end(), [](const auto& entry) { return entry.second.begun.has_value(); });
   return begun == calls_.end() ? std::nullopt : begun->second.begun;

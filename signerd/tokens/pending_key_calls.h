@@ -26,22 +26,26 @@ class PendingKeyCalls {
   // The token is ready: from now on each may take as long as a token does.
   void NoteReady(TimePoint now);
   // tokend has begun it, and says so of calls that signatures may have to wait for.
-  void NoteBegun(std::uint64_t id, TimePoint now);
+  void NoteBegun(const link::KeyCallBegun& begun, TimePoint now);
   // Answers the call, if somebody still waits for it. A token makes one after the other, so that the others' time
   // begins now.
   void Answer(const link::KeyReply& reply, TimePoint now);
   // True where the token had one of them, and answered none for as long as one may take: it hangs.
   bool FailExpired(TimePoint now);
   void FailAll(const Error& error);
-  // When the one began that signatures may have to wait for; nothing where there is none.
-  std::optional<TimePoint> Begun() const;
+  struct Making {
+    TimePoint time;
+    bool alone;  // it has the token's only session for itself
+  };
+  // The one that signatures may have to wait for, from when it was begun; nothing where there is none.
+  std::optional<Making> Begun() const;
 
  private:
   struct Call {
     KeyDone done;
     TimePoint expires;
     bool ready = false;  // the token had it, logged in
-    std::optional<TimePoint> begun;
+    std::optional<Making> begun;
   };
   const std::string token_;
   std::map<std::uint64_t, Call> calls_;

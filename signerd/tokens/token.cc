@@ -214,7 +214,7 @@ void Token::OnFrame(link::Frame frame) {
     if (key_calls_.Begun()) last_answer_ = now;
     key_calls_.Answer(*reply, now);
   } else if (const auto* begun = std::get_if<link::KeyCallBegun>(&frame)) {
-    key_calls_.NoteBegun(begun->id, steady_clock::now());
+    key_calls_.NoteBegun(*begun, steady_clock::now());
   } else if (!std::holds_alternative<link::Pong>(frame)) {
     Replace("tokend sent a frame that only signerd sends");
   }
@@ -275,19 +275,23 @@ bool Token::Hangs(steady_clock::time_point now) const {
     const Attempt& attempt = entry.second;
     const auto since = std::max(attempt.sent, ready_since_);
     if (now - since <= config_.sign_timeout) return false;
-    return now - std::max(since, last_answer_) > config_.sign_timeout || IsOvertaken(attempt);
+    return now - std::max(since, last_answer_) > config_.sign_timeout || IsOvertaken(attempt, since);
   });
 }
 
 bool Token::WaitsForKey(steady_clock::time_point now) const {
   const auto making = key_calls_.Begun();
-  if (!making || status_.sessions <= 1) return making.has_value();
+  if (!making || making->alone) return making.has_value();
   // What was in the module already comes back after the key was begun.
-  return last_answer_ < *making + config_.sign_timeout && now - *making < kLongestWaitForKey;
+  return last_answer_ < making->time + config_.sign_timeout && now - making->time < kLongestWaitForKey;
 }
 
-bool Token::IsOvertaken(const Attempt& attempt) const {
-  return status_.sessions > 1 && answers_ - attempt.answers_before > attempt.among - 1 + status_.sessions;
+bool Token::IsOvertaken(const Attempt& attempt, steady_clock::time_point since) const {
+  if (status_.sessions <= 1) return false;
+  // It found a session free, and what came so much later did too.
+  const bool at_once = attempt.among <= status_.sessions;
+  if (at_once && newest_answered_ - since > config_.sign_timeout) return true;
+  return answers_ - attempt.answers_before > attempt.among - 1 + status_.sessions;
 }
 
 void Token::SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done) {
@@ -332,6 +336,8 @@ void Token::Import(link::ImportKey call, KeyDone done) {
   SendKeyCall(std::move(call), id, std::move(done));
 }
 
-TokenFacts Token::Facts() const { return {config_.name, status_, starts_, config_.group_name(), sick_, signatures_}; }
+TokenFacts Token::Facts() const {
+  return {config_.name, status_, starts_, config_.group_name(), sick_, signatures_, load()};
+}
 
 }  // namespace hallmark::tokens

@@ -31,6 +31,7 @@ struct TokenFacts {
   std::string group;
   bool sick = false;             // of a group of several: it gets nothing to sign while another can
   std::uint64_t signatures = 0;  // made since signerd started
+  std::size_t load = 0;          // signatures that wait for it or are being made
 };
 
 // One token: its tokend, supervised, and what is waiting for it. Everything runs on one I/O thread (that of `io`).
@@ -121,12 +122,12 @@ class Token {
   void SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done);
   // Whether a signature takes longer than one may; that it waits for others does not count.
   bool Hangs(std::chrono::steady_clock::time_point now) const;
-  // Whether a key is being made that signatures wait for: on one session, where it may take minutes; and where a token
-  // does one thing at a time though it has several, which shows in that it signs nothing meanwhile.
+  // Whether a key is being made that signatures wait for: on a token's only session, where it may take minutes; and
+  // where a token does one thing at a time though it has several, which shows in that it signs nothing meanwhile.
   bool WaitsForKey(std::chrono::steady_clock::time_point now) const;
-  // Whether so many others were answered that it can't be waiting for a session: tokend takes them in their order, and
-  // those that are in the module together may come back in any.
-  bool IsOvertaken(const Attempt& attempt) const;
+  // Whether so many others were answered, or some that came so much later, that it can't be waiting for a session: tokend
+  // takes them in their order, and those that are in the module together may come back in any.
+  bool IsOvertaken(const Attempt& attempt, std::chrono::steady_clock::time_point since) const;
   // What follows from a new status_.
   void NoteState();
   // Why nothing can be signed now; nothing when waiting makes sense.
@@ -148,6 +149,8 @@ class Token {
   // When the module last came back from a signature, or from a key call that signatures wait for.
   std::chrono::steady_clock::time_point last_answer_;
   std::uint64_t answers_ = 0;  // of signatures
+  // When the newest of those that were answered was sent.
+  std::chrono::steady_clock::time_point newest_answered_;
   bool distrusted_ = false;    // the last one was replaced for a wrong signature
   std::optional<std::chrono::steady_clock::time_point> starting_since_;
   std::chrono::steady_clock::time_point ready_since_;

@@ -104,6 +104,7 @@ void Token::OnResults(const link::SignResults& results) {
     if (found == in_flight_.end()) continue;  // answered before: its deadline had passed
     Attempt attempt = std::move(found->second);
     in_flight_.erase(found);
+    if (outcome.outcome != link::Outcome::kExpired) newest_answered_ = std::max(newest_answered_, attempt.sent);
     const bool made = outcome.outcome == link::Outcome::kOk;
     has_signed_ = has_signed_ || made;
     if (made) {

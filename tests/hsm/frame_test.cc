@@ -22,7 +22,7 @@ const Frame kFrames[] = {
     DestroyKey{5, {1, 2}, {0x30, 0x31}},
     BeginImport{6},
     ImportKey{7, {1, 2}, "key", Bytes(32, 0xcc), Bytes(256, 0xdd), Bytes(40, 0xee), {0x30}},
-    KeyCallBegun{8},
+    KeyCallBegun{8, 1},
 };
 
 TEST(LinkFrame, ComesOutAsItWentInAtEverySplit) {

@@ -33,6 +33,10 @@ bool Apply(std::string_view word, Profile& profile) {
     profile = named.profile;
     return true;
   }
+  if (word == "hardware") {
+    profile.hardware = true;
+    return true;
+  }
   const std::size_t equals = std::min(word.find('='), word.size());
   const std::string_view name = word.substr(0, equals);
   const auto number = Number(word.substr(std::min(equals + 1, word.size())));

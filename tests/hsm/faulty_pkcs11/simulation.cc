@@ -157,6 +157,10 @@ CK_RV Token::GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO* info) {
   const std::shared_lock lock(sessions_mutex_);
   info->ulMaxSessionCount = info->ulMaxRwSessionCount = profile_.sessions;
   info->ulSessionCount = CountSessions(slot);
+  if (profile_.hardware) {
+    std::memset(info->manufacturerID, ' ', sizeof info->manufacturerID);
+    std::memcpy(info->manufacturerID, "Simulated", 9);
+  }
   return CKR_OK;
 }
 

@@ -183,7 +183,7 @@ class KeyWorld {
   // One look at the domain; where the daemon dies in it, it starts again.
   std::chrono::sys_seconds Tick() {
     try {
-      return rotator->Tick(kDomain);
+      return rotator->Tick(kDomain).time;
     } catch (const Died&) {
       Start();
       return clock.Now();

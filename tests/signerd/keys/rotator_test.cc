@@ -245,6 +245,19 @@ TEST_F(Rotations, ARollbackNamesThePairThatATokenMayHave) {
   EXPECT_THAT(notes[0], HasSubstr(HexEncode(id)));
 }
 
+TEST_F(Rotations, ARollbackLeavesNoStepOfAKeyThatWasNeverMade) {
+  world_.tokens.silent = {"softhsm"};
+  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+  world_.Tick();
+  ASSERT_THAT(world_.Life().planned, Not(IsEmpty()));
+  const std::string selector = world_.Life().planned[0].selector;
+  ASSERT_TRUE(*world_.store->IsPlanned(kDomain, selector, "GENERATED"));
+  world_.tokens.silent.clear();
+  ASSERT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
+  EXPECT_THAT(world_.Life().planned, IsEmpty());
+  EXPECT_FALSE(*world_.store->IsPlanned(kDomain, selector, "GENERATED"));
+}
+
 TEST_F(Rotations, ARollbackDoesNotBringBackAKeyThatDnsHasNoRecordOf) {
   Begin();
   Replace(false);
@@ -288,6 +301,18 @@ TEST_F(Rotations, WhatIsRevokedWhileADomainIsPausedLosesItsRecord) {
   EXPECT_EQ(RecordOf(second_[0]), dkim::RevokedKeyRecordValue(*world_.Key(second_[0]).key.public_key));
   EXPECT_EQ(world_.Key(second_[0]).key.record, snapshot::RecordState::kVisible);
   EXPECT_EQ(RecordOf(second_[1]), KeyRecordOf(second_[1])) << "nobody revoked it";
+}
+
+TEST_F(Rotations, AKeyIsLookedAtAnewWhenItIsRevoked) {
+  Begin();
+  Replace(false);
+  world_.Live(1h);
+  ASSERT_TRUE(world_.manager->Revoke(kDomain, first_[0], "alice"));
+  world_.Live(10s);
+  const auto view = world_.rotator->View(kDomain);
+  ASSERT_TRUE(view && view->seen.contains(first_[0]));
+  EXPECT_THAT(view->seen.at(first_[0]).view.servers.at(0).values,
+              testing::ElementsAre(dkim::RevokedKeyRecordValue(*world_.Key(first_[0]).key.public_key)));
 }
 
 TEST_F(Rotations, NothingIsCondemnedWhileADomainIsPaused) {

@@ -23,7 +23,7 @@ bool Eventually(const std::function<bool()>& condition) {
 TEST(Schedule, LooksAgainWhenItWasSaid) {
   const SystemClock clock;
   std::atomic<int> looks{0};
-  Schedule schedule([&](const std::string&) { return clock.Now() + (++looks < 3 ? 1s : 1h); }, clock);
+  Schedule schedule([&](const std::string&) { return NextLook{clock.Now() + (++looks < 3 ? 1s : 1h)}; }, clock);
   schedule.Poke("example.com");
   EXPECT_TRUE(Eventually([&] { return looks == 3; }));
   schedule.Poke("example.com");
@@ -39,7 +39,7 @@ TEST(Schedule, NeverTwiceAtATimeForOneDomain) {
         std::this_thread::sleep_for(1ms);
         --inside;
         ++looks;
-        return clock.Now() + 1h;
+        return NextLook{clock.Now() + 1h};
       },
       clock);
   for (int i = 0; i < 50; ++i) {
@@ -64,7 +64,7 @@ TEST(Schedule, ASlowDomainHoldsUpNoOther) {
         } else {
           ++others;
         }
-        return clock.Now() + 1h;
+        return NextLook{clock.Now() + 1h};
       },
       clock);
   schedule.Poke("slow");
@@ -87,7 +87,7 @@ TEST(Schedule, AClockThatGoesBackHasEveryDomainLookedAt) {
       [&](const std::string& domain) {
         const std::lock_guard lock(mutex);
         ++looks[domain];
-        return clock.Now() + 24h;
+        return NextLook{clock.Now() + 24h};
       },
       clock, 1);
   schedule.Poke("a");
@@ -110,7 +110,7 @@ TEST(Schedule, ADomainThatIsLookedAtWhileTheClockGoesBackIsLookedAtAgain) {
         } else if (++slow == 1) {
           release.wait(false);
         }
-        return next;
+        return NextLook{next};
       },
       clock);
   schedule.Poke("slow");
@@ -132,7 +132,7 @@ TEST(Schedule, WhatIsAskedForIsDoneThoughAllElseIsSlow) {
   Schedule schedule(
       [&](const std::string& domain) {
         domain == "asked" ? static_cast<void>(++asked) : release.wait(false);
-        return clock.Now() + 1h;
+        return NextLook{clock.Now() + 1h};
       },
       clock);
   for (unsigned i = 0; i < 2 * Schedule::kThreads; ++i) schedule.Queue("slow" + std::to_string(i));
@@ -140,6 +140,24 @@ TEST(Schedule, WhatIsAskedForIsDoneThoughAllElseIsSlow) {
     schedule.Poke("asked");
     EXPECT_TRUE(Eventually([&] { return asked == i; }));
   }
+  release = true;
+  release.notify_all();
+}
+
+// Nor may what comes after its first step.
+TEST(Schedule, WhatIsUrgentIsLookedAtAgainThoughAllElseIsSlow) {
+  const SystemClock clock;
+  std::atomic<bool> release{false};
+  std::atomic<int> looks{0};
+  Schedule schedule(
+      [&](const std::string& domain) {
+        if (domain != "urgent") release.wait(false);
+        return NextLook{clock.Now() + (domain != "urgent" || ++looks == 3 ? 1h : 1s), domain == "urgent"};
+      },
+      clock);
+  for (unsigned i = 0; i < 2 * Schedule::kThreads; ++i) schedule.Queue("slow" + std::to_string(i));
+  schedule.Poke("urgent");
+  EXPECT_TRUE(Eventually([&] { return looks == 3; }));
   release = true;
   release.notify_all();
 }
@@ -155,7 +173,7 @@ TEST(Schedule, WhatIsAskedForGoesBeforeWhatIsDue) {
         release.wait(false);
         const std::lock_guard lock(mutex);
         order.push_back(domain);
-        return clock.Now() + 1h;
+        return NextLook{clock.Now() + 1h};
       },
       clock, 1);
   schedule.Queue("first");
@@ -180,7 +198,7 @@ TEST(Schedule, AClockThatJumpsForwardIsFollowed) {
   Schedule schedule(
       [&](const std::string&) {
         ++looks;
-        return clock.Now() + 24h;
+        return NextLook{clock.Now() + 24h};
       },
       clock, 1);
   schedule.Poke("a");

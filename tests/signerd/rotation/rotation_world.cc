@@ -169,7 +169,7 @@ void RotationWorld::Settle(const std::string& name) {
 
 sys_seconds RotationWorld::Tick() {
   try {
-    return rotator->Tick(kDomain);
+    return rotator->Tick(kDomain).time;
   } catch (const Crash&) {
     ++crashes;
     Restart();
@@ -177,9 +177,15 @@ sys_seconds RotationWorld::Tick() {
   }
 }
 
-void RotationWorld::SignMail() {
-  const snapshot::Domain* domain = current.Get()->FindDomain(kDomain);
-  if (domain == nullptr || domain->active_keys.empty()) return;
+std::set<std::string> RotationWorld::Signing() const {
+  std::set<std::string> selectors;
+  for (const auto& key : current.Get()->FindDomain(kDomain)->active_keys) selectors.insert(key->selector);
+  return selectors;
+}
+
+RotationWorld::Mail RotationWorld::MakeMail() {
+  const auto view = current.Get();
+  const snapshot::Domain* domain = view->FindDomain(kDomain);
   const std::string time = std::to_string(clock.Now().time_since_epoch().count());
   const std::string head = "From: a@" + std::string(kDomain) + "\r\nSubject: at " + time + "\r\n\r\n";
   const std::string body = "Signed at " + time + "\r\n";
@@ -197,13 +203,20 @@ void RotationWorld::SignMail() {
   }
   const auto path = folder.path() / ("mail-" + std::to_string(mail_.size()) + ".eml");
   std::ofstream(path, std::ios::binary) << message << head << body;
-  mail_.push_back({lived, path});
+  return {lived, path, Signing()};
+}
+
+void RotationWorld::SignMail() {
+  if (!Signing().empty()) mail_.push_back(MakeMail());
 }
 
 bool RotationWorld::CheckMail() {
   std::vector<std::filesystem::path> recent;
+  std::set<std::string> selectors;
   for (const Mail& mail : mail_) {
-    if (mail.time > lived - kMailLife) recent.push_back(mail.path);
+    if (mail.time <= lived - kMailLife) continue;
+    recent.push_back(mail.path);
+    selectors.insert(mail.selectors.begin(), mail.selectors.end());
   }
   ++instants;
   verified += static_cast<int>(recent.size() * checked_servers.size());
@@ -211,15 +224,22 @@ bool RotationWorld::CheckMail() {
   EXPECT_EQ(answer, "ok") << "after " << HoursLived() << " h"
                           << "\n"
                           << Describe();
-  return answer == "ok";
+  if (answer != "ok") return false;
+  for (const std::string& selector : selectors) last_verified[selector] = lived;
+  return true;
 }
 
 void RotationWorld::Live(sys_seconds end, std::chrono::seconds step, const std::function<bool()>& done) {
   sys_seconds next = clock.Now();
   while (clock.Now() < end) {
-    const std::size_t signing = current.Get()->FindDomain(kDomain)->active_keys.size();
-    if (clock.Now() >= next) next = Tick();
-    const bool changed = current.Get()->FindDomain(kDomain)->active_keys.size() != signing;
+    const auto signing = Signing();
+    std::optional<Mail> before;
+    if (clock.Now() >= next) {
+      if (!signing.empty()) before = MakeMail();
+      next = Tick();
+    }
+    const bool changed = Signing() != signing;
+    if (changed && before) mail_.push_back(std::move(*before));
     if (changed || lived - last_mail_ >= kMailEvery) {
       SignMail();
       last_mail_ = lived;

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -119,11 +121,14 @@ class RotationWorld {
   std::chrono::sys_seconds Tick();
   // Waits until every server in checked_servers says the same of the name.
   void Settle(const std::string& name);
+  // The selectors of the keys that sign now.
+  std::set<std::string> Signing() const;
   // Signs a message now with the keys that the snapshot has, as the pipeline does, and keeps it.
   void SignMail();
   // Verifies all mail of the last seven days at the servers; false, after a failure, when some does not.
   bool CheckMail();
-  // Lets time pass until `end` with everything above, in steps of at most `step`. Ends early when `done` says so.
+  // Lets time pass until `end` with everything above, in steps of at most `step`. Where other keys sign from an instant
+  // on there is mail of that instant by those before and by those after. Ends early when `done` says so.
   void Live(std::chrono::sys_seconds end, std::chrono::seconds step, const std::function<bool()>& done = {});
 
   store::DomainLife Life();
@@ -155,12 +160,16 @@ class RotationWorld {
   std::chrono::sys_seconds lived = kStart;
   int crashes = 0;
   int instants = 0, verified = 0;
+  std::map<std::string, std::chrono::sys_seconds> last_verified;  // by selector: when mail of it was last verified
 
  private:
   struct Mail {
     std::chrono::sys_seconds time;
     std::filesystem::path path;
+    std::set<std::string> selectors;
   };
+  // Of the keys that sign; not kept yet.
+  Mail MakeMail();
   std::vector<Mail> mail_;
   std::chrono::sys_seconds last_mail_{};
   MailVerifier verifier_;

@@ -61,8 +61,10 @@ TEST_F(PendingKeyCallsTest, WhatTokendSaysItHasBegunIsUnderWayUntilItsAnswer) {
   Add(1, true);
   EXPECT_FALSE(calls_.Begun());
   const auto now = steady_clock::now();
-  calls_.NoteBegun(1, now);
-  EXPECT_EQ(calls_.Begun(), now);
+  calls_.NoteBegun({1, 1}, now);
+  ASSERT_TRUE(calls_.Begun());
+  EXPECT_EQ(calls_.Begun()->time, now);
+  EXPECT_TRUE(calls_.Begun()->alone);
   link::KeyReply reply;
   reply.id = 1;
   calls_.Answer(reply, steady_clock::now());

@@ -18,6 +18,20 @@ TEST_F(TokenSetTest, AHangOnTheOnlySessionIsSeenThoughAKeyWaits) {
   making.join();
 }
 
+// The same on several, where a key is made beside signatures and only then waits for the one that hangs.
+TEST_F(TokenSetTest, AHangIsSeenThoughAKeyIsMade) {
+  Start({Faulty("hsm", "")});
+  const auto key = MakeKey("hsm", "hsm");
+  ASSERT_TRUE(Sign(key).get());
+  WriteFaults("hsm", "C_Sign @1 hang");
+  auto answer = Sign(key, {}, 25s);
+  ASSERT_TRUE(Becomes([&] { return Hangs("hsm"); }));
+  std::thread making([&] { (void)tokens_->Generate("hsm", link::KeyType::kEd25519, 0, {9}, "late"); });
+  const Answer made = answer.get();
+  EXPECT_TRUE(made) << made.error().message;
+  making.join();
+}
+
 // Nor a key that is asked for at the same moment, and waits for the signature.
 TEST_F(TokenSetTest, AHangOnTheOnlySessionIsSeenThoughAKeyWasAskedForWithIt) {
   Start({Faulty("card", "", "sessions=1")});
@@ -50,7 +64,7 @@ TEST_F(TokenSetTest, ASignatureThatWaitsForAKeyIsNoHang) {
 
 // The same where a token has several sessions and does one thing at a time all the same.
 TEST_F(TokenSetTest, ASignatureThatATokenMakesAKeyBeforeIsNoHang) {
-  Start({Faulty("hsm", "", "sessions=6")});
+  Start({Faulty("hsm", "", "sessions=6,hardware")});
   const auto key = MakeKey("hsm", "hsm");
   ASSERT_TRUE(Sign(key).get());
   WriteFaults("hsm", "C_GenerateKeyPair @1 alone 4000\nC_Sign * delay 50");
@@ -88,6 +102,20 @@ TEST_F(TokenSetTest, ASignatureThatOthersOvertakeHangs) {
   auto first = Sign(key);
   while (first.wait_for(20ms) != std::future_status::ready) EXPECT_TRUE(Sign(key).get());
   EXPECT_TRUE(first.get());
+  EXPECT_EQ(FactsOf("hsm").starts, 2);
+}
+
+// Where there is little to sign and room for much, it would take minutes until as many others were answered.
+TEST_F(TokenSetTest, ASignatureThatLaterOnesOvertakeHangs) {
+  TokenConfig config = Faulty("hsm", "", "sessions=32");
+  config.sessions = 30;
+  Start({config});
+  const auto key = MakeKey("hsm", "hsm");
+  WriteFaults("hsm", "C_Sign @1 hang");
+  auto first = Sign(key);
+  while (first.wait_for(300ms) != std::future_status::ready) EXPECT_TRUE(Sign(key).get());
+  const Answer made = first.get();
+  EXPECT_TRUE(made) << made.error().message;
   EXPECT_EQ(FactsOf("hsm").starts, 2);
 }
 
