@@ -33,6 +33,8 @@ void WriteTokens(const std::vector<tokens::TokenFacts>& all, MetricWriter& out) 
   }
   out.Family("hallmark_token_sessions", "C_Sign calls that can be in flight", MetricType::Gauge);
   for (const auto& token : all) out.Gauge({{"token", token.name}}, token.status.sessions);
+  out.Family("hallmark_token_queue_depth", "Signatures that wait for the token or are being made", MetricType::Gauge);
+  for (const auto& token : all) out.Gauge({{"token", token.name}}, static_cast<double>(token.load));
   out.Family("hallmark_token_drained", "1 while others of its group sign in place of the token", MetricType::Gauge);
   for (const auto& token : all) out.Gauge({{"token", token.name}}, token.sick ? 1 : 0);
   out.Family("hallmark_token_signatures_total", "Signatures that the token has made", MetricType::Counter);
@@ -77,11 +79,16 @@ void WriteQuotas(const SystemParts& parts, MetricWriter& out) {
   for (const auto* partner : partners) {
     out.Gauge({{"partner", partner->name}}, static_cast<double>(parts.quotas.Use(partner->name, now).recipients));
   }
-  out.Family("hallmark_quota_messages_per_day", "The partner's limit; missing where it has none", MetricType::Gauge);
-  for (const auto* partner : partners) {
-    const auto limit = partner->quota.messages_per_day;
-    if (limit != 0) out.Gauge({{"partner", partner->name}}, static_cast<double>(limit));
-  }
+  const auto limits = [&](const char* name, const char* help, std::uint64_t snapshot::Quota::*limit) {
+    out.Family(name, help, MetricType::Gauge);
+    for (const auto* partner : partners) {
+      if (partner->quota.*limit == 0) continue;
+      out.Gauge({{"partner", partner->name}}, static_cast<double>(partner->quota.*limit));
+    }
+  };
+  limits("hallmark_quota_messages_per_day", "The partner's limit; missing where it has none",
+         &snapshot::Quota::messages_per_day);
+  limits("hallmark_quota_recipients_per_day", "That of recipients", &snapshot::Quota::recipients_per_day);
 }
 
 void WriteCertificates(const SystemParts& parts, MetricWriter& out) {

@@ -62,7 +62,12 @@ Status CheckSize(const Partner& partner, std::uint64_t octets) {
                                                 " octets, which is the most for partner " + partner.name);
 }
 
-Status CheckStillAllowed(const Snapshot& now, const Relay& relay, const Partner& partner) {
+Status CheckStillAllowed(const Snapshot& now, const Relay& relay, std::string_view certificate,
+                         const Partner& partner) {
+  if (now.revoked_certificates.contains(certificate)) {
+    return MakeError(Reason::kCertificateRevoked, "the client certificate of relay " + relay.name +
+                                                      " was revoked meanwhile");
+  }
   const Relay* known_relay = now.FindRelay(relay.identity);
   if (known_relay == nullptr || known_relay->state != snapshot::RelayState::kActive) {
     return MakeError(Reason::kCertificateRevoked, "relay " + relay.name + " was revoked meanwhile");

@@ -64,8 +64,9 @@ std::vector<std::string_view> RuleNames();
 // The size rule, for where the size is known later than the header. kSizeNotAllowed.
 Status CheckSize(const snapshot::Partner& partner, std::uint64_t octets);
 
-// Whether a message that was let in with `relay` and `partner` may still be signed as things are now: neither was
-// stopped meanwhile. kCertificateRevoked, kPartnerSuspended, kPartnerRevoked.
-Status CheckStillAllowed(const snapshot::Snapshot& now, const snapshot::Relay& relay, const snapshot::Partner& partner);
+// Whether a message that was let in with `relay`, its certificate (a fingerprint) and `partner` may still be signed as
+// things are now: none of them was stopped meanwhile. kCertificateRevoked, kPartnerSuspended, kPartnerRevoked.
+Status CheckStillAllowed(const snapshot::Snapshot& now, const snapshot::Relay& relay, std::string_view certificate,
+                         const snapshot::Partner& partner);
 
 }  // namespace hallmark::admission

@@ -24,10 +24,17 @@ using std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kRetry{500};
 constexpr std::chrono::milliseconds kLook{100};  // whether the end has come, while the file takes nothing
 constexpr off_t kRoom = 1 << 20;                 // that there must be on the disk where a write failed
+constexpr char kJournal[] = "/run/systemd/journal/socket";
 constexpr char kMessageId[] = "MESSAGE_ID=8c1f2a3f6f9b4a06a5b6f6f5b1d7a0c4";
 
 Error SinkError(const std::string& what) {
   return MakeError(Reason::kLedgerUnavailable, "the ledger's second sink: " + what);
+}
+
+// sd_journal_sendv(3) says that all went well where there is no journal: whether there is one has to be seen.
+Status SeeJournal() {
+  if (::access(kJournal, W_OK) == 0) return Ok();
+  return SinkError(std::string("journald: ") + kJournal + ": " + std::strerror(errno));
 }
 
 // {"sequence":"7","time_us":"1700000000000000","signature":{...}}
@@ -47,11 +54,9 @@ Result<std::string> ToLine(const std::string& octets, std::uint64_t sequence) {
 
 Result<std::unique_ptr<Sink>> Sink::Start(const SinkConfig& config) {
   std::unique_ptr<Sink> sink(new Sink(config));
-  if (config.kind == SinkKind::kFile) {
-    const Status opened = sink->Reopen();
-    if (!opened && config.required) return opened.error();
-    if (!opened) sink->SetState(opened);
-  }
+  const Status opened = config.kind == SinkKind::kFile ? sink->Reopen() : SeeJournal();
+  if (!opened && config.required) return opened.error();
+  if (!opened) sink->SetState(opened);
   sink->writer_ = std::thread([sink = sink.get()] { sink->Run(); });
   if (config.required) sink->watcher_ = std::thread([sink = sink.get()] { sink->Watch(); });
   return sink;
@@ -183,10 +188,8 @@ Status Sink::Write(const Entry& entry) {
     const std::lock_guard lock(mutex_);
     if (stop_ && steady_clock::now() >= last_) return SinkError("it did not take in time what was queued at the end");
   }
-  if (config_.kind == SinkKind::kFile) {
-    const Status opened = Reopen();
-    if (!opened) return opened;
-  }
+  const Status opened = config_.kind == SinkKind::kFile ? Reopen() : SeeJournal();
+  if (!opened) return opened;
   std::uint64_t sequence = entry.first;
   for (const std::string& record : entry.records) {
     auto line = ToLine(record, sequence++);
@@ -244,6 +247,8 @@ bool Sink::AwaitRoom(steady_clock::time_point until) const {
 
 Status Sink::Probe() {
   if (config_.kind == SinkKind::kJournald) {
+    const Status seen = SeeJournal();
+    if (!seen) return seen;
     const int failed = ::sd_journal_print(LOG_INFO, "The ledger's second sink is tried again.");
     return failed == 0 ? Ok() : Status(SinkError(std::string("journald: ") + std::strerror(-failed)));
   }

@@ -151,7 +151,9 @@ Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& 
   const HashedMessage& message = *work.hashed;
   // It may have waited, or have come in chunks for hours, since it was let in.
   if (&now != work.job.origin.snapshot.get()) {
-    const Status allowed = admission::CheckStillAllowed(now, *work.job.origin.relay, *message.admitted.partner);
+    const Origin& origin = work.job.origin;
+    const Status allowed =
+        admission::CheckStillAllowed(now, *origin.relay, origin.certificate, *message.admitted.partner);
     if (!allowed) return allowed.error();
   }
   const Status enough = CheckEnough(work);

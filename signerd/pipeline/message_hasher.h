@@ -34,6 +34,7 @@ struct Origin {
   std::string requested_domain;            // empty: from the author domain
   std::string requested_partner;           // empty: as admission::FindPartner says
   Envelope envelope;
+  std::string certificate;  // the relay's, its fingerprint
 };
 
 // Whom a message was let in for. Both are within the origin's snapshot.

@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "firmware/runtime/encoding.h"
@@ -83,20 +84,23 @@ CertificateFacts FactsOf(const X509& certificate) {
   return facts;
 }
 
+// Null where this connection tells more than is known already.
+PeerCertificates::Facts PeerCertificates::Find(const Known& known, const grpc::AuthContext& peer) {
+  const auto entry = known.by_pem.find(PropertyOf(peer, GRPC_X509_PEM_CERT_PROPERTY_NAME));
+  if (entry == known.by_pem.end()) return nullptr;
+  if (IsResumed(peer)) return entry->second.back();
+  const std::string_view sent = PropertyOf(peer, GRPC_X509_PEM_CERT_CHAIN_PROPERTY_NAME);
+  const auto found = std::find_if(entry->second.begin(), entry->second.end(), [&](const Facts& facts) {
+    return !facts->sent_unknown && facts->sent_pem == sent;
+  });
+  return found == entry->second.end() ? nullptr : *found;
+}
+
 PeerCertificates::Facts PeerCertificates::Of(const grpc::AuthContext& peer) {
+  if (Facts facts = Find(*known_.load(), peer)) return facts;
   const std::string_view pem = PropertyOf(peer, GRPC_X509_PEM_CERT_PROPERTY_NAME);
   const std::string_view sent = PropertyOf(peer, GRPC_X509_PEM_CERT_CHAIN_PROPERTY_NAME);
-  // Whether this connection tells no more than is known already.
-  const auto suffices = [&](const Map& known, Map::const_iterator entry) {
-    if (entry == known.end()) return false;
-    const bool same = !entry->second->sent_unknown && entry->second->sent_pem == sent;
-    return same || IsResumed(peer);
-  };
-  {
-    const auto known = known_.load();
-    const auto entry = known->find(pem);
-    if (suffices(*known, entry)) return entry->second;
-  }
+  if (sent.size() > kMostSent) return nullptr;
   const std::vector<X509Ptr> parsed = ReadCertificates(pem);
   if (parsed.empty()) return nullptr;
   CertificateFacts facts = FactsOf(*parsed.front());
@@ -107,16 +111,17 @@ PeerCertificates::Facts PeerCertificates::Of(const grpc::AuthContext& peer) {
   const Facts shared = std::make_shared<const CertificateFacts>(std::move(facts));
   const std::lock_guard lock(mutex_);
   const auto known = known_.load();
-  if (const auto entry = known->find(pem); suffices(*known, entry)) return entry->second;
-  auto next = known->size() < kMost ? std::make_shared<Map>(*known) : std::make_shared<Map>();
-  next->insert_or_assign(std::string(pem), shared);
+  if (Facts meanwhile = Find(*known, peer)) return meanwhile;
+  auto next = known->count < kMost ? std::make_shared<Known>(*known) : std::make_shared<Known>();
+  next->by_pem[std::string(pem)].push_back(shared);
+  ++next->count;
   known_.store(std::move(next));
   return shared;
 }
 
 std::vector<PeerCertificates::Facts> PeerCertificates::Seen() const {
   std::vector<Facts> seen;
-  for (const auto& [pem, facts] : *known_.load()) seen.push_back(facts);
+  for (const auto& [pem, facts] : known_.load()->by_pem) seen.push_back(facts.back());
   return seen;
 }
 

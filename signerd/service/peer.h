@@ -58,16 +58,19 @@ X509NamePtr CopyName(const X509_NAME* name);
 std::string SerialText(const ASN1_INTEGER* serial);
 std::chrono::sys_seconds ReadAsn1Time(const ASN1_TIME* time);
 
-// The certificates that callers of one listener have shown since the start, each parsed once. At most kMost are kept:
-// then all are forgotten, and those still in use come back with their next call. Any thread.
+// The certificates that callers of one listener have shown since the start, each parsed once with each list of CAs that
+// was sent beside it. At most kMost are kept: then all are forgotten, and those still in use come back with their next
+// call. Any thread.
 class PeerCertificates {
  public:
   static constexpr std::size_t kMost = 4096;
+  static constexpr std::size_t kMostSent = 16u << 10;  // octets of PEM; as much as ten certificates or so
   using Facts = std::shared_ptr<const CertificateFacts>;
 
-  // Null when the peer showed none that parses. Takes the lock for a certificate that is new only. What was sent beside
-  // it is that of the newest connection with a whole handshake.
+  // Null when the peer showed none that parses, or sent more than kMostSent beside it. Takes the lock for what is new
+  // only. Of a TLS session that was resumed, what was sent is taken from the newest that is known of the certificate.
   Facts Of(const grpc::AuthContext& peer);
+  // The newest of each certificate.
   std::vector<Facts> Seen() const;
 
  private:
@@ -75,9 +78,14 @@ class PeerCertificates {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
   };
-  using Map = std::unordered_map<std::string, Facts, Hash, std::equal_to<>>;  // by PEM
-  std::mutex mutex_;                                                          // held by whoever replaces known_
-  std::atomic<std::shared_ptr<const Map>> known_{std::make_shared<const Map>()};
+  struct Known {
+    std::unordered_map<std::string, std::vector<Facts>, Hash, std::equal_to<>> by_pem;  // oldest first
+    std::size_t count = 0;
+  };
+  static Facts Find(const Known& known, const grpc::AuthContext& peer);
+
+  std::mutex mutex_;  // held by whoever replaces known_
+  std::atomic<std::shared_ptr<const Known>> known_{std::make_shared<const Known>()};
 };
 
 }  // namespace hallmark::service

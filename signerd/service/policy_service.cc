@@ -75,8 +75,10 @@ PolicyService::Reactor* PolicyService::GetPolicy(Context* context, const admin::
   return parts_.gate.Run(context, {"GetPolicy", Role::kAuditor}, *request, [=, this](const Caller&) -> Status {
     const auto policy = parts_.store.GetPolicy();
     if (!policy) return policy.error();
+    auto etag = EtagOf(*policy);
+    if (!etag) return etag.error();
     *response->mutable_policy() = policy::ToApi(*policy);
-    response->set_etag(policy::Etag(*policy));
+    response->set_etag(std::move(*etag));
     return Ok();
   });
 }
@@ -92,14 +94,15 @@ Status PolicyService::Apply(const Caller& caller, const admin::ApplyPolicyReques
                             admin::ApplyPolicyResponse& response) {
   const auto present = parts_.store.GetPolicy();
   if (!present) return present.error();
-  const std::string etag = policy::Etag(*present);
-  const Status same = policy::CheckEtag(request.etag(), etag, "the policy");
+  const auto etag = EtagOf(*present);
+  if (!etag) return etag.error();
+  const Status same = policy::CheckEtag(request.etag(), *etag, "the policy");
   if (!same) return same;
   const auto wanted = policy::FromApi(request.policy(), *present);
   if (!wanted) return wanted.error();
   const policy::Difference difference = policy::FindDifference(*present, *wanted);
   response.mutable_changes()->Assign(difference.changes.begin(), difference.changes.end());
-  response.set_etag(etag);
+  response.set_etag(*etag);
   if (request.validate_only()) return Ok();
   // The store has it so, and may not be in force, where publishing failed when it was changed. The same in SetState().
   if (difference.changes.empty()) return parts_.publish();
@@ -119,8 +122,15 @@ Status PolicyService::Apply(const Caller& caller, const admin::ApplyPolicyReques
   if (!done) return done;
   parts_.reception.quotas.Retain(*parts_.reception.snapshot.Get(), parts_.reception.clock.Precise());
   response.set_applied(true);
-  response.set_etag(policy::Etag(*wanted));
+  const auto next = EtagOf(*wanted);
+  response.set_etag(next ? *next : "");  // it is done; whoever needs it asks again
   return Ok();
+}
+
+Result<std::string> PolicyService::EtagOf(const snapshot::Policy& policy) {
+  const auto revocations = parts_.store.CountRevocations("");
+  if (!revocations) return revocations.error();
+  return policy::Etag(policy) + '-' + std::to_string(*revocations);
 }
 
 PolicyService::Reactor* PolicyService::ListRelays(Context* context, const admin::ListRelaysRequest* request,
@@ -195,8 +205,11 @@ Status PolicyService::SetState(const Caller& caller, const admin::SetPartnerStat
   }
   // Also to suspended: or two steps would do what one may not.
   if (present == PartnerState::kRevoked && wanted != present) {
+    const auto times = parts_.store.CountRevocations(request.name());
+    if (!times) return times.error();
     const Status may = parts_.gate.RequireApproval(
         caller, "widens rights: brings back partner " + request.name() + ", which was revoked" +
+                    (*times > 1 ? " " + std::to_string(*times) + " times" : "") +
                     (wanted == PartnerState::kSuspended ? ", as suspended" : ""));
     if (!may) return may;
   }

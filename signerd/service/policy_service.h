@@ -51,6 +51,8 @@ class PolicyService final : public hallmark::admin::v1::PolicyService::CallbackS
   // On the admin thread.
   Status Apply(const Caller& caller, const hallmark::admin::v1::ApplyPolicyRequest& request,
                hallmark::admin::v1::ApplyPolicyResponse& response);
+  // Of what the store has: another one, too, where the same policy came to be once more by revoking.
+  Result<std::string> EtagOf(const snapshot::Policy& policy);
   Status SetState(const Caller& caller, const hallmark::admin::v1::SetPartnerStateRequest& request,
                   hallmark::admin::v1::PartnerStatus& response);
   Status Explain(const hallmark::admin::v1::ExplainDecisionRequest& request,

@@ -49,11 +49,7 @@ class StreamCall final : public StreamReactor {
       }
       ++in_flight_;
     }
-    if (taken) {
-      Submit(request);
-    } else {
-      Answer(request->options().request_id(), taken.error(), false);
-    }
+    Submit(request, taken);
     Act([&] { reading_ = false; });
   }
 
@@ -65,13 +61,14 @@ class StreamCall final : public StreamReactor {
   }
 
  private:
-  void Submit(const std::shared_ptr<api::SignRequest>& request) {
+  // `taken`: whether its request_id is its own.
+  void Submit(const std::shared_ptr<api::SignRequest>& request, const Status& taken) {
     const std::string id = request->options().request_id();
-    const Status size = CheckSize(request->message().size(), parts_.message_octets);
+    const Status fit = taken ? CheckSize(request->message().size(), parts_.message_octets) : taken;
     auto origin = AdmitCall(parts_, *context_, request->options());
-    if (!origin || !size) {
-      parts_.pipeline.NoteRefusal(origin ? &*origin : nullptr, origin ? size.error().reason : origin.error().reason);
-      Answer(id, origin ? size.error() : origin.error(), true);
+    if (!origin || !fit) {
+      parts_.pipeline.NoteRefusal(origin ? &*origin : nullptr, origin ? fit.error().reason : origin.error().reason);
+      Answer(id, origin ? fit.error() : origin.error(), taken.has_value());
       return;
     }
     parts_.pipeline.Submit(

@@ -100,19 +100,19 @@ Result<pipeline::Origin> AdmitCall(const SigningService::Parts& parts, const grp
   if (parts.drain.closed) return MakeError(Reason::kShuttingDown, "the daemon is stopping");
   const Status valid = CheckOptions(options);
   if (!valid) return valid.error();
-  pipeline::Origin origin{parts.snapshot.Get(),
-                          nullptr,
+  auto snapshot = parts.snapshot.Get();
+  const auto peer = parts.transport.Admit(*context.auth_context());
+  if (!peer) return peer.error();
+  const auto relay = admission::AdmitCaller(*snapshot, (*peer)->identities);
+  if (!relay) return relay.error();
+  return pipeline::Origin{std::move(snapshot),
+                          *relay,
                           options.signing_domain(),
                           options.partner(),
                           {options.request_id(),
                            options.envelope_sender(),
-                           {options.envelope_recipients().begin(), options.envelope_recipients().end()}}};
-  const auto peer = parts.transport.Admit(*context.auth_context());
-  if (!peer) return peer.error();
-  const auto relay = admission::AdmitCaller(*origin.snapshot, (*peer)->identities);
-  if (!relay) return relay.error();
-  origin.relay = *relay;
-  return origin;
+                           {options.envelope_recipients().begin(), options.envelope_recipients().end()}},
+                          (*peer)->fingerprint};
 }
 
 tokens::Deadline DeadlineOf(const grpc::CallbackServerContext& context) {

@@ -39,7 +39,11 @@ Result<std::unique_ptr<Transport>> Transport::Open(std::string name, const Liste
 
 Result<PeerCertificates::Facts> Transport::Admit(const grpc::AuthContext& peer) {
   auto facts = peers_.Of(peer);
-  if (facts == nullptr) return MakeError(Reason::kCallerUnknown, "the caller showed no certificate that can be read");
+  if (facts == nullptr) {
+    return MakeError(Reason::kCallerUnknown, "the caller showed no certificate that can be read, or sent more than " +
+                                                 std::to_string(PeerCertificates::kMostSent) +
+                                                 " octets of CAs beside it");
+  }
   if (IsRevoked(*facts)) {
     return MakeError(Reason::kCertificateRevoked,
                      "the client certificate " + facts->fingerprint + " is revoked: get a new one");

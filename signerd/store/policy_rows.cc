@@ -203,4 +203,14 @@ Status Store::SetRelayState(const std::string& name, snapshot::RelayState state)
   return done;
 }
 
+Result<std::int64_t> Store::CountRevocations(const std::string& partner) {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(
+      "SELECT coalesce(sum(number), 0) FROM revocation WHERE ?1 = '' OR (kind = 'partner' AND name = ?1)");
+  if (!statement) return statement.error();
+  const auto row = statement->Bind(1, partner).Step();
+  if (!row) return row.error();
+  return statement->Integer(0);
+}
+
 }  // namespace hallmark::store

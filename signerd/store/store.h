@@ -118,6 +118,8 @@ class Store {
   // kStateConflict when the partner is no longer in state `from`.
   Status ChangePartnerState(const std::string& name, snapshot::PartnerState from, snapshot::PartnerState to);
   Status SetRelayState(const std::string& name, snapshot::RelayState state);
+  // How often the partner came to be revoked; empty: how often any partner or relay did. Triggers count.
+  Result<std::int64_t> CountRevocations(const std::string& partner);
 
   // The key that signs the ledger's checkpoints; nothing while there is none. It is recorded before its first
   // signature.

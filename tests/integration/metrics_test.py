@@ -1,10 +1,13 @@
 """Metrics: what /metrics says about what was signed and refused, the tokens, the ledger and the certificates."""
 
+import os
 import re
+import signal
 import unittest
 import urllib.request
 
 import deployment
+from waiting import wait_for
 
 from hallmark.signing.v1 import signing_pb2
 
@@ -43,13 +46,16 @@ class MetricsTest(unittest.TestCase):
         self.hallmark.call_error(self.hallmark.sign, MESSAGE, request_id="with space")
         self.hallmark.call_error(self.hallmark.signing().SignDigest,
                                  signing_pb2.SignDigestRequest(header=MESSAGE, body_hash=b"short"))
+        # And on a stream: one whose answer could not be told from another's.
+        nameless, = self.hallmark.signing().SignStream(iter([signing_pb2.SignRequest(message=MESSAGE)]), timeout=30)
+        self.assertIn("request_id", nameless.error.message)
         values = scrape(self.hallmark)
         self.assertEqual(values["hallmark_signed_total"], 3)
         self.assertEqual(values['hallmark_partner_signed_total{partner="own"}'], 3)
         self.assertEqual(values['hallmark_partner_octets_total{partner="own"}'], 3 * len(MESSAGE))
-        self.assertEqual(values['hallmark_refused_total{reason="INVALID_ARGUMENT"}'], 2)
+        self.assertEqual(values['hallmark_refused_total{reason="INVALID_ARGUMENT"}'], 3)
         refused = {name: value for name, value in values.items() if name.startswith("hallmark_refused_total")}
-        self.assertEqual(sum(refused.values()), 3, refused)
+        self.assertEqual(sum(refused.values()), 4, refused)
         for stage in ("queue", "prepare", "token", "finish", "ledger", "whole"):
             self.assertEqual(values[f'hallmark_stage_seconds_count{{stage="{stage}"}}'], 3)
             self.assertGreater(values[f'hallmark_stage_seconds_sum{{stage="{stage}"}}'], 0)
@@ -66,11 +72,32 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(values['hallmark_quota_used_messages{partner="own"}'], 1)
         ready = [name for name, value in values.items() if name.startswith("hallmark_token_state") and value == 1]
         self.assertEqual(len(ready), 1)
+        depth, = (value for name, value in values.items() if name.startswith("hallmark_token_queue_depth"))
+        self.assertEqual(depth, 0)
         self.assertIn('state="ready"', ready[0])
         self.assertIn("hallmark_build_info", names)
         certificates = [value for name, value in values.items() if name.startswith("hallmark_certificate_expiry_seconds")]
         self.assertGreaterEqual(len(certificates), 4)
         self.assertTrue(all(value > 0 for value in certificates))
+
+    def test_each_start_of_a_tokend_is_counted(self):
+        def starts():
+            count, = (value for name, value in scrape(self.hallmark).items() if name.startswith("hallmark_token_starts_total"))
+            return count
+
+        self.assertEqual(starts(), 1)
+        for pid in self.hallmark.tokend_pids():
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: starts() == 2, lambda: f"it was started twice; it says {starts()}")
+
+    def test_answers_that_a_retry_would_not_get_any_more_are_counted(self):
+        self.assertEqual(scrape(self.hallmark)["hallmark_request_ids_forgotten_total"], 0)
+        self.hallmark.stop()
+        self.hallmark.edit_config(lambda text: text + "\n[ledger]\nrequest_ids = 2\n")
+        self.hallmark.start()
+        for number in range(5):
+            self.hallmark.sign(MESSAGE, request_id=str(number))
+        self.assertEqual(scrape(self.hallmark)["hallmark_request_ids_forgotten_total"], 3)
 
     def test_only_loopback_is_taken(self):
         self.hallmark.stop()

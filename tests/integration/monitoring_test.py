@@ -108,6 +108,8 @@ tests:
       - {{series: 'hallmark_quota_used_messages{{partner="acme"}}', values: '900x120'}}
       - {{series: 'hallmark_quota_messages_per_day{{partner="other"}}', values: '1000x120'}}
       - {{series: 'hallmark_quota_used_messages{{partner="other"}}', values: '901x120'}}
+      - {{series: 'hallmark_quota_recipients_per_day{{partner="news"}}', values: '100x120'}}
+      - {{series: 'hallmark_quota_used_recipients{{partner="news"}}', values: '99x120'}}
       - {{series: 'hallmark_ledger_sink_dropped_total{{instance="good"}}', values: '7x120'}}
       - {{series: 'hallmark_ledger_sink_dropped_total{{instance="late"}}', values: '0x40 5x80'}}
       - {{series: 'hallmark_ledger_torn_files{{instance="good"}}', values: '0x120'}}
@@ -139,6 +141,8 @@ tests:
         exp_alerts:
           - exp_labels: {{severity: info, partner: other}}
             exp_annotations: {{summary: "partner other has used nine tenths of its day's volume"}}
+          - exp_labels: {{severity: info, partner: news}}
+            exp_annotations: {{summary: "partner news has used nine tenths of its day's volume"}}
       - eval_time: 20m
         alertname: HallmarkCheckpointsLate
         exp_alerts:
@@ -168,7 +172,7 @@ class MonitoringTest(unittest.TestCase):
         secret.write_text("a secret of the webhook\n")
         metrics_test.add_metrics(
             hallmark, f'[watch.webhook]\nurl = "http://127.0.0.1:{free_port()}/"\nsecret_file = "webhook.secret"\n')
-        hallmark.edit_policy(lambda text: text.replace('name = "own"', f'name = "own"\nquota = {{ messages_per_day = {DAY_S_LIMIT} }}'))
+        hallmark.edit_policy(lambda text: text.replace('name = "own"', f'name = "own"\nquota = {{ messages_per_day = {DAY_S_LIMIT}, recipients_per_day = 1000 }}'))
         hallmark.start()
         hallmark.add_domain("example.com")
         self.prometheus = Prometheus(metrics_test.metrics_address(hallmark), rules)

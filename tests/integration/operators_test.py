@@ -196,6 +196,11 @@ class SessionsTest(Case):
         right = officers.code_at(secret, officers.present_step() + 1)
         self.refused("LOCKED_OUT", self.login, self.second, right)
         self.hallmark.kill()
+        with contextlib.closing(sqlite3.connect(self.hallmark.folder / "state/hallmark.db")) as database, database:
+            [(until,)] = database.execute("SELECT locked_until FROM operator WHERE name = 'officer2'").fetchall()
+            self.assertLess(abs(until - time.time()), 600)
+            # Longer than the 30 s, which a slow start may take.
+            database.execute("UPDATE operator SET locked_until = ? WHERE name = 'officer2'", (int(time.time()) + 3600,))
         self.hallmark.start()
         self.refused("LOCKED_OUT", self.login, self.second, right)
         row = next(row for row in self.officer.operators().ListOperators(operators_pb2.ListOperatorsRequest()).operators
@@ -333,6 +338,46 @@ class ApprovalsTest(Case):
                     self.assertIn(f"the same was carried out as approval {done}", self.state(number).outcome)
                 self.hallmark.with_approval(ask, self.officer)
 
+    def test_a_partner_brought_back_in_another_way_leaves_no_word_behind(self):
+        self.start()
+        third = self.add("third", OFFICER)
+        policy = self.officer.policy()
+        present = policy.GetPolicy(policy_pb2.GetPolicyRequest())
+        present.policy.partners.add(name="acme", author_domains=["acme.example"], signing_domains=["acme.example"],
+                                    state=policy_pb2.PARTNER_STATE_ACTIVE)
+        present.policy.relays.add(name="another", identity="dns:another.example.com", partners=["own"])
+        self.hallmark.with_approval(policy.ApplyPolicy, policy_pb2.ApplyPolicyRequest(policy=present.policy, etag=present.etag))
+
+        def set_state(by, state):
+            return by.policy().SetPartnerState(policy_pb2.SetPartnerStateRequest(name="acme", state=state))
+        def revoke():
+            set_state(self.officer, policy_pb2.PARTNER_STATE_REVOKED)
+            policy.RevokeRelay(policy_pb2.RevokeRelayRequest(name="another"))
+        def bring_back(by, *more):
+            """The relay, and the partner, with more author domains."""
+            present = policy.GetPolicy(policy_pb2.GetPolicyRequest())
+            for relay in present.policy.relays:
+                relay.state = admin_pb2.RELAY_STATE_ACTIVE
+            for partner in present.policy.partners:
+                if partner.name == "acme":
+                    partner.state = policy_pb2.PARTNER_STATE_ACTIVE
+                    partner.author_domains.extend(more)
+            return by.policy().ApplyPolicy(policy_pb2.ApplyPolicyRequest(policy=present.policy, etag=present.etag))
+        def ask(call, *arguments):
+            return self.hallmark.approval_of(self.hallmark.call_error(call, *arguments))
+
+        revoke()
+        waiting = [ask(set_state, self.officer, policy_pb2.PARTNER_STATE_ACTIVE), ask(bring_back, third, "more.example")]
+        self.assertEqual(self.second.approve(ask(bring_back, self.officer)).state, operators_pb2.APPROVAL_STATE_DONE)
+        revoke()
+        for number in waiting:
+            self.assertEqual(self.second.approve(number).state, operators_pb2.APPROVAL_STATE_FAILED)
+            self.assertIn("STATE_CONFLICT", self.state(number).outcome)
+        states = {partner.name: partner.state for partner in policy.GetPolicy(policy_pb2.GetPolicyRequest()).policy.partners}
+        self.assertEqual(states["acme"], policy_pb2.PARTNER_STATE_REVOKED)
+        again = ask(set_state, self.officer, policy_pb2.PARTNER_STATE_ACTIVE)
+        self.assertIn("which was revoked 2 times", self.state(again).danger)
+
     def test_a_request_names_its_occasion(self):
         self.start()
         lost = fingerprint(self.authority.issue()[0]).hex()
@@ -388,6 +433,12 @@ class ApprovalsTest(Case):
         self.assertEqual(self.hallmark.approval_of(error), number, "it is the same request")
         with contextlib.closing(sqlite3.connect(self.hallmark.folder / "state/hallmark.db")) as database:
             self.assertLess(database.execute("SELECT max(length(request)) FROM approval").fetchone()[0], 100)
+
+    def test_wait_as_long_as_the_configuration_says(self):
+        self.hallmark.edit_config(lambda text: text.replace("[admin]\n", "[admin]\napproval_hours = 5\n", 1))
+        self.start()
+        approval = self.state(self.create(self.officer, "eve"))
+        self.assertEqual(approval.expire_time.seconds - approval.create_time.seconds, 5 * 3600)
 
     def test_survive_a_crash_expire_and_are_rejected(self):
         self.start()

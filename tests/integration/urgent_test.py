@@ -102,6 +102,16 @@ class UrgentTest(unittest.TestCase):
             self.assertEqual(asked.result(120).state, admin_pb2.KEY_STATE_REVOKED)
             self.assertEqual(deployment.error_reason(stopped.exception(120)), "CERTIFICATE_REVOKED")
 
+    def test_a_message_that_waits_for_the_token(self):
+        """Its relay's certificate is revoked before the token answers."""
+        change_rules(self.faults, "C_Sign * delay 4000\n")
+        with concurrent.futures.ThreadPoolExecutor() as executor:
+            signing = executor.submit(self.relay.Sign, signing_pb2.SignRequest(message=messages.MESSAGE), timeout=60)
+            wait_for(lambda: times_obeyed(self.faults) >= 1, "the token signs")
+            self.officer.certificates().RevokeCertificate(
+                certificates_pb2.RevokeCertificateRequest(pem=self.lost[0].decode()), timeout=AT_ONCE)
+            self.assertEqual(deployment.error_reason(signing.exception(120)), "CERTIFICATE_REVOKED")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -267,13 +267,17 @@ TEST_F(Admission, TraceEndsWithTheRuleThatRefuses) {
 TEST_F(Admission, StillAllowed) {
   const Relay relay = RelayNamed("com");
   const Partner partner = view_.partners.at("com");
-  EXPECT_TRUE(CheckStillAllowed(view_, relay, partner));
+  EXPECT_TRUE(CheckStillAllowed(view_, relay, "ab12", partner));
+  view_.revoked_certificates = {"ab12"};
+  EXPECT_EQ(CheckStillAllowed(view_, relay, "ab12", partner).error().reason, Reason::kCertificateRevoked);
+  EXPECT_TRUE(CheckStillAllowed(view_, relay, "cd34", partner));
+  view_.revoked_certificates.clear();
   view_.partners["com"].state = PartnerState::kSuspended;
-  EXPECT_EQ(CheckStillAllowed(view_, relay, partner).error().reason, Reason::kPartnerSuspended);
+  EXPECT_EQ(CheckStillAllowed(view_, relay, "ab12", partner).error().reason, Reason::kPartnerSuspended);
   view_.partners.erase("com");
-  EXPECT_EQ(CheckStillAllowed(view_, relay, partner).error().reason, Reason::kPartnerRevoked);
+  EXPECT_EQ(CheckStillAllowed(view_, relay, "ab12", partner).error().reason, Reason::kPartnerRevoked);
   view_.relays.erase(relay.identity);
-  EXPECT_EQ(CheckStillAllowed(view_, relay, partner).error().reason, Reason::kCertificateRevoked);
+  EXPECT_EQ(CheckStillAllowed(view_, relay, "ab12", partner).error().reason, Reason::kCertificateRevoked);
 }
 
 }  // namespace

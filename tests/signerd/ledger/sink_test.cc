@@ -54,6 +54,19 @@ void AwaitFailure(const Sink& sink) {
   EXPECT_TRUE(failed());
 }
 
+// libsystemd says that all went well where there is no journal.
+TEST(Sink, SaysThatThereIsNoJournal) {
+  if (std::filesystem::exists("/run/systemd/journal/socket")) GTEST_SKIP() << "this machine has a journal";
+  const auto required = Sink::Start({.kind = SinkKind::kJournald, .path = {}, .required = true});
+  ASSERT_FALSE(required);
+  EXPECT_NE(required.error().message.find("/run/systemd/journal/socket"), std::string::npos);
+  const auto sink = Sink::Start({.kind = SinkKind::kJournald, .path = {}});
+  ASSERT_TRUE(sink);
+  EXPECT_EQ(*Send(**sink, 0, {Sample()}), 0u);
+  AwaitFailure(**sink);
+  EXPECT_EQ((*sink)->status().written, 0u);
+}
+
 // A pipe that nobody reads takes 64 kB and then hangs.
 class HangingSink : public testing::Test {
  protected:

@@ -114,7 +114,7 @@ class PipelineTest : public testing::Test {
 
   Job MakeJob(std::function<void(Result<SignedMessage>)> done,
               std::chrono::milliseconds wait = std::chrono::seconds(30)) const {
-    Origin origin{view_, view_->FindRelay("dns:r.example"), "", "", {}};
+    Origin origin{view_, view_->FindRelay("dns:r.example"), "", "", {}, ""};
     return {origin, kMessage, std::chrono::steady_clock::now() + wait, nullptr, std::move(done)};
   }
   static Result<SignedMessage> Wait(Pipeline& pipeline, Job job) {

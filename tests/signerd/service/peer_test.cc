@@ -1,0 +1,61 @@
+#include "signerd/service/peer.h"
+
+#include <gtest/gtest.h>
+
+#include "firmware/runtime/issue_certificate.h"
+#include "peer_context.h"
+
+namespace hallmark::service {
+namespace {
+
+using test::PeerContext;
+
+Subject Relay() {
+  Subject subject;
+  subject.common_name = "relay1";
+  subject.dns_names = {"relay1.example.com"};
+  return subject;
+}
+
+std::string AuthorityPem(const std::string& name) { return *CertificatePem(*MakeAuthority(name)); }
+
+class PeerCertificatesTest : public testing::Test {
+ protected:
+  const Identity authority_ = *MakeAuthority("Mail CA");
+  const std::string relay_ = *CertificatePem(*IssueCertificate(authority_, Relay()));
+  const std::string first_ = AuthorityPem("First"), second_ = AuthorityPem("Second");
+  PeerCertificates peers_;
+};
+
+// Else whoever has two connections makes each of its calls cost as much as a handshake.
+TEST_F(PeerCertificatesTest, TwoConnectionsThatSendOtherCasAreEachReadOnce) {
+  const auto one = peers_.Of(PeerContext(relay_, first_));
+  const auto two = peers_.Of(PeerContext(relay_, second_));
+  ASSERT_TRUE(one && two);
+  EXPECT_NE(one, two);
+  EXPECT_EQ(peers_.Of(PeerContext(relay_, first_)), one);
+  EXPECT_EQ(peers_.Of(PeerContext(relay_, second_)), two);
+  EXPECT_NE(one->sent.at(0).key, two->sent.at(0).key);
+  EXPECT_EQ(peers_.Seen(), std::vector{two}) << "one certificate, as its newest connection showed it";
+}
+
+TEST_F(PeerCertificatesTest, ASessionThatWasResumedIsJudgedByTheNewestHandshake) {
+  const auto unknown = peers_.Of(PeerContext(relay_, "", true));
+  ASSERT_TRUE(unknown);
+  EXPECT_TRUE(unknown->sent_unknown);
+  const auto whole = peers_.Of(PeerContext(relay_, first_));
+  ASSERT_TRUE(whole);
+  EXPECT_FALSE(whole->sent_unknown);
+  EXPECT_EQ(peers_.Of(PeerContext(relay_, "", true)), whole);
+}
+
+TEST_F(PeerCertificatesTest, WhoSendsMoreCasThanAnybodyNeedsIsNotKnown) {
+  std::string many;
+  while (many.size() <= PeerCertificates::kMostSent) many += first_;
+  EXPECT_EQ(peers_.Of(PeerContext(relay_, many)), nullptr);
+  EXPECT_EQ(peers_.Of(PeerContext("no certificate", first_)), nullptr);
+  EXPECT_TRUE(peers_.Seen().empty());
+}
+
+}  // namespace
+}  // namespace hallmark::service
