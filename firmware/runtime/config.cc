@@ -63,7 +63,7 @@ void ConfigFile::ReportUnknown(const toml::table& table, const std::string& pref
   for (const auto& [key, node] : table) {
     const std::string name = prefix + std::string(key.str());
     if (!asked_.contains(&node)) {
-      Report(key.source().begin.line, name, "unknown key", "one of the keys that docs/operations.md lists");
+      Report(key.source().begin.line, name, "unknown key", "one of the keys that its manual lists");
       continue;
     }
     if (const toml::table* inner = node.as_table()) ReportUnknown(*inner, name + ".");

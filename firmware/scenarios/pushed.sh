@@ -1,12 +1,14 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # firmware/test's, which runs this
 # A box that starts without a stick: one that is put in names an HSM that is not there, and is refused; a push is taken.
 
-# A box of its own, in a folder of its own.
+# A box of its own, in a folder of its own. Its hallmark.toml has the lines that the packaged one offers for DNSSEC: the anchor that
+# they name has to be on the image, too.
 scenario() {
   local here=$here/pushed
   local set_up=$here/set-up
   make_set_up
-  make_stick
+  make_stick "" '/^#\[dns\]/,/^#trust_anchor/s/^#//'
+  grep -q '^trust_anchor = "/usr/share/dns/root.ds"' "$here/box/hallmark.toml" || fail "no anchor is named" "see $here/box/hallmark.toml"
   mv "$here/stick.img" "$here/late.img"
   make_disk_of "${disk_images[0]}"
   start_machine pushed

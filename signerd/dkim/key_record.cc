@@ -17,7 +17,7 @@ Error Invalid(const std::string& what) { return MakeError(Reason::kInvalidArgume
 
 bool ListHas(std::string_view list, std::string_view wanted) {
   for (const std::string_view entry : SplitList(list, ':')) {
-    if (EqualsIgnoringCase(entry, wanted) || entry == "*") return true;
+    if (EqualsIgnoringCase(entry, wanted)) return true;
   }
   return false;
 }
@@ -46,7 +46,8 @@ Result<KeyRecord> ParseKeyRecord(std::string_view text) {
   record.algorithm = *algorithm;
   if (const Tag* h = tags->Find("h"); h != nullptr && !ListHas(h->value, "sha256"))
     return Invalid("h= does not allow sha256");
-  if (const Tag* s = tags->Find("s"); s != nullptr && !ListHas(s->value, "email"))
+  // "*" is of this list only (RFC 6376 section 3.6.1).
+  if (const Tag* s = tags->Find("s"); s != nullptr && !ListHas(s->value, "email") && !ListHas(s->value, "*"))
     return Invalid("s= does not allow email");
   if (const Tag* t = tags->Find("t")) {
     record.testing = ListHas(t->value, "y");

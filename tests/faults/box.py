@@ -177,13 +177,15 @@ class Box:
             self.hallmark.start()
         self._records, self._calls = {}, []
         self._learn_records()
-        self._given = []  # (Message-ID, selector) of every signature that a relay was given
+        self._given = set()  # (Message-ID, selector) of every signature that a relay was given
         self._relays = Relays(self.hallmark, self._calls)
 
     def close(self):
         """Ends it. Gives sentences about the ledger, where what it holds is not what relays were given, and how signerd ended."""
         try:
             self._relays.stop()
+            for call in self._relays.take():  # in a scenario that went wrong nobody has looked at them
+                self._remember(call)
             return [*self._stop_signerd(), *self._check_ledger()]
         finally:
             self._end()
@@ -335,11 +337,16 @@ class Box:
 
     def _is_right(self, call):
         """Whether an independent verifier accepts every signature; and remembers them for the ledger."""
-        identity = email.parser.BytesHeaderParser().parsebytes(call.message)["Message-ID"]
-        self._given += [(identity, signature.selector) for signature in call.answer.signatures]
+        self._remember(call)
         verifier = dkim.DKIM(messages.signed(call.message, call.answer))
         return len(call.answer.signatures) == len(deployment.KEY_ALGORITHMS) and all(
             verifier.verify(index, dnsfunc=self._record) for index in range(len(call.answer.signatures)))
+
+    def _remember(self, call):
+        """For the ledger."""
+        if call.answer:
+            identity = email.parser.BytesHeaderParser().parsebytes(call.message)["Message-ID"]
+            self._given |= {(identity, signature.selector) for signature in call.answer.signatures}
 
     def _learn_records(self):
         """As they were published first: what was signed with a key stays signed after it is revoked."""

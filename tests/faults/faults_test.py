@@ -1,5 +1,7 @@
 """The runner of scenarios: it can fail, and says why. (The scenarios themselves: tools/check --faults.)"""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -8,8 +10,12 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
+import box
 import deployment
+import ledger_files
+import run as runner
 import scenarios
 
 RUN = pathlib.Path(__file__).with_name("run.py")
@@ -116,6 +122,35 @@ class RunTest(Folder):
         self.assertEqual(run.returncode, 1, said)
         self.assertIn("  wrong-until-login: signerd ended by itself", said)
         self.assertNotIn("once more", said)
+
+
+class GivenUpTest(Folder):
+    """A box in which a scenario went wrong."""
+
+    def play(self, *patches):
+        """What is told of GOOD, {name: problems}, where its first scenario ends with an exception."""
+        self.write(GOOD)
+        judge = mock.Mock(side_effect=[AssertionError("too slow"), None])
+        with contextlib.redirect_stdout(io.StringIO()) as told, mock.patch.object(box.Box, "_judge", judge), contextlib.ExitStack() as stack:
+            for patch in patches:
+                stack.enter_context(patch)
+            runner.play_share(scenarios.load(self.folder))
+        outcomes = [json.loads(line) for line in told.getvalue().splitlines()]
+        return {outcome["name"]: outcome["problems"] for outcome in outcomes}
+
+    def test_of_a_ledger_that_is_right_nothing_is_told(self):
+        told = self.play()
+        self.assertEqual(told["good"][0], "AssertionError: too slow")
+        self.assertEqual((set(told), told["wrong-until-login"]), ({"good", "wrong-until-login"}, []))
+
+    def test_a_record_that_is_missing_is_told(self):
+        """Also of what was signed in the scenario itself."""
+        told = self.play(mock.patch.object(ledger_files, "records", return_value=[]))
+        self.assertRegex(told["ledger (sessions)"][0], r"^(\d+) of \1 signatures that relays were given have no record$")
+
+    def test_a_ledger_that_cannot_be_checked_is_told(self):
+        told = self.play(mock.patch.object(box.Box, "_check_ledger", side_effect=[OSError("no such file"), []]))
+        self.assertEqual(told["ledger (sessions)"], ["OSError: no such file"])
 
 
 if __name__ == "__main__":

@@ -56,15 +56,32 @@ def play_share(plays):
                 tell(present.run(scenario))
             except Exception as error:  # pylint: disable=broad-exception-caught  # whatever it is, the others are played
                 log = present.hallmark.log_text()[-3000:] if present else ""
-                ended = [box.ENDED] if present and present.signerd_ended() else []
-                tell(box.Outcome(scenario.name, [*ended, f"{type(error).__name__}: {error}", traceback.format_exc() + log]))
-                if present:
+                ended = bool(present) and present.signerd_ended()
+                tell(box.Outcome(scenario.name, [*([box.ENDED] if ended else []), f"{type(error).__name__}: {error}",
+                                                 traceback.format_exc() + log]))
+                if present and ended:
                     present.abandon()
+                elif present:
+                    give_up(present, kind)
                 present = None
         if present:
-            if problems := present.close():
-                tell(box.Outcome(f"ledger ({kind})", problems))
+            tell_of_ledger(kind, present.close())
             present = None
+
+
+def give_up(present, kind):
+    """Of a box in which something went wrong the ledger has to be right all the same: no second play of a scenario shows that."""
+    try:
+        tell_of_ledger(kind, present.close())
+    except Exception as error:  # pylint: disable=broad-exception-caught  # it is in no good state
+        tell_of_ledger(kind, [f"{type(error).__name__}: {error}"])
+        present.abandon()
+
+
+def tell_of_ledger(kind, problems):
+    import box  # pylint: disable=import-outside-toplevel  # as above
+    if problems:
+        tell(box.Outcome(f"ledger ({kind})", problems))
 
 
 def tell(outcome):

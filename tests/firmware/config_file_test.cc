@@ -77,8 +77,8 @@ TEST_F(Configuration, ReportsEveryMistakeInTheOrderOfTheFile) {
   EXPECT_EQ(lines[0], At(1, "server.name: missing; expected a name"));
   EXPECT_EQ(lines[1], At(2, "server.number: found a string; expected a whole number from 1 to 10"));
   EXPECT_EQ(lines[2], At(3, "server.list: found a string; expected a list of names"));
-  EXPECT_EQ(lines[3], At(4, "server.nme: unknown key; expected one of the keys that docs/operations.md lists"));
-  EXPECT_EQ(lines[4], At(5, "other: unknown key; expected one of the keys that docs/operations.md lists"));
+  EXPECT_EQ(lines[3], At(4, "server.nme: unknown key; expected one of the keys that its manual lists"));
+  EXPECT_EQ(lines[4], At(5, "other: unknown key; expected one of the keys that its manual lists"));
 }
 
 TEST_F(Configuration, NotTomlNamesTheLine) {

@@ -6,7 +6,6 @@ import hmac
 import http.server
 import json
 import pathlib
-import re
 import sqlite3
 import ssl
 import tempfile
@@ -72,9 +71,9 @@ class Receiver:
         self.server.server_close()
 
 
-class AlertsTest(unittest.TestCase):
-    def start(self, watch="", webhook="", hard_limit=3, suspend=False):
-        """A deployment whose partner may have `hard_limit` messages a minute."""
+class Case(unittest.TestCase):
+    def start(self, watch="", webhook="", hard_limit=3, suspend_on=()):
+        """A deployment whose partner may have `hard_limit` messages a minute, and is suspended on these kinds of alerts."""
         self.hallmark = hallmark = deployment.Deployment(start=False)
         self.addCleanup(hallmark.close)
         secret = hallmark.folder / "webhook.secret"
@@ -82,10 +81,10 @@ class AlertsTest(unittest.TestCase):
         secret.write_text(SECRET + "\n")
         metrics_test.add_metrics(hallmark, f"[watch]\n{watch}\n" + (
             f'[watch.webhook]\nsecret_file = "webhook.secret"\n{webhook}\n' if webhook else ""))
-        if hard_limit:
-            suspend_on = 'watch.suspend_on = ["HARD_LIMIT"]\n' if suspend else ""
-            hallmark.edit_policy(lambda text: re.sub(
-                r"(\[\[partner\]\]\n)", rf"\1watch.hard_limit_per_minute = {hard_limit}\n{suspend_on}", text, count=1))
+        lines = f"watch.hard_limit_per_minute = {hard_limit}\n" if hard_limit else ""
+        lines += f"watch.suspend_on = {json.dumps(suspend_on)}\n" if suspend_on else ""
+        if lines:
+            hallmark.edit_policy(lambda text: text.replace("[[partner]]\n", "[[partner]]\n" + lines, 1))
         hallmark.start()
         hallmark.add_domain("example.com", algorithms=deployment.KEY_ALGORITHMS[1:])
 
@@ -105,6 +104,11 @@ class AlertsTest(unittest.TestCase):
         for _ in range(count):
             self.hallmark.sign(MESSAGE)
 
+    def records(self):
+        return ledger_files.records(self.hallmark.folder / "state" / "ledger")
+
+
+class AlertsTest(Case):
     def test_a_hard_limit_alerts_once_and_is_on_the_ledger(self):
         self.start()
         self.send(3)
@@ -134,11 +138,8 @@ class AlertsTest(unittest.TestCase):
         recorded = [record.alert for record in self.records() if record.HasField("alert")]
         self.assertEqual([(alert.kind, alert.partner) for alert in recorded], [("HARD_LIMIT", "own")])
 
-    def records(self):
-        return ledger_files.records(self.hallmark.folder / "state" / "ledger")
-
     def test_the_policy_has_the_partner_suspended(self):
-        self.start(suspend=True)
+        self.start(suspend_on=("HARD_LIMIT",))
         self.send(4)
         alert, = self.wait_for(self.alerts, "the alert")
         self.assertEqual(alert["action"], "SUSPENDED")
@@ -212,7 +213,7 @@ class AlertsTest(unittest.TestCase):
     def test_a_webhook_that_hangs_holds_nothing_up_and_a_restart_sends(self):
         receiver = Receiver("hang")
         self.addCleanup(receiver.close)
-        self.start(webhook=f'url = "http://127.0.0.1:{receiver.port}/"', suspend=False)
+        self.start(webhook=f'url = "http://127.0.0.1:{receiver.port}/"')
         self.send(4)
         self.wait_for(lambda: receiver.received, "the attempt")
         self.send(3)

@@ -52,15 +52,17 @@ class Signer:
 
     def __init__(self, hallmark):
         self._hallmark, self._admin, self._signing = hallmark, hallmark.admin(), hallmark.signing()
-        self._profile = ""
+        self._profile, self._profiles = "", set()
         self.domains = set()
 
     def use_pair(self, pair):
         """From now on every domain signs with this canonicalization pair."""
         header, body = pair.split("/")
         self._profile = pair.replace("/", "-")
-        self._admin.CreateSigningProfile(admin_pb2.CreateSigningProfileRequest(profile=admin_pb2.SigningProfile(
-            name=self._profile, header_canonicalization=header, body_canonicalization=body)))
+        if self._profile not in self._profiles:
+            self._profiles.add(self._profile)
+            self._admin.CreateSigningProfile(admin_pb2.CreateSigningProfileRequest(profile=admin_pb2.SigningProfile(
+                name=self._profile, header_canonicalization=header, body_canonicalization=body)))
         for domain in self.domains:
             self._admin.UpdateDomain(admin_pb2.UpdateDomainRequest(name=domain, profile=self._profile))
 
@@ -91,18 +93,18 @@ class Run:
         self.signed, self.refused, self.findings, self.mistakes = set(), {}, [], []
         self.table = known_refusals.Table()
         self.folder = pathlib.Path(folder)
-        self._hallmark, self._found, self._signer = hallmark, found, Signer(hallmark)
+        self._hallmark, self._found, self.signer = hallmark, found, Signer(hallmark)
         self._names = {path: f"{number:05d}.eml" for number, path in enumerate(found)}
         self.key_file = self.folder / "keys"
 
     def sign_all(self, progress=lambda text: None):
         for pair in PAIRS:
             progress(f"signing {len(self._found)} messages, {pair}")
-            self._signer.use_pair(pair)
+            self.signer.use_pair(pair)
             target = self.signed_folder(pair)
             target.mkdir(parents=True)
             for path, message in self._found.items():
-                response, reason = self._signer.sign(message)
+                response, reason = self.signer.sign(message)
                 if response is None:
                     if self.refused.setdefault(path, reason) != reason or path in self.signed:
                         self.mistakes.append(f"{path}: {pair} is refused ({reason}), another pair is not or otherwise")
@@ -110,10 +112,14 @@ class Run:
                 self.signed.add(path)
                 self._check(path, pair, message, response)
                 (target / self._names[path]).write_bytes(messages.signed(message, response))
-        self.key_file.write_text("".join(self._hallmark.key_lines(sorted(self._signer.domains))))
+        self.key_file.write_text("".join(self._hallmark.key_lines(sorted(self.signer.domains))))
 
     def domains(self):
-        return sorted(self._signer.domains)
+        return sorted(self.signer.domains)
+
+    def file_of(self, path):
+        """The name of a message's file in each of the folders."""
+        return self._names[path]
 
     def signed_folder(self, pair):
         return self.folder / "signed" / pair.replace("/", "-")
@@ -140,7 +146,7 @@ class Run:
 
     def verify_all(self, progress=lambda text: None, names=None):
         """Lets the verifiers (all by default) judge every signed message."""
-        paths_by_name = {name: path for path, name in self._names.items()}
+        files = {self._names[path]: path for path in sorted(self.signed)}
         jobs = [(name, pair) for name in (names or verifiers.names()) for pair in PAIRS]
 
         def judge(job):
@@ -149,31 +155,33 @@ class Run:
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for (name, pair), findings in pool.map(judge, jobs):
-                self._take(name, pair, findings, paths_by_name)
-
-    def _take(self, name, pair, findings, paths_by_name):
-        ours = collections.defaultdict(dict)
-        for finding in findings:
-            ours[finding["file"]].setdefault((finding["domain"].lower(), finding["selector"], finding["algorithm"]), finding)
-        for path in sorted(self.signed):
-            file = self._names[path]
-            message = (self.signed_folder(pair) / file).read_bytes()
-            for identity in _our_signatures(message):
-                finding = ours[file].get(identity) or {
-                    "file": file, "domain": identity[0], "selector": identity[1], "algorithm": identity[2], "result": "error",
-                    "detail": "the verifier says nothing of this signature", "verifier": name}
-                finding.update(path=path, pair=pair)
-                if finding["result"] == "unsupported" and (name, finding["algorithm"]) in verifiers.UNSUPPORTED:
-                    finding["judgement"] = "unsupported"
-                else:
-                    finding["judgement"] = self.table.judge(finding, path, pair, message)
-                self.findings.append(finding)
+                self.findings += judged(self.table, name, pair, self.signed_folder(pair), findings, files)
 
     def unexpected(self):
         return [finding for finding in self.findings if finding["judgement"] == "unexpected"]
 
 
-def _our_signatures(message):
-    """(domain, selector, algorithm) of the two fields that the daemon put on top."""
-    fields = re.split(rb"\r\n(?![ \t])", message, maxsplit=2)[:2]
-    return [(found["d"], found["s"], found["a"]) for found in map(messages.tags, fields)]
+def judged(table, name, pair, folder, findings, files):
+    """What a verifier found of our signatures of the messages in `folder`, {file: path in the corpus}, each with its judgement."""
+    ours, result = collections.defaultdict(dict), []
+    for finding in findings:
+        ours[finding["file"]].setdefault((finding["domain"].lower(), finding["selector"], finding["algorithm"]), finding)
+    for file, path in files.items():
+        message = (folder / file).read_bytes()
+        for found in our_signatures(message):
+            identity = found["d"], found["s"], found["a"]
+            finding = ours[file].get(identity) or {
+                "file": file, "domain": identity[0], "selector": identity[1], "algorithm": identity[2], "result": "error",
+                "detail": "the verifier says nothing of this signature", "verifier": name}
+            finding.update(path=path, pair=pair)
+            if finding["result"] == "unsupported" and (name, finding["algorithm"]) in verifiers.UNSUPPORTED:
+                finding["judgement"] = "unsupported"
+            else:
+                finding["judgement"] = table.judge(finding, path, pair, message)
+            result.append(finding)
+    return result
+
+
+def our_signatures(message):
+    """The tags of the two fields that the daemon put on top."""
+    return [messages.tags(field) for field in re.split(rb"\r\n(?![ \t])", message, maxsplit=2)[:2]]

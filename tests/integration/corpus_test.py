@@ -11,8 +11,10 @@ import tomllib
 import unittest
 
 import corpus_run
+import corpus_ways
 import deployment
 import knot
+import known_refusals
 import paths
 import verifiers
 
@@ -44,6 +46,16 @@ class CorpusTest(unittest.TestCase):
                 self.assertEqual([(finding["path"], finding["pair"], finding["algorithm"], finding["detail"])
                                   for finding in self.run_.unexpected() if finding["verifier"] == verifier], [])
         self.assertEqual(self.run_.table.outdated(), [], "rows of known_refusals.toml that no longer hold")
+
+    def test_sign_stream_and_sign_large_give_the_same(self):
+        for pair in ("simple/simple", "relaxed/relaxed"):
+            ways = corpus_ways.Ways(self.hallmark, self.found, self.run_, pair)
+            self.assertEqual(ways.mistakes, [])
+            self.assertGreater(len(ways.files), 3 * len(self.run_.signed))  # and the short ones octet by octet
+            findings = corpus_run.judged(known_refusals.Table(), "dkimpy", pair, ways.folder,
+                                         verifiers.run("dkimpy", ways.folder, self.run_.key_file), ways.files)
+            self.assertEqual([(finding["file"], finding["path"], finding["algorithm"], finding["detail"])
+                              for finding in findings if finding["judgement"] == "unexpected"], [])
 
     def assert_dkimctl_accepts(self, *source):
         signed = self.run_.signed_messages()

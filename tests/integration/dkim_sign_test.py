@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import tempfile
@@ -17,7 +18,7 @@ import verifiers
 import ways_test
 from waiting import wait_for
 
-OK, USAGE, DATA, TEMPORARY, REFUSED, CONFIG = 0, 64, 65, 75, 77, 78
+OK, USAGE, DATA, IO, TEMPORARY, REFUSED, CONFIG = 0, 64, 65, 74, 75, 77, 78
 UNCONFIGURED = messages.MESSAGE.replace(b"example.com>", b"elsewhere.example>")
 # What is told of ways_test.BODIES. That lines end in LF is not: it is the usual thing for a filter.
 WARNED = {"bare-CR": ("NO_FINAL_CRLF", "BARE_CR"), "no-final-CRLF": ("NO_FINAL_CRLF",), "binary": ("NO_FINAL_CRLF", "BARE_CR"),
@@ -156,6 +157,26 @@ class DkimSignTest(unittest.TestCase):
         self.assert_ends(run(self.config, "--on-failure", "maybe"), USAGE, "maybe")
         self.assert_ends(run("/nowhere.toml"), CONFIG, "/nowhere.toml")
         self.assert_ends(run(write_config(self.hallmark, "bad.toml", private_key="tls/server-ca.pem")), CONFIG, "private key")
+
+    def run_with(self, message, **options):
+        return subprocess.run([deployment.BIN / "dkim-sign", "--config", self.config], input=message, timeout=120, check=False,
+                              **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
+
+    def test_what_cannot_be_written_or_kept_is_an_error(self):
+        """Never a part of the message with the status of a whole one."""
+        large = messages.MESSAGE + (b"x" * 76 + b"\r\n") * 40_000  # more than it keeps in memory
+        with open("/dev/full", "wb") as full:
+            for message in (messages.MESSAGE, large):
+                finished = self.run_with(message, stdout=full)
+                self.assertEqual(finished.returncode, IO)
+                self.assertEqual(finished.stderr, b"dkim-sign: standard output: cannot write: No space left on device\n")
+        self.assert_ends(self.run_with(large, env={**os.environ, "TMPDIR": "/proc"}), IO, "cannot make a temporary file")
+
+        def small_files():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
+
+        # As on a disk that becomes full; the signal that comes with it stays ignored, as Python has it.
+        self.assert_ends(self.run_with(large, preexec_fn=small_files, restore_signals=False), IO, "cannot write: File too large")
 
     def test_unsigned_only_where_asked_for(self):
         finished = run(self.config, "--pass-unconfigured", message=UNCONFIGURED)

@@ -1,11 +1,20 @@
 """Hostile messages and requests: each is refused with its reason, and the daemon lives on."""
 
+import contextlib
+import os
+import queue
+import signal
 import unittest
 
 import grpc
 
 import deployment
+import dkim_milter
+import dkim_sign_test
+import mail_way
 import messages
+import milter_case
+import milter_client
 
 from google.rpc import error_details_pb2
 from hallmark.admin.v1 import admin_pb2
@@ -238,36 +247,79 @@ class HostileTest(unittest.TestCase):
         self.assert_refused(self.hallmark.call_error(self.stub.SignLarge, iter(twice), timeout=30), "INVALID_ARGUMENT")
 
     def test_stream_needs_request_ids(self):
-        for names in (("",), ("same", "same")):
-            with self.subTest(names):
-                requests = [signing_pb2.SignRequest(message=messages.MESSAGE, options=signing_pb2.SignOptions(request_id=name))
-                            for name in names]
-                try:
-                    answers = list(self.stub.SignStream(iter(requests), timeout=30))
-                    reasons = [deployment.status_detail(answer.error, error_details_pb2.ErrorInfo()).reason
-                               for answer in answers if answer.HasField("error")]
-                except grpc.RpcError as error:
-                    reasons = [deployment.error_reason(error)]
-                # The second of two equal names may come when the first is answered already, and is then fine.
-                self.assertLessEqual(set(reasons), {"INVALID_ARGUMENT"})
-                self.assertTrue(reasons or len(names) == 2)
+        request = signing_pb2.SignRequest(message=messages.MESSAGE)
+        [answer] = self.stub.SignStream(iter([request]), timeout=30)
+        self.assertEqual(stream_refusal(answer), ("INVALID_ARGUMENT", "request_id: required on a stream, to tell the answers apart"))
+
+    def test_a_request_id_that_is_in_flight_on_the_stream(self):
+        """It is refused as long as the first of its name has no answer, which stays without harm."""
+        sent = queue.SimpleQueue()
+        answers = self.stub.SignStream(iter(sent.get, None), timeout=120)
+        request = signing_pb2.SignRequest(message=messages.MESSAGE, options=signing_pb2.SignOptions(request_id="same"))
+        with self.token_held():
+            sent.put(request)
+            sent.put(request)
+            refused = next(answers)
+        self.assertEqual(stream_refusal(refused), ("INVALID_ARGUMENT", "request_id: same is in flight on this stream already"))
+        first = next(answers)
+        sent.put(request)
+        again = next(answers)
+        sent.put(None)
+        self.assertEqual(list(answers), [])
+        self.assertEqual(len(first.response.signatures), 2)
+        self.assertEqual([answer.request_id for answer in (refused, first, again)], ["same"] * 3)
+        self.assertEqual(again.response.signatures, first.response.signatures, "a retry gets the same answer")
+
+    @contextlib.contextmanager
+    def token_held(self):
+        """Nothing is signed meanwhile."""
+        pids = self.hallmark.tokend_pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):  # signerd ended it, since it took so long
+                    os.kill(pid, signal.SIGCONT)
+
+
+def stream_refusal(answer):
+    return deployment.status_detail(answer.error, error_details_pb2.ErrorInfo()).reason, answer.error.message
 
 
 class SmallLimitTest(unittest.TestCase):
+    def setUp(self):
+        self.hallmark = hallmark = self.enterContext(deployment.Deployment(start=False))
+        hallmark.edit_config(lambda text: text.replace("[signing]\n", "[signing]\nmessage_octets = 65536\n", 1))
+        hallmark.start()
+        hallmark.add_domain("example.com")
+
     def test_one_message_that_is_too_large_costs_no_other(self):
-        with deployment.Deployment(start=False) as hallmark:
-            hallmark.edit_config(lambda text: text.replace("[signing]\n", "[signing]\nmessage_octets = 65536\n", 1))
-            hallmark.start()
-            hallmark.add_domain("example.com")
-            inbox = hallmark.folder / "inbox"
-            inbox.mkdir()
-            for name, lines in (("small", 1), ("over", 2000), ("large", 60_000)):  # 80 octets each
-                (inbox / f"{name}.eml").write_bytes(messages.MESSAGE + (b"x" * 78 + b"\r\n") * lines)
-            finished = hallmark.dkimctl("sign", inbox, "--mode", "stream", "--out", hallmark.folder / "signed", status=1)
-            self.assertIn("over.eml: MESSAGE_TOO_LARGE", finished.stderr)
-            self.assertEqual(sorted(path.name for path in (hallmark.folder / "signed").iterdir()), ["large.eml", "small.eml"])
-            finished = hallmark.dkimctl("sign", inbox / "large.eml", status=1)
-            self.assertIn("large.eml: MESSAGE_TOO_LARGE", finished.stderr)
+        hallmark = self.hallmark
+        inbox = hallmark.folder / "inbox"
+        inbox.mkdir()
+        for name, lines in (("small", 1), ("over", 2000), ("large", 60_000)):  # 80 octets each
+            (inbox / f"{name}.eml").write_bytes(messages.MESSAGE + (b"x" * 78 + b"\r\n") * lines)
+        finished = hallmark.dkimctl("sign", inbox, "--mode", "stream", "--out", hallmark.folder / "signed", status=1)
+        self.assertIn("over.eml: MESSAGE_TOO_LARGE", finished.stderr)
+        self.assertEqual(sorted(path.name for path in (hallmark.folder / "signed").iterdir()), ["large.eml", "small.eml"])
+        finished = hallmark.dkimctl("sign", inbox / "large.eml", status=1)
+        self.assertIn("large.eml: MESSAGE_TOO_LARGE", finished.stderr)
+
+    def test_relays_that_send_whole_messages_go_by_the_least_that_a_server_takes(self):
+        keys = mail_way.keys_of(self.hallmark.key_lines(["example.com"]))
+        over = messages.MESSAGE + (b"x" * 78 + b"\r\n") * 2000
+        config = dkim_sign_test.write_config(self.hallmark)
+        config.write_text(config.read_text() + "send_message = true\n")
+        finished = dkim_sign_test.run(config, message=over)
+        self.assertEqual(finished.returncode, 0, finished.stderr)
+        with dkim_milter.DkimMilter(self.hallmark, tables={"signerd": {"send_message": True}}) as milter, \
+                milter_client.MilterConnection(milter.address) as mta:
+            mta.negotiate()
+            answer = mta.submit(milter_client.Mail(over, macros=milter_case.AUTHENTICATED, chunk=60_000))
+        for signed in (finished.stdout, answer.message):
+            self.assertEqual([passed for *_, passed in mail_way.own_signatures(signed, keys)], [True, True], answer.text)
 
 
 class GivenUpTest(unittest.TestCase):

@@ -1,5 +1,5 @@
-"""A real DNS server: Knot on a free loopback port, with one zone (the root) that holds the given records, and perhaps others that
-it fails to serve."""
+"""A real DNS server: Knot on a free loopback port, with one zone (the root) that holds the given records, and perhaps others below it,
+or such as it fails to serve."""
 
 import pathlib
 import shutil
@@ -21,14 +21,16 @@ class Knot:
 
     At each name of `broken`, and below, it answers SERVFAIL. With `tsig_secret` (base64) it takes updates that are signed
     with hmac-sha256 and the key "hallmark". `negative_ttl`: for how many seconds a resolver may believe that there is nothing.
+    `zones`: the records of each other zone that it has; where there are any, only these take updates.
     """
 
-    def __init__(self, records, broken=(), tsig_secret="", negative_ttl=60):
+    def __init__(self, records, broken=(), tsig_secret="", negative_ttl=60, zones=None):
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="hallmark-knot-"))
         self.port = _free_port()
-        (self._folder / "root.zone").write_text(
-            f"$ORIGIN .\n$TTL 300\n. SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 {negative_ttl}\n. NS ns.invalid.\n"
-            "ns.invalid. A 127.0.0.1\n" + "".join(record.rstrip("\n") + "\n" for record in records))
+        soa = f"SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 {negative_ttl}\n"
+        for name, lines in {".": ["ns.invalid. A 127.0.0.1", *records], **(zones or {})}.items():
+            self._zone_file(name).write_text(f"$ORIGIN {name}\n$TTL 300\n@ {soa}@ NS ns.invalid.\n" +
+                                             "".join(line.rstrip("\n") + "\n" for line in lines))
         key = acl = ""
         if tsig_secret:
             key = (f"key:\n  - id: hallmark\n    algorithm: hmac-sha256\n    secret: {tsig_secret}\n"
@@ -39,7 +41,9 @@ class Knot:
             f"  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"
             f"log:\n  - target: {self._folder}/knot.log\n    any: info\n"
             f"database:\n  storage: {self._folder}\n"
-            f"{key}zone:\n  - domain: .\n    file: {self._folder}/root.zone\n    zonefile-sync: -1\n    journal-content: none\n{acl}"
+            f"{key}zone:\n" + "".join(
+                f"  - domain: {name}\n    file: {self._zone_file(name)}\n    zonefile-sync: -1\n    journal-content: none\n"
+                f"{'' if zones and name == '.' else acl}" for name in (".", *(zones or ())))
             + "".join(f"  - domain: {name}\n    file: {self._folder}/there-is-none.zone\n" for name in broken))
         self._process = subprocess.Popen(["knotd", "-c", self._folder / "knot.conf"], stdout=subprocess.DEVNULL,
                                          stderr=subprocess.STDOUT, preexec_fn=deployment.die_with_parent)
@@ -48,6 +52,9 @@ class Knot:
         except BaseException:
             self.close()
             raise
+
+    def _zone_file(self, zone):
+        return self._folder / ("root.zone" if zone == "." else f"{zone}zone")
 
     def _wait(self):
         deadline = time.monotonic() + deployment.START_SECONDS

@@ -7,6 +7,7 @@ import contextlib
 import os
 import pathlib
 import random
+import re
 import resource
 import shutil
 import sqlite3
@@ -24,7 +25,9 @@ import messages
 from hallmark.admin.v1 import admin_pb2
 from hallmark.signing.v1 import signing_pb2
 
-VERIFY = pathlib.Path(__file__).resolve().parents[2] / "tools" / "ledger-verify"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+VERIFY = ROOT / "tools" / "ledger-verify"
+MANUAL = ROOT / "docs" / "operations.md"
 CRASHES = int(os.environ.get("HALLMARK_CRASHES", "12"))
 
 
@@ -146,6 +149,98 @@ class LedgerTest(unittest.TestCase):
             kept = ledger_files.leaves(self.ledger(hallmark))
             self.assertEqual(kept[:len(records)], records)
             self.assertEqual(self.verify(self.ledger(hallmark)), "")
+
+    def follow(self, hallmark, first, **values):
+        """What docs/operations.md has a person type, from the line on that begins so; with these values for the example's."""
+        block = re.search(rf"^(?:    .*\n)*    {re.escape(first)}.*\n(?:    .*\n)*", MANUAL.read_text(), re.MULTILINE).group()
+        for name, value in values.items():
+            block, count = re.subn(rf"\b{name}=\S+", f"{name}={value}", block)
+            self.assertEqual(count, 1, name)
+        block = block.replace("/var/lib/hallmark", str(hallmark.folder / "state"))
+        subprocess.run(["bash", "-e", "-c", block], check=True, timeout=60)
+
+    def damage(self, hallmark, record):
+        """Changes a bit of a record, and starts. Gives its segment, offset, and what signerd says."""
+        [segment] = (self.ledger(hallmark) / "segments").glob("*.seg")
+        octets = segment.read_bytes()
+        at = octets.index(ledger_files.leaves(self.ledger(hallmark))[record])
+        segment.write_bytes(octets[:at + 9] + bytes([octets[at + 9] ^ 16]) + octets[at + 10:])
+        said = self.refused(hallmark)
+        told = re.search(rf"/([0-9]+\.seg): at offset ([0-9]+), record {record}: ", said)
+        self.assertEqual(told.groups(), (segment.name, str(at - 8)))
+        return segment, int(told[2]), said
+
+    def refused(self, hallmark):
+        """What signerd says that does not start, and changes nothing of the ledger."""
+        def files():
+            return {path: path.read_bytes() for path in self.ledger(hallmark).rglob("*") if path.is_file()}
+        before = files()
+        run = subprocess.run([deployment.BIN / "signerd", "--config", hallmark.config], capture_output=True, text=True,
+                             timeout=60, check=False)
+        self.assertEqual(run.returncode, 1, run.stderr)
+        self.assertEqual(files(), before)
+        return run.stderr
+
+    def test_damage_that_no_checkpoint_is_of_is_mended_as_the_manual_says(self):
+        with deployment.Deployment(start=False) as hallmark:
+            hallmark.edit_config(lambda text: text + "\n[ledger]\ncheckpoint_seconds = 60\n")
+            hallmark.start()
+            hallmark.add_domain("example.com")
+            hallmark.stop()  # so far a checkpoint is of it
+            signed = len(ledger_files.leaves(self.ledger(hallmark)))
+            hallmark.start()
+            for number in range(3):
+                hallmark.sign(messages.MESSAGE, request_id=f"lost-{number}")
+            hallmark.kill()
+            records = ledger_files.leaves(self.ledger(hallmark))
+            segment, offset, said = self.damage(hallmark, len(records) - 4)
+            self.assertGreaterEqual(len(records) - 4, signed)
+            self.assertIn("docs/operations.md, The ledger, says what to do", said)
+            damaged = segment.read_bytes()
+            self.follow(hallmark, "tail -c", SEGMENT=segment.name, OFFSET=offset)
+            hallmark.start()
+            hallmark.sign(messages.MESSAGE, request_id="after")
+            self.assertEqual(len(hallmark.dkimctl_json("ledger", "search", "--domain", "example.com")["records"]), 4)
+            hallmark.stop()
+            self.assertEqual(segment.with_name(segment.name + ".damaged").read_bytes(), damaged[offset:])
+            self.assertEqual(ledger_files.leaves(self.ledger(hallmark))[:len(records) - 4], records[:-4])
+            self.assertEqual(self.verify(self.ledger(hallmark)), "")
+
+    def test_damage_that_a_checkpoint_is_of_takes_the_segment_back_or_a_new_ledger(self):
+        with deployment.Deployment() as hallmark:
+            hallmark.add_domain("example.com")
+            hallmark.sign(messages.MESSAGE, request_id="one")
+            hallmark.stop()
+            records = ledger_files.leaves(self.ledger(hallmark))
+            [segment] = (self.ledger(hallmark) / "segments").iterdir()
+            whole = segment.read_bytes()
+            _, offset, said = self.damage(hallmark, len(records) - 3)
+            self.assertNotIn("says what to do", said)
+            damaged = segment.read_bytes()
+            self.follow(hallmark, "tail -c", SEGMENT=segment.name, OFFSET=offset)
+            self.assertIn("it was cut off or put back", self.refused(hallmark))
+            cut_off = segment.with_name(segment.name + ".damaged")
+            self.assertEqual(segment.read_bytes() + cut_off.read_bytes(), damaged)
+            # With a copy all is as it was.
+            segment.write_bytes(whole)
+            cut_off.unlink()
+            hallmark.start()
+            hallmark.stop()
+            self.assertEqual(self.verify(self.ledger(hallmark)), "")
+            # Without one the old ledger stays, and a new one begins.
+            kept = hallmark.folder / "kept"
+            kept.write_text((self.ledger(hallmark) / "checkpoints").read_text())
+            self.follow(hallmark, "mv ledger/segments")
+            hallmark.edit_config(lambda text: text + '\n[ledger]\norigin = "hallmark/new"\n')
+            hallmark.start()
+            hallmark.sign(messages.MESSAGE, request_id="two")
+            hallmark.stop()
+            self.assertEqual(self.verify(self.ledger(hallmark)), "")
+            self.assertEqual(self.verify(hallmark.folder / "state/ledger.before", "--checkpoint", kept), "")
+            said = self.verify(self.ledger(hallmark), "--checkpoint", kept)
+            self.assertIn("is not a checkpoint of hallmark/new", said)
+            self.assertNotIn("cut off", said)
+            self.assertEqual(len({(hallmark.folder / "state" / name / "recipient.key").read_bytes() for name in ("ledger", "ledger.before")}), 1)
 
     def test_killed_at_any_instant_it_has_all_that_was_answered(self):
         with deployment.Deployment() as hallmark:

@@ -6,8 +6,10 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 import dkim
@@ -15,6 +17,7 @@ import dkim
 import deployment
 import ledger_files
 import messages
+from waiting import wait_for
 
 SHORT = ("--duration", "2", "--warmup", "0.3")
 LATENCIES = ("p50", "p90", "p99", "p99_9", "max")
@@ -82,6 +85,20 @@ class LoadTest(unittest.TestCase):
         report = self.report("--rate", "1000000", *SHORT, "--allow-errors", self.good)
         self.assertGreater(report["unsent"], 0)
         self.assertEqual(report["ok"] + report["failed"], report["started"])
+
+    def test_a_window_is_as_long_as_was_asked_for(self):
+        """Rates are of that window, also where dkimload is woken long after its end."""
+        before = self.signed_messages()
+        with subprocess.Popen([deployment.BIN / "dkimload", "--dir", self.hallmark.folder, "--rate", "50", "--warmup", "0", "--duration", "2",
+                               "--allow-errors", "--output", "json", self.good], stdout=subprocess.PIPE, text=True,
+                              preexec_fn=deployment.die_with_parent) as run:
+            wait_for(lambda: self.signed_messages() > before, "it has begun")
+            run.send_signal(signal.SIGSTOP)
+            time.sleep(3)  # the window's end passes
+            run.send_signal(signal.SIGCONT)
+            report = json.loads(run.stdout.read())
+        self.assertEqual(report["window_seconds"], 2)
+        self.assertAlmostEqual(report["offered_rate"], report["started"] / 2, places=3)
 
     def test_closed_loop(self):
         report = self.report("--in-flight", "4", "--connections", "2", *SHORT, "--check", self.good)

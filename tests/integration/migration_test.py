@@ -2,6 +2,7 @@
 
 import base64
 import fcntl
+import gzip
 import hashlib
 import http.client
 import json
@@ -31,6 +32,7 @@ from waiting import wait_for
 from hallmark.admin.v1 import admin_pb2, migration_pb2, migration_pb2_grpc
 
 OPENDKIM, RSPAMD = "/usr/sbin/opendkim", "/usr/bin/rspamd"
+EXAMPLES = pathlib.Path("/usr/share/doc/opendkim/examples")
 START_SECONDS = 30
 EVERY_FIELD = """From Sender Reply-To Subject Date Message-ID To Cc MIME-Version Content-Type Content-Transfer-Encoding Content-ID
                  Content-Description Resent-Date Resent-From Resent-Sender Resent-To Resent-Cc Resent-Message-ID In-Reply-To
@@ -403,6 +405,55 @@ LogWhy yes
         answer = self.imported("opendkim", conf, "--dry-run")
         self.assertIn("pattern", " ".join(note["text"] for note in answer["notes"]))
         self.assertEqual(self.keys(), {})
+
+    def shipped_example(self, name):
+        """One of the examples that OpenDKIM comes with, as the opendkim.conf of another host."""
+        shipped = next((path for path in (EXAMPLES / name, EXAMPLES / f"{name}.gz") if path.exists()), None)
+        if shipped is None:
+            self.skipTest(f"OpenDKIM's {name} is not installed")
+        octets = shipped.read_bytes()
+        (self.folder / "etc").mkdir()
+        self.conf = self.folder / "etc/opendkim.conf"
+        self.conf.write_bytes(gzip.decompress(octets) if shipped.suffix == ".gz" else octets)
+
+    def line_of(self, name):
+        """Where the example has this setting."""
+        [number] = [number for number, line in enumerate(self.conf.read_text().splitlines(), 1) if line.split()[:1] == [name]]
+        return f"{self.conf}:{number}"
+
+    def assert_told(self, domain, selector, key_file):
+        """What a dry run says of an example: first as it is, then with its key where it says."""
+        self.start()
+        key = self.folder / key_file.lstrip("/")
+        arguments = ("opendkim", self.conf, "--root", self.folder, "--dry-run")
+        answer = self.imported(*arguments, status=1)
+        self.assertEqual([one["result"] for one in answer["keys"]], [f"not imported: {key}: cannot open: No such file or directory"])
+        key.parent.mkdir(parents=True)
+        rsa(key)
+        self.assertEqual(self.imported(*arguments), {
+            "dry_run": True,
+            "made": [{"what": what, "result": "would be made"} for what in ("profile opendkim", f"domain {domain}")],
+            "keys": [{"domain": domain, "selector": selector, "algorithm": "rsa2048", "source": str(key), "result": "would be imported",
+                      "good": True}],
+            "notes": [{"kind": "not carried over", "place": self.line_of("Socket"),
+                       "text": "Socket: relays call Hallmark's gRPC API instead of the milter's socket"}],
+            "senders": ["127.0.0.1"], "policy": "", "problem": ""})
+        self.assertEqual(list(self.hallmark.admin().ListDomains(admin_pb2.ListDomainsRequest()).domains), [])
+
+    def test_the_shipped_sample(self):
+        """Every setting there is, most of them commented out."""
+        self.shipped_example("opendkim.conf.sample")
+        self.assert_told("example.com", "my-selector-name", "/var/db/dkim/example.private")
+
+    def test_the_shipped_simple_example(self):
+        self.shipped_example("opendkim.conf.simple")
+        self.assert_told("localhost", "default", "/var/db/dkim/localhost.private")
+
+    def test_the_shipped_example_that_only_verifies(self):
+        self.shipped_example("opendkim.conf.simple-verify")
+        self.start()
+        done = self.hallmark.dkimctl("import", "opendkim", str(self.conf), "--dry-run", status=1)
+        self.assertIn(f'{self.line_of("Mode")}: Mode is "v": this OpenDKIM signs nothing', done.stderr)
 
     def test_files_that_are_none(self):
         self.start()

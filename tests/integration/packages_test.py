@@ -63,9 +63,31 @@ RELAY = """
 int main() { return hallmark::relay::Client::Connect({}).failure->reason == "INVALID_SETTINGS" ? 0 : 1; }
 """
 
+# What docs/relays.md and the example's head have a person do. The name is what the server's certificate says.
+PYTHON_EXAMPLE = r"""
+mkdir /tmp/python
+cd /tmp/python
+cp /usr/share/doc/libhallmark-relay-dev/examples/python/sign.py .
+protoc -I /usr/share/hallmark/proto --python_out=. --grpc_python_out=. --plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin \
+  hallmark/signing/v1/signing.proto google/rpc/status.proto google/rpc/error_details.proto
+cd /root/trial/tls
+/usr/bin/python3 -B /tmp/python/sign.py 127.0.0.1:8461 server-ca.pem relay1.pem relay1.key localhost < /srv/message.eml
+"""
+
+# What a page says that is somewhere: a path of ours below /usr/share or /usr/include, or another page.
+NAMED_PATH = re.compile(r"/usr/(?:share|include)/[\w./-]*hallmark[\w./-]*")
+NAMED_PAGE = re.compile(r"(?:\]\(|\bdocs/)([a-z]+\.md)\b")
+
 
 def packages():
     return sorted(PACKAGES.glob("*.deb"))
+
+
+def contents(package):
+    """The paths of a package's files, and of its folders without the final slash."""
+    listed = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], check=True, capture_output=True).stdout
+    names = subprocess.run(["tar", "--list"], input=listed, check=True, capture_output=True).stdout.decode()
+    return {name.lstrip(".").rstrip("/") for name in names.splitlines()}
 
 
 commit_time = ""
@@ -106,6 +128,23 @@ class Files(unittest.TestCase):
         run = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", *packages()], capture_output=True, text=True,
                              check=False, timeout=300)
         self.assertEqual((run.returncode, run.stdout), (0, ""))
+
+    def test_what_a_page_names_is_in_a_package(self):
+        everything = set().union(*map(contents, packages()))
+        shipped = {path.name for path in (ROOT / "docs").glob("*.md")} & {path.rpartition("/")[2] for path in everything}
+        self.assertLessEqual({"operations.md", "relays.md", "api.md"}, shipped)
+        for name in shipped:
+            with self.subTest(name):
+                text = (ROOT / "docs" / name).read_text()
+                self.assertLessEqual(set(NAMED_PAGE.findall(text)), shipped)
+                self.assertLessEqual({path.rstrip("/.") for path in NAMED_PATH.findall(text)}, everything)
+
+    def test_all_of_the_examples_are_in_it(self):
+        [package] = PACKAGES.glob("libhallmark-relay-dev_*.deb")
+        folder = "tools/relay-client/examples"
+        tracked = subprocess.run(["git", "-C", ROOT, "ls-files", folder], check=True, capture_output=True, text=True).stdout.split()
+        wanted = {name.replace(folder, "/usr/share/doc/libhallmark-relay-dev/examples") for name in tracked}
+        self.assertLessEqual(wanted, contents(package))
 
     def test_the_same_files_give_the_same_package(self):
         with tempfile.TemporaryDirectory() as again:
@@ -213,6 +252,7 @@ class Life(unittest.TestCase):
             self.ctl("key", "generate", "example.com", "--algorithm", algorithm, "--activate")
         self.check_signing()
         self.check_confinement()
+        self.verify(self.machine.shell(PYTHON_EXAMPLE))
         for port in ("9461", "9462"):
             self.assertIn("hallmark_", self.machine.shell(f"exec 3<>/dev/tcp/127.0.0.1/{port}\n"
                                                          r"printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; cat <&3"))

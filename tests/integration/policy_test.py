@@ -1,5 +1,6 @@
 """Who may sign what: a matrix against an oracle of its own, quotas, and changes of the policy while mail comes in."""
 
+import collections
 import itertools
 import json
 import re
@@ -19,6 +20,7 @@ from hallmark.admin.v1 import admin_pb2, policy_pb2
 from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
 
 REFUSED = 4  # dkimctl explain
+LATEST = 1  # How many seconds after the command that suspends a partner a signature of it may still be on the ledger.
 
 POLICY = """
 [[partner]]
@@ -388,46 +390,64 @@ class ChangeTest(Case):
         self.assertIn("own is missing", error.details())
 
     def test_suspended_under_load_at_once(self):
-        answers, stop, mutex = [], threading.Event(), threading.Lock()
+        # acme by four callers; and others, who must notice nothing. Each answer: when its call began and ended, and the reason.
+        callers = [("acme", "solo", "a@acme.example")] * 4 + [("own", "relay1", "a@bulk.example"), ("beta", "agency", "sales@beta.example"),
+                                                              ("bulk", "agency", "a@bulk.example")]
+        answers, stop, mutex = collections.defaultdict(list), threading.Event(), threading.Lock()
 
-        def load():
-            stub = self.stub("solo")
+        def load(partner, relay, author):
+            stub = self.stub(relay)
+            request = signing_pb2.SignRequest(message=message_of(author), options=signing_pb2.SignOptions(partner=partner))
             while not stop.is_set():
-                began = time.monotonic()
+                began = time.time()
                 try:
-                    stub.Sign(signing_pb2.SignRequest(message=message_of("a@acme.example")), timeout=30)
+                    stub.Sign(request, timeout=30)
                     reason = ""
                 except grpc.RpcError as error:
-                    reason = deployment.error_reason(error)
+                    reason = deployment.error_reason(error) or str(error)
                 with mutex:
-                    answers.append((began, time.monotonic(), reason))
+                    answers[partner].append((began, time.time(), reason))
 
         def wait_for_answers(count=20):
-            target = len(answers) + count
-            wait_for(lambda: len(answers) >= target, "answers")
+            """So many of each partner."""
+            targets = {partner: len(answers[partner]) + count for partner, _, _ in callers}
+            wait_for(lambda: all(len(answers[partner]) >= target for partner, target in targets.items()), "answers")
 
-        threads = [threading.Thread(target=load) for _ in range(4)]
+        threads = [threading.Thread(target=load, args=caller) for caller in callers]
         for thread in threads:
             thread.start()
         try:
             wait_for_answers()
             self.hallmark.dkimctl("partner", "suspend", "acme")
-            suspended = time.monotonic()
+            suspended = time.time()
+            wait_for(lambda: time.time() > suspended + 2 * LATEST, "time has passed")
             wait_for_answers()
-            self.assertEqual(self.outcome("relay1", "a@bulk.example")[0], "", "another partner notices nothing")
-            until = time.monotonic()
+            until = time.time()
             self.hallmark.dkimctl("partner", "resume", "acme")
-            resumed = time.monotonic()
+            resumed = time.time()
             wait_for_answers()
         finally:
             stop.set()
             for thread in threads:
                 thread.join()
-        self.assertEqual({reason for _, _, reason in answers}, {"", "PARTNER_SUSPENDED"})
-        between = [reason for began, ended, reason in answers if began > suspended and ended < until]
+        acme = answers.pop("acme")
+        self.assertEqual({reason for _, _, reason in acme}, {"", "PARTNER_SUSPENDED"})
+        between = [reason for began, ended, reason in acme if began > suspended and ended < until]
         self.assertGreater(len(between), 0)
         self.assertEqual(set(between), {"PARTNER_SUSPENDED"}, "the next message already")
-        self.assertEqual({reason for began, _, reason in answers if began > resumed}, {""})
+        self.assertEqual({reason for began, _, reason in acme if began > resumed}, {""})
+        self.assertEqual({partner: {reason for _, _, reason in theirs} for partner, theirs in answers.items()},
+                         {"own": {""}, "beta": {""}, "bulk": {""}}, "another partner notices nothing")
+
+        signed = collections.defaultdict(list)
+        for record in ledger_files.records(self.hallmark.folder / "state/ledger"):
+            if record.HasField("signature"):
+                signed[record.signature.partner].append(record.time_us / 1e6)
+        for partner in answers:
+            self.assertTrue([at for at in signed[partner] if suspended < at < until], partner)
+        self.assertTrue([at for at in signed["acme"] if acme[0][0] < at < suspended], "signed before")
+        self.assertTrue([at for at in signed["acme"] if at > until], "signed after")
+        self.assertEqual([at - suspended for at in signed["acme"] if suspended + LATEST < at < until], [], "seconds after the command")
 
     def upload(self, stub, between):
         """The reason why a message that comes in two chunks is refused, with between() between them; "" where it is signed."""

@@ -20,6 +20,21 @@ WITH_SIGNERD = {"SIGNERD_UNAVAILABLE", "DOMAIN_NOT_CONFIGURED", "DKIM_NO_ACTIVE_
                 "DKIM_RECORD_GONE_EARLY", "DKIM_RECORD_LEFT_OVER", "DKIM_STRICT_IDENTITY", "DKIM_REVOKED_KEY_PUBLISHED",
                 "DKIM_KEY_MISMATCH", "DMARC_ALIGNMENT_CONFLICT"}
 
+# Found here with the record that puts it right: always, but for the cases below. No other kind comes with one.
+WITH_RECORD = {"DKIM_ED25519_FORM", "SPF_MISSING", "SPF_SEVERAL_RECORDS", "SPF_INCLUDE_NONE", "SPF_LOOP", "SPF_PTR",
+               "SPF_PASS_ALL", "SPF_NEUTRAL_ALL", "SPF_NO_ALL", "SPF_IGNORED_TERMS", "SPF_UNKNOWN_MODIFIER",
+               "SPF_THIRD_PARTY", "DMARC_MISSING", "DMARC_BAD_VALUE", "DMARC_UNKNOWN_TAG", "DMARC_POLICY_NONE",
+               "DMARC_SUBDOMAIN_POLICY_NONE", "DMARC_PARTIAL", "DMARC_NO_REPORTS", "DMARC_REPORT_NOT_AUTHORISED",
+               "BIMI_DMARC_TOO_WEAK", "MTA_STS_SEVERAL_RECORDS", "MTA_STS_SYNTAX", "TLS_RPT_MISSING",
+               "TLS_RPT_SEVERAL_RECORDS", "TLS_RPT_SYNTAX", "TLS_RPT_ADDRESS"}
+# Where none follows: the record is somebody else's or would let nobody in; a key, an address, an id or a policy is not known.
+WITHOUT_RECORD = {("dkim-ed25519-short.test", "DKIM_ED25519_FORM"), ("spf-include-none.test", "SPF_INCLUDE_NONE"),
+                  ("spf-itself.test", "SPF_LOOP"), ("spf-loop-of-others.test", "SPF_LOOP"), ("spf-ptr-alone.test", "SPF_PTR"),
+                  ("spf-pass-all-network.test", "SPF_PASS_ALL"), ("spf-pass-all-included.test", "SPF_PASS_ALL"),
+                  ("spf-redirect-neutral.test", "SPF_NEUTRAL_ALL"), ("spf-redirect-no-all.test", "SPF_NO_ALL"),
+                  ("bimi-no-dmarc.test", "BIMI_DMARC_TOO_WEAK"), ("sts-no-id.test", "MTA_STS_SYNTAX"),
+                  ("tls-no-address.test", "TLS_RPT_SYNTAX"), ("tls-http.test", "TLS_RPT_ADDRESS")}
+
 
 def txt(*values):
     """Each value as one TXT record's data, cut into strings."""
@@ -135,6 +150,7 @@ _key("dkim-version-2", txt("v=DKIM2; " + _P), "DKIM_VERSION")
 _key("dkim-version-late", txt("k=rsa; v=DKIM1; " + _P), "DKIM_VERSION")
 _key("dkim-key-type", txt("v=DKIM1; k=dsa; " + _P), "DKIM_KEY_TYPE")
 _key("dkim-sha1", txt("v=DKIM1; h=sha1; " + _P), "DKIM_HASH")
+_key("dkim-any-hash", txt("v=DKIM1; h=*; " + _P), "DKIM_HASH")
 _key("dkim-service", txt("v=DKIM1; s=tlsrpt; " + _P), "DKIM_SERVICE")
 _key("dkim-cut", txt("v=DKIM1; p=" + _b64(_rsa_spki(2048)[:-20])), "DKIM_KEY_INVALID")
 _key("dkim-768", [rsa_record(768)], "DKIM_KEY_TOO_SHORT")
@@ -171,6 +187,7 @@ _case("spf-no-domain", "spf", "v=spf1 include: -all", "SPF_SYNTAX")
 _case("spf-two-redirects", "spf", "v=spf1 redirect=a.test redirect=b.test", "SPF_SYNTAX")
 _case("spf-tab", "spf", "v=spf1 ip4:192.0.2.1\\009-all".replace("\\009", "\t"), "SPF_SYNTAX")
 _case("spf-modifier", "spf", "v=spf1 ip4:192.0.2.1 redirct=esp.test -all", "SPF_UNKNOWN_MODIFIER")
+_case("spf-modifiers", "spf", "v=spf1 x-a=1 ip4:192.0.2.1 x-b=2 -all exp=why.%D", "SPF_UNKNOWN_MODIFIER")
 _case("spf-explanation", "spf", "v=spf1 ip4:192.0.2.1 -all exp=why.%{d}")
 _case("spf-a-and-mx", "spf", "v=spf1 a:mail.%D/28 mx//64 ~all")
 _case("spf-pass-all", "spf", "v=spf1 ip4:192.0.2.1 +all", "SPF_PASS_ALL")
@@ -182,7 +199,8 @@ _case("spf-neutral", "spf", "v=spf1 ip4:192.0.2.1 ?all", "SPF_NEUTRAL_ALL")
 _case("spf-no-all", "spf", "v=spf1 ip4:192.0.2.1", "SPF_NO_ALL")
 _case("spf-after-all", "spf", "v=spf1 -all ip4:192.0.2.1", "SPF_IGNORED_TERMS")
 _case("spf-redirect-and-all", "spf", "v=spf1 -all redirect=esp.test", "SPF_IGNORED_TERMS")
-_case("spf-ptr", "spf", "v=spf1 ptr -all", "SPF_PTR")
+_case("spf-ptr", "spf", "v=spf1 ptr ip4:192.0.2.1 -all", "SPF_PTR")
+_case("spf-ptr-alone", "spf", "v=spf1 ptr -all", "SPF_PTR")
 _case("spf-type", "spf", "v=spf1 ip4:192.0.2.1 -all", "SPF_TYPE_RECORD",
       extra=['spf-type.test. SPF "v=spf1 ip4:192.0.2.1 -all"'])
 _case("spf-long", "spf", "v=spf1 " + " ".join(f"ip4:192.0.2.{i}" for i in range(32)) + " -all", "SPF_LONG_RECORD")
@@ -199,13 +217,17 @@ _case("spf-redirect-no-all", "spf", "v=spf1 redirect=_spf.%D", "SPF_NO_ALL",
 _case("spf-neutral-modifiers", "spf", "v=spf1 ip4:192.0.2.1 ?all exp=why.%D x-note=y", "SPF_NEUTRAL_ALL", "SPF_UNKNOWN_MODIFIER")
 _case("spf-redirect-none", "spf", "v=spf1 redirect=nothing.%D", "SPF_REDIRECT_NONE")
 _case("spf-include-none", "spf", "v=spf1 include:mail.%D -all", "SPF_INCLUDE_NONE")
+_case("spf-include-none-beside", "spf", "v=spf1 include:mail.%D ip4:192.0.2.1 -all", "SPF_INCLUDE_NONE")
 _case("spf-include-broken", "spf", "v=spf1 include:broken.%D -all", "SPF_INCLUDE_BROKEN",
       extra=['broken.spf-include-broken.test. TXT "v=spf1 ip4:x -all"'])
 _case("spf-include-two", "spf", "v=spf1 include:two.%D -all", "SPF_INCLUDE_BROKEN",
       extra=['two.spf-include-two.test. TXT "v=spf1 -all"', 'two.spf-include-two.test. TXT "v=spf1 a -all"'])
 _case("spf-include-servfail", "spf", "v=spf1 include:down.%D -all", "DNS_NO_ANSWER")
 _case("spf-loop", "spf", "v=spf1 include:a.%D -all", "SPF_LOOP",
-      extra=['a.spf-loop.test. TXT "v=spf1 include:spf-loop.test -all"'])
+      extra=['a.spf-loop.test. TXT "v=spf1 ip4:192.0.2.7 include:spf-loop.test -all"'])
+_case("spf-loop-at-once", "spf", "v=spf1 ip4:192.0.2.1 include:%D -all", "SPF_LOOP")
+_case("spf-loop-of-others", "spf", "v=spf1 ip4:192.0.2.1 include:loop.other.test -all", "SPF_LOOP", "SPF_THIRD_PARTY",
+      extra=['loop.other.test. TXT "v=spf1 ip4:198.51.100.7 include:spf-loop-of-others.test -all"'])
 _case("spf-itself", "spf", "v=spf1 redirect=%D", "SPF_LOOP")
 _case("spf-eight", "spf", "v=spf1 " + "a:mail.%D " * 8 + "-all")
 _case("spf-ten", "spf", "v=spf1 " + "a:mail.%D " * 10 + "-all", "SPF_NEAR_LOOKUP_LIMIT")
@@ -245,6 +267,7 @@ _case("dmarc-bad-percent", "dmarc", "v=DMARC1; p=reject; pct=101; rua=mailto:d@@
 _case("dmarc-bad-options", "dmarc", "v=DMARC1; p=reject; adkim=x; fo=2; ri=day; rf=iodef; rua=mailto:d@@", "DMARC_BAD_VALUE")
 _case("dmarc-all-options", "dmarc", "v=DMARC1; p=reject; adkim=r; aspf=r; fo=1:d:s; ri=3600; rf=afrf; rua=mailto:d@@")
 _case("dmarc-unknown-tag", "dmarc", "v=DMARC1; p=reject; rau=mailto:d@@; rua=mailto:d@@", "DMARC_UNKNOWN_TAG")
+_case("dmarc-unknown-tags", "dmarc", "v=DMARC1; p=reject; rau=mailto:d@@; rua=mailto:d@@; policy=none", "DMARC_UNKNOWN_TAG")
 _case("dmarc-strict", "dmarc", "v=DMARC1; p=reject; adkim=s; aspf=s; rua=mailto:d@@", "DMARC_STRICT_ALIGNMENT")
 _case("dmarc-no-reports", "dmarc", "v=DMARC1; p=reject", "DMARC_NO_REPORTS")
 _case("dmarc-no-mailto", "dmarc", "v=DMARC1; p=reject; rua=d@@", "DMARC_REPORT_ADDRESS")
@@ -283,18 +306,28 @@ _case("bimi-partial", "bimi", _MARK, "BIMI_DMARC_TOO_WEAK", "BIMI_NOT_FETCHED",
       dmarc="v=DMARC1; p=reject; pct=10; rua=mailto:d@@", finds={"dmarc": {"DMARC_PARTIAL"}})
 _case("bimi-subdomains", "bimi", _MARK, "BIMI_DMARC_TOO_WEAK", "BIMI_NOT_FETCHED",
       dmarc="v=DMARC1; p=reject; sp=none; rua=mailto:d@@", finds={"dmarc": {"DMARC_SUBDOMAIN_POLICY_NONE"}})
+_case("bimi-weakest", "bimi", _MARK, "BIMI_DMARC_TOO_WEAK", "BIMI_NOT_FETCHED",
+      dmarc="v=DMARC1; p=none; sp=none; pct=10; t=y; rua=mailto:d@@", finds={"dmarc": {"DMARC_POLICY_NONE"}})
+_case("news.bimi-inherited", "bimi", _MARK, "BIMI_DMARC_TOO_WEAK", "BIMI_NOT_FETCHED", dmarc=[],
+      finds={"dmarc": {"DMARC_INHERITED", "DMARC_POLICY_NONE"}},
+      extra=['_dmarc.bimi-inherited.test. TXT "v=DMARC1; p=reject; sp=none; rua=mailto:d@bimi-inherited.test"'])
+_case("bimi-no-dmarc", "bimi", _MARK, "BIMI_DMARC_TOO_WEAK", "BIMI_NOT_FETCHED", dmarc=[], finds={"dmarc": {"DMARC_MISSING"}})
 
 # MTA-STS, TLS-RPT, MX.
 _case("sts-none", "sts", [], "MTA_STS_MISSING")
 _case("sts-two", "sts", ["v=STSv1; id=1;", "v=STSv1; id=2;"], "MTA_STS_SEVERAL_RECORDS")
 _case("sts-no-id", "sts", "v=STSv1;", "MTA_STS_SYNTAX")
 _case("sts-bad-id", "sts", "v=STSv1; id=2026-01-31;", "MTA_STS_SYNTAX")
+_case("sts-id-twice", "sts", "v=STSv1; id=20260131; id=20260201;", "MTA_STS_SYNTAX")
 _case("sts-long-id", "sts", "v=STSv1; id=" + "1" * 33, "MTA_STS_SYNTAX")
 _case("sts-no-host", "sts", "v=STSv1; id=1;", "MTA_STS_HOST_MISSING", "MTA_STS_NOT_FETCHED", sts_host=False)
 _case("tls-none", "tls", [], "TLS_RPT_MISSING")
 _case("tls-two", "tls", ["v=TLSRPTv1; rua=mailto:d@@", "v=TLSRPTv1; rua=mailto:e@@"], "TLS_RPT_SEVERAL_RECORDS")
 _case("tls-no-address", "tls", "v=TLSRPTv1;", "TLS_RPT_SYNTAX")
+_case("tls-twice", "tls", "v=TLSRPTv1; rua=mailto:d@@; rua=mailto:e@@", "TLS_RPT_SYNTAX")
 _case("tls-bad-address", "tls", "v=TLSRPTv1; rua=d@@", "TLS_RPT_ADDRESS")
+_case("tls-half-good", "tls", "v=TLSRPTv1; rua=mailto:d@@,e@@,http://%D/tls", "TLS_RPT_ADDRESS")
+_case("tls-http", "tls", "v=TLSRPTv1; rua=http://%D/tls", "TLS_RPT_ADDRESS")
 _case("tls-https", "tls", "v=TLSRPTv1; rua=mailto:d@@,https://%D/tls")
 _case("mx-null", "mx", ["0 ."], "NULL_MX", sts=[], tls=[], finds={"sts": set(), "tls": set()})
 _case("mx-none", "mx", [], sts=[], tls=[], finds={"sts": set(), "tls": set()})

@@ -23,7 +23,8 @@ EXAMPLES = ROOT / "tools/relay-client/examples"
 NODE_MODULES = deployment.BUILD / "examples/node/node_modules"
 SMALL = messages.MESSAGE
 KEYLESS = SMALL.replace(b"example.com>", b"keyless.example>")
-LARGE = messages.MESSAGE + (b"x" * 76 + b" \r\n") * 220_000  # beyond what the examples send at once
+OVER = messages.MESSAGE + (b"x" * 76 + b" \r\n") * 2000  # beyond what the examples send at once
+LARGE = messages.MESSAGE + (b"x" * 76 + b" \r\n") * 220_000
 
 # What Haraka gives a plugin, as far as ours uses it. Says what the hook calls next with, and the fields that it has put on top.
 HARAKA = """
@@ -47,8 +48,11 @@ plugin.hook_queue_outbound((code = 'next') => { console.log(JSON.stringify([code
 class RelayExamplesTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.hallmark = deployment.Deployment()
+        cls.hallmark = deployment.Deployment(start=False)
         cls.addClassCleanup(cls.hallmark.close)
+        # The least that a server may take in one request.
+        cls.hallmark.edit_config(lambda text: text.replace("[signing]\n", "[signing]\nmessage_octets = 65536\n", 1))
+        cls.hallmark.start()
         cls.hallmark.add_domain("example.com")
         cls.hallmark.add_domain("keyless.example", algorithms=())
         cls.keys = mail_way.keys_of(cls.hallmark.key_lines(["example.com"]))
@@ -61,7 +65,7 @@ class RelayExamplesTest(unittest.TestCase):
         return subprocess.run([str(word) for word in words], input=message, capture_output=True, timeout=120, check=False)
 
     def assert_signs_and_refuses(self, command):
-        for message in (SMALL, LARGE):
+        for message in (SMALL, OVER, LARGE):
             finished = self.run_example(command, message)
             self.assertEqual((finished.returncode, finished.stderr), (0, b""))
             self.assertTrue(finished.stdout.endswith(message))

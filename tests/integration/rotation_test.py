@@ -26,13 +26,13 @@ BY_CACHES_SECONDS = 240  # a minute's TTL, and room
 
 
 class Case(unittest.TestCase):
-    RECORDS = ()
+    RECORDS, ZONES = (), {}
     PUBLISHER = True
     FAULTS = False
     NEGATIVE_TTL = 60
 
     def setUp(self):
-        self.dns = knot.Knot(self.RECORDS, tsig_secret=SECRET, negative_ttl=self.NEGATIVE_TTL)
+        self.dns = knot.Knot(self.RECORDS, zones=self.ZONES, tsig_secret=SECRET, negative_ttl=self.NEGATIVE_TTL)
         self.addCleanup(self.dns.close)
         self.hallmark = deployment.Deployment(start=False)
         self.addCleanup(self.hallmark.close)
@@ -320,21 +320,6 @@ class Killed(Case):
         for selector in first:
             made = [event.to for event in events if event.selector == selector and event.to != "PLANNED_ANEW"]
             self.assertEqual(sorted(made), sorted(["GENERATED", "PUBLISHED", "READY", "ACTIVE", "RETIRING", "REVOKED"]))
-
-
-class ByDelegation(Case):
-    RECORDS = ("_domainkey.example.com. DNAME example.com.dkim.example.net.",)
-
-    def test_the_record_is_kept_in_another_zone(self):
-        self.ctl("domain", "add", "example.com")
-        self.ctl("key", "policy", "set", "example.com", "--publisher", "main", "--delegation", "dkim.example.net")
-        self.ctl("key", "rotate", "example.com", "--compromised")
-        status = self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"])
-        for key in status["keys"]:
-            selector = key["key"]["selector"]
-            self.assertEqual(key["record_name"], f"{selector}.example.com.dkim.example.net")
-            self.assertEqual(len(self.txt(key["record_name"])), 1)
-        self.assert_verifies()
 
 
 class ByHand(Case):

@@ -3,7 +3,10 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <regex>
+
 #include "dkimctl_run.h"
+#include "tools/dkimctl/deployment.h"
 
 namespace {
 
@@ -143,6 +146,23 @@ TEST_F(InitTest, RefusesToOverwrite) {
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_THAT(run.err, HasSubstr("holds a set-up already"));
   EXPECT_EQ(ReadText(In("secrets/pin")), before);
+}
+
+// What is copied from an example, or typed after a mistake was told, reaches a signerd as it comes.
+TEST(Init, RelaysAreToldTheDefaultPort) {
+  const std::string listen = hallmark::ctl::DeploymentPlan().signing_listen;
+  const std::string port = listen.substr(listen.rfind(':') + 1);
+  const std::filesystem::path root = std::filesystem::path(HALLMARK_TESTS_DIR).parent_path();
+  const std::regex address("(?:127\\.0\\.0\\.1|example\\.com):([0-9]+)");
+  for (const char* file :
+       {"tools/packaging/dkim-sign.toml", "tools/relay-client/endpoints.cc", "tools/relay-client/settings_file.cc",
+        "tools/relay-client/examples/cpp/sign_files.cc", "tools/relay-client/examples/haraka/plugins/hallmark.js",
+        "tools/relay-client/examples/node/sign.js", "tools/relay-client/examples/python/sign.py"}) {
+    const std::string text = ReadText(root / file);
+    std::sregex_iterator told(text.begin(), text.end(), address);
+    EXPECT_NE(told, std::sregex_iterator()) << file << " names no server";
+    for (; told != std::sregex_iterator(); ++told) EXPECT_EQ((*told)[1], port) << file;
+  }
 }
 
 TEST(Init, RefusesAFolderWithAnythingInIt) {

@@ -1,14 +1,19 @@
 """tools/bench overload fails where what docs/reliability.md says of a flood does not hold."""
 
 import copy
+import json
 import pathlib
 import sys
+import tempfile
+import types
 import unittest
+from unittest import mock
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "tools/benchmarks"
 sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "peers")]
 
 import overload  # pylint: disable=wrong-import-position
+from waiting import wait_for  # pylint: disable=wrong-import-position
 
 
 def load(started, failed, p99_ms=50, refused_p90_ms=1):
@@ -69,6 +74,48 @@ class OverloadTest(unittest.TestCase):
         self.assertEqual(len(self.problems(starve("5", 600 << 20), "SoftHSM, RSA-2048")), 1)
         self.assertEqual(len(self.problems(starve("2", 300 << 20), "SoftHSM, RSA-2048")), 2)
         self.assertEqual(len(self.problems(starve("5", 300 << 20))), 3)
+
+
+class BesideAFloodTest(unittest.TestCase):
+    """What is beside dkimload counts only where dkimload was a flood."""
+
+    def beside(self, report, status):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "report").write_text(json.dumps(report))
+        (folder / "dkimload").write_text(f'#!/bin/sh\ncat "{folder}/report"\necho "some words" >&2\nexit {status}\n')
+        (folder / "dkimload").chmod(0o755)
+        hallmark = types.SimpleNamespace(hallmark=types.SimpleNamespace(folder=folder))
+        with mock.patch.object(overload.deployment, "BIN", folder), mock.patch.object(overload.time, "sleep"), \
+                mock.patch.object(overload.service, "run_load", return_value="of acme"):
+            return overload._beside_a_flood(hallmark, folder, folder, 1000, 10)
+
+    def test_a_flood(self):
+        self.assertEqual(self.beside(load(50000, 40000), 0), "of acme")
+
+    def test_none(self):
+        with self.assertRaisesRegex(RuntimeError, "the flood ended with 3"):
+            self.beside(load(50000, 40000), 3)
+        with self.assertRaisesRegex(RuntimeError, "nothing was refused"):
+            self.beside(load(50000, 0), 0)
+
+
+class WatchedTest(unittest.TestCase):
+    def watched(self, resident_bytes, looks):
+        """What was seen until the memory was looked at so often."""
+        stub = mock.Mock()
+        hallmark = types.SimpleNamespace(hallmark=types.SimpleNamespace(signing=lambda: stub), resident_bytes=resident_bytes)
+        with mock.patch.object(overload, "PROBES", 1000), overload._watched(hallmark) as seen:
+            wait_for(lambda: resident_bytes.call_count >= looks, "it is watched")
+        return seen
+
+    def test_what_is_seen(self):
+        seen = self.watched(mock.Mock(return_value=50 << 20), 3)
+        self.assertEqual((seen["resident"], seen["refused_ms"]), (50 << 20, []))
+        self.assertGreaterEqual(seen["probes"], 2)
+
+    def test_watching_that_ends_is_told(self):
+        with self.assertRaisesRegex(FileNotFoundError, "status"):
+            self.watched(mock.Mock(side_effect=FileNotFoundError("status")), 1)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,37 @@ TEST(SpfRecord, HasWhatIsWritten) {
   EXPECT_THAT(record->after_all, ElementsAre("a"));
 }
 
+TEST(SpfRecord, IsWrittenWithoutAMechanism) {
+  const auto record = ParseSpf("v=spf1 exp=e.test include:a.test x=y ip4:192.0.2.1 include:a.test redirect=b.test");
+  ASSERT_TRUE(record);
+  EXPECT_EQ(SpfText(SpfWithout(*record, "include:a.test")), "v=spf1 ip4:192.0.2.1 x=y redirect=b.test exp=e.test");
+}
+
+struct LettingIn {
+  const char* name;
+  const char* text;
+  bool lets_in;
+};
+const LettingIn kLettingIn[] = {
+    {"Nothing", "v=spf1", false},
+    {"AllRefused", "v=spf1 -all", false},
+    {"AllDoubtful", "v=spf1 ~all", false},
+    {"Everybody", "v=spf1 all", true},
+    {"AHost", "v=spf1 -ip4:192.0.2.1 a -all", true},
+    {"AHostThatIsRefused", "v=spf1 -a -all", false},
+    {"BehindAll", "v=spf1 -all a", false},
+    {"Redirect", "v=spf1 redirect=a.test", true},
+    {"RedirectBesideAll", "v=spf1 -all redirect=a.test", false},
+};
+class SpfLetsIn : public testing::TestWithParam<LettingIn> {};
+TEST_P(SpfLetsIn, SomebodyOrNobody) {
+  const auto record = ParseSpf(GetParam().text);
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->LetsIn(), GetParam().lets_in);
+}
+INSTANTIATE_TEST_SUITE_P(Records, SpfLetsIn, testing::ValuesIn(kLettingIn),
+                         [](const auto& row) { return std::string(row.param.name); });
+
 // RFC 7208 section 7.4, as far as the domain decides.
 TEST(SpfMacros, OfTheDomainAreReplaced) {
   const std::string domain = "email.example.com";
@@ -156,6 +187,13 @@ TEST(DmarcRecord, IsChangedInOneTag) {
   EXPECT_EQ(WithTag(*record, "p", "reject"), "v=DMARC1; p=reject; pct=50; rua=mailto:d@example.com");
   EXPECT_EQ(WithTag(*record, "pct", ""), "v=DMARC1; p=none; rua=mailto:d@example.com");
   EXPECT_EQ(WithTag(*record, "sp", "reject"), "v=DMARC1; p=none; pct=50; rua=mailto:d@example.com; sp=reject");
+}
+
+TEST(DmarcRecord, IsChangedInSeveralTags) {
+  const auto record = ParseDmarc("v=DMARC1; p=none; pct=50; t=y");
+  ASSERT_TRUE(record);
+  EXPECT_EQ(WithTags(*record, {{"p", "quarantine"}, {"pct", ""}, {"sp", ""}, {"np", "reject"}}),
+            "v=DMARC1; p=quarantine; t=y; np=reject");
 }
 
 std::vector<std::string_view> Ids(const Report& report) {

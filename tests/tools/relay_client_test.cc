@@ -135,12 +135,15 @@ TEST_F(RelayClient, AWholeMessageTravelsWhereThatIsAskedFor) {
   settings.send_message = true;
   const auto client = Connect(settings);
   EXPECT_TRUE(Sign(*client));
+  // More than what every signerd takes in one request goes in chunks.
+  const std::string most = kMessage + std::string(65536 - std::string_view(kMessage).size(), 'x');
+  EXPECT_TRUE(Sign(*client, {}, most));
   const std::string large = kMessage + std::string(3'000'000, 'x');
+  EXPECT_TRUE(Sign(*client, {}, most + "x"));
   EXPECT_TRUE(Sign(*client, {"", "", "", {}, "large"}, large));
   const auto seen = server.seen();
-  EXPECT_THAT(seen.messages, ElementsAre(kMessage));
-  ASSERT_EQ(seen.large_messages.size(), 1u);
-  EXPECT_TRUE(seen.large_messages[0] == large);
+  EXPECT_TRUE(seen.messages == (std::vector<std::string>{kMessage, most}));
+  EXPECT_TRUE(seen.large_messages == (std::vector<std::string>{most + "x", large}));
   EXPECT_EQ(seen.request_ids.back(), "large");
 }
 
@@ -594,7 +597,7 @@ TEST_F(RelayClient, SettingsThatCannotWorkAreRefusedWithWhatIsWrong) {
     return connection.failure->message;
   };
   EXPECT_THAT(failure(pki_.settings({})), HasSubstr("no server"));
-  for (const char* server : {"localhost", "localhost:", "localhost:0", "localhost:65536", ":8460", "::1:8460",
+  for (const char* server : {"localhost", "localhost:", "localhost:0", "localhost:65536", ":8461", "::1:8461",
                              "unix:/run/x:1", "dns:///localhost:1", "local host:1", "localhost:84x"}) {
     EXPECT_THAT(failure(pki_.settings({server})), HasSubstr("expected HOST:PORT")) << server;
   }
@@ -607,7 +610,7 @@ TEST_F(RelayClient, SettingsThatCannotWorkAreRefusedWithWhatIsWrong) {
   settings = pki_.settings({kNobody});
   settings.timeout = 0ms;
   EXPECT_THAT(failure(settings), HasSubstr("timeout"));
-  for (const char* server : {"localhost:8460", "[::1]:8460", "signer.example:1"}) {
+  for (const char* server : {"localhost:8461", "[::1]:8461", "signer.example:1"}) {
     EXPECT_FALSE(Client::Connect(pki_.settings({server})).failure) << server;
   }
 }

@@ -3,7 +3,10 @@
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "hallmark/admin/v1/admin.pb.h"
+#include "signerd/dkim/algorithm.h"
 #include "tools/dkimctl/failure.h"
 #include "tools/dkimctl/json.h"
 #include "tools/dkimctl/ledger_text.h"
@@ -13,6 +16,7 @@
 namespace hallmark::ctl {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
@@ -159,6 +163,17 @@ TEST(LedgerText, SaysWhatAnActChanges) {
   EXPECT_THAT(RecordCsv(page.records(0)), EndsWith(",partner acme: removed; partner beta: weight: 1 -> 5\r\n"));
   act.set_changes(0, std::string(300, 'x'));
   EXPECT_LT(RecordTable(page).size(), 500u);
+}
+
+TEST(Names, EachAlgorithmOfTheApiHasItsOwn) {
+  std::set<std::string> names;
+  const auto* values = signing::v1::Algorithm_descriptor();
+  for (int i = 0; i < values->value_count(); ++i) {
+    names.insert(NameOf(static_cast<signing::v1::Algorithm>(values->value(i)->number())));
+  }
+  EXPECT_EQ(names.size(), static_cast<std::size_t>(values->value_count()));
+  for (const dkim::AlgorithmInfo& info : dkim::Algorithms()) EXPECT_THAT(names, Contains(std::string(info.name)));
+  EXPECT_EQ(NameOf(static_cast<signing::v1::Algorithm>(99)), "unknown") << "a newer signerd's is no RSA";
 }
 
 TEST(Failure, IsOneLine) { EXPECT_EQ(Failed("a\r\nb\tc").message, "a  b c"); }

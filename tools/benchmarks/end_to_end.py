@@ -97,13 +97,13 @@ def report(result, plots):
     rows = []
     for name, cell in result.items():
         own = TOKENS[name.split("/")[0]][1]
-        idle = cell["idle"][0]["latency_us"]["p50"]
-        rows.append([name.replace("/", ", "), "" if own is None else number(own / 1000), number(idle / 1000),
+        calls, idle = (cell["idle"][0]["latency_us"][what] for what in ("count", "p50"))
+        rows.append([name.replace("/", ", "), "" if own is None else number(own / 1000), f"{calls:,}", number(idle / 1000),
                      "" if own is None else number((idle - own) / 1000),
                      *(shown(latencies(cell["half"], quantile)) for quantile in ("p50", "p99", "p99_9"))])
-    text.append("Latency in ms: one call after the other (idle), and open loop with Poisson arrivals at half the throughput above,"
-                " counted from when a message was due.\n\n" +
-                table(["", "token", "idle p50", "over the token", "half load p50", "p99", "p99.9"], rows))
+    text.append("Latency in ms: one call after the other (idle; the column says how many), and open loop with Poisson arrivals at half the"
+                " throughput above, counted from when a message was due.\n\n" +
+                table(["", "token", "idle calls", "idle p50", "over the token", "half load p50", "p99", "p99.9"], rows))
     rows = [[method, size, shown([sample["throughput"] for sample in samples]), shown(host_cpu(samples))]
             for size in SIZES for method, samples in result[f"instant/{size}"]["methods"].items()]
     text.append("The ways to call, instant token. CPU in us for each message, of signerd and tokend together.\n\n" +

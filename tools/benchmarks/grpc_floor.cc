@@ -17,6 +17,7 @@ namespace {
 namespace api = service::api;
 
 constexpr std::size_t kFieldOctets = 700;  // a DKIM-Signature field of RSA-2048, with its line end
+constexpr std::size_t kConnections = 1000;
 
 void Fill(const std::string& request_id, api::SignResponse& response) {
   response.set_request_id(request_id);
@@ -44,7 +45,7 @@ class Floor final : public api::SigningService::CallbackService {
 
 int Main(const char* path) {
   log::Init("grpc_floor", "error");
-  const auto config = LoadConfig(path);
+  const auto config = LoadConfig(path, false);
   if (!config) {
     std::fprintf(stderr, "%s\n", config.error().message.c_str());
     return 1;
@@ -57,8 +58,9 @@ int Main(const char* path) {
     return 1;
   }
   Floor floor;
-  auto listener =
-      service::Listener::Start(**transport, {&floor}, "hallmark.signing.v1.SigningService", config->message_octets);
+  const std::size_t most_octets = service::MostOctets(config->message_octets);
+  auto listener = service::Listener::Start(**transport, {&floor}, "hallmark.signing.v1.SigningService",
+                                           {config->message_octets, most_octets, kConnections});
   if (!listener) {
     std::fprintf(stderr, "%s\n", listener.error().message.c_str());
     return 1;

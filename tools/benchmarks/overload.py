@@ -1,6 +1,8 @@
 """More than there is room for, in open loop: what is still signed, how quickly the rest is refused, and how soon it is well again."""
 
+import concurrent.futures
 import contextlib
+import json
 import statistics
 import subprocess
 import tempfile
@@ -67,24 +69,33 @@ def _flood(hallmark, mail, rate, seconds, warmup=2):
 
 
 def _beside_a_flood(hallmark, acme, mail, peak, seconds):
-    """acme sends little, our own relay far too much."""
+    """acme sends little, our own relay far too much. The report of acme's load, once the other was a flood to the end."""
     command = [deployment.BIN / "dkimload", "--dir", hallmark.hallmark.folder, "--rate", f"{FACTORS[-1] * peak:.0f}", *CONNECTIONS,
-               "--allow-errors", "--duration", seconds + 3, "--warmup", 0, mail]
-    with subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as flood:
+               "--allow-errors", "--duration", seconds + 3, "--warmup", 0, "--output", "json", mail]
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as flood:
         time.sleep(2)
         report = service.run_load(acme, {}, mail, ("--rate", f"{QUIET * peak:.0f}", "--allow-errors"), seconds, 0)
-        flood.wait()
+        _check_flood(*flood.communicate(), flood.returncode)
     return report
+
+
+def _check_flood(report, complaints, status):
+    """Raises where it was none: that a partner beside it was well would say nothing."""
+    if status != 0:
+        raise RuntimeError(f"the flood ended with {status}: {report[-500:]}{complaints[-500:]}")
+    if not any(error["reason"] == "OVERLOADED" for error in json.loads(report)["errors"]):
+        raise RuntimeError(f"of the flood nothing was refused: {report[-500:]}")
 
 
 @contextlib.contextmanager
 def _watched(hallmark):
-    """Into what it gives: the greatest memory, and what a relay with a connection of its own is answered."""
+    """Into what it gives: the greatest memory, and what a relay with a connection of its own is answered. What ends the watching is
+    raised at the end."""
     seen, stop = {"resident": 0, "refused_ms": [], "without_retry_info": 0, "probes": 0}, threading.Event()
     stub = hallmark.hallmark.signing()
     request = signing_pb2.SignRequest(message=samples_of_mail.MESSAGE.replace(b"example.com", bodies.DOMAIN.encode()))
 
-    def run():
+    def watch():
         while not stop.wait(1 / PROBES):
             seen["resident"] = max(seen["resident"], hallmark.resident_bytes("signerd"))
             begun = time.monotonic()
@@ -95,13 +106,13 @@ def _watched(hallmark):
                 seen["refused_ms"].append((time.monotonic() - begun) * 1000)
                 seen["without_retry_info"] += deployment.retry_info(error) is None
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        stop.set()
-        thread.join()
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        watching = thread.submit(watch)
+        try:
+            yield seen
+        finally:
+            stop.set()
+    watching.result()
 
 
 def problems(result):

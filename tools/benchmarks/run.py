@@ -26,6 +26,9 @@ PARTS = {
     "overload": ("overload", "Overload"),
     "growth": ("growth", "Growth"),
 }
+# How often each figure was measured.
+SAMPLED = "Medians of {repeats}, ± is half the spread; what has none is one sample, or follows from the others."
+SAMPLED_OTHERWISE = {"overload": "One run for each row; what is signed at most is the best of three."}
 
 
 class Context:
@@ -77,10 +80,12 @@ def main():
         context.part = part
         kept = results / f"{part}{'-quick' if options.quick else ''}.json"
         if not options.report_only:
-            figures = {"figures": module.measure(context), "date": time.strftime("%Y-%m-%d"), "machine": machine()}
+            figures = {"figures": module.measure(context), "date": time.strftime("%Y-%m-%d"), "machine": machine(),
+                       "repeats": context.repeats}
             kept.write_text(json.dumps(figures, indent=1))
         figures = json.loads(kept.read_text())
-        text = (f"Measured {figures['date']} on {figures['machine']}. Medians of {context.repeats}; ± is half the spread.\n\n" +
+        sampled = SAMPLED_OTHERWISE.get(part, SAMPLED).format(repeats=figures.get("repeats", context.repeats))
+        text = (f"Measured {figures['date']} on {figures['machine']}. {sampled}\n\n" +
                 module.report(figures["figures"], plots.Plots(target / "performance")))
         if options.quick:
             print(text)

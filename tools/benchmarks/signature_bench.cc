@@ -1,10 +1,12 @@
 // Signatures a second and CPU per signature, in one process: the pipeline with SoftHSM behind it, raw C_Sign on the
-// same token with as many threads, libopendkim with a PEM key in memory, and OpenSSL alone. Prints one JSON object a
-// line.
+// same token with as many threads, libopendkim with a PEM key in memory, and OpenSSL alone; and, apart, what it costs
+// to verify a signature. Prints one JSON object a line.
 #include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <time.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +20,7 @@
 #include "hsm/pkcs11/session.h"
 #include "sample.h"
 #include "signerd/dkim/profile.h"
+#include "signerd/dkim/public_key.h"
 #include "signerd/pipeline/pipeline.h"
 #include "soft_token.h"
 #include "tools/benchmarks/bodies.h"
@@ -151,6 +154,46 @@ void OpenSslAlone(bool rsa, const Options& options) {
           });
 }
 
+// PKCS#1 v1.5 or PureEdDSA of the header data's SHA-256, as a token makes it.
+Bytes SignDigest(EVP_PKEY* key, bool rsa, const dkim::Digest& digest) {
+  Bytes signature(static_cast<std::size_t>(EVP_PKEY_get_size(key)));
+  std::size_t size = signature.size();
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
+  const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> plain(EVP_PKEY_CTX_new(key, nullptr),
+                                                                          &EVP_PKEY_CTX_free);
+  const bool made = rsa ? EVP_PKEY_sign_init(plain.get()) == 1 &&
+                              EVP_PKEY_CTX_set_signature_md(plain.get(), EVP_sha256()) == 1 &&
+                              EVP_PKEY_sign(plain.get(), signature.data(), &size, digest.data(), digest.size()) == 1
+                        : EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key) == 1 &&
+                              EVP_DigestSign(context.get(), signature.data(), &size, digest.data(), digest.size()) == 1;
+  if (!made) throw std::runtime_error("OpenSSL does not sign");
+  signature.resize(size);
+  return signature;
+}
+
+// What the pipeline does with each signature before it is given out: the threads share the key.
+void Verify(bool rsa, const Options& options) {
+  const KeyHandle pair = MakeKey(rsa);
+  std::uint8_t* der = nullptr;
+  const int size = i2d_PUBKEY(pair.get(), &der);
+  const Bytes spki(der, der + std::max(size, 0));
+  OPENSSL_free(der);
+  const dkim::PublicKey key = Must(dkim::PublicKey::FromRecordedSpki(spki));
+  dkim::Digest digest;
+  digest.fill(7);
+  const Bytes signature = SignDigest(pair.get(), rsa, digest);
+  dkim::Digest other = digest;
+  ++other.front();
+  if (key.Verify(other, signature)) throw std::runtime_error("a wrong signature verifies");
+  Measure("verify", rsa ? "rsa2048" : "ed25519", options, options.threads,
+          [&](unsigned, Clock::time_point end, std::atomic<long>& made) {
+            while (Clock::now() < end) {
+              if (!key.Verify(digest, signature)) throw std::runtime_error("a signature does not verify");
+              ++made;
+            }
+          });
+}
+
 void LibOpenDkim(bool rsa, const Options& options, const std::string& body) {
   const KeyHandle key = MakeKey(rsa);
   const std::string pem = Pem(key.get());
@@ -210,7 +253,7 @@ void OurPipeline(bool rsa, const Options& options, const SoftToken& token, const
                                   return MakeError(Reason::kNotFound, "no message has a request_id here");
                                 });
     const std::string message = kHeader + body;
-    const pipeline::Origin origin{view, view->FindRelay("dns:bench"), "", "", {}};
+    const pipeline::Origin origin{view, view->FindRelay("dns:bench"), "", "", {}, ""};
     constexpr int kInFlight = 64;
     Measure("hallmark", rsa ? "rsa2048" : "ed25519", options, 1,
             [&](unsigned, Clock::time_point end, std::atomic<long>& made) {
@@ -263,6 +306,7 @@ void Run(const Options& options) {
       if (wanted("c_sign")) RawToken(rsa, options, token);
       if (wanted("libopendkim")) LibOpenDkim(rsa, options, body);
       if (wanted("openssl")) OpenSslAlone(rsa, options);
+      if (wanted("verify")) Verify(rsa, options);
     }
   }
 }
@@ -277,7 +321,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads, "Threads, and sessions of the token")->capture_default_str();
   app.add_option("--seconds", options.seconds, "Each measurement")->capture_default_str();
   app.add_option("--only", options.only, "Only this one")
-      ->check(CLI::IsMember({"hallmark", "c_sign", "libopendkim", "openssl"}));
+      ->check(CLI::IsMember({"hallmark", "c_sign", "libopendkim", "openssl", "verify"}));
   app.add_flag("--allocations", options.allocations, "Print how often C++ allocates for one, instead");
   app.add_option("--repeats", options.repeats, "Of all")->capture_default_str();
   CLI11_PARSE(app, argc, argv);

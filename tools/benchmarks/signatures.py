@@ -1,4 +1,4 @@
-"""Signatures a second and CPU per signature, in one process."""
+"""Signatures a second and CPU per signature, in one process; and what it takes to verify one."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def measure(context, *arguments, threads=None):
 
 
 def report(lines, plots):
-    text = []
+    text, verifying = [], []
     for algorithm in ("rsa2048", "ed25519"):
         cells = {}
         for line in lines:
@@ -36,6 +36,11 @@ def report(lines, plots):
                  number(median(cells[name]["per_second"]) / base)] for name, label in NAMES.items()]
         text.append(f"{algorithm}, {lines[0]['threads']} threads:\n\n" +
                     table(["", "signatures/s", "CPU us each", "to C_Sign"], rows))
+        if "verify" in cells:
+            verifying.append([algorithm, shown(cells["verify"]["per_second"]), shown(cells["verify"]["cpu_us"])])
+    if verifying:
+        text.append("Each signature is verified before it is given out, which is part of the pipeline's figures; that alone, "
+                    f"{lines[0]['threads']} threads:\n\n" + table(["Verify", "verifications/s", "CPU us each"], verifying))
     text.append("Allocations for each message, in the pipeline and by C++ (operator new): " +
                 ", ".join(f"{number(line['allocations'])} with {line['algorithm']}" for line in lines if "allocations" in line) + "\n")
     return "\n".join(text)

@@ -55,6 +55,12 @@ std::string NameOf(admin::v1::ApprovalState state) {
   return ShortName(admin::v1::ApprovalState_Name(state), "APPROVAL_STATE_");
 }
 
+std::string NameOf(signing::v1::Algorithm algorithm) {
+  std::string name = ShortName(signing::v1::Algorithm_Name(algorithm), "ALGORITHM_");
+  std::replace(name.begin(), name.end(), ' ', '-');
+  return name;
+}
+
 std::optional<admin::v1::Role> RoleByName(std::string_view name) {
   using namespace admin::v1;
   for (const Role role : {ROLE_AUDITOR, ROLE_OPERATOR, ROLE_OFFICER}) {

@@ -10,6 +10,7 @@
 #include "hallmark/admin/v1/appliance.pb.h"
 #include "hallmark/admin/v1/operators.pb.h"
 #include "hallmark/admin/v1/policy.pb.h"
+#include "hallmark/signing/v1/signing.pb.h"
 
 // How the API's enumerators and times are written on the command line and in tables.
 namespace hallmark::ctl {
@@ -28,6 +29,9 @@ std::string NameOf(admin::v1::Alignment alignment);  // "relaxed"
 std::string NameOf(admin::v1::Role role);            // "officer"
 std::string NameOf(admin::v1::OperatorState state);  // "enrolled"
 std::string NameOf(admin::v1::ApprovalState state);  // "waiting"
+
+// As a= has it: "rsa-sha256". Of a newer signerd's that is not known here: "unknown".
+std::string NameOf(signing::v1::Algorithm algorithm);
 
 // nullopt when there is no such role.
 std::optional<admin::v1::Role> RoleByName(std::string_view name);

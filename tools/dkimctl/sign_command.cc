@@ -7,6 +7,7 @@
 #include "firmware/runtime/encoding.h"
 #include "tools/dkimctl/client.h"
 #include "tools/dkimctl/inputs.h"
+#include "tools/dkimctl/names.h"
 #include "tools/dkimctl/new_file.h"
 #include "tools/dkimctl/progress.h"
 #include "tools/dkimctl/sign_calls.h"
@@ -130,10 +131,9 @@ Json ToJson(const Input& input, const Result& result) {
   json.Set("signing_domain", Json::Text(result.response->signing_domain()));
   Json signatures = Json::Array();
   for (const auto& signature : result.response->signatures()) {
-    const bool ed25519 = signature.algorithm() == signing::v1::ALGORITHM_ED25519_SHA256;
     signatures.Add(Json::Object()
                        .Set("selector", Json::Text(signature.selector()))
-                       .Set("algorithm", Json::Text(ed25519 ? "ed25519-sha256" : "rsa-sha256"))
+                       .Set("algorithm", Json::Text(NameOf(signature.algorithm())))
                        .Set("body_hash", Json::Text(Base64Encode(AsBytes(signature.body_hash()))))
                        .Set("header_field", Json::Text(signature.header_field())));
   }

@@ -39,6 +39,7 @@ class Run {
         start_(Clock::now() + kStart),
         window_(MakeWindow(options, start_)),
         results_(std::make_unique<Results>(window_)) {
+    results_->window_seconds = options_.duration_seconds;
     CallSetup setup{
         options, requests, stubs, queue_, [this](const Ticket& ticket, const Ending& ending) { Ended(ticket, ending); },
         kept};
@@ -146,7 +147,7 @@ class Run {
     std::vector<std::optional<CpuTime>> before;
     for (const auto& process : watched) before.push_back(ReadCpuTime(process.pid));
     SleepUntil(window_.end, progress);
-    results_->window_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    results_->watched_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     for (std::size_t i = 0; i < watched.size(); ++i) {
       ProcessCost cost{watched[i], ReadCpuTime(watched[i].pid), ReadMemory(watched[i].pid)};
       if (cost.cpu && before[i]) {

@@ -25,7 +25,9 @@ struct Results {
   Histogram lag;              // how late the window's messages were handed to gRPC; empty in a closed loop
   std::uint64_t started = 0;  // the window's messages
   std::uint64_t unsent = 0;   // of an open loop: due in the window, with no time left to send them
-  double window_seconds = 0;
+  // The window as it was asked for, to which what is counted keeps; and the time between the two looks at the
+  // processes, of which the second is as late as its thread was woken.
+  double window_seconds = 0, watched_seconds = 0;
   std::vector<ProcessCost> processes;  // dkimload itself comes first
 };
 

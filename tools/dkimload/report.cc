@@ -52,7 +52,7 @@ std::optional<double> PerMessage(std::chrono::microseconds time, const Results& 
 }
 
 double Percent(std::chrono::microseconds time, const Results& results) {
-  return static_cast<double>(time.count()) / 1e4 / results.window_seconds;
+  return static_cast<double>(time.count()) / 1e4 / results.watched_seconds;
 }
 
 std::string Load(const Options& options) {

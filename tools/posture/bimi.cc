@@ -30,6 +30,18 @@ void CheckRecord(const std::string& owner, const std::string& text, const FoundD
   report.Add(kinds::kBimiNotFetched, owner, "the files that the record names were not fetched");
 }
 
+// The published DMARC record, made strong enough. Where there is none, it begins with p=none and reports.
+std::vector<std::string> StrongEnough(const FoundDmarc& dmarc) {
+  if (dmarc.state != FoundDmarc::State::kFound) return {};
+  const DmarcRecord& record = dmarc.record;
+  std::vector<TagChange> changes;
+  if (record.policy == DmarcPolicy::kNone) changes.push_back({"p", DmarcPolicyName(DmarcPolicy::kQuarantine)});
+  if (record.subdomain_policy == DmarcPolicy::kNone) changes.push_back({"sp", ""});
+  if (record.percent < 100) changes.push_back({"pct", ""});
+  if (record.testing) changes.push_back({"t", ""});
+  return {TxtLine(dmarc.owner, WithTags(record, changes))};
+}
+
 }  // namespace
 
 std::string FaultOfReference(const std::string& reference, std::string_view extension) {
@@ -58,7 +70,7 @@ void CheckBimiDmarc(const std::string& owner, const FoundDmarc& dmarc, Report& r
   } else {
     return;
   }
-  report.Add(kinds::kBimiDmarcTooWeak, owner, what);
+  report.Add(kinds::kBimiDmarcTooWeak, owner, what, StrongEnough(dmarc));
 }
 
 bool IsBimi(std::string_view text) { return HasVersion(text, "BIMI1"); }

@@ -39,7 +39,7 @@ struct Expected {
 bool Contains(std::string_view list, std::string_view wanted) {
   const auto entries = dkim::SplitList(list, ':');
   return std::any_of(entries.begin(), entries.end(),
-                     [&](std::string_view entry) { return EqualsIgnoringCase(entry, wanted) || entry == "*"; });
+                     [&](std::string_view entry) { return EqualsIgnoringCase(entry, wanted); });
 }
 
 // Which kind of finding it is that ParseKeyRecord could not read `text`.
@@ -52,7 +52,8 @@ const Kind& KindOfFault(std::string_view text) {
       k != nullptr && !EqualsIgnoringCase(k->value, "rsa") && !EqualsIgnoringCase(k->value, "ed25519"))
     return kinds::kDkimKeyType;
   if (const Tag* h = tags->Find("h"); h != nullptr && !Contains(h->value, "sha256")) return kinds::kDkimHash;
-  if (const Tag* s = tags->Find("s"); s != nullptr && !Contains(s->value, "email")) return kinds::kDkimService;
+  if (const Tag* s = tags->Find("s"); s != nullptr && !Contains(s->value, "email") && !Contains(s->value, "*"))
+    return kinds::kDkimService;
   return kinds::kDkimSyntax;
 }
 

@@ -1,5 +1,7 @@
 #include "tools/posture/dmarc.h"
 
+#include <utility>
+
 #include "signerd/snapshot/organizational_domain.h"
 #include "tools/posture/kinds.h"
 #include "tools/posture/report_uri.h"
@@ -11,6 +13,19 @@ constexpr std::size_t kServedAddresses = 2;  // RFC 7489 section 6.2
 constexpr std::string_view kLabel = "_dmarc.";
 
 std::string Organization(const std::string& domain) { return std::string(snapshot::OrganizationalDomain(domain)); }
+
+// What cannot be read, or is no tag. Both are as good as not there, so the record without them says the same: one for
+// all of a kind, which goes with the first.
+void CheckTags(const FoundDmarc& found, Report& report) {
+  const auto report_all = [&](const Kind& kind, const std::vector<std::string>& tags, const std::string& what) {
+    std::vector<TagChange> changes;
+    for (const std::string& tag : tags) changes.push_back({std::string_view(tag).substr(0, tag.find('=')), ""});
+    std::vector<std::string> mended{TxtLine(found.owner, WithTags(found.record, changes))};
+    for (const std::string& tag : tags) report.Add(kind, found.owner, Quoted(tag) + what, std::exchange(mended, {}));
+  };
+  report_all(kinds::kDmarcBadValue, found.record.bad_values, " cannot be read");
+  report_all(kinds::kDmarcUnknownTag, found.record.unknown_tags, " is no tag of DMARC");
+}
 
 // The tags that weaken what p= says.
 void CheckStrength(const FoundDmarc& found, Report& report) {
@@ -124,10 +139,7 @@ void CheckDmarc(const std::string& domain, const FoundDmarc& found, const std::v
   if (found.state != FoundDmarc::State::kFound) return;
   const DmarcRecord& record = found.record;
   if (found.inherited) report.Add(kinds::kDmarcInherited, found.owner, domain + " has no DMARC record of its own");
-  for (const std::string& value : record.bad_values)
-    report.Add(kinds::kDmarcBadValue, found.owner, Quoted(value) + " cannot be read");
-  for (const std::string& name : record.unknown_tags)
-    report.Add(kinds::kDmarcUnknownTag, found.owner, Quoted(name) + " is no tag of DMARC");
+  CheckTags(found, report);
   CheckStrength(found, report);
   CheckAlignment(found, misaligned, report);
   // The domain whose record it is: the one that receivers ask other organisations about.

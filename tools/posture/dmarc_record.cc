@@ -102,19 +102,26 @@ Result<DmarcRecord> ParseDmarc(std::string_view text) {
   return record;
 }
 
-std::string WithTag(const DmarcRecord& record, std::string_view name, std::string_view value) {
+std::string WithTags(const DmarcRecord& record, const std::vector<TagChange>& changes) {
   std::string text;
   const auto add = [&](std::string_view tag, std::string_view of) {
     if (!of.empty()) text += (text.empty() ? "" : "; ") + std::string(tag) + "=" + std::string(of);
   };
-  bool there = false;
   for (const auto& [tag, old] : record.tags) {
-    const bool this_one = tag == name;
-    there = there || this_one;
-    add(tag, this_one ? value : old);
+    const auto change =
+        std::find_if(changes.begin(), changes.end(), [&](const TagChange& one) { return one.name == tag; });
+    add(tag, change == changes.end() ? old : change->value);
   }
-  if (!there) add(name, value);
+  for (const TagChange& change : changes) {
+    const bool there =
+        std::any_of(record.tags.begin(), record.tags.end(), [&](const auto& tag) { return tag.first == change.name; });
+    if (!there) add(change.name, change.value);
+  }
   return text;
+}
+
+std::string WithTag(const DmarcRecord& record, std::string_view name, std::string_view value) {
+  return WithTags(record, {{name, value}});
 }
 
 }  // namespace hallmark::posture

@@ -33,7 +33,12 @@ bool IsDmarc(std::string_view text);
 // kInvalidArgument: no tag list, v= not first, or p= or sp= is missing or unknown: then there is no policy.
 Result<DmarcRecord> ParseDmarc(std::string_view text);
 
-// The record with one tag changed, or added at its end; an empty value takes it away.
+// What a tag is to have; an empty value takes it away.
+struct TagChange {
+  std::string_view name, value;
+};
+// The record with tags changed, or added at its end.
+std::string WithTags(const DmarcRecord& record, const std::vector<TagChange>& changes);
 std::string WithTag(const DmarcRecord& record, std::string_view name, std::string_view value);
 
 }  // namespace hallmark::posture

@@ -1,6 +1,7 @@
 #include "tools/posture/spf.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "tools/posture/kinds.h"
 #include "tools/posture/spf_walk.h"
@@ -33,6 +34,22 @@ std::string WithSoftFail(const SpfRecord& record) {
   for (const std::string& modifier : record.unknown) text += " " + modifier;
   if (record.exp) text += " exp=" + *record.exp;
   return text;
+}
+
+// The record with what is looked at: nothing behind its all, and no redirect beside that.
+std::string WithoutIgnored(SpfRecord record) {
+  const auto all = std::find_if(record.terms.begin(), record.terms.end(),
+                                [](const SpfTerm& term) { return term.mechanism == SpfMechanism::kAll; });
+  if (all != record.terms.end()) {
+    record.terms.erase(all + 1, record.terms.end());
+    record.redirect.reset();
+  }
+  return SpfText(record);
+}
+
+std::string WithoutUnknown(SpfRecord record) {
+  record.unknown.clear();
+  return SpfText(record);
 }
 
 // One record with the terms of all, where each can be read.
@@ -71,8 +88,8 @@ void CheckEnd(const std::string& domain, const SpfRecord& record, const SpfWalk&
   std::string ignored;
   for (const std::string& term : record.after_all) ignored += (ignored.empty() ? "" : " ") + term;
   if (record.redirect) ignored += (ignored.empty() ? "redirect=" : " redirect=") + *record.redirect;
-  report.Add(kinds::kSpfIgnoredTerms, domain,
-             Quoted(ignored) + " beside " + Quoted(record.All()->text) + " is ignored");
+  report.Add(kinds::kSpfIgnoredTerms, domain, Quoted(ignored) + " beside " + Quoted(record.All()->text) + " is ignored",
+             {TxtLine(domain, WithoutIgnored(record))});
 }
 
 void CheckPassAll(const std::string& domain, const SpfRecord& record, const SpfAdmits& admits, Report& report) {
@@ -109,8 +126,11 @@ void CheckRecord(const std::string& domain, const std::string& text, Dns& dns, R
     report.Add(kinds::kSpfSyntax, domain, record.error().message);
     return;
   }
+  // One record puts all of them right, and goes with the first: there may be thousands.
+  std::vector<std::string> known_alone{TxtLine(domain, WithoutUnknown(*record))};
   for (const std::string& modifier : record->unknown)
-    report.Add(kinds::kSpfUnknownModifier, domain, Quoted(modifier) + " is no modifier of SPF");
+    report.Add(kinds::kSpfUnknownModifier, domain, Quoted(modifier) + " is no modifier of SPF",
+               std::exchange(known_alone, {}));
   SpfWalk walk(domain, dns, report);
   const SpfAdmits admits = walk.Walk(*record);
   CheckCounts(domain, walk, report);

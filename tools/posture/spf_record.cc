@@ -223,15 +223,26 @@ const SpfTerm* SpfRecord::All() const {
   return all == terms.end() ? nullptr : &*all;
 }
 
-std::string SpfWithout(const SpfRecord& record, std::string_view left_out) {
-  std::string text(kVersion);
-  for (const SpfTerm& term : record.terms) {
-    if (term.text != left_out) text += " " + term.text;
+bool SpfRecord::LetsIn() const {
+  for (const SpfTerm& term : terms) {
+    if (term.qualifier == '+') return true;
+    if (term.mechanism == SpfMechanism::kAll) return false;
   }
+  return redirect.has_value();
+}
+
+std::string SpfText(const SpfRecord& record) {
+  std::string text(kVersion);
+  for (const SpfTerm& term : record.terms) text += " " + term.text;
   for (const std::string& modifier : record.unknown) text += " " + modifier;
   if (record.redirect) text += " redirect=" + *record.redirect;
   if (record.exp) text += " exp=" + *record.exp;
   return text;
+}
+
+SpfRecord SpfWithout(SpfRecord record, std::string_view left_out) {
+  std::erase_if(record.terms, [&](const SpfTerm& term) { return term.text == left_out; });
+  return record;
 }
 
 bool IsSpf(std::string_view text) {

@@ -33,10 +33,15 @@ struct SpfRecord {
 
   // The all that counts: the first one. Null when there is none.
   const SpfTerm* All() const;
+  // Whether there is a mechanism that lets somebody pass, or a redirect that may lead to one.
+  bool LetsIn() const;
 };
 
-// The record again, without the mechanism that is written as `left_out`.
-std::string SpfWithout(const SpfRecord& record, std::string_view left_out);
+// The record again: its mechanisms in their order, then its modifiers.
+std::string SpfText(const SpfRecord& record);
+
+// The record without the mechanism that is written as `left_out`.
+SpfRecord SpfWithout(SpfRecord record, std::string_view left_out);
 
 // Whether a TXT record is an SPF record: begins with "v=spf1", then a blank or the end (RFC 7208 section 4.5).
 bool IsSpf(std::string_view text);

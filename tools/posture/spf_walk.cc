@@ -59,20 +59,22 @@ SpfAdmits SpfWalk::WalkRecord(const SpfRecord& record, const std::string& at, bo
   if (ends) end_ = record.All() == nullptr ? '\0' : record.All()->qualifier;
   for (const SpfTerm& term : record.terms) {
     if (lookups_ >= kMostLookups) break;
-    const SpfAdmits found = WalkTerm(term, at);
-    if (term.mechanism == SpfMechanism::kPtr) {
-      report_.Add(kinds::kSpfPtr, at, "the record of " + at + " uses " + Quoted(term.text),
-                  InOwnRecord() ? std::vector{TxtLine(at, SpfWithout(record, term.text))} : std::vector<std::string>());
-    }
+    // Of terms that are looked up alone: they are bounded, and each such record is as long as the whole.
+    const bool goes = term.mechanism == SpfMechanism::kInclude || term.mechanism == SpfMechanism::kPtr;
+    const auto mended = goes ? Without(record, term, at) : std::vector<std::string>();
+    const SpfAdmits found = WalkTerm(term, at, mended);
+    if (term.mechanism == SpfMechanism::kPtr)
+      report_.Add(kinds::kSpfPtr, at, "the record of " + at + " uses " + Quoted(term.text), mended);
     if (term.qualifier == '+') {
       admits.Add(found);
-      NameThirdParty(term.domain_spec, term.text, at, found, {TxtLine(at, SpfWithout(record, term.text))});
+      if (!term.domain_spec.empty())
+        NameThirdParty(term.domain_spec, term.text, at, found, {TxtLine(at, SpfText(SpfWithout(record, term.text)))});
     }
     if (term.mechanism == SpfMechanism::kAll) break;  // Nothing behind it is looked at.
   }
   if (record.redirect && record.All() == nullptr && lookups_ < kMostLookups) {
     const std::string text = "redirect=" + *record.redirect;
-    const SpfAdmits found = Follow(*record.redirect, text, at, By::kRedirect, ends);
+    const SpfAdmits found = Follow(*record.redirect, text, at, By::kRedirect, ends, {});
     admits.Add(found);
     NameThirdParty(*record.redirect, text, at, found, {});
   }
@@ -80,13 +82,13 @@ SpfAdmits SpfWalk::WalkRecord(const SpfRecord& record, const std::string& at, bo
   return admits;
 }
 
-SpfAdmits SpfWalk::WalkTerm(const SpfTerm& term, const std::string& at) {
+SpfAdmits SpfWalk::WalkTerm(const SpfTerm& term, const std::string& at, const std::vector<std::string>& mended) {
   SpfAdmits admits;
   switch (term.mechanism) {
     case SpfMechanism::kAll: admits.everyone = true; return admits;
     case SpfMechanism::kIp4:
     case SpfMechanism::kIp6: return Network(term, at);
-    case SpfMechanism::kInclude: return Follow(term.domain_spec, term.text, at, By::kInclude, false);
+    case SpfMechanism::kInclude: return Follow(term.domain_spec, term.text, at, By::kInclude, false, mended);
     case SpfMechanism::kA:
     case SpfMechanism::kMx: return FollowHosts(term, at);
     case SpfMechanism::kPtr:
@@ -101,7 +103,8 @@ SpfAdmits SpfWalk::WalkTerm(const SpfTerm& term, const std::string& at) {
   return admits;
 }
 
-SpfAdmits SpfWalk::Follow(const std::string& spec, const std::string& text, const std::string& at, By by, bool ends) {
+SpfAdmits SpfWalk::Follow(const std::string& spec, const std::string& text, const std::string& at, By by, bool ends,
+                          const std::vector<std::string>& mended) {
   SpfAdmits admits;
   ++lookups_;
   if (ends) end_.reset();  // until the record is found
@@ -112,7 +115,7 @@ SpfAdmits SpfWalk::Follow(const std::string& spec, const std::string& text, cons
     return admits;
   }
   if (std::find(path_.begin(), path_.end(), *target) != path_.end()) {
-    report_.Add(kinds::kSpfLoop, at, Quoted(text) + " in the record of " + at + " leads back to " + *target);
+    report_.Add(kinds::kSpfLoop, at, Quoted(text) + " in the record of " + at + " leads back to " + *target, mended);
     return admits;
   }
   const Fetched fetched = dns_.FetchTxt(*target, &IsSpf);
@@ -121,7 +124,8 @@ SpfAdmits SpfWalk::Follow(const std::string& spec, const std::string& text, cons
     if (fetched.instead.empty()) Void(*target);
     report_.Add(by == By::kInclude ? kinds::kSpfIncludeNone : kinds::kSpfRedirectNone, at,
                 *target + ", which the record of " + at + " names in " + Quoted(text) + ", has no SPF record" +
-                    Instead(fetched));
+                    Instead(fetched),
+                mended);
     return admits;
   }
   const auto record = ParseSpf(fetched.records.front());
@@ -211,10 +215,17 @@ bool SpfWalk::InOwnRecord() const {
   return std::none_of(path_.begin(), path_.end(), [&](const std::string& name) { return IsThirdParty(name, domain_); });
 }
 
+std::vector<std::string> SpfWalk::Without(const SpfRecord& record, const SpfTerm& term, const std::string& at) const {
+  const SpfRecord mended = SpfWithout(record, term.text);
+  // Of an include of nothing, say, some hosts were to pass: with nothing but -all left they would be refused.
+  if (!InOwnRecord() || !mended.LetsIn()) return {};
+  return {TxtLine(at, SpfText(mended))};
+}
+
 // Within the record of a third party everything belongs to what that one lets in.
 void SpfWalk::NameThirdParty(const std::string& spec, const std::string& text, const std::string& at,
                              const SpfAdmits& admits, std::vector<std::string> publish) {
-  if (spec.empty() || !InOwnRecord()) return;
+  if (!InOwnRecord()) return;
   const auto name = ExpandForDomain(spec, at);
   if (!name || !IsThirdParty(*name, domain_)) return;
   report_.Add(kinds::kSpfThirdParty, *name,

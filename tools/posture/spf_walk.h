@@ -43,8 +43,10 @@ class SpfWalk {
   enum class By : std::uint8_t { kInclude, kRedirect };
   // `ends`: no record is looked at after this one.
   SpfAdmits WalkRecord(const SpfRecord& record, const std::string& at, bool ends);
-  SpfAdmits WalkTerm(const SpfTerm& term, const std::string& at);
-  SpfAdmits Follow(const std::string& spec, const std::string& text, const std::string& at, By by, bool ends);
+  // `mended`: the record at `at` without the term.
+  SpfAdmits WalkTerm(const SpfTerm& term, const std::string& at, const std::vector<std::string>& mended);
+  SpfAdmits Follow(const std::string& spec, const std::string& text, const std::string& at, By by, bool ends,
+                   const std::vector<std::string>& mended);
   SpfAdmits FollowHosts(const SpfTerm& term, const std::string& at);
   SpfAdmits Hosts(const std::string& name, const SpfTerm& term);
   SpfAdmits Network(const SpfTerm& term, const std::string& at);
@@ -53,6 +55,8 @@ class SpfWalk {
                       std::vector<std::string> publish);
   // No record of another organisation is being gone through.
   bool InOwnRecord() const;
+  // The record at `at` without the term; none where it is not for this domain to change, or would let nobody in.
+  std::vector<std::string> Without(const SpfRecord& record, const SpfTerm& term, const std::string& at) const;
   void Void(const std::string& name) { void_names_.push_back(name); }
 
   const std::string domain_;

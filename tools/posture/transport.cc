@@ -1,6 +1,7 @@
 #include "tools/posture/transport.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "signerd/dkim/ascii.h"
 #include "signerd/dkim/tag_list.h"
@@ -11,6 +12,57 @@ namespace hallmark::posture {
 namespace {
 
 constexpr std::size_t kLongestId = 32;
+
+bool IsOfId(char c) { return dkim::IsAlpha(c) || dkim::IsDigit(c); }
+
+// What stands behind each NAME= of records that may be no tag lists.
+std::vector<std::string_view> ValuesOf(std::string_view name, const std::vector<std::string>& records) {
+  std::vector<std::string_view> values;
+  for (const std::string& record : records) {
+    for (const std::string_view part : dkim::SplitList(record, ';')) {
+      const std::size_t equals = part.find('=');
+      if (equals != std::string_view::npos && dkim::TrimFws(part.substr(0, equals)) == name)
+        values.push_back(dkim::TrimFws(part.substr(equals + 1)));
+    }
+  }
+  return values;
+}
+
+// One record with an id that is there, without what an id may not have; of several the greatest, which of dates is the
+// newest. None where there is no id.
+std::vector<std::string> OneMtaSts(const std::string& owner, const std::vector<std::string>& records) {
+  std::string kept;
+  for (const std::string_view value : ValuesOf("id", records)) {
+    std::string id(value);
+    std::erase_if(id, [](char c) { return !IsOfId(c); });
+    kept = std::max(kept, id.substr(0, kLongestId));
+  }
+  if (kept.empty()) return {};
+  return {TxtLine(owner, "v=STSv1; id=" + kept + ";")};
+}
+
+// As reports can go to it: a mail address alone lacks its "mailto:". Empty where it is no address.
+std::string Usable(std::string_view address) {
+  if (ParseReportUri(address, false)) return std::string(address);
+  const std::string mail = "mailto:" + std::string(address);
+  return address.find(':') == std::string_view::npos && ParseReportUri(mail, false) ? mail : "";
+}
+
+// One record with the addresses that are there. None where none of them can be used.
+std::vector<std::string> OneTlsRpt(const std::string& owner, const std::vector<std::string>& records) {
+  std::vector<std::string> addresses;
+  for (const std::string_view value : ValuesOf("rua", records)) {
+    for (const std::string_view written : SplitUris(value)) {
+      std::string address = Usable(written);
+      if (address.empty() || std::find(addresses.begin(), addresses.end(), address) != addresses.end()) continue;
+      addresses.push_back(std::move(address));
+    }
+  }
+  if (addresses.empty()) return {};
+  std::string text = "v=TLSRPTv1; rua=";
+  for (const std::string& address : addresses) text += (&address == &addresses.front() ? "" : ",") + address;
+  return {TxtLine(owner, text)};
+}
 
 void CheckMtaSts(const std::string& domain, bool takes_mail, Dns& dns, Report& report) {
   const std::string owner = "_mta-sts." + domain;
@@ -23,11 +75,12 @@ void CheckMtaSts(const std::string& domain, bool takes_mail, Dns& dns, Report& r
   if (fetched.state == Fetched::State::kUnavailable) return;
   if (fetched.state == Fetched::State::kSeveral) {
     report.Add(kinds::kMtaStsSeveralRecords, owner,
-               "there are " + std::to_string(fetched.records.size()) + " MTA-STS records at " + owner);
+               "there are " + std::to_string(fetched.records.size()) + " MTA-STS records at " + owner,
+               OneMtaSts(owner, fetched.records));
     return;
   }
   if (const auto id = ParseMtaSts(fetched.records.front()); !id) {
-    report.Add(kinds::kMtaStsSyntax, owner, id.error().message);
+    report.Add(kinds::kMtaStsSyntax, owner, id.error().message, OneMtaSts(owner, fetched.records));
     return;
   }
   const std::string host = "mta-sts." + domain;
@@ -48,17 +101,20 @@ void CheckTlsRpt(const std::string& domain, bool takes_mail, Dns& dns, Report& r
   if (fetched.state == Fetched::State::kUnavailable) return;
   if (fetched.state == Fetched::State::kSeveral) {
     report.Add(kinds::kTlsRptSeveralRecords, owner,
-               "there are " + std::to_string(fetched.records.size()) + " TLS-RPT records at " + owner);
+               "there are " + std::to_string(fetched.records.size()) + " TLS-RPT records at " + owner,
+               OneTlsRpt(owner, fetched.records));
     return;
   }
   const auto addresses = ParseTlsRpt(fetched.records.front());
   if (!addresses) {
-    report.Add(kinds::kTlsRptSyntax, owner, addresses.error().message);
+    report.Add(kinds::kTlsRptSyntax, owner, addresses.error().message, OneTlsRpt(owner, fetched.records));
     return;
   }
+  // One record puts all of them right, and goes with the first: there may be thousands.
+  std::vector<std::string> mended = OneTlsRpt(owner, fetched.records);
   for (const std::string& address : *addresses) {
     if (const auto uri = ParseReportUri(address, false); !uri)
-      report.Add(kinds::kTlsRptAddress, owner, "rua=: " + uri.error().message);
+      report.Add(kinds::kTlsRptAddress, owner, "rua=: " + uri.error().message, std::exchange(mended, {}));
   }
 }
 
@@ -71,8 +127,7 @@ Result<std::string> ParseMtaSts(std::string_view text) {
   if (!tags) return tags.error();
   if (!IsMtaSts(text)) return MakeError(Reason::kInvalidArgument, "v=STSv1 is not the first tag");
   const std::string_view id = tags->Value("id");
-  if (id.empty() || id.size() > kLongestId ||
-      !std::all_of(id.begin(), id.end(), [](char c) { return dkim::IsAlpha(c) || dkim::IsDigit(c); }))
+  if (id.empty() || id.size() > kLongestId || !std::all_of(id.begin(), id.end(), &IsOfId))
     return MakeError(Reason::kInvalidArgument, "id= is not 1 to 32 letters and digits");
   return std::string(id);
 }

@@ -56,7 +56,7 @@ Status CheckSettings(const Settings& settings) {
   for (const std::string& server : settings.servers) {
     if (!IsHostAndPort(server)) {
       return MakeError(Reason::kConfigInvalid,
-                       "server \"" + server + "\": expected HOST:PORT or [IPv6]:PORT, such as 127.0.0.1:8460");
+                       "server \"" + server + "\": expected HOST:PORT or [IPv6]:PORT, such as 127.0.0.1:8461");
     }
   }
   if (settings.timeout < kShortestTimeout) {

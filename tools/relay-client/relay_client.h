@@ -58,7 +58,8 @@ struct MessageOptions {
   std::string partner;          // empty: as signerd's policy says
   std::string envelope_sender;  // MAIL FROM without brackets; empty for a bounce
   std::vector<std::string> envelope_recipients;
-  std::string request_id;  // at most 128 printable ASCII characters; empty: one is made, so that a retry is safe
+  // At most 128 printable ASCII characters without spaces; empty: one is made, so that a retry is safe.
+  std::string request_id;
 };
 
 struct Signature {

@@ -11,8 +11,9 @@
 namespace hallmark::relay {
 namespace {
 
-// What travels in one request at most; signerd takes more unless it is configured otherwise, and keeps it in memory.
-constexpr std::size_t kOneRequest = 1u << 20;
+// What travels in one request at most: the least that signing.message_octets may be. What is larger every signerd takes
+// in chunks.
+constexpr std::size_t kOneRequest = 1u << 16;
 
 std::string Utf8(std::string text) {
   for (std::size_t i = 0; i < text.size();) {

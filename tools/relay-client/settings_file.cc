@@ -12,7 +12,7 @@ constexpr std::int64_t kLargestMessage = std::int64_t{1} << 30;
 
 Settings ReadSettings(ConfigTable& signerd) {
   Settings settings;
-  constexpr std::string_view kServers = "signerd's signing listeners, such as [\"127.0.0.1:8460\"]";
+  constexpr std::string_view kServers = "signerd's signing listeners, such as [\"127.0.0.1:8461\"]";
   settings.servers = signerd.Strings("servers", kServers);
   for (const std::string& server : settings.servers) {
     if (!IsHostAndPort(server)) signerd.Reject("servers", "\"" + server + "\" is no HOST:PORT", kServers);

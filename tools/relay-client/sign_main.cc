@@ -41,8 +41,9 @@ constexpr char kFooter[] =
     "  dkim-sign --on-failure pass --pass-unconfigured < message.eml\n"
     "\n"
     "Exit codes (sysexits.h): 0 written, 64 wrong usage, 65 the message is malformed,\n"
-    "74 it cannot be read, kept or written, 75 it cannot be signed now: try again,\n"
-    "77 it is refused, 78 the configuration or a file that it names is wrong.\n";
+    "70 the system does not let it rule out cores, tracing and old TLS, 74 it cannot\n"
+    "be read, kept or written, 75 it cannot be signed now: try again, 77 it is\n"
+    "refused, 78 the configuration or a file that it names is wrong.\n";
 
 // The warning of lines that end in LF: so does all that Exim hands over, and here it does no harm.
 constexpr char kEndsInLf[] = "BARE_LF";

@@ -1,6 +1,6 @@
 // Signs files at Hallmark: each FILE is read once and written, signed, to FILE.signed.
 //
-//   sign_files 127.0.0.1:8460[,HOST:PORT...] server-ca.pem relay.pem relay.key FILE...
+//   sign_files 127.0.0.1:8461[,HOST:PORT...] server-ca.pem relay.pem relay.key FILE...
 //
 // This is what a relay does with each message that passes through it; only reading and writing files is the example's
 // own.

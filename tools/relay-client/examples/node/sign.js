@@ -2,9 +2,10 @@
 // Signs one message at Hallmark: standard input to standard output.
 //
 //   npm ci
-//   node sign.js PROTO-FOLDER signer1.example.com:8460 server-ca.pem relay.pem relay.key < message.eml > signed.eml
+//   node sign.js PROTO-FOLDER signer1.example.com:8461 server-ca.pem relay.pem relay.key < message.eml > signed.eml
 //
-// PROTO-FOLDER is Hallmark's folder "proto". Where the server's certificate names another host than this one, that is a sixth word.
+// PROTO-FOLDER is Hallmark's folder "proto", installed as /usr/share/hallmark/proto. Where the server's certificate names another host than
+// this one, that is a sixth word.
 'use strict';
 
 const crypto = require('crypto');
@@ -15,7 +16,7 @@ const grpc = require('@grpc/grpc-js');
 const loader = require('@grpc/proto-loader');
 const protobuf = require('protobufjs');
 
-const LARGE = 1 << 20; // From here on a message travels in chunks. Sign takes up to 64 MiB, or what the server is configured for.
+const LARGE = 1 << 16; // From here on a message travels in chunks: a server may be configured so that Sign takes no more.
 const CHUNK = 256 << 10;
 const MILLISECONDS = 20000; // for everything, with all that is tried again
 

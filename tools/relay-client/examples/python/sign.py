@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Signs one message at Hallmark: standard input to standard output.
 
-    sign.py signer1.example.com:8460 server-ca.pem relay.pem relay.key < message.eml > signed.eml
+    sign.py signer1.example.com:8461 server-ca.pem relay.pem relay.key < message.eml > signed.eml
 
-Needs python3-grpcio, and the classes that Debian's protobuf-compiler-grpc makes of Hallmark's proto folder:
+Needs python3-grpcio, and beside it the classes that Debian's protobuf-compiler-grpc makes of Hallmark's folder proto; installed, that is
+/usr/share/hallmark/proto:
 
     protoc -I proto --python_out=. --grpc_python_out=. --plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin \\
         hallmark/signing/v1/signing.proto google/rpc/status.proto google/rpc/error_details.proto
@@ -18,7 +19,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
 
-LARGE = 1 << 20  # From here on a message travels in chunks. Sign takes up to 64 MiB, or what the server is configured for.
+LARGE = 1 << 16  # From here on a message travels in chunks: a server may be configured so that Sign takes no more.
 CHUNK = 256 << 10
 SECONDS = 20  # for everything, with all that is tried again
 

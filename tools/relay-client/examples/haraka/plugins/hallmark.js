@@ -3,11 +3,11 @@
 // Settings are in config/hallmark.ini:
 //
 //   [main]
-//   server=signer1.example.com:8460
+//   server=signer1.example.com:8461
 //   ca=/etc/hallmark/tls/server-ca.pem
 //   certificate=/etc/hallmark/tls/relay.pem
 //   private_key=/etc/hallmark/tls/relay.key
-//   proto=/path/to/hallmark/proto
+//   proto=/usr/share/hallmark/proto
 //
 // and, where the server's certificate says another name than its host, that as server_name.
 'use strict';
