@@ -32,16 +32,21 @@ install_packages() {
   ((EUID == 0)) || fail "packages are missing" "run as root: apt-get install ${missing[*]}"
   printf 'installing %d packages: %s\n' "${#missing[@]}" "${missing[*]}"
 
-  # A server that comes with a package (knot) is only a tool here and is not to be started.
+  # In a shell of its own, which takes its policy away at its end, whatever traps the caller sets.
+  (
+    start_no_servers
+    apt-get -q update || fail "apt-get update failed" "see the lines above; a Debian mirror must be reachable"
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "${missing[@]}" ||
+      fail "apt-get install failed" "see the lines above; Hallmark builds on Debian 12"
+  ) || exit 1
+}
+
+# Until this shell ends: a server that comes with a package (knot) is only a tool here.
+start_no_servers() {
   local policy=/usr/sbin/policy-rc.d
-  if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-  fi
-  apt-get -q update || fail "apt-get update failed" "see the lines above; a Debian mirror must be reachable"
-  DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "${missing[@]}" ||
-    fail "apt-get install failed" "see the lines above; Hallmark builds on Debian 12"
+  [[ ! -e $policy ]] || return 0
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"; } || fail "$policy cannot be written" "see the line above"
 }
 
 # build PRESET [TARGET...]

@@ -12,22 +12,23 @@ make_keys() {
   rm -rf "$folder.new"
   mkdir -p "$folder.new"
   chmod 700 "$folder.new"
+  # With "||" behind it no command below would end it by failing (set -e): so they hang together by "&&".
   (
-    umask 077
-    cd "$folder.new"
-    for name in PK KEK db; do
-      openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 7300 -subj "/CN=Hallmark $name" -keyout $name.key -out $name.crt 2>/dev/null
-      cert-to-efi-sig-list -g "$(uuidgen)" $name.crt $name.esl
-    done
-    sign-efi-sig-list -k PK.key -c PK.crt PK PK.esl PK.auth
-    sign-efi-sig-list -k PK.key -c PK.crt KEK KEK.esl KEK.auth
-    sign-efi-sig-list -k KEK.key -c KEK.crt db db.esl db.auth
-    openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 7300 -subj "/CN=Hallmark update" -addext keyUsage=critical,digitalSignature \
-      -addext extendedKeyUsage=critical,codeSigning -keyout update.key -out update.crt 2>/dev/null
-    openssl genrsa -out pcr.key 2048 2>/dev/null
-    openssl rsa -in pcr.key -pubout -out pcr.pub 2>/dev/null
-    rm -f ./*.esl
+    umask 077 && cd "$folder.new" &&
+      for name in PK KEK db; do
+        openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 7300 -subj "/CN=Hallmark $name" -keyout $name.key -out $name.crt &&
+          cert-to-efi-sig-list -g "$(uuidgen)" $name.crt $name.esl || exit
+      done &&
+      sign-efi-sig-list -k PK.key -c PK.crt PK PK.esl PK.auth &&
+      sign-efi-sig-list -k PK.key -c PK.crt KEK KEK.esl KEK.auth &&
+      sign-efi-sig-list -k KEK.key -c KEK.crt db db.esl db.auth &&
+      openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 7300 -subj "/CN=Hallmark update" -addext keyUsage=critical,digitalSignature \
+        -addext extendedKeyUsage=critical,codeSigning -keyout update.key -out update.crt &&
+      openssl genrsa -out pcr.key 2048 &&
+      openssl rsa -in pcr.key -pubout -out pcr.pub &&
+      rm -f ./*.esl
   ) >"$folder.log" 2>&1 || fail "making keys failed" "see $folder.log"
+  has_keys "$folder.new" || fail "making keys failed" "see what is missing or empty in $folder.new"
   rm -f "$folder.log"
   mv "$folder.new" "$folder"
 }
@@ -38,13 +39,22 @@ make_owner() {
     fail "no trial owner was made" "look at $(dirname "$1")"
 }
 
+# An empty file is none: its disk was full, or its program failed.
 has_keys() {
   local file
   for file in $key_files; do
-    [[ -r $1/$file ]] || return 1
+    [[ -r $1/$file && -s $1/$file ]] || return 1
   done
 }
 
 check_keys() {
   has_keys "$1" || fail "$1 has not all of: $key_files" "make a set of keys with: firmware/build --new-keys FOLDER"
+}
+
+# check_owner_ca FILE: certificates, which everybody who has an image can read; and no key with them. A box could take nothing from an owner
+# whose file does not say who that is.
+check_owner_ca() {
+  [[ -r $1 ]] || fail "$1 cannot be read" "name the owner's CA, or leave --owner-ca away"
+  ! grep -q 'PRIVATE KEY' "$1" || fail "$1 holds a private key" "everybody could read it on the image: name a file with the CA's certificate alone"
+  { grep -q '^-----BEGIN CERTIFICATE-----' "$1" && openssl x509 -in "$1" -noout 2>/dev/null; } || fail "$1 is no certificate" "--owner-ca takes the owner's CA as PEM"
 }

@@ -163,6 +163,25 @@ Status MayReplace(const Configuration& configuration, const Origin& origin, cons
                                                ", and this box has " + std::to_string(present.revision) + " already");
 }
 
+// The version that runs, as its image says; empty where it is none.
+std::string RunningVersion(const Places& places) {
+  constexpr std::string_view kKey = "\nIMAGE_VERSION=";
+  const auto read = ReadFile(places.release, kMostOctets);
+  if (!read) return "";
+  const std::string text = "\n" + *read;
+  const std::size_t at = text.find(kKey);
+  if (at == std::string::npos) return "";
+  const std::size_t from = at + kKey.size();
+  return text.substr(from, text.find('\n', from) - from);
+}
+
+// Whether that has shown that it signs, so that the one before will not start by itself any more: its kernel image has
+// lost the counter of tries. The script update-check asks the same.
+bool HasShownThatItSigns(const Places& places) {
+  std::error_code ignored;
+  return fs::exists(places.kernels / ("hallmark_" + RunningVersion(places) + ".efi"), ignored);
+}
+
 // What the box made stays, but for what was made anew. Hard links keep owner and mode.
 Status CarryOver(const fs::path& from, const fs::path& to) {
   std::error_code failed, ignored;
@@ -189,6 +208,12 @@ fs::path Places::owner_ca() const {
 bool IsSetUp(const Places& places) {
   std::error_code ignored;
   return fs::exists(places.config / kText, ignored);
+}
+
+Status PutNetwork(const Network& network, const Places& places) {
+  const fs::path file = places.network / "70-hallmark.network";
+  const std::string text = NetworkFile(network);
+  return text.empty() ? Remove(file) : Put(file, text, kPublic);
 }
 
 Result<SetUp> Apply(const Configuration& configuration, const std::string& text, const Origin& origin,
@@ -236,6 +261,11 @@ Result<SetUp> Replace(const Configuration& configuration, const std::string& tex
   const auto present = Current(places);
   if (!present) return present.error();
   if (const Status may = MayReplace(configuration, origin, *present, places); !may) return may.error();
+  if (const Status there = CheckModuleIsThere(configuration.token, present->token); !there) return there.error();
+  if (!HasShownThatItSigns(places)) {
+    return MakeError(Reason::kStateConflict, "version " + RunningVersion(places) +
+                                                 " has not shown yet that it signs; start the box again once it has");
+  }
   const auto user = FindUser(places.user);
   if (!user) return user.error();
   if (const Status fit = CheckForDaemon(configuration); !fit) return fit.error();
@@ -294,9 +324,7 @@ Status Settle(const Places& places, const std::function<Status(const std::string
   const auto configuration = Current(places);
   if (!configuration) return configuration.error();
   if (const Status named = set_host_name(configuration->host_name); !named) return named;
-  const fs::path network = places.network / "70-hallmark.network";
-  const std::string text = NetworkFile(configuration->network);
-  if (const Status done = text.empty() ? Remove(network) : Put(network, text, kPublic); !done) return done;
+  if (const Status done = PutNetwork(configuration->network, places); !done) return done;
   const std::string unit = UnitOf(configuration->token);
   if (const Status done = unit.empty() ? Remove(places.unit) : Put(places.unit, unit, kPublic); !done) return done;
   const fs::path time = places.run / "time/hallmark.sources";

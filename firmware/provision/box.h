@@ -22,7 +22,9 @@ struct Places {
         network(root / "run/systemd/network"),
         libexec(root / "usr/libexec/hallmark"),
         share(root / "usr/share/hallmark"),
-        unit(root / "run/systemd/system/hallmark-signerd.service.d/token.conf") {}
+        unit(root / "run/systemd/system/hallmark-signerd.service.d/token.conf"),
+        release(root / "usr/lib/os-release"),
+        kernels(root / "efi/EFI/Linux") {}
 
   std::filesystem::path config;   // /etc/hallmark is a link to it; that it is there says that the box is set up
   std::filesystem::path state;    // signerd's
@@ -31,6 +33,8 @@ struct Places {
   std::filesystem::path libexec;  // the image's scripts
   std::filesystem::path share;    // softhsm2.conf; owner-ca.pem where the image names an owner
   std::filesystem::path unit;     // what signerd's unit gets for the token, in memory
+  std::filesystem::path release;  // names the version that runs
+  std::filesystem::path kernels;  // of the versions that can start, on the EFI partition
   TokenPlaces tokens;
   std::string user = "hallmark";  // whom signerd runs as; has to exist
 
@@ -56,6 +60,9 @@ using Restore = std::function<Status(const std::filesystem::path& state)>;
 // Whether a configuration is in force here: Apply has put it in place.
 bool IsSetUp(const Places& places);
 
+// Writes for networkd what a configuration says of the network, in memory; takes it away where it says nothing.
+Status PutNetwork(const Network& network, const Places& places);
+
 // The first configuration: makes the box's TLS key and certificate, its token with random PINs, and seals the PINs;
 // where the configuration brings recipients.pem, a recovery key for these. Nothing when the box is set up already
 // (kStateConflict). kConfigInvalid where signerd would not take the configuration: nothing is changed then. `restore`
@@ -71,7 +78,9 @@ Status ForgetNews(const Places& places);
 
 // A later one: host name, network, signerd's files. The token, its PINs and the TLS key stay; the certificate is made
 // anew where its names change. kStateConflict where the revision is not higher, it is signed by another than the
-// first, it is for a box of another name and does not say that it replaces this one, or it wants another token.
+// first, it is for a box of another name and does not say that it replaces this one, or it wants another token; and
+// where the version that runs has not shown yet that it signs: the one before, if it has to come back, may not know all
+// of the keys. kNotFound where it names a module, device or group that is new and not there: CheckModuleIsThere.
 Result<SetUp> Replace(const Configuration& configuration, const std::string& text, const Origin& origin,
                       const Places& places);
 
@@ -82,8 +91,8 @@ std::string CurrentText(const Places& places);
 Result<Origin> CurrentOrigin(const Places& places);
 
 // Each start: clears what a power cut left, and tells the running system its name, network and time servers, and what
-// signerd's unit needs for the token. Harmless
-// to repeat; does nothing but the first on a box that is not set up. `set_host_name` is sethostname(2).
+// signerd's unit needs for the token. Harmless to repeat; does nothing but the first on a box that is not set up.
+// `set_host_name` is sethostname(2).
 Status Settle(const Places& places, const std::function<Status(const std::string&)>& set_host_name);
 
 }  // namespace hallmark::provision

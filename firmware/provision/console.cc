@@ -128,11 +128,12 @@ Result<std::size_t> Console::Read(char* into, std::size_t most, short events) {
   return MakeError(Reason::kNotFound, "there is no console to type at, or it was closed");
 }
 
-Result<SecretString> Console::ReadHidden() {
+Result<SecretString> Console::ReadHidden(const std::string& prompt) {
   typed_.clear();
   Line line;
   if (!terminal_) Open();
-  const NoEcho no_echo(terminal_.get());
+  const NoEcho no_echo(terminal_.get());  // drops what was typed before
+  Say(prompt);
   for (char c = 0;;) {
     pollfd typing{terminal_.get(), POLLIN, 0};
     if (terminal_ && ::poll(&typing, 1, -1) < 0) continue;  // a signal

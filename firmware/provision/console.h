@@ -28,9 +28,9 @@ class Console {
   std::optional<std::string> ReadLine(std::chrono::milliseconds wait);
   // Whether somebody could type when that was last tried.
   bool IsOpen() const { return static_cast<bool>(terminal_); }
-  // The next line that is typed, without an echo. Waits as long as it takes. kNotFound where nobody can type,
-  // kInvalidArgument for a line that is no PIN of any token.
-  Result<SecretString> ReadHidden();
+  // Says `prompt`; and the next line that is typed, none of it echoed. Waits as long as it takes. kNotFound where
+  // nobody can type, kInvalidArgument for a line that is no PIN of any token.
+  Result<SecretString> ReadHidden(const std::string& prompt);
 
  private:
   void Open();

@@ -1,6 +1,7 @@
 #include "firmware/provision/first_boot.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "firmware/provision/make_token.h"
 #include "firmware/provision/restore.h"
@@ -10,7 +11,8 @@ namespace hallmark::provision {
 namespace {
 
 constexpr std::chrono::milliseconds kLook{500};
-constexpr std::size_t kConfirm = 16;  // digits of the fingerprint that a person types: 64 bits
+constexpr std::chrono::seconds kClock{60};  // for a time server; signerd waits too
+constexpr std::size_t kConfirm = 16;        // digits of the fingerprint that a person types: 64 bits
 constexpr const char* kRecipients = "recipients.pem";
 const char* const kTheStick = "the stick";
 
@@ -36,6 +38,35 @@ bool IsOfConfiguration(const Error& error) {
          error.reason == Reason::kInvalidArgument || error.reason == Reason::kCancelled ||
          error.reason == Reason::kTokenDown;
 }
+
+bool IsOfClock(const Error& error) { return error.reason == Reason::kDeadlineExceeded; }
+
+// What a configuration says of the network, while a PIN is tried by it: an HSM may be there. Taken back in the end,
+// unless it is to stay.
+class TriedNetwork {
+ public:
+  TriedNetwork(const Places& places, const std::function<void()>& reload) : places_(places), reload_(reload) {}
+  TriedNetwork(const TriedNetwork&) = delete;
+  TriedNetwork& operator=(const TriedNetwork&) = delete;
+  ~TriedNetwork() {
+    if (!put_) return;
+    (void)PutNetwork({}, places_);
+    reload_();
+  }
+  Status Put(const Network& network) {
+    if (network == Network{}) return Ok();
+    put_ = true;
+    const Status put = PutNetwork(network, places_);
+    if (put) reload_();
+    return put;
+  }
+  void Stay() { put_ = false; }
+
+ private:
+  const Places& places_;
+  const std::function<void()>& reload_;
+  bool put_ = false;
+};
 
 Origin OriginOf(const Signer& signer) { return {signer.subject, signer.fingerprint, signer.key}; }
 
@@ -78,7 +109,10 @@ void FirstBoot::Invite() {
 
 Status FirstBoot::LookAtStick() {
   const bool in = stick_.Present();
-  if (!in) last_seen_.clear();
+  if (!in) {
+    last_seen_.clear();
+    awaits_clock_.clear();
+  }
   const bool news = in && !stick_was_in_;
   stick_was_in_ = in;
   if (!in) return Ok();
@@ -91,7 +125,8 @@ Status FirstBoot::LookAtStick() {
   last_seen_ = *content;
   auto opened = Open(*content, kFileName, places_.owner_ca());
   if (!opened) {
-    console_.Say(opened.error().message);
+    if (*content != awaits_clock_) console_.Say(opened.error().message);
+    if (IsOfClock(opened.error())) awaits_clock_ = std::exchange(last_seen_, "");
     return Ok();
   }
   if (opened->by_owner) return Consider(*opened, {kTheStick});
@@ -133,7 +168,10 @@ Status FirstBoot::Hear(const std::string& line) {
     console_.Say(text.error().message);
     return Ok();
   }
-  if (word.empty()) last_seen_.clear();  // look at the stick again
+  if (word.empty()) {  // look at the stick again
+    last_seen_.clear();
+    awaits_clock_.clear();
+  }
   if (pending_ && !word.empty()) console_.Say("these are not the first digits of the fingerprint above");
   if (!pending_) Invite();
   return Ok();
@@ -153,7 +191,12 @@ Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const
   if (!configuration) return refuse(configuration.error());
   console_.Say("setting up " + configuration->host_name + " with the configuration from " + source.name);
   std::optional<SecretString> pin;
+  TriedNetwork network(places_, reload_network_);
   if (PinIsTyped(configuration->token.kind)) {
+    // Before the person types, which gives it the time to come up.
+    if (configuration->token.kind == TokenKind::kModule) {
+      if (const Status put = network.Put(configuration->network); !put) return refuse(put.error());
+    }
     auto typed = AskPin(*configuration);
     if (!typed) return refuse(typed.error());
     pin = std::move(*typed);
@@ -166,6 +209,7 @@ Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const
   };
   const auto made = Apply(*configuration, text, origin, places_, restore, pin ? &*pin : nullptr);
   if (!made) return refuse(made.error());
+  network.Stay();
   done_ = true;
   const bool kept = source.push != 0 && push_->Answer(source.push, true, made->certificate + made->recovery);
   push_.reset();  // whoever else is there hears that it was in vain
@@ -181,9 +225,8 @@ Status FirstBoot::SetUpWith(const std::string& text, const Origin& origin, const
 Result<SecretString> FirstBoot::AskPin(const Configuration& configuration) {
   const Token& token = configuration.token;
   while (true) {
-    console_.Say("type the PIN of the token " + (token.label.empty() ? token.serial : token.label) +
-                 " and press Enter; it is not shown, and tried once. An empty line gives up");
-    auto pin = console_.ReadHidden();
+    auto pin = console_.ReadHidden("type the PIN of the token " + (token.label.empty() ? token.serial : token.label) +
+                                   " and press Enter; it is not shown, and tried once. An empty line gives up");
     if (!pin && pin.error().reason != Reason::kInvalidArgument) return pin;
     if (pin && pin->view().empty()) return MakeError(Reason::kCancelled, "no PIN was typed; press Enter to try again");
     const Status right = pin ? CheckPin(configuration, *pin, places_) : Status(pin.error());
@@ -234,6 +277,19 @@ void FirstBoot::SayWhatStays(const Configuration& before, const Configuration& n
   if (!present.empty()) console_.Say("  only one that is made after a recovery goes to the new ones");
 }
 
+Result<Signed> FirstBoot::OpenLater(const std::string& content) {
+  const auto end = std::chrono::steady_clock::now() + kClock;
+  auto opened = Open(content, kFileName, places_.owner_ca());
+  if (!opened && IsOfClock(opened.error())) {
+    console_.Say(opened.error().message + ". Waiting up to " + std::to_string(kClock.count()) + " s for a time server");
+  }
+  while (!opened && IsOfClock(opened.error()) && stick_.Present() && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(kLook);
+    opened = Open(content, kFileName, places_.owner_ca());
+  }
+  return opened;
+}
+
 void FirstBoot::TakeLater() {
   // Nobody had it when it was made, or the power went.
   const auto first = CurrentOrigin(places_);
@@ -241,8 +297,10 @@ void FirstBoot::TakeLater() {
   if (!stick_.Present()) return;
   const auto content = stick_.Read();
   if (!content) return;  // a stick for something else
-  auto opened = Open(*content, kFileName, places_.owner_ca());
-  if (opened && opened->content == CurrentText(places_)) return;  // the one that it was set up with
+  // The one that it was set up with, whose signer's certificate may have expired since. The text is in it as it is.
+  const std::string in_force = CurrentText(places_);
+  if (!in_force.empty() && content->find(in_force) != std::string::npos) return;
+  const auto opened = OpenLater(*content);
   Result<Configuration> configuration = opened ? ParsePacked(opened->content, "box.toml") : opened.error();
   const auto before = Current(places_);
   Result<SetUp> made = configuration ? Replace(*configuration, opened->content, OriginOf(opened->signer), places_)

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,9 +18,15 @@ namespace hallmark::provision {
 // Ends with an error only where waiting on is of no use (the TPM does not seal, the disk does not write).
 class FirstBoot {
  public:
-  // `push_listen`: where PushServer listens for configurations; empty: not at all. All outlive it.
-  FirstBoot(const Places& places, Console& console, const Stick& stick, std::string push_listen)
-      : places_(places), console_(console), stick_(stick), push_listen_(std::move(push_listen)) {}
+  // `push_listen`: where PushServer listens for configurations; empty: not at all. `reload_network`: has networkd read
+  // its files again. All outlive it.
+  FirstBoot(const Places& places, Console& console, const Stick& stick, std::string push_listen,
+            std::function<void()> reload_network)
+      : places_(places),
+        console_(console),
+        stick_(stick),
+        push_listen_(std::move(push_listen)),
+        reload_network_(std::move(reload_network)) {}
 
   Status Run();
   // A box that is set up: takes a later configuration if one is on the stick now. Its faults are said, and change
@@ -35,6 +43,9 @@ class FirstBoot {
   Status SetUpWith(const std::string& text, const Origin& origin, const Source& source);
   // What the person types whose token it is, and the token takes. kCancelled: an empty line.
   Result<SecretString> AskPin(const Configuration& configuration);
+  // What is on the stick at a later start. Waits a while for a time server where by the clock the signer's certificate
+  // is not valid.
+  Result<Signed> OpenLater(const std::string& content);
   Status LookAtStick();
   Status LookAtPush();
   Status Hear(const std::string& line);
@@ -49,9 +60,11 @@ class FirstBoot {
   Console& console_;
   const Stick& stick_;
   std::string push_listen_;
+  std::function<void()> reload_network_;
   std::unique_ptr<PushServer> push_;
   std::optional<Signed> pending_;  // the stick's; waits for a person's word on who signed it
   std::string last_seen_;          // on the stick: a file is judged once
+  std::string awaits_clock_;       // but for one that is not valid by the clock, which is judged again and said once
   bool stick_was_in_ = false;
   bool done_ = false;
 };

@@ -217,7 +217,8 @@ int DoFirstBoot(const Options& options) {
   const Places places = PlacesOf(options);
   Console console(options.console);
   const Stick stick(options.stick, places.run / "stick");
-  FirstBoot first(places, console, stick, options.push_listen == "none" ? "" : options.push_listen);
+  FirstBoot first(places, console, stick, options.push_listen == "none" ? "" : options.push_listen,
+                  [&] { ReloadNetwork(options); });
   if (IsSetUp(places)) {
     first.TakeLater();
   } else {
@@ -225,6 +226,7 @@ int DoFirstBoot(const Options& options) {
     ClosePush(options);
     if (!done) {
       console.Say(done.error().message);
+      console.Say("the set-up has ended: mend that, and start the box again");
       return kFailed;
     }
   }

@@ -1,7 +1,10 @@
 #include "firmware/provision/make_token.h"
 
+#include <grp.h>
 #include <openssl/rand.h>
 #include <string.h>
+
+#include <algorithm>
 
 #include "firmware/provision/box.h"
 #include "firmware/provision/files.h"
@@ -81,6 +84,21 @@ std::string SoftHsmConfig(const fs::path& tokens) {
          "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n";
 }
 
+// Of a class of character devices, as in /proc/devices: "189 usb_device".
+bool IsDeviceClass(std::string_view name) {
+  const auto list = ReadFile("/proc/devices", 1u << 20);
+  if (!list) return false;
+  const std::string_view characters = std::string_view(*list).substr(0, list->find("\nBlock devices:"));
+  const std::string line = " " + std::string(name) + "\n";
+  return (std::string(characters) + "\n").find(line) != std::string::npos;
+}
+
+bool IsDeviceThere(const std::string& device) {
+  constexpr std::string_view kClass = "char-";
+  std::error_code ignored;
+  return device.starts_with(kClass) ? IsDeviceClass(device.substr(kClass.size())) : fs::exists(device, ignored);
+}
+
 // One with random PINs, in the files `prefix`pin and `prefix`so-pin. Neither SoftHSM nor tpm2-pkcs11 keeps a path in
 // its state, so that it can be moved.
 Status MakeWithRandomPins(const Token& token, const std::string& prefix, const fs::path& state, const fs::path& secrets,
@@ -152,9 +170,29 @@ Status CheckPin(const Configuration& configuration, const SecretString& pin, con
     program = places.libexec / "try-token";
   }
   const auto ran = RunProgram(program, arguments, environment, kLimit);
-  if (!ran) return ran.error();
+  if (!ran) return MakeError(Reason::kTokenDown, ran.error().message);  // it hangs, say: not the box's own trouble
   if (ran->exit_code == 0) return Ok();
   return MakeError(ran->exit_code == kPinRefused ? Reason::kPinRejected : Reason::kTokenDown, LastWord(program, *ran));
+}
+
+Status CheckModuleIsThere(const Token& token, const Token& before) {
+  const auto is_new = [](const std::string& name, const std::vector<std::string>& known) {
+    return std::find(known.begin(), known.end(), name) == known.end();
+  };
+  std::error_code ignored;
+  if (token.module != before.module && !fs::exists(token.module, ignored)) {
+    return MakeError(Reason::kNotFound, "token.module: there is no " + token.module + " on this image");
+  }
+  for (const std::string& device : token.devices) {
+    if (!is_new(device, before.devices) || IsDeviceThere(device)) continue;
+    return MakeError(Reason::kNotFound, "token.devices: there is no device " + device + " on this box now");
+  }
+  for (const std::string& group : token.groups) {
+    if (!is_new(group, before.groups) || ::getgrnam(group.c_str()) != nullptr) continue;
+    return MakeError(Reason::kNotFound, "token.groups: there is no group " + group +
+                                            " on this image; name one that the vendor's packages make");
+  }
+  return Ok();
 }
 
 }  // namespace hallmark::provision

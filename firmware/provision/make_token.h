@@ -20,8 +20,13 @@ Status MakeToken(const Configuration& configuration, const std::filesystem::path
                  const std::filesystem::path& config, const Places& places, const SecretString* pin);
 
 // Whether the token of `configuration` that a person brought is there and takes the PIN; tries it once. kPinRejected
-// where it does not, or where one more wrong PIN would lock it; kTokenDown where there is no such token or its library
-// does not work.
+// where it does not, or where one more wrong PIN would lock it; kTokenDown where there is no such token, or its library
+// does not work or does not answer.
 Status CheckPin(const Configuration& configuration, const SecretString& pin, const Places& places);
+
+// Whether what `token` names beside `before` is on this box now: the module, its devices and groups. kNotFound names
+// what is not. A later configuration is not tried: signerd's unit would not start with a group that nobody knows, until
+// there is a higher revision.
+Status CheckModuleIsThere(const Token& token, const Token& before);
 
 }  // namespace hallmark::provision

@@ -8,6 +8,25 @@ namespace hallmark::provision {
 namespace {
 
 constexpr std::chrono::milliseconds kLook{500};
+constexpr const char* kFile = "dns-records.txt";
+
+// Tried until `end`: an update has the stick mounted while it looks for a bundle on it. What went wrong is said once.
+// Whether somebody has them: they are on the stick, or there is none.
+bool HandOver(const std::string& records, const Console& console, const Stick& stick,
+              std::chrono::steady_clock::time_point end) {
+  Status written = Ok();
+  for (bool first = true; stick.Present(); first = false) {
+    written = stick.Write({{kFile, records}});
+    if (written) {
+      console.Say("they are on the stick too: " + std::string(kFile));
+      return true;
+    }
+    if (first) console.Say("they are not on the stick yet: " + written.error().message);
+    if (std::chrono::steady_clock::now() >= end) break;
+    std::this_thread::sleep_for(kLook);
+  }
+  return written.has_value();
+}
 
 }  // namespace
 
@@ -32,10 +51,9 @@ Status ShowRecords(const Places& places, const Console& console, const Stick& st
     at = line_end + 1;
   }
   std::fflush(stdout);
-  if (stick.Present()) {
-    const Status written = stick.Write({{"dns-records.txt", *records}});
-    console.Say(written ? "they are on the stick too: dns-records.txt"
-                        : "they are not on the stick: " + written.error().message);
+  if (!HandOver(*records, console, stick, end)) {
+    console.Say("the DNS records are not on the stick: they are shown again at the next start");
+    return Ok();
   }
   return WriteFileAtomically(places.config / kRecordsShown, "");
 }

@@ -44,8 +44,9 @@ int Age(const X509* certificate) {
 Status CheckAge(const X509* certificate, const std::string& name) {
   const int age = Age(certificate);
   if (age == 0) return Ok();
-  return Invalid(name + ": the signer's certificate is " + (age < 0 ? "not valid yet" : "not valid any more") +
-                 "; is this machine's clock right? If it is, sign with another one");
+  return MakeError(Reason::kDeadlineExceeded, name + ": the signer's certificate is " +
+                                                  (age < 0 ? "not valid yet" : "not valid any more") +
+                                                  "; is this machine's clock right? If it is, sign with another one");
 }
 
 Signer Describe(X509* certificate) {

@@ -23,13 +23,14 @@ struct Signed {
 };
 
 // DER. Both files are PEM; the key's passphrase, if it has one, is asked for on the terminal. kConfigInvalid says which
-// file will not do; a certificate that is not valid now will not.
+// file will not do; kDeadlineExceeded where the certificate is not valid now.
 Result<std::string> Sign(std::string_view content, const std::filesystem::path& key,
                          const std::filesystem::path& certificate);
 
 // Checks the signature and that the signer's certificate is valid now; and, where `owner_ca` is not empty, that it is
-// under one of the CAs in that file: kConfigInvalid otherwise. Without `owner_ca` whoever signed is taken, and the
-// caller has to judge `signer`. `der` is foreign: any octets. `name` is for messages.
+// under one of the CAs in that file: kConfigInvalid otherwise. kDeadlineExceeded: the signature is good, and the
+// certificate not valid by this machine's clock, yet or any more; a clock may be set in a moment. Without `owner_ca`
+// whoever signed is taken, and the caller has to judge `signer`. `der` is foreign: any octets. `name` is for messages.
 Result<Signed> Open(std::string_view der, const std::string& name, const std::filesystem::path& owner_ca);
 
 }  // namespace hallmark::provision

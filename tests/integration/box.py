@@ -97,12 +97,20 @@ class Box:
         for folder in (share, libexec, self.config.parent):
             folder.mkdir(parents=True)
         (share / "softhsm2.conf").write_text("directories.tokendir = /var/lib/hallmark/softhsm\n")
+        # What runs has shown that it signs: its kernel image has no counter of tries.
+        self.kernels = self.root / "efi/EFI/Linux"
+        self.kernels.mkdir(parents=True)
+        (self.kernels / "hallmark_0.2.0.efi").touch()
+        (self.root / "usr/lib").mkdir()
+        (self.root / "usr/lib/os-release").write_text("ID=debian\nIMAGE_ID=hallmark\nIMAGE_VERSION=0.2.0\n")
         # They see what the TPM would be given, and leave something that is not it.
         self.script(libexec / "seal-pins", 'for pin in "$1"/*pin; do test -s "$pin"; echo "sealed ${pin##*/}" >"$2/${pin##*/}.cred"; done')
         self.script(libexec / "make-recovery", 'test -s "$1/pin"; grep -q BEGIN "$3"; echo "recovery key" >"$2"')
-        # A vendor's module finds its part of the configuration, and its variables.
+        # A vendor's module finds its part of the configuration, and its variables; and its HSM on the network that the configuration names.
         self.script(libexec / "try-token", 'test -s "$1/hallmark.toml"; for name in $2; do printenv "$name" >/dev/null; done\n'
-                    'printf "%s\\n" "$3" "$4" >"${0%/*}/tried-with"; shift 4; exec "$@"')
+                    'printf "%s\\n" "$3" "$4" >"${0%/*}/tried-with"; cp "$NETWORK" "${0%/*}/tried-on"; shift 4; exec "$@"')
+        self.network = self.root / "run/systemd/network/70-hallmark.network"
+        self.environment["NETWORK"] = str(self.network)
 
     @staticmethod
     def script(path, text):

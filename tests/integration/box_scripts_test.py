@@ -31,7 +31,7 @@ class Scripts:
         self.partition, self.console = root / "partition", root / "console"
         places = {"/usr/libexec/hallmark": root / "libexec", "/usr/share/hallmark": root / "share", "/run/hallmark": root / "run",
                   "/var/lib": root / "var", "/efi/EFI": root / "efi/EFI", "/dev/console": self.console, "/usr/lib/os-release": root / "os-release",
-                  "/dev/disk/own/hallmark-state": self.partition, "/run/systemd": root / "systemd", "/sys/class": root / "sys/class",
+                  "/dev/disk/own/hallmark-state": self.partition, "/dev/disk/by-label/HALLMARK": root / "stick", "/run/systemd": root / "systemd", "/sys/class": root / "sys/class",
                   "/sys/firmware/efi": root / "sys/firmware/efi",
                   "/proc/cmdline": root / "cmdline", "/dev/tpmrm0": root / "tpm", "/lib/systemd/systemd-cryptsetup": "systemd-cryptsetup"}
         for folder in ("libexec", "share", "run", "var", "bin", "systemd"):
@@ -140,6 +140,40 @@ class RecoveryTest(ScriptCase):
             self.new_recovery("alice")
 
 
+    def test_the_recipients_of_the_same_configuration(self):
+        shutil.copy(self.remembered / "recipients.pem", self.config / "recipients.pem")
+        make = self.root / "libexec/make-recovery"
+        self.scripts.put(make, make.read_text().replace("#!/bin/sh\n", f'#!/bin/sh\nprintf %s "$3" >{self.root}/for\n'))
+        done = self.scripts.run("seal-recovered")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.check_new_key()
+        self.assertEqual((self.root / "for").read_text(), str(self.remembered / "recipients.pem"))
+
+
+class RecoverStateTest(ScriptCase):
+    """Which file recovery of a stick opens the state, and what is kept of it."""
+
+    def setUp(self):
+        super().setUp()
+        self.scripts.put(self.root / "libexec/seal-options", "#!/bin/sh\n")
+        self.scripts.program("mount", f'while [ $# -gt 1 ]; do shift; done; cp -r {self.root}/stick/. "$1"')
+        self.scripts.program("umount", 'rm "$1/recovery"')
+        # Opens by one key. The next stick comes when the script has had enough of this one.
+        self.scripts.program("cryptsetup", 'while [ "$1" != --key-file ]; do shift; done; [ "$(cat "$2")" = RIGHT ] || { echo wrong >&2; exit 2; }')
+        self.scripts.program("sleep", f'mv {self.root}/next {self.root}/stick/recovery')
+        (self.root / "stick").mkdir()
+
+    def test_another_boxs_stick_leaves_no_pin(self):
+        (self.root / "stick/recovery").write_text("recovery-key=WRONG\npin=111111\nso-pin=222222\nledger-pin=333333\n")
+        (self.root / "next").write_text("recovery-key=RIGHT\r\npin=123456\r\n")
+        done = self.scripts.run("recover-state")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertEqual(done.stdout, "hallmark: the file recovery on the stick is not for this state: wrong\n"
+                                      "hallmark: the state is open by its recovery key\n")
+        kept = {path.name: path.read_text() for path in (self.root / "run/recovered").iterdir()}
+        self.assertEqual(kept, {"recovery-key": "RIGHT", "pin": "123456"})
+
+
 class SealCase(ScriptCase):
     """A box that its UEFI stub started."""
 
@@ -238,6 +272,30 @@ class StateTest(SealCase):
         self.assertTrue((self.root / "opened").exists())
         self.assertFalse((self.root / "made").exists())
 
+    @unittest.skipUnless(shutil.which("cryptsetup", path=f"{os.environ['PATH']}:/usr/sbin"), "not installed: cryptsetup")
+    def test_a_state_that_does_not_open(self):
+        """A recovery file is waited for where one can exist: the state has a key for it."""
+        self.partition("sda6", "hallmark-state")
+        (self.root / "tpm").write_bytes(bytes(64))
+        self.scripts.program("systemd-cryptsetup", "exit 1")
+        self.scripts.put(self.root / "libexec/recover-state", f"#!/bin/sh\ntouch {self.root}/asked\n")
+        cheap = [shutil.which("cryptsetup", path=f"{os.environ['PATH']}:/usr/sbin"), "-q", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+        key = self.root / "key"
+        key.write_text("of the TPM")
+        with open(self.scripts.partition, "wb") as partition:
+            partition.truncate(20 << 20)
+        subprocess.run([*cheap, "luksFormat", "--type", "luks2", self.scripts.partition, key], check=True)
+        done = self.scripts.run("open-state")
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("hallmark: the state partition does not open", done.stdout)
+        self.assertIn("hallmark: It has no recovery key: put back what was changed, and start again; or write the image anew", done.stdout)
+        self.assertFalse((self.root / "asked").exists())
+        subprocess.run([*cheap, "luksAddKey", "--key-slot", "7", "--key-file", key, self.scripts.partition, key], check=True)
+        done = self.scripts.run("open-state")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("put in the stick with the label HALLMARK and the file recovery on it", done.stdout)
+        self.assertTrue((self.root / "asked").exists())
+
     def test_the_state_of_another_disk_is_not_taken_and_none_is_made_beside_it(self):
         self.others("/dev/sdb6\\n/dev/sdc6\\n")
         done = self.scripts.run("open-state")
@@ -274,6 +332,28 @@ class TryTokenTest(ScriptCase):
         self.assertEqual((done.returncode, done.stderr), (1, "token.groups: there is no group vendor-hsm on this image; name one that the vendor's "
                                                              "packages make\n"))
         self.assertFalse((self.root / "given").exists())
+
+
+class ProgramsTest(unittest.TestCase):
+    """What the scripts call is on the image: not of a package whose files are taken out again."""
+
+    @staticmethod
+    def called(text):
+        """Each word where a command can be. Strings and comments give some that are none."""
+        text = re.sub(r"^\s*#.*$|\s#\s.*$", "", text, flags=re.MULTILINE)
+        begins = r"(?:^|[;&|({!]|\$\(|\b(?:if|then|else|elif|while|until|do|exec|xargs)\b)\s*"
+        return set(re.findall(rf"{begins}([a-z][\w.+-]*)(?=[\s;)]|$)", text, re.MULTILINE))
+
+    def test_none_is_of_a_removed_package(self):
+        firmware = paths.TESTS.parent / "firmware"
+        removed = [line for line in (firmware / "image/removed").read_text().split("\n") if line and not line.startswith("#")]
+        listed = subprocess.run(["dpkg-query", "-L", *removed], capture_output=True, text=True, check=False).stdout.split()
+        gone = {pathlib.Path(path).name for path in listed if re.match(r"(/usr)?/s?bin/.", path)}
+        self.assertIn("cmp", gone)
+        scripts = [firmware / "image/init", *(path for tree in TREES for path in tree.glob("*/hallmark/*") if path.is_file())]
+        words = {script.name: self.called(script.read_text()) for script in scripts}
+        self.assertLessEqual({"openssl", "csplit", "basenc", "sync", "cryptsetup", "cp"}, words["make-recovery"])
+        self.assertEqual({name: found for name, called in words.items() if (found := called & gone)}, {})
 
 
 class UpdateTest(ScriptCase):

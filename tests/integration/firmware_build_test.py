@@ -30,6 +30,110 @@ class SourcesTest(unittest.TestCase):
                          [*near, "deb http://mirror.example/security bookworm-security main"])
 
 
+class PackagesTest(unittest.TestCase):
+    def test_what_ours_recommend_is_among_them(self):
+        """The image is made without what packages only recommend, and configurations name files of it: root.ds of dns-root-data."""
+        listed = set(call("rootfs.sh", "entries", IMAGE / "packages"))
+        made = (paths.TESTS.parent / "tools/packaging/CMakeLists.txt").read_text()
+        for package in ("SIGNERD", "TOOLS"):
+            [recommended] = re.findall(rf"^set\(CPACK_DEBIAN_{package}_PACKAGE_RECOMMENDS (.*)\)$", made, re.MULTILINE)
+            self.assertLessEqual(set(recommended.strip('"').split(", ")), listed)
+
+
+class KeysTest(unittest.TestCase):
+    """Keys are whole or not there; programs of which one fails, or writes nothing."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="hallmark-keys-")
+        self.addCleanup(folder.cleanup)
+        self.folder, self.bin = pathlib.Path(folder.name), pathlib.Path(folder.name, "bin")
+        self.bin.mkdir()
+        self.program("uuidgen", "echo 00000000-0000-4000-8000-000000000000")
+        for name in ("cert-to-efi-sig-list", "sign-efi-sig-list"):
+            self.program(name, 'while [ $# -gt 1 ]; do shift; done; echo signed >"$1"')
+
+    def program(self, name, text):
+        (self.bin / name).write_text(f"#!/bin/sh\n{text}\n")
+        (self.bin / name).chmod(0o755)
+
+    def sh(self, *words):
+        """A function of keys.sh; why it failed, or nothing."""
+        command = (f"set -euo pipefail; source {shlex.quote(str(IMAGE.parent.parent / 'tools/common.sh'))}; "
+                   f"source {shlex.quote(str(IMAGE / 'keys.sh'))}; {shlex.join(map(str, words))}")
+        done = subprocess.run(["bash", "-c", command, "build"], capture_output=True, text=True, timeout=120, check=False,
+                              env={**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}"})
+        self.assertEqual(done.returncode == 0, not done.stderr, done)
+        return done.stderr
+
+    def test_a_set_of_keys(self):
+        keys = self.folder / "keys"
+        self.assertEqual(self.sh("make_keys", keys), "")
+        self.assertEqual(self.sh("check_keys", keys), "")
+        self.assertEqual({path.stat().st_mode & 0o077 for path in keys.iterdir()}, {0})
+        (keys / "db.auth").write_text("")
+        self.assertIn(f"{keys} has not all of: ", self.sh("check_keys", keys))
+
+    def test_no_keys_where_a_program_fails(self):
+        keys = self.folder / "keys"
+        good = (self.bin / "sign-efi-sig-list").read_text()
+        for name, text in (("cert-to-efi-sig-list", "echo no list >&2; exit 1"), ("sign-efi-sig-list", "echo no signature >&2; exit 1"),
+                           ("openssl", '[ "$1" != genrsa ] || exit 1\nPATH=${PATH#*:}\nexec openssl "$@"')):
+            with self.subTest(name):
+                self.program(name, text)
+                self.assertIn(f"making keys failed; see {keys}.log", self.sh("make_keys", keys))
+                self.assertFalse(keys.exists())
+                self.program(name, good.split("\n", 1)[1] if name != "openssl" else 'PATH=${PATH#*:}\nexec openssl "$@"')
+        self.program("sign-efi-sig-list", "exit 0")  # and writes nothing
+        self.assertIn("making keys failed", self.sh("make_keys", keys))
+        self.assertFalse(keys.exists())
+
+    def test_the_owners_ca(self):
+        key, certificate = self.folder / "owner.key", self.folder / "owner.pem"
+        self.assertEqual(self.sh("make_owner", key, certificate), "")
+        self.assertEqual(self.sh("check_owner_ca", certificate), "")
+        self.assertIn("cannot be read", self.sh("check_owner_ca", self.folder / "none.pem"))
+        self.assertIn("holds a private key", self.sh("check_owner_ca", key))
+        both = self.folder / "both.pem"
+        both.write_text(certificate.read_text() + key.read_text())
+        self.assertIn("holds a private key", self.sh("check_owner_ca", both))
+        both.write_text("-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n")
+        self.assertIn("is no certificate", self.sh("check_owner_ca", both))
+        der = subprocess.run(["openssl", "x509", "-in", certificate, "-outform", "DER"], capture_output=True, check=True).stdout
+        both.write_bytes(der)
+        self.assertIn("is no certificate", self.sh("check_owner_ca", both), "the box reads PEM")
+
+
+class InstallTest(unittest.TestCase):
+    """install_packages starts no servers, and leaves no trace of that: what a caller traps is the caller's."""
+
+    def install(self, apt, commands):
+        """What is said, and whether the policy was there while apt-get ran, and is there in the end."""
+        with tempfile.TemporaryDirectory(prefix="hallmark-install-") as name:
+            folder = pathlib.Path(name)
+            for path, text in (("bin/dpkg-query", "exit 1"), ("bin/apt-get", f"[ -x {folder}/policy-rc.d ] && touch {folder}/there; {apt}")):
+                (folder / path).parent.mkdir(exist_ok=True)
+                (folder / path).write_text(f"#!/bin/sh\n{text}\n")
+                (folder / path).chmod(0o755)
+            (folder / "tools").mkdir()
+            (folder / "tools/packages").write_text("run nothing\n")
+            text = (IMAGE.parent.parent / "tools/common.sh").read_text()
+            self.assertIn("((EUID == 0))", text)
+            text = text.replace("((EUID == 0))", "true").replace("/usr/sbin/policy-rc.d", f"{folder}/policy-rc.d")
+            (folder / "tools/common.sh").write_text(text)
+            done = subprocess.run(["bash", "-c", f"set -euo pipefail; source {folder}/tools/common.sh; {commands}", "check"], capture_output=True,
+                                  text=True, timeout=60, check=False, env={**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"})
+            return done.stdout.splitlines()[1:], done.returncode, (folder / "there").exists(), (folder / "policy-rc.d").exists()
+
+    def test_a_later_trap(self):
+        self.assertEqual(self.install("exit 0", "install_packages run; trap 'echo over' EXIT"), (["over"], 0, True, False))
+
+    def test_an_earlier_trap(self):
+        self.assertEqual(self.install("exit 0", "trap 'echo over' EXIT; install_packages run; echo on"), (["on", "over"], 0, True, False))
+
+    def test_apt_fails(self):
+        self.assertEqual(self.install("exit 100", "trap 'echo over' EXIT; install_packages run; echo on"), (["over"], 1, True, False))
+
+
 class CommandLineTest(unittest.TestCase):
     def test_it_is_the_image_alone_that_says_what_process_1_does(self):
         [line] = call("pack.sh", "command_line", "0" * 64, "serial")
@@ -48,6 +152,9 @@ class RootTest(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
         self.sysfs, self.found = self.folder / "sys", {"data": [], "tree": []}
         (self.sysfs / "class/block").mkdir(parents=True)
+        # What a disk that comes late brings to files that are there: find_root looks, and calls load_drivers before it looks again.
+        self.late = self.folder / "late"
+        self.late.write_text("")
         (self.folder / "blkid").write_text('#!/bin/sh\ncase " $* " in *" PARTUUID=data "*) what=data ;; *" PARTUUID=tree "*) what=tree ;; esac\n'
                                            f'cat {self.folder}/$what; [ -s {self.folder}/$what ]\n')
         (self.folder / "blkid").chmod(0o755)
@@ -69,30 +176,60 @@ class RootTest(unittest.TestCase):
             (self.folder / what).write_text("".join(f"{device}\n" for device in devices))
         text = (IMAGE / "init").read_text()
         functions = "".join(re.search(rf"^{name}\(\) \{{\n.*?^\}}\n", text, re.MULTILINE | re.DOTALL).group()
-                            for name in ("disk_of", "pairs", "own_partitions", "open_root"))
+                            for name in ("disk_of", "pairs", "find_root", "own_partitions", "open_root"))
         return subprocess.run(["sh", "-euc", f"data_uuid=data tree_uuid=tree hash=0\n{functions}{commands}", "sh", *words], timeout=60, check=True,
                               capture_output=True, text=True, env={**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}).stdout.splitlines()
 
     def pairs(self):
         return self.sh('pairs "$1"', self.sysfs)
 
+    def roots(self, late=None, after=0):
+        """What find_root finds, and how often it looked before; the devices of the disk `late` are seen from the look `after` on."""
+        if late:
+            for what, devices in self.found.items():
+                mine = [device for device in devices if device.startswith(f"/dev/{late}")]
+                self.found[what] = [device for device in devices if device not in mine]
+                self.late.write_text(self.late.read_text() + "".join(f"echo {device} >>{self.folder}/{what}\n" for device in mine))
+        looks = self.sh('load_drivers() { looks=$((looks + 1)); [ $looks != "$after" ] || . "$late"; }\nsleep() { :; }\n'
+                        'stop() { echo "$1"; exit; }\nlooks=0 after=$2 late=$3\nfind_root "$1"; echo "$looks"; echo "$found"',
+                        self.sysfs, str(after), self.late)
+        return (int(looks[0]), looks[1:]) if looks[0].isdigit() else looks
+
+    def test_a_state_is_taken_at_once(self):
+        self.image("sda")
+        self.partition("sda", 6, "hallmark-state")
+        self.assertEqual(self.roots(), (0, ["/dev/sda2 /dev/sda3"]))
+
+    def test_the_box_itself_comes_late(self):
+        self.image("sda")
+        self.image("nvme0n1")
+        self.partition("nvme0n1", 6, "hallmark-state")
+        self.assertEqual(self.roots("nvme0n1", after=15), (15, ["/dev/nvme0n12 /dev/nvme0n13", "/dev/sda2 /dev/sda3"]))
+
+    def test_a_new_box_is_waited_for_and_then_waits_a_while(self):
+        self.image("sda")
+        self.assertEqual(self.roots("sda", after=30), (50, ["/dev/sda2 /dev/sda3"]))
+
+    def test_no_root(self):
+        self.assertEqual(self.roots(), ["no partition holds the root that this kernel was made for (0)"])
+
     def test_one_disk(self):
         self.assertEqual(self.pairs(), [])
         self.image("sda")
-        self.assertEqual(self.pairs(), ["/dev/sda2 /dev/sda3"])
+        self.assertEqual(self.pairs(), ["2 /dev/sda2 /dev/sda3"])
 
     def test_a_copy(self):
         self.image("sda")
         self.image("nvme0n1")
-        self.assertEqual(self.pairs(), ["/dev/sda2 /dev/sda3", "/dev/nvme0n12 /dev/nvme0n13"])
+        self.assertEqual(self.pairs(), ["2 /dev/sda2 /dev/sda3", "2 /dev/nvme0n12 /dev/nvme0n13"])
         self.partition("nvme0n1", 6, "hallmark-state")
-        self.assertEqual(self.pairs(), ["/dev/nvme0n12 /dev/nvme0n13", "/dev/sda2 /dev/sda3"], "the box first")
+        self.assertEqual(self.pairs(), ["1 /dev/nvme0n12 /dev/nvme0n13", "2 /dev/sda2 /dev/sda3"], "the box first")
 
     def test_half_a_copy(self):
         self.partition("sda", 2, "hallmark-root-a", "data")
         self.assertEqual(self.pairs(), [])
         self.image("sdb")
-        self.assertEqual(self.pairs(), ["/dev/sdb2 /dev/sdb3"])
+        self.assertEqual(self.pairs(), ["2 /dev/sdb2 /dev/sdb3"])
 
     def test_the_first_that_is_right_is_opened(self):
         commands = ('veritysetup() { echo "$*"; [ "$3" = "$good" ]; }\nstop() { echo "$1"; exit; }\n'

@@ -4,16 +4,33 @@ import base64
 import datetime
 import hashlib
 import json
+import pathlib
 import signal
 import subprocess
 import time
 import unittest
 
 import box
-from deployment import Deployment
+from deployment import Deployment, die_with_parent
 from waiting import wait_for
 
 SECRET = base64.b64encode(bytes(range(32))).decode()
+FAKETIME = pathlib.Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+
+class Clock:
+    """The box's clock: a year behind at first, and set while it runs, as by a time server."""
+
+    def __init__(self, device):
+        self.file = device.folder / "clock"
+        self.tell("-365d")
+        device.environment.update(LD_PRELOAD=str(FAKETIME), FAKETIME_TIMESTAMP_FILE=str(self.file), FAKETIME_NO_CACHE="1",
+                                  FAKETIME_DONT_FAKE_MONOTONIC="1")
+
+    def tell(self, offset):
+        new = self.file.with_suffix(".new")
+        new.write_text(offset)
+        new.replace(self.file)
 
 
 class StickTest(box.ProvisionCase):
@@ -207,8 +224,22 @@ class StickTest(box.ProvisionCase):
         self.box.start()
         self.assertEqual(self.box.process.wait(60), 1)
         self.assertIn("no TPM 2.0 here", self.box.says())
+        self.assertIn("the set-up has ended: mend that, and start the box again", self.box.says())
         self.check_not_set_up()
         self.assertFalse((self.box.root / "run/hallmark/secrets").exists())
+
+
+    @unittest.skipUnless(FAKETIME.exists(), "not installed: libfaketime")
+    def test_a_clock_that_is_set_while_it_waits(self):
+        clock = Clock(self.box)
+        self.box.owned_by(self.operator.signer)
+        self.box.put_in(self.operator.pack())
+        self.box.start()
+        self.box.wait_says("the signer's certificate is not valid yet; is this machine's clock right?")
+        self.check_not_set_up()
+        clock.tell("+0")
+        self.box.wait_set_up()
+        self.assertEqual(self.box.says().count("not valid yet"), 1, "it is said once")
 
 
 class LaterTest(box.ProvisionCase):
@@ -241,6 +272,31 @@ class LaterTest(box.ProvisionCase):
         said = self.change(2, self.operator.make_signer("mallory"))
         self.assertIn("this box takes configurations signed by CN = alice only", said)
         self.assertIn("192.0.2.10/24", self.network())
+
+    def test_not_while_a_version_is_on_trial(self):
+        """The version before, if it comes back, may not know a key of the new configuration."""
+        proven, tried = (self.box.kernels / f"hallmark_0.2.0{counter}.efi" for counter in ("", "+2-1"))
+        proven.rename(tried)
+        self.assertIn("is not taken: version 0.2.0 has not shown yet that it signs; start the box again once it has", self.change(2))
+        self.assertIn("192.0.2.10/24", self.network())
+        self.assertIn("revision = 1\n", (self.box.config / "box/configuration.toml").read_text())
+        tried.rename(proven)
+        self.assertIn("revision 2 of the configuration was taken", self.box.boot())
+        self.assertIn("192.0.2.77/24", self.network())
+
+    @unittest.skipUnless(FAKETIME.exists(), "not installed: libfaketime")
+    def test_a_clock_that_is_set_at_the_start(self):
+        clock = Clock(self.box)
+        with self.subTest("the one in force is not waited for"):
+            self.assertNotIn("hallmark:", self.box.boot())
+        self.operator.write(2, lambda text: text.replace("192.0.2.10/24", "192.0.2.77/24"))
+        self.box.put_in(self.operator.pack())
+        self.box.start()
+        self.box.wait_says("not valid yet; is this machine's clock right? If it is, sign with another one. Waiting up to 60 s for a time server")
+        clock.tell("+0")
+        self.box.wait_says("revision 2 of the configuration was taken")
+        self.assertEqual(self.box.process.wait(60), 0, self.box.says())
+        self.assertIn("192.0.2.77/24", self.network())
 
     def test_names_change(self):
         self.operator.write(2, lambda text: text.replace("DNS:signer1", "DNS:signer2"))
@@ -294,6 +350,33 @@ class LaterTest(box.ProvisionCase):
         self.assertIn("the first records", self.records())
         self.change(2)
         self.assertNotIn("the first records", self.records())
+
+    def test_dns_records_that_the_stick_does_not_take(self):
+        """Another service may have it mounted."""
+        (self.box.state / "dns-records").write_text("the first records\n")
+        blocked = self.box.stick / "dns-records.txt"
+        blocked.mkdir()  # cannot be written
+        process, log = self.start_records()
+        wait_for(lambda: "they are not on the stick yet: " in log.read_text(), "it cannot be written")
+        process.kill()  # the power is cut
+        process.wait()
+        process, log = self.start_records()
+        wait_for(lambda: "they are not on the stick yet: " in log.read_text(), "they are shown again")
+        self.assertIn("the first records", log.read_text())
+        blocked.rmdir()
+        self.assertEqual(process.wait(60), 0)
+        self.assertIn("they are on the stick too", log.read_text())
+        self.assertEqual(blocked.read_text(), "the first records\n")
+        self.assertNotIn("the first records", self.records())
+
+    def start_records(self):
+        log = self.box.folder / "records.log"
+        with open(log, "w", encoding="utf-8") as file:
+            process = subprocess.Popen([box.PROGRAM, "records", "--root", self.box.root, "--stick", self.box.stick], stdout=file, stderr=file,
+                                       preexec_fn=die_with_parent)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process, log
 
     def records(self):
         return box.run("records", "--root", self.box.root, "--stick", self.box.stick).stdout

@@ -220,10 +220,22 @@ class ModuleTest(TokenCase):
         with self.subTest("a later configuration keeps the token"):
             self.box.put_in(self.pack(self.token("vendor 2"), revision=2))
             self.assertIn("it wants another token than this box has", self.box.boot())
-            self.box.put_in(self.pack(self.token().replace("char-usb_device", "/dev/vendor0"), revision=2))
+            self.box.put_in(self.pack(self.token().replace("char-usb_device", "/dev/null"), revision=2))
             self.assertIn("revision 2 of the configuration was taken", self.box.boot())
-            self.assertIn("DeviceAllow=/dev/vendor0 rw\n", self.unit())
+            self.assertIn("DeviceAllow=/dev/null rw\n", self.unit())
             self.assertTrue((self.box.config / "ledger-pin.cred").exists())
+        with self.subTest("what is not there is not taken: signerd would not start with it"):
+            unit, now = self.unit(), self.token().replace("char-usb_device", "/dev/null")
+            for there, missing, said in (
+                    (str(SOFTHSM), "/opt/vendor/none.so", "token.module: there is no /opt/vendor/none.so on this image"),
+                    ("/dev/null", "char-no_such_class", "token.devices: there is no device char-no_such_class on this box now"),
+                    ("/dev/null", "/dev/no-such-device", "token.devices: there is no device /dev/no-such-device on this box now"),
+                    ('"hsm"', '"hsm", "hms"', "token.groups: there is no group hms on this image; name one that the vendor's packages make")):
+                self.box.put_in(self.pack(now.replace(there, missing), revision=3))
+                self.assertIn(f"the configuration on the stick is not taken: {said}", self.box.boot())
+            self.assertEqual(self.unit(), unit)
+            self.box.put_in(self.pack(now.replace("/dev/null", "char-mem").replace('"hsm"', '"hsm", "tty"'), revision=3))
+            self.assertIn("revision 3 of the configuration was taken", self.box.boot())
         before = sum(1 for _ in (self.vendor / "tokens").rglob("*.object"))
         log = self.start_signerd()
         self.assertEqual(len(self.records(log)), 1)
@@ -238,11 +250,22 @@ class ModuleTest(TokenCase):
         person.type(PIN)
         self.box.wait_says("not set up: tokend: /usr/lib/vendor/none.so: cannot load the module")
         self.assertFalse(self.box.config.exists())
+        with self.subTest("it was tried on the network that the configuration names, which is as before then"):
+            self.assertIn("Address=192.0.2.10/24\nGateway=192.0.2.1\n", (self.box.root / "usr/libexec/hallmark/tried-on").read_text())
+            wait_for(lambda: not self.box.network.exists(), "what was refused leaves no network")
         self.box.put_in(self.pack(self.token()))
         with self.subTest("an empty line gives up"):
             wait_for(lambda: self.box.says().count("type the PIN") == 2, "the PIN is asked for")
             person.type("")
             self.box.wait_says("not set up: no PIN was typed")
+        with self.subTest("what does not answer is a token that is away"):
+            (self.box.root / "usr/libexec/hallmark/try-token").unlink()
+            person.type("")
+            wait_for(lambda: self.box.says().count("type the PIN") == 3, "the PIN is asked for")
+            person.type(PIN)
+            self.box.wait_says("try-token: cannot start")
+            person.type("")
+            wait_for(lambda: self.box.says().count("type the PIN") == 4, "it goes on")
         self.assertFalse(self.box.config.exists())
         self.assertFalse(self.box.state.exists())
 
