@@ -163,7 +163,8 @@ Rotation::Rotation(const SignerdConfig& config, State& state, Tokens& tokens, Bo
       rotator({*state.store, tokens.signer, *records, *records, state.clock, [&state] { return state.Publish(); },
                [&state] { return state.PublishAgain(); },
                [&books](const store::KeyEvent& step, const std::string& outcome) {
-                 return books.Journal(service::ToLedgerRecord(step, outcome));
+                 const auto record = service::ToLedgerRecord(step, outcome);
+                 return outcome == "BEGUN" ? books.Journal(record) : books.Note(record);
                },
                [&retention](std::chrono::sys_seconds time) { return retention.CountsSince(time); }},
               keys.locks()),
@@ -246,7 +247,7 @@ Admin::Admin(const SignerdConfig& config, const Parts& parts, const std::filesys
           {gate, *all.books.ledger, *all.books.indexer, all.retention, all.books.recipients, all.VerifierKeys(config)}),
       alert_service({gate, *all.state.store, all.state.clock}),
       appliance_service({gate, *all.books.ledger, *all.state.store, all.tokens.signer, all.state.clock, backup,
-                         all.VerifierKeys(config), reset_mark, all.Journal(), [this] { StopMakingKeys(); },
+                         all.VerifierKeys(config), reset_mark, all.Note(), [this] { StopMakingKeys(); },
                          [] { ::kill(::getpid(), SIGTERM); }}) {}
 
 std::vector<grpc::Service*> Admin::Services() {

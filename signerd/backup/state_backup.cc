@@ -148,9 +148,11 @@ Status PutOnLedger(const StateSource& source, const std::string& manifest) {
   act.set_request(std::string("{\"") + kManifestField + "\":\"" + HexEncode(dkim::Sha256Of(manifest)) + "\"}");
   act.set_outcome("OK");
   act.set_count(1);
+  const auto keys = source.keys();
+  if (!keys) return keys.error();
   const Status kept = source.ledger.AppendAndWait(record);
   if (!kept) return kept;
-  if (source.keys.empty()) return Ok();
+  if (keys->empty()) return Ok();
   const std::uint64_t size = source.ledger.durable().size;
   const auto deadline = std::chrono::steady_clock::now() + source.ledger.checkpoint_interval() + kCheckpointRoom;
   while (std::chrono::steady_clock::now() < deadline) {

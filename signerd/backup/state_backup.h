@@ -27,7 +27,8 @@ struct BackupSettings {
 struct StateSource {
   const BackupSettings& settings;
   ledger::Ledger& ledger;
-  ledger::VerifierKeys keys;  // of the ledger; none while no checkpoint was signed
+  // Who signs the ledger's checkpoints, and who did before; none while no checkpoint was signed.
+  std::function<Result<ledger::VerifierKeys>()> keys;
   const Clock& clock;
   std::function<bool()> cancelled;  // nobody waits for it any more
 };

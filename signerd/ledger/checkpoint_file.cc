@@ -62,6 +62,16 @@ std::size_t EndOfLastNote(std::string_view text, std::size_t limit) {
   }
 }
 
+// The last note before `end`, without its empty line; `before`: where the one before it ends, npos: there is none.
+std::string_view NoteBetween(std::string_view text, std::size_t before, std::size_t end) {
+  const std::size_t from = before == text.npos ? 0 : before;
+  return text.substr(from, end - 1 - from);
+}
+
+// A power cut leaves some blocks of what was being written, and zeros where the others should be. So the last note may
+// look whole, and not be.
+bool HasHole(std::string_view note) { return note.find('\0') != note.npos; }
+
 }  // namespace
 
 Result<NewestNote> NewestCheckpoint(const std::filesystem::path& file) {
@@ -72,14 +82,19 @@ Result<NewestNote> NewestCheckpoint(const std::filesystem::path& file) {
   const std::uint64_t begin = opened->octets - window;
   const auto text = ReadAt(file, opened->file, begin, static_cast<std::size_t>(window));
   if (!text) return text.error();
-  const std::size_t end = EndOfLastNote(*text, text->size());
+  const auto end_before = [&text](std::size_t end) {
+    return end == std::string::npos ? end : EndOfLastNote(*text, end - 1);
+  };
+  std::size_t end = EndOfLastNote(*text, text->size()), before = end_before(end);
+  if (end != std::string::npos && HasHole(NoteBetween(*text, before, end))) {
+    end = before;
+    before = end_before(end);
+  }
   if (end == std::string::npos && begin == 0) return NewestNote();
-  const std::size_t before = end == std::string::npos ? end : EndOfLastNote(*text, end - 1);
   if (end == std::string::npos || (before == std::string::npos && begin != 0)) {
     return MakeError(Reason::kInvalidArgument, file.string() + ": does not end as a file of checkpoints does");
   }
-  const std::size_t from = before == std::string::npos ? 0 : before;
-  NewestNote newest{text->substr(from, end - 1 - from), {}, begin + end};
+  NewestNote newest{std::string(NoteBetween(*text, before, end)), {}, begin + end};
   const auto head = ParseCheckpoint(newest.note);
   if (!head) return MakeError(head.error().reason, file.string() + ": " + head.error().message);
   newest.head = *head;
@@ -97,6 +112,8 @@ Result<std::optional<std::string_view>> CheckpointReader::Next() {
     const std::string_view rest = std::string_view(buffer_).substr(at_);
     const std::size_t note = EndOfNote(rest);
     if (note != std::string_view::npos) {
+      const bool last = read_ == octets_ && note + 1 == rest.size();
+      if (last && HasHole(rest.substr(0, note))) return std::optional<std::string_view>();
       at_ += note + 1;
       ++count_;
       return std::optional(rest.substr(0, note));

@@ -14,7 +14,8 @@
 // holds all of it.
 namespace hallmark::ledger {
 
-// The last whole note of a file. What stands behind it was being written when the daemon ended.
+// The last whole note of a file. What stands behind it was being written when the daemon ended: the beginning of a
+// note, or, where the power failed, one with zeros in it.
 struct NewestNote {
   std::string note;       // empty: there is none
   TreeHead head;          // of it; not verified

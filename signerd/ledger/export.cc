@@ -72,8 +72,10 @@ Result<std::uint64_t> Export(const ExportInput& input) {
   const std::filesystem::path checkpoints = input.directory / "checkpoints";
   const auto newest = NewestCheckpoint(checkpoints);
   if (!newest) return newest.error();
+  const auto keys = input.keys();
+  if (!keys) return keys.error();
   const std::uint64_t size = input.durable().size;
-  Status given = Give(input, "verifier-key", TextOf(input.keys), 0);
+  Status given = Give(input, "verifier-key", TextOf(*keys), 0);
   if (given && newest->end != 0) given = CopyOctets(input, checkpoints, "checkpoints", newest->end, 0);
   if (!given) return given.error();
   const auto segments = ListSegments(input.directory);

@@ -13,7 +13,8 @@ namespace hallmark::ledger {
 
 struct ExportInput {
   std::filesystem::path directory;
-  VerifierKeys keys;
+  // Who signs the checkpoints, and who did before: asked when it is known which are exported.
+  std::function<Result<VerifierKeys>()> keys;
   // What is durable now: asked after the checkpoints were read, so that each of them is of no more.
   std::function<TreeHead()> durable;
   // Told of each file and its length before its octets; may be null. An error ends the work.
@@ -25,7 +26,7 @@ struct ExportInput {
 // Gives a ledger's files as they are at one moment, while the ledger goes on: segments up to the last durable record,
 // what is kept of deleted ones, checkpoints and the verifier key. The key of hashed recipients is not among them.
 // No segment may be deleted meanwhile (Ledger::KeepSegments). Returns how many records there are. kIoFailed;
-// kInvalidArgument: damage; kCancelled. Any thread, for long.
+// kInvalidArgument: damage; kCancelled; the error of `keys`. Any thread, for long.
 Result<std::uint64_t> Export(const ExportInput& input);
 
 }  // namespace hallmark::ledger

@@ -1,20 +1,20 @@
 #include "signerd/ledger/index.h"
 
 #include <algorithm>
-#include <array>
+#include <numeric>
 
 namespace hallmark::ledger {
 namespace {
 
-constexpr std::int64_t kSchema = 2;
+constexpr std::int64_t kSchema = 3;
 constexpr std::uint32_t kPlaceEvery = 256;
 constexpr std::size_t kMostPageOctets = 8u << 20;
 constexpr std::int64_t kMicrosecondsOfDay = 86'400'000'000;
 
 constexpr const char* kTables = R"(
 CREATE TABLE part (
-  id INTEGER PRIMARY KEY,
-  begin INTEGER NOT NULL,
+  first INTEGER PRIMARY KEY,
+  count INTEGER NOT NULL,
   least_us INTEGER NOT NULL,
   most_us INTEGER NOT NULL,
   offsets BLOB NOT NULL
@@ -53,11 +53,19 @@ std::optional<std::uint64_t> TakeNumber(ByteView& octets) {
   return std::nullopt;
 }
 
-// The places of a part: offsets of every 256th record; 0: not known.
+// The places of a part: offsets of every 256th record; 0: it cannot be read.
 std::vector<std::uint64_t> TakeOffsets(ByteView octets) {
   std::vector<std::uint64_t> offsets;
   while (!octets.empty()) offsets.push_back(TakeNumber(octets).value_or(0));
   return offsets;
+}
+
+// Of the record itself or one a little before it, in the part that begins with `first`.
+std::optional<RecordReader::Place> PlaceIn(std::uint64_t first, const std::vector<std::uint64_t>& offsets,
+                                           std::uint64_t sequence) {
+  const std::size_t place = (sequence - first) / kPlaceEvery;
+  if (place >= offsets.size() || offsets[place] == 0) return std::nullopt;
+  return RecordReader::Place{first + place * kPlaceEvery, offsets[place]};
 }
 
 Error Damaged() { return MakeError(Reason::kStorageFailed, "the ledger's index is damaged; rebuild it"); }
@@ -91,31 +99,31 @@ Status Index::Prepare() {
     const Status made = database_.Execute(std::string(kTables) + "PRAGMA user_version = " + std::to_string(kSchema));
     if (!made) return made;
   }
-  auto last = database_.Prepare("SELECT coalesce(max(id) + 1, 0) FROM part");
+  auto last = database_.Prepare("SELECT first + count FROM part ORDER BY first DESC LIMIT 1");
   if (!last) return last.error();
   const auto found = last->Step();
   if (!found) return found.error();
-  part_.id = static_cast<std::uint64_t>(last->Integer(0));
-  written_ = part_.id * kPartRecords;
+  if (*found) part_.first = written_ = static_cast<std::uint64_t>(last->Integer(0));
   return Ok();
 }
 
 std::uint64_t Index::size() const {
   const std::lock_guard lock(mutex_);
-  return part_.id * kPartRecords + part_.count;
+  return part_.end();
 }
 
 void Index::BeginAt(std::uint64_t sequence) {
   const std::lock_guard lock(mutex_);
   part_ = Part();
-  part_.id = sequence / kPartRecords;
-  part_.begin = part_.count = static_cast<std::uint32_t>(sequence % kPartRecords);
-  part_.offsets.resize((part_.count + kPlaceEvery - 1) / kPlaceEvery, 0);
+  part_.first = sequence;
 }
 
 void Index::Add(const v1::Record& record, std::uint64_t offset) {
   terms_.clear();
   AppendTerms(record, terms_);
+  // Ten thousand recipients may be one: each term counts once.
+  std::sort(terms_.begin(), terms_.end());
+  terms_.erase(std::unique(terms_.begin(), terms_.end()), terms_.end());
   const std::lock_guard lock(mutex_);
   if (part_.count % kPlaceEvery == 0) part_.offsets.push_back(offset);
   for (const Term term : terms_) part_.postings.push_back({term, part_.count});
@@ -130,6 +138,14 @@ void Index::Add(const v1::Record& record, std::uint64_t offset) {
 }
 
 Status Index::WritePart() {
+  {
+    const std::lock_guard lock(mutex_);  // in place: a copy would be as large as the part
+    // SQLite's integers have a sign: rows are appended in its order, not in that of unsigned numbers.
+    std::sort(part_.postings.begin(), part_.postings.end(), [](const Posting& a, const Posting& b) {
+      return a.term != b.term ? static_cast<std::int64_t>(a.term) < static_cast<std::int64_t>(b.term)
+                              : a.position < b.position;
+    });
+  }
   auto transaction = store::Transaction::Begin(database_);
   if (!transaction) return transaction.error();
   Status done = InsertPart(database_);
@@ -139,10 +155,9 @@ Status Index::WritePart() {
   const std::lock_guard lock(mutex_);
   done = transaction->Commit();
   if (!done) return done;
-  const std::uint64_t next = part_.id + 1;
+  written_ = part_.end();
   part_ = Part();
-  part_.id = next;
-  written_ = next * kPartRecords;
+  part_.first = written_;
   return Ok();
 }
 
@@ -151,7 +166,7 @@ Status Index::InsertPart(store::Database& database) {
   if (!insert) return insert.error();
   Bytes offsets;
   for (const std::uint64_t offset : part_.offsets) AppendNumber(offsets, offset);
-  insert->Bind(1, static_cast<std::int64_t>(part_.id)).Bind(2, std::int64_t{part_.begin});
+  insert->Bind(1, static_cast<std::int64_t>(part_.first)).Bind(2, std::int64_t{part_.count});
   insert->Bind(3, part_.least_us).Bind(4, part_.most_us).Bind(5, ByteView(offsets));
   return insert->Run();
 }
@@ -159,20 +174,14 @@ Status Index::InsertPart(store::Database& database) {
 Status Index::InsertPostings(store::Database& database) {
   auto insert = database.Prepare("INSERT INTO posting VALUES (?, ?, ?)");
   if (!insert) return insert.error();
-  // SQLite's integers have a sign: rows are appended in its order, not in that of unsigned numbers.
-  std::vector<Posting> postings = part_.postings;
-  std::sort(postings.begin(), postings.end(), [](const Posting& a, const Posting& b) {
-    return a.term != b.term ? static_cast<std::int64_t>(a.term) < static_cast<std::int64_t>(b.term)
-                            : a.position < b.position;
-  });
-  insert->Bind(1, static_cast<std::int64_t>(part_.id));
+  const std::vector<Posting>& postings = part_.postings;
+  insert->Bind(1, static_cast<std::int64_t>(part_.first));
   Bytes positions;
   for (std::size_t i = 0; i < postings.size();) {
     const Term term = postings[i].term;
     positions.clear();
     std::uint32_t next = 0;
     for (; i < postings.size() && postings[i].term == term; ++i) {
-      if (postings[i].position < next) continue;  // a term twice in one record
       AppendNumber(positions, postings[i].position - next);
       next = postings[i].position + 1;
     }
@@ -212,14 +221,13 @@ class Index::Searcher {
     Positions in_newest;
     {
       const std::lock_guard lock(index_.mutex_);
-      newest.id = index_.part_.id;
-      newest.begin = index_.part_.begin;
+      newest.first = index_.part_.first;
       newest.count = index_.part_.count;
       newest.offsets = index_.part_.offsets;
       if (MayHold(index_.part_)) in_newest = PositionsInMemory(index_.part_);
     }
-    Status done = page_.oldest_first ? Written(*database, newest.id) : Look(newest, in_newest);
-    if (done && !full()) done = page_.oldest_first ? Look(newest, in_newest) : Written(*database, newest.id);
+    Status done = page_.oldest_first ? Written(*database, newest.first) : Look(newest, in_newest);
+    if (done && !full()) done = page_.oldest_first ? Look(newest, in_newest) : Written(*database, newest.first);
     if (!done) return done.error();
     result_.more = full();
     return std::move(result_);
@@ -230,15 +238,14 @@ class Index::Searcher {
 
   // Whether a part's times and the page leave anything of it to look at.
   bool MayHold(const Part& part) const {
-    if (part.count == part.begin || part.most_us < query_.since_us || part.least_us >= query_.until_us) return false;
+    if (part.count == 0 || part.most_us < query_.since_us || part.least_us >= query_.until_us) return false;
     if (!page_.after) return true;
-    return page_.oldest_first ? (part.id * kPartRecords + part.count - 1 > *page_.after)
-                              : (part.id * kPartRecords + part.begin < *page_.after);
+    return page_.oldest_first ? part.end() - 1 > *page_.after : part.first < *page_.after;
   }
 
   static Positions AllOf(const Part& part) {
-    Positions all;
-    for (std::uint32_t position = part.begin; position < part.count; ++position) all.push_back(position);
+    Positions all(part.count);
+    std::iota(all.begin(), all.end(), 0);
     return all;
   }
 
@@ -247,12 +254,14 @@ class Index::Searcher {
     std::vector<Positions> found(conditions_.size());
     for (const Posting& posting : part.postings) {
       for (std::size_t i = 0; i < conditions_.size(); ++i) {
-        // A record may have a term twice: two recipients that are one.
-        if (!found[i].empty() && found[i].back() == posting.position) continue;
         if (std::find(conditions_[i].begin(), conditions_[i].end(), posting.term) != conditions_[i].end()) {
           found[i].push_back(posting.position);
         }
       }
+    }
+    for (Positions& one : found) {  // while the part is being written they are sorted by term
+      std::sort(one.begin(), one.end());
+      one.erase(std::unique(one.begin(), one.end()), one.end());
     }
     Positions all = found.front();
     for (std::size_t i = 1; i < found.size(); ++i) all = Intersection(all, found[i]);
@@ -268,7 +277,7 @@ class Index::Searcher {
   // The parts in the database, in the order of the search. `end`: the newest part, which is in memory.
   Status Written(store::Database& database, std::uint64_t end) {
     auto parts = database.Prepare(
-        std::string("SELECT id, begin, least_us, most_us, offsets FROM part WHERE id < ? ORDER BY id ") +
+        std::string("SELECT first, count, least_us, most_us, offsets FROM part WHERE first < ? ORDER BY first ") +
         (page_.oldest_first ? "ASC" : "DESC"));
     if (!parts) return parts.error();
     auto posting = database.Prepare("SELECT positions FROM posting WHERE part = ? AND term = ?");
@@ -279,9 +288,9 @@ class Index::Searcher {
       if (!row) return row.error();
       if (!*row) return Ok();
       Part part;
-      part.id = static_cast<std::uint64_t>(parts->Integer(0));
-      part.begin = static_cast<std::uint32_t>(parts->Integer(1));
-      part.count = kPartRecords;
+      part.first = static_cast<std::uint64_t>(parts->Integer(0));
+      if (parts->Integer(1) < 1 || parts->Integer(1) > kPartRecords) return Damaged();
+      part.count = static_cast<std::uint32_t>(parts->Integer(1));
       part.least_us = parts->Integer(2);
       part.most_us = parts->Integer(3);
       if (!MayHold(part)) continue;
@@ -301,7 +310,7 @@ class Index::Searcher {
     for (std::size_t i = 0; i < conditions_.size(); ++i) {
       Positions any;
       for (const Term term : conditions_[i]) {
-        posting.Bind(1, static_cast<std::int64_t>(part.id)).Bind(2, static_cast<std::int64_t>(term));
+        posting.Bind(1, static_cast<std::int64_t>(part.first)).Bind(2, static_cast<std::int64_t>(term));
         const auto row = posting.Step();
         if (!row) return row.error();
         const Bytes octets = *row ? posting.Blob(0) : Bytes();
@@ -310,7 +319,7 @@ class Index::Searcher {
         std::uint64_t next = 0;
         for (ByteView rest = octets; !rest.empty();) {
           const auto gap = TakeNumber(rest);
-          if (!gap || *gap >= kPartRecords || next + *gap >= kPartRecords) return Damaged();
+          if (!gap || *gap >= part.count || next + *gap >= part.count) return Damaged();
           one.push_back(static_cast<std::uint32_t>(next + *gap));
           next += *gap + 1;
         }
@@ -327,14 +336,9 @@ class Index::Searcher {
   Status Look(const Part& part, const Positions& positions) {
     for (std::size_t i = 0; i < positions.size() && !full(); ++i) {
       const std::uint32_t position = page_.oldest_first ? positions[i] : positions[positions.size() - 1 - i];
-      const std::uint64_t sequence = part.id * kPartRecords + position;
+      const std::uint64_t sequence = part.first + position;
       if (page_.after && (page_.oldest_first ? sequence <= *page_.after : sequence >= *page_.after)) continue;
-      std::optional<RecordReader::Place> near;
-      const std::size_t place = position / kPlaceEvery;
-      if (place < part.offsets.size() && part.offsets[place] != 0) {
-        near = RecordReader::Place{part.id * kPartRecords + place * kPlaceEvery, part.offsets[place]};
-      }
-      const auto octets = reader_.Read(sequence, near);
+      const auto octets = reader_.Read(sequence, PlaceIn(part.first, part.offsets, sequence));
       if (!octets && octets.error().reason == Reason::kNotFound) continue;  // deleted since it was indexed
       if (!octets) return octets.error();
       if (record_.ParseFromArray(octets->data(), static_cast<int>(octets->size())) && Fits(query_, record_)) {
@@ -360,24 +364,18 @@ Result<SearchResult> Index::Search(const Query& query, const SearchPage& page) c
 }
 
 Result<std::optional<RecordReader::Place>> Index::PlaceNear(std::uint64_t sequence) const {
-  const std::uint64_t id = sequence / kPartRecords;
-  const std::size_t place = sequence % kPartRecords / kPlaceEvery;
-  std::vector<std::uint64_t> offsets;
   {
     const std::lock_guard lock(mutex_);
-    if (part_.id == id) offsets = part_.offsets;
+    if (sequence >= part_.first && part_.count != 0) return PlaceIn(part_.first, part_.offsets, sequence);
   }
-  if (offsets.empty()) {
-    auto database = OpenReader();
-    if (!database) return database.error();
-    auto part = database->Prepare("SELECT offsets FROM part WHERE id = ?");
-    if (!part) return part.error();
-    const auto row = part->Bind(1, static_cast<std::int64_t>(id)).Step();
-    if (!row) return row.error();
-    if (*row) offsets = TakeOffsets(part->Blob(0));
-  }
-  if (place >= offsets.size() || offsets[place] == 0) return std::optional<RecordReader::Place>();
-  return std::optional(RecordReader::Place{id * kPartRecords + place * kPlaceEvery, offsets[place]});
+  auto database = OpenReader();
+  if (!database) return database.error();
+  auto part = database->Prepare("SELECT first, offsets FROM part WHERE first <= ? ORDER BY first DESC LIMIT 1");
+  if (!part) return part.error();
+  const auto row = part->Bind(1, static_cast<std::int64_t>(sequence)).Step();
+  if (!row) return row.error();
+  if (!*row) return std::optional<RecordReader::Place>();
+  return PlaceIn(static_cast<std::uint64_t>(part->Integer(0)), TakeOffsets(part->Blob(1)), sequence);
 }
 
 Result<std::map<std::string, DayTotal>> Index::Totals(std::int64_t day) const {
@@ -407,11 +405,12 @@ Status Index::DropBefore(std::uint64_t first) const {
   auto database = OpenReader();
   if (!database) return database.error();
   // The last part stays, whatever it holds: it says where to go on.
-  const std::string parts = " < " + std::to_string(first / kPartRecords) + " AND ";
+  const std::string parts =
+      "FROM part WHERE first + count <= " + std::to_string(first) + " AND first < (SELECT max(first) FROM part)";
   auto transaction = store::Transaction::Begin(*database);
   if (!transaction) return transaction.error();
-  Status done = database->Execute("DELETE FROM posting WHERE part" + parts + "part < (SELECT max(id) FROM part)");
-  if (done) done = database->Execute("DELETE FROM part WHERE id" + parts + "id < (SELECT max(id) FROM part)");
+  Status done = database->Execute("DELETE FROM posting WHERE part IN (SELECT first " + parts + ")");
+  if (done) done = database->Execute("DELETE " + parts);
   return done ? transaction->Commit() : done;
 }
 

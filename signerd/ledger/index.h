@@ -41,15 +41,18 @@ struct SearchResult {
 
 // Finds records, and counts them by day and partner. Derived from the segments: index.db may be lost at any time.
 //
-// Records are indexed in parts of 32,768. The newest part is in memory; when it is full it is written in one
-// transaction, as one row for each of its terms with the records that have it. All rows of a part are new and in order,
-// so that SQLite appends and never looks for a place: this is what makes a record cost microseconds. After a start the
-// newest part is read from the segments again.
+// Records are indexed in parts of 32,768, or of fewer that have many recipients. The newest part is in memory; when it
+// is full it is written in one transaction, as one row for each of its terms with the records that have it. All rows of
+// a part are new and in order, so that SQLite appends and never looks for a place: this is what makes a record cost
+// microseconds. After a start the newest part is read from the segments again.
 //
 // One thread adds; any thread searches.
 class Index {
  public:
-  static constexpr std::uint64_t kPartRecords = 1 << 15;
+  static constexpr std::uint32_t kPartRecords = 1 << 15;
+  // A record has one posting for each of its terms, and relays say how many recipients a message has. They take 16
+  // octets each: a full part 16 MiB, and for a moment up to three times that, as their vector grows.
+  static constexpr std::size_t kPartPostings = 1 << 20;
 
   // kStorageFailed: index.db cannot be used; make it anew.
   static Result<std::unique_ptr<Index>> Open(const std::filesystem::path& ledger_directory);
@@ -66,7 +69,7 @@ class Index {
   // Adds record number size(). `place`: its offset in its segment.
   void Add(const v1::Record& record, std::uint64_t offset);
   // Whether the newest part is full, so that it must be written before the next Add().
-  bool full() const { return part_.count == kPartRecords; }
+  bool full() const { return part_.count >= kPartRecords || part_.postings.size() >= kPartPostings; }
   Status WritePart();
 
   Result<SearchResult> Search(const Query& query, const SearchPage& page) const;
@@ -83,11 +86,13 @@ class Index {
     std::uint32_t position;  // in the part
   };
   struct Part {
-    std::uint64_t id = 0;
-    std::uint32_t begin = 0, count = 0;  // positions [begin, count) are there
+    std::uint64_t end() const { return first + count; }
+
+    std::uint64_t first = 0;  // the record that has position 0
+    std::uint32_t count = 0;
     std::int64_t least_us = INT64_MAX, most_us = INT64_MIN;
-    std::vector<std::uint64_t> offsets;                               // of positions 0, 256, 512...; 0: unknown
-    std::vector<Posting> postings;                                    // in order of position
+    std::vector<std::uint64_t> offsets;                               // of positions 0, 256, 512...
+    std::vector<Posting> postings;                                    // by position; while it is written by term
     std::map<std::pair<std::int64_t, std::string>, DayTotal> totals;  // by day and partner
   };
   using Positions = std::vector<std::uint32_t>;

@@ -48,6 +48,7 @@ void Indexer::Rebuild() {
     const std::lock_guard lock(mutex_);
     rebuild_ = state_.rebuilding = true;
     state_.indexed = 0;
+    state_.problem.clear();
   }
   changed_.notify_all();
 }
@@ -109,7 +110,7 @@ void Indexer::Run() {
       rebuild_ = false;
       index_.reset();
       tree_.reset();
-      state_.problem = followed ? "" : followed.error().message;
+      state_.problem = followed || rebuild ? "" : followed.error().message;  // made anew it may be right
     }
     if (followed) continue;
     log::error("the ledger's index does not go on: {}", followed.error().message);
@@ -141,7 +142,7 @@ Status Indexer::Follow() {
     if (!done) break;
     {
       const std::lock_guard lock(mutex_);
-      if (index_->size() >= size) state_.rebuilding = false;
+      if (!rebuild_ && index_->size() >= size) state_.rebuilding = false;
       state_.problem.clear();
     }
     if (!Wait(kFollow)) break;
@@ -167,7 +168,7 @@ Status Indexer::OpenDerived() {
     const std::lock_guard lock(mutex_);
     index_ = std::move(*index);
     tree_ = std::move(*tree);
-    state_.indexed = index_->size();
+    if (!rebuild_) state_.indexed = index_->size();
   }
   return TakePruned();
 }
@@ -275,7 +276,7 @@ Status Indexer::Publish() {
   if (!flushed) return flushed;
   {
     const std::lock_guard lock(mutex_);
-    state_.indexed = index_->size();
+    if (!rebuild_) state_.indexed = index_->size();  // otherwise it is about to go
   }
   changed_.notify_all();
   return Ok();

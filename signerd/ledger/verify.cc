@@ -53,6 +53,9 @@ class Verifier {
     auto reader = CheckpointReader::Open(file_);
     if (!reader) return reader.error();
     octets_ = reader->octets();
+    auto keys = input_.keys();
+    if (!keys) return keys.error();
+    keys_ = std::move(*keys);
     std::size_t signer = 0;
     while (true) {
       const auto note = reader->Next();
@@ -60,7 +63,7 @@ class Verifier {
       if (!*note) break;
       const std::string where = "checkpoints, checkpoint " + Number(reader->count());
       std::size_t number = 0;
-      const auto head = OpenCheckpoint(**note, input_.keys, number);
+      const auto head = OpenCheckpoint(**note, keys_, number);
       if (!head) return Wrong(where + ": " + head.error().message);
       if (number < signer) return Wrong(where + ": is signed with a key that was replaced before");
       signer = number;
@@ -101,7 +104,7 @@ class Verifier {
     if (octets != text.size()) return Wrong("the checkpoint that was kept is not a signed note");
     for (const std::string& note : notes) {
       std::size_t number = 0;
-      const auto head = OpenCheckpoint(note, input_.keys, number);
+      const auto head = OpenCheckpoint(note, keys_, number);
       if (!head) return Wrong("the checkpoint that was kept: " + head.error().message);
       if (head->size != 0) others_[head->size].push_back({head->root, true});
     }
@@ -210,7 +213,7 @@ class Verifier {
                    " are deleted, but older ones are there: retention deletes the oldest first, so it was not that");
     }
     std::size_t number = 0;
-    const auto head = OpenCheckpoint(pruned->checkpoint, input_.keys, number);
+    const auto head = OpenCheckpoint(pruned->checkpoint, keys_, number);
     if (!head) return Wrong(name + ": its checkpoint: " + head.error().message);
     if (head->size < pruned->header.first + pruned->count) {
       return Wrong(name + ": was deleted before a checkpoint was of its records");
@@ -260,6 +263,7 @@ class Verifier {
   const VerifyInput& input_;
   const std::filesystem::path file_ = input_.directory / "checkpoints";
   std::uint64_t octets_ = 0;                            // of that file, as it was at the beginning
+  VerifierKeys keys_;                                   // that signed what is in it
   std::uint64_t newest_ = 0;                            // size of its last one
   std::optional<CheckpointReader> own_;                 // the second reading
   std::optional<TreeHead> next_;                        // of it: the one that the tree comes to next
@@ -277,10 +281,12 @@ std::string NotCompared(const Verified& verified) {
   std::string text = "what is there is whole, but nothing is known of what was kept: ";
   text += verified.not_compared.size() == 1 ? "the checkpoint of "
                                             : Number(verified.not_compared.size()) + " checkpoints, the first of ";
-  return text + Number(verified.not_compared.front()) +
-         " records, cannot be compared with it; within records that retention deleted there is no tree of that size, "
-         "nor "
-         "outside of the part that was read";
+  text += Number(verified.not_compared.front()) +
+          " records, cannot be compared with it; within records that retention deleted there is no tree of that size, "
+          "nor outside of the part that was read";
+  if (verified.deleted == 0) return text;
+  return text + "; of records " + Number(verified.first) + " to " + Number(verified.first + verified.deleted - 1) +
+         " only hashes are left";
 }
 
 Result<Verified> Verify(const VerifyInput& input) { return Verifier(input).Run(); }

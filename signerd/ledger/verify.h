@@ -13,8 +13,10 @@ namespace hallmark::ledger {
 
 struct VerifyInput {
   std::filesystem::path directory;
-  VerifierKeys keys;  // the checkpoints of each come before those of the next
-  std::string kept;   // checkpoints that an auditor kept, one or more notes; may be empty
+  // Those that signed; the checkpoints of each come before those of the next. Asked when it is known which checkpoints
+  // are read: one may take over at any time.
+  std::function<Result<VerifierKeys>()> keys;
+  std::string kept;  // checkpoints that an auditor kept, one or more notes; may be empty
   // Records [first, end) are read; end 0: to the end. first must be of a record that is durable.
   std::uint64_t first = 0, end = 0;
   // What is durable now: asked after the checkpoints were read, so that each of them is of no more.
@@ -34,12 +36,13 @@ struct Verified {
   // that was read. Nothing is known of them, so that this is no success for who asked.
   std::vector<std::uint64_t> not_compared;
 };
-// That as a sentence; empty when all were compared.
+// That as a sentence, with the records that are deleted; empty when all were compared.
 std::string NotCompared(const Verified& verified);
 
 // Reads the ledger and checks frames, sequence, the tree that each segment was begun behind, and every checkpoint's
 // signature, order and root, and that only the oldest are deleted. kInvalidArgument: the ledger is not whole, and the
-// sentence says what is wrong and where. kIoFailed: it could not be read. kCancelled. Any thread, for long.
+// sentence says what is wrong and where. kIoFailed: it could not be read. kCancelled. The error of `keys`. Any thread,
+// for long.
 //
 // Of a part it reads from the beginning of the segment that `first` is in, whose header has the tree before it, to the
 // first checkpoint behind `end`: that its root comes out shows that header and records are those that were signed.

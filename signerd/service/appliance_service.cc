@@ -43,10 +43,12 @@ Status ApplianceService::Backup(StreamWriter<api::CreateBackupResponse>& out) co
                      "there is nobody to encrypt a backup for: name certificates as backup.recipients in "
                      "hallmark.toml, and restart");
   }
-  auto keys = parts_.verifier_keys();
-  // A token that cannot sign checkpoints, or has not yet, keeps nobody from a backup.
-  if (!keys && keys.error().reason == Reason::kNotFound) keys = ledger::VerifierKeys();
-  if (!keys) return keys.error();
+  const auto keys = [this] {
+    auto known = parts_.verifier_keys();
+    // A token that cannot sign checkpoints, or has not yet, keeps nobody from a backup.
+    if (!known && known.error().reason == Reason::kNotFound) known = ledger::VerifierKeys();
+    return known;
+  };
   const auto send = [&](std::string_view octets) -> Status {
     for (; !octets.empty(); octets.remove_prefix(std::min(octets.size(), kMostOctets))) {
       api::CreateBackupResponse response;
@@ -55,7 +57,7 @@ Status ApplianceService::Backup(StreamWriter<api::CreateBackupResponse>& out) co
     }
     return Ok();
   };
-  return backup::WriteBackup({parts_.backup, parts_.ledger, *keys, parts_.clock, [&] { return out.broken(); }}, send);
+  return backup::WriteBackup({parts_.backup, parts_.ledger, keys, parts_.clock, [&] { return out.broken(); }}, send);
 }
 
 grpc::ServerWriteReactor<api::CreateBackupResponse>* ApplianceService::CreateBackup(
@@ -75,7 +77,7 @@ grpc::ServerWriteReactor<api::CreateBackupResponse>* ApplianceService::CreateBac
 }
 
 // As few records as will do: each waits for the disk.
-Status ApplianceService::JournalLeft(const Caller& caller, const std::vector<std::string>& left) const {
+Status ApplianceService::NoteLeft(const Caller& caller, const std::vector<std::string>& left) const {
   for (std::size_t next = 0; next < left.size();) {
     google::protobuf::Value named;
     for (std::size_t octets = 0; next < left.size() && octets < kMostNamed; ++next) {
@@ -93,7 +95,7 @@ Status ApplianceService::JournalLeft(const Caller& caller, const std::vector<std
     act.set_outcome("OK");
     act.set_approval(caller.approval);
     act.set_count(1);
-    if (const Status done = parts_.journal(record); !done) return done;
+    if (const Status done = parts_.note(record); !done) return done;
   }
   return Ok();
 }
@@ -119,7 +121,7 @@ Status ApplianceService::Reset(const Caller& caller, const api::FactoryResetRequ
                                                 "restart signerd, which lets keys rotate and checkpoints be signed "
                                                 "again");
   }
-  if (const Status named = JournalLeft(caller, erased->left); !named) return named;
+  if (const Status named = NoteLeft(caller, erased->left); !named) return named;
   log::warn("factory reset: {} keys are destroyed, {} stay; the box is to erase the state", erased->destroyed,
             erased->left.size());
   const Status marked = WriteFileAtomically(parts_.reset_mark, "by " + caller.name + "\n");

@@ -27,8 +27,8 @@ class ApplianceService final : public hallmark::admin::v1::ApplianceService::Cal
     std::function<Result<ledger::VerifierKeys>()> verifier_keys;
     // Where a factory reset leaves its mark for the box; empty where there is no such box.
     std::filesystem::path reset_mark;
-    // Puts a record on the ledger; it is durable on return.
-    std::function<Status(const hallmark::ledger::v1::Record&)> journal;
+    // Puts a record on the ledger; it is durable on return. Waits for no second sink: what it tells of is done.
+    std::function<Status(const hallmark::ledger::v1::Record&)> note;
     std::function<void()> stop_making_keys;  // nothing makes or uses one by itself any more
     std::function<void()> end;               // has the daemon end soon; does not wait
   };
@@ -44,7 +44,7 @@ class ApplianceService final : public hallmark::admin::v1::ApplianceService::Cal
 
  private:
   Status Backup(StreamWriter<hallmark::admin::v1::CreateBackupResponse>& out) const;
-  Status JournalLeft(const Caller& caller, const std::vector<std::string>& left) const;
+  Status NoteLeft(const Caller& caller, const std::vector<std::string>& left) const;
   Status Reset(const Caller& caller, const hallmark::admin::v1::FactoryResetRequest& request) const;
 
   const Parts parts_;

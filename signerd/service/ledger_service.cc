@@ -176,11 +176,15 @@ Status LedgerService::Verify(const api::VerifyLedgerRequest& request,
     return MakeError(Reason::kInvalidArgument, "first_record, end_record: expected a part of the ledger's " +
                                                    std::to_string(durable) + " records");
   }
-  const auto keys = parts_.verifier_keys();
-  if (!keys) return keys.error();
+  Status known = Ok();  // who signs
+  const auto keys = [&] {
+    auto found = parts_.verifier_keys();
+    if (!found) known = found.error();
+    return found;
+  };
   std::chrono::steady_clock::time_point told{};  // long ago: the first step is told at once
   const auto segments = parts_.ledger.KeepSegments();
-  const auto verified = ledger::Verify({parts_.ledger.directory(), *keys, request.checkpoints(), first, end,
+  const auto verified = ledger::Verify({parts_.ledger.directory(), keys, request.checkpoints(), first, end,
                                         [this] { return parts_.ledger.durable(); },
                                         [&](std::uint64_t done, std::uint64_t size) {
                                           const auto now = std::chrono::steady_clock::now();
@@ -191,6 +195,7 @@ Status LedgerService::Verify(const api::VerifyLedgerRequest& request,
                                           response.mutable_progress()->set_total(size);
                                           return out.Write(response);
                                         }});
+  if (!known) return known;
   const bool damaged = !verified && verified.error().reason == Reason::kInvalidArgument;
   if (!verified && !damaged) return verified.error();
   api::VerifyLedgerResponse response;
@@ -323,11 +328,9 @@ LedgerService::Stream<api::ExportLedgerResponse>* LedgerService::ExportLedger(Co
   return RunStream<api::ExportLedgerResponse>(
       context, {"ExportLedger", Role::kAuditor}, *request,
       [this](StreamWriter<api::ExportLedgerResponse>& out) -> Status {
-        const auto keys = parts_.verifier_keys();
-        if (!keys) return keys.error();
         const auto segments = parts_.ledger.KeepSegments();
         const auto done = ledger::Export({parts_.ledger.directory(),
-                                          *keys,
+                                          parts_.verifier_keys,
                                           [this] { return parts_.ledger.durable(); },
                                           {},
                                           [&](const std::string& path, std::string_view octets, std::uint64_t records) {

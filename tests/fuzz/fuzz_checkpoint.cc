@@ -56,7 +56,12 @@ void CheckFile(std::string_view octets) {
   auto note = reader->Next();
   for (; note && *note; note = reader->Next()) notes.emplace_back(**note);
   Check(reader->count() == notes.size(), "notes are counted");
-  if (note) Check(notes == SplitCheckpoints(octets), "a file read in pieces has the notes of the whole");
+  auto all = SplitCheckpoints(octets);
+  std::size_t end = 0;
+  for (const std::string& one : all) end += one.size() + 1;
+  // A note with a hole at the end of the file was being written.
+  if (!all.empty() && end == octets.size() && all.back().find('\0') != all.back().npos) all.pop_back();
+  if (note) Check(notes == all, "a file read in pieces has the notes of the whole");
 
   const auto newest = NewestCheckpoint(file.path());
   if (newest) {

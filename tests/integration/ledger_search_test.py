@@ -14,10 +14,12 @@ import time
 import unittest
 
 import grpc
+from google.protobuf import json_format
 
 import deployment
 import ledger_files
 import metrics_test
+import pki
 
 from hallmark.admin.v1 import ledger_pb2, ledger_pb2_grpc
 from hallmark.signing.v1 import signing_pb2
@@ -38,6 +40,8 @@ def quick_checkpoints(hallmark, more=""):
 class LedgerSearchTest(unittest.TestCase):
     def setUp(self):
         self.hallmark = self.enterContext(deployment.Deployment(start=False))
+        self.authority = pki.Authority()
+        self.hallmark.trust(self.authority.pem, "admin")
         quick_checkpoints(self.hallmark)
         self.hallmark.start()
         self.hallmark.add_domain("example.com")
@@ -306,13 +310,17 @@ class LedgerSearchTest(unittest.TestCase):
         self.await_status(lambda status: not status.retention_problem or None)
 
     def test_who_is_no_operator_reads_nothing(self):
-        relay = ledger_pb2_grpc.LedgerServiceStub(self.hallmark.channel(self.hallmark.admin_address))
-        for call, request in ((relay.SearchRecords, ledger_pb2.SearchRecordsRequest()),
-                              (lambda r: list(relay.VerifyLedger(r)), ledger_pb2.VerifyLedgerRequest()),
-                              (lambda r: list(relay.ExportLedger(r)), ledger_pb2.ExportLedgerRequest()),
-                              (lambda r: list(relay.RebuildIndex(r)), ledger_pb2.RebuildIndexRequest())):
-            with self.assertRaises(grpc.RpcError):
-                call(request)
+        """Though the listener takes the certificate."""
+        certificate = self.authority.issue(dns=["nobody.example"])
+        nobody = ledger_pb2_grpc.LedgerServiceStub(self.hallmark.channel(self.hallmark.admin_address, *certificate))
+        for call, request in ((nobody.SearchRecords, ledger_pb2.SearchRecordsRequest()),
+                              (nobody.GetRecord, ledger_pb2.GetRecordRequest()),
+                              (nobody.GetLedgerStatus, ledger_pb2.GetLedgerStatusRequest()),
+                              (lambda r: list(nobody.VerifyLedger(r)), ledger_pb2.VerifyLedgerRequest()),
+                              (lambda r: list(nobody.ExportLedger(r)), ledger_pb2.ExportLedgerRequest()),
+                              (lambda r: list(nobody.RebuildIndex(r)), ledger_pb2.RebuildIndexRequest())):
+            error = self.hallmark.call_error(call, request)
+            self.assertEqual((error.code(), deployment.error_reason(error)), (grpc.StatusCode.PERMISSION_DENIED, "CALLER_UNKNOWN"))
 
 
 class QuotaTest(unittest.TestCase):
@@ -478,6 +486,28 @@ class SinkTest(unittest.TestCase):
             self.assertEqual([line["signature"]["selector"] for line in lines if "signature" in line],
                              [record.signature.selector for record in kept if record.HasField("signature")])
 
+    def test_without_a_best_effort_one_signing_goes_on(self):
+        """And what it did not take is counted."""
+        for mode in ("", 'mode = "best-effort"\n'):  # as shipped, and said
+            with self.subTest(mode), deployment.Deployment(start=False) as hallmark:
+                pipe = hallmark.folder / "pipe"  # which nobody has open to read
+                os.mkfifo(pipe)
+                quick_checkpoints(hallmark, f'[ledger.sink]\nkind = "file"\npath = "{pipe}"\n{mode}')
+                hallmark.start()
+                hallmark.add_domain("example.com")
+                for number in range(3):
+                    self.assertEqual(len(hallmark.sign(message(number)).signatures), 2)
+
+                def sink():
+                    return hallmark.dkimctl_json("ledger", "status")["sink"]
+                self.wait_for(lambda: int(sink()["dropped_records"]) >= 6)
+                self.assertEqual((sink()["required"], sink()["available"], sink()["written_records"]), (False, False, "0"))
+                self.assertRegex(hallmark.dkimctl("ledger", "status").stdout, r"second sink: +NO, \d+ written, [1-9]\d* dropped")
+                self.wait_for(hallmark.serving)
+                hallmark.stop()
+                kept = ledger_files.records(hallmark.folder / "state" / "ledger")
+                self.assertEqual(sum(record.HasField("signature") for record in kept), 6)
+
     def test_a_required_one_that_is_down_is_told_and_comes_back_by_itself(self):
         with deployment.Deployment(start=False) as hallmark:
             pipe = hallmark.folder / "pipe"
@@ -520,6 +550,69 @@ class SinkTest(unittest.TestCase):
             self.wait_for(hallmark.serving)
             hallmark.sign(message(3))
             self.assertEqual(metrics_test.scrape(hallmark)["hallmark_ledger_available"], 1)
+
+    def test_how_a_step_of_a_key_ended_waits_for_no_sink(self):
+        """It is done, and on the ledger: the log must not say that it is not. That it is begun waits for a required sink."""
+        with deployment.Deployment(start=False) as hallmark:
+            pipe = hallmark.folder / "pipe"
+            os.mkfifo(pipe)
+            reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            self.addCleanup(os.close, reader)
+            quick_checkpoints(hallmark, f'[ledger.sink]\nkind = "file"\npath = "{pipe}"\nmode = "required"\ntimeout_ms = 500\n')
+            hallmark.use_faulty_module("C_GenerateKeyPair * delay 5000\n")
+            go_on, stop = threading.Event(), threading.Event()
+
+            def steps(lines):
+                """(selector, outcome) of each step that makes a pair."""
+                acts = [json.loads(line).get("admin_act", {}) for line in lines if line.strip()]
+                shown = [(json.loads(act["request"]), act["outcome"]) for act in acts if act.get("method") == "KeyStep"]
+                return [(request["selector"], outcome) for request, outcome in shown if request["to"] == "GENERATED"]
+
+            def read():
+                text, late = b"", False
+                while not stop.is_set():
+                    try:
+                        text += os.read(reader, 1 << 20)
+                    except BlockingIOError:
+                        pass
+                    # While the second pair is being made the sink becomes late.
+                    if not late and len(steps(text[:text.rfind(b"\n") + 1].splitlines())) == 3:
+                        late = True
+                        self.fill(pipe)
+                        go_on.wait()
+                    stop.wait(0.01)
+            thread = threading.Thread(target=read, daemon=True)
+            thread.start()
+            self.addCleanup(thread.join)
+            self.addCleanup(stop.set)
+            self.addCleanup(go_on.set)
+            hallmark.start()
+            hallmark.dkimctl("domain", "add", "example.com")
+            hallmark.dkimctl("key", "rotate", "example.com", "--compromised")
+            self.wait_for(lambda: "no answer within 500 ms" in hallmark.log_text())
+            self.wait_for(lambda: not hallmark.serving())
+            go_on.set()
+            self.wait_for(hallmark.serving)
+            self.wait_for(lambda: len(hallmark.dkimctl_json("key", "status", "example.com")["keys"]) == 2)
+            hallmark.stop()
+            kept = [json_format.MessageToJson(record, preserving_proto_field_name=True)
+                    for record in ledger_files.records(hallmark.folder / "state" / "ledger")]
+            made = steps(kept)
+            self.assertEqual([outcome for _, outcome in made], ["BEGUN", "OK", "BEGUN", "OK"])
+            self.assertEqual([selector for selector, _ in made[::2]], [selector for selector, _ in made[1::2]])
+            self.assertNotIn("is GENERATED is not on the ledger", hallmark.log_text())
+
+    @staticmethod
+    def fill(pipe):
+        """So that nothing more fits into it."""
+        writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        for octets in (4096, 1):
+            try:
+                while True:
+                    os.write(writer, octets * b"\n")
+            except BlockingIOError:
+                pass
+        os.close(writer)
 
     def wait_for(self, condition):
         deadline = time.monotonic() + 60

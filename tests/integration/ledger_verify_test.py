@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -100,8 +101,9 @@ class LedgerVerifyTest(unittest.TestCase):
         self.delete(*SEGMENTS[1])
         self.verify(status=WHOLE)
         for size in (20, 100):
-            self.assertIn(f"checkpoint of {size} records that was kept cannot be compared",
-                          self.verify(self.note(37), self.note(size), status=NOT_COMPARED))
+            said = self.verify(self.note(37), self.note(size), status=NOT_COMPARED)
+            self.assertIn(f"checkpoint of {size} records that was kept cannot be compared", said)
+            self.assertIn("of records 0 to 126 only hashes are left", said)
         # Where a segment or one of the hashes that were kept of it ends, there is a tree.
         self.verify(self.note(37), self.note(96), self.note(127), self.note(150), status=WHOLE)
         self.assertIn("is not of these records", self.verify(self.note(37, bytes(32)), status=NOT_WHOLE))
@@ -184,6 +186,55 @@ class LedgerVerifyTest(unittest.TestCase):
         # A record that is there and is another one is no half one.
         self.path(127).write_bytes(whole[:-1] + b"!")
         self.assertIn("the CRC is wrong", self.offline(self.ledger, status=NOT_WHOLE))
+
+    def test_a_last_checkpoint_that_is_not_whole_is_not_counted(self):
+        checkpoints = self.ledger / "checkpoints"
+        whole = checkpoints.read_bytes()
+        last = len(self.note(150).encode()) + 1
+        offset = len(whole) - last
+        says = f"not counted: checkpoints, offset {offset}: the last checkpoint is not whole"
+        program = runpy.run_path(str(VERIFY))
+
+        def check(octets):
+            checkpoints.write_bytes(octets)
+            keys = [program["parse_key"]((self.ledger / "verifier-key").read_text())]
+            return program["Ledger"](self.ledger, keys, []).check()
+        for cut in range(1, last):
+            said = check(whole[:-cut])
+            self.assertIn("whole: 153 records, 127 of them", said)
+            self.assertIn(says, said)
+        # After a power cut some of its blocks are there, in any order.
+        for first, end in [*((0, end) for end in range(1, last + 1, 7)), *((first, last) for first in range(0, last, 7)), (50, 120)]:
+            self.assertIn(says, check(whole[:offset + first] + bytes(end - first) + whole[offset + end:]))
+        self.assertIn(says, self.offline(self.ledger, status=WHOLE))
+        checkpoints.write_bytes(whole[:offset])
+        self.assertNotIn("not counted", self.offline(self.ledger, status=WHOLE))
+        checkpoints.write_bytes(whole[offset:-1])
+        said = self.offline(self.ledger, status=WHOLE)
+        self.assertIn("whole: 153 records, 0 of them", said)
+        self.assertIn("not counted: checkpoints, offset 0", said)
+        # Only the last can be so, and only in the folder's own file.
+        checkpoints.write_bytes(whole[:offset - 40] + bytes(20) + whole[offset - 20:])
+        self.assertIn("checkpoint 4", self.offline(self.ledger, status=NOT_WHOLE))
+        checkpoints.write_bytes(whole[:offset - 40] + whole[offset:])
+        self.offline(self.ledger, status=NOT_WHOLE)
+        checkpoints.write_bytes(whole)
+        self.verify(self.note(150)[:-20], status=NOT_WHOLE)
+        self.verify(self.note(127), self.note(150).replace("150", "1\0\x30"), status=NOT_WHOLE)
+
+    def test_a_hole_at_the_end_of_the_records_is_told_from_other_damage(self):
+        whole = self.path(127).read_bytes()
+        hint = "torn by a power cut: let signerd start once"
+        two = len(ledger_files.frame(RECORDS[151]) + ledger_files.frame(RECORDS[152]))
+        longer = whole + ledger_files.frame(2000 * b"x")
+        for torn, offset in ((whole[:-two] + bytes(two), len(whole) - two),
+                             (longer[:1024] + bytes(512) + longer[1536:], len(whole))):
+            self.path(127).write_bytes(torn)
+            said = self.offline(self.ledger, status=NOT_WHOLE)
+            self.assertIn(f"{self.path(127).name}, offset {offset}: ", said)
+            self.assertIn(hint, said)
+        self.path(127).write_bytes(whole[:-1] + b"!")
+        self.assertNotIn(hint, self.offline(self.ledger, status=NOT_WHOLE))
 
     def test_a_segment_that_is_being_begun_is_the_end(self):
         begun = self.segment(153, 153)

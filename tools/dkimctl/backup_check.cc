@@ -126,7 +126,7 @@ Status CheckLedger(const std::filesystem::path& directory, const std::string& ma
   const auto end = EndOfLedger(*segments);
   if (!end) return end.error();
   CountBar bar("records");
-  const auto verified = ledger::Verify({directory, *keys, "", 0, 0, [&] { return *end; },
+  const auto verified = ledger::Verify({directory, [&] { return *keys; }, "", 0, 0, [&] { return *end; },
                                         [&](std::uint64_t done, std::uint64_t size) {
                                           bar.Show(done, size);
                                           return stop.GoOn().has_value();

@@ -83,5 +83,63 @@ TEST(Checkpoint, AFileIsReadInPiecesAndFromItsEndAsItIsAsAWhole) {
   EXPECT_EQ(CheckpointReader::Open(file)->Next().error().reason, Reason::kInvalidArgument);
 }
 
+// Of three notes, the last of which was being written when the power failed: some of its blocks are there, in any
+// order.
+TEST(Checkpoint, OfANoteWithAHoleTheOneBeforeIsTheNewest) {
+  constexpr std::size_t kBlock = 512;
+  const hallmark::test::TemporaryFolder folder;
+  const auto file = folder.path() / "checkpoints";
+  const VerifierKey key{std::string(255, 'o'), {}};  // a long name, so that a note has parts of three blocks
+  for (std::size_t before = 0; before < kBlock; before += 17) {
+    std::string content = SignedNote(CheckpointBody(std::string(1 + before / 2, 'a'), {1, EmptyRoot()}),
+                                     {std::string(1 + before - before / 2, 'a'), {}}, Bytes(64)) +
+                          "\n";
+    const std::string second = SignedNote(CheckpointBody(key.name, {2, EmptyRoot()}), key, Bytes(64));
+    content += second + "\n";
+    const std::size_t end = content.size();
+    content += SignedNote(CheckpointBody(key.name, {3, EmptyRoot()}), key, Bytes(64)) + "\n";
+    std::vector<std::pair<std::size_t, std::size_t>> parts;  // of blocks: where, and how many octets
+    for (std::size_t at = end; at < content.size(); at += parts.back().second) {
+      parts.emplace_back(at, std::min(kBlock - at % kBlock, content.size() - at));
+    }
+    for (std::size_t missing = 0; missing < std::size_t{1} << parts.size(); ++missing) {
+      std::string torn = content;
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        if ((missing >> i & 1) != 0) torn.replace(parts[i].first, parts[i].second, parts[i].second, '\0');
+      }
+      std::ofstream(file, std::ios::binary) << torn;
+      const auto newest = NewestCheckpoint(file);
+      ASSERT_TRUE(newest) << before << " " << missing << ": " << newest.error().message;
+      EXPECT_EQ(newest->head.size, missing == 0 ? 3u : 2u) << before << " " << missing;
+      EXPECT_EQ(newest->end, missing == 0 ? content.size() : end) << before << " " << missing;
+      auto reader = *CheckpointReader::Open(file);
+      std::size_t notes = 0;
+      for (auto note = reader.Next(); note && *note; note = reader.Next()) ++notes;
+      EXPECT_EQ(notes, missing == 0 ? 3u : 2u) << before << " " << missing;
+    }
+  }
+}
+
+TEST(Checkpoint, OnlyTheLastNoteCanHaveAHole) {
+  const hallmark::test::TemporaryFolder folder;
+  const auto file = folder.path() / "checkpoints";
+  const auto note = [](std::uint64_t size, bool hole, char root = 'A') {
+    std::string text = SignedNote(CheckpointBody("log", {size, EmptyRoot()}), {"log", {}}, Bytes(64)) + "\n";
+    text[10] = hole ? '\0' : root;
+    return text;
+  };
+  const auto write = [&](const std::string& content) { std::ofstream(file, std::ios::binary) << content; };
+  write(note(1, true));
+  EXPECT_EQ(NewestCheckpoint(file)->end, 0u);
+  EXPECT_FALSE(*CheckpointReader::Open(file)->Next());
+  write(note(1, true) + note(2, true));
+  EXPECT_EQ(NewestCheckpoint(file).error().reason, Reason::kInvalidArgument);
+  write(note(1, true) + note(2, false));
+  EXPECT_EQ(NewestCheckpoint(file)->head.size, 2u);
+  EXPECT_FALSE(ParseCheckpoint(**CheckpointReader::Open(file)->Next())) << "whoever reads all of them is given it";
+  write(note(1, false) + note(2, false, '!'));
+  EXPECT_EQ(NewestCheckpoint(file).error().reason, Reason::kInvalidArgument);
+}
+
 }  // namespace
 }  // namespace hallmark::ledger

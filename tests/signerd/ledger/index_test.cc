@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "random_records.h"
 #include "sample.h"
 #include "segment_writer.h"
@@ -10,6 +13,38 @@ namespace hallmark::ledger {
 namespace {
 
 constexpr std::size_t kRecords = 3 * Index::kPartRecords / 2;  // one written part, and half of one in memory
+
+struct Ledger {
+  test::TemporaryFolder folder;
+  test::SegmentWriter writer{folder.path()};
+  std::unique_ptr<Index> index;
+  std::uint64_t most_in_memory = 0;  // records
+
+  // As after a start: what is in no written part is read again.
+  void Reopen() {
+    index.reset();
+    index = *Index::Open(folder.path());
+    AddAll();
+  }
+  void AddAll() {
+    for (const SegmentFile& file : *ListSegments(folder.path())) {
+      auto reader = *SegmentReader::Open(file.path);
+      while (true) {
+        const std::uint64_t offset = reader.offset(), sequence = reader.next_sequence();
+        const auto octets = reader.Next();
+        if (!*octets) break;
+        if (sequence < index->size()) continue;
+        v1::Record record;
+        record.ParseFromArray((*octets)->data(), static_cast<int>((*octets)->size()));
+        index->Add(record, offset);
+        most_in_memory = std::max(most_in_memory, index->size() - index->written());
+        if (index->full()) {
+          EXPECT_TRUE(index->WritePart());
+        }
+      }
+    }
+  }
+};
 
 // A ledger of two segments, indexed; made once.
 class IndexTest : public testing::Test {
@@ -26,33 +61,6 @@ class IndexTest : public testing::Test {
     ledger_->Reopen();
   }
   static void TearDownTestSuite() { delete ledger_; }
-
-  struct Ledger {
-    test::TemporaryFolder folder;
-    test::SegmentWriter writer{folder.path()};
-    std::unique_ptr<Index> index;
-
-    // As after a start: what is in no written part is read again.
-    void Reopen() {
-      index.reset();
-      index = *Index::Open(folder.path());
-      for (const SegmentFile& file : *ListSegments(folder.path())) {
-        auto reader = *SegmentReader::Open(file.path);
-        while (true) {
-          const std::uint64_t offset = reader.offset(), sequence = reader.next_sequence();
-          const auto octets = reader.Next();
-          if (!*octets) break;
-          if (sequence < index->size()) continue;
-          v1::Record record;
-          record.ParseFromArray((*octets)->data(), static_cast<int>((*octets)->size()));
-          index->Add(record, offset);
-          if (index->full()) {
-            EXPECT_TRUE(index->WritePart());
-          }
-        }
-      }
-    }
-  };
 
   static std::vector<std::uint64_t> Scan(const Query& query) {
     std::vector<std::uint64_t> found;
@@ -138,6 +146,107 @@ TEST_F(IndexTest, APageOfLargeRecordsHasFewer) {
     page.after = result->hits.back().sequence;
   }
   EXPECT_EQ(found, 40u);
+}
+
+// Messages with as many recipients as one may have. What Wanted() gives is found in one record only.
+class IndexOfLargeRecordsTest : public testing::Test {
+ protected:
+  static constexpr std::uint64_t kLarge = 220, kRecipients = 10'000;
+
+  static std::string Hash(std::uint64_t record, std::uint64_t recipient) {
+    return std::to_string(record * kRecipients + recipient);
+  }
+  static Query Wanted(std::uint64_t record) {
+    Query query;
+    query.recipient = "somebody";
+    query.recipient_hash = Hash(record, record * 7 % kRecipients);
+    return query;
+  }
+  static std::vector<std::uint64_t> Found(const Index& index, const Query& query) {
+    const auto result = index.Search(query, {});
+    EXPECT_TRUE(result) << result.error().message;
+    std::vector<std::uint64_t> found;
+    for (const Hit& hit : result->hits) found.push_back(hit.sequence);
+    return found;
+  }
+
+  void SetUp() override {
+    for (std::uint64_t number = 0; number < kLarge; ++number) {
+      v1::Record record;
+      for (std::uint64_t i = 0; i < kRecipients; ++i) {
+        record.mutable_signature()->add_recipient_hashes(Hash(number, i));
+      }
+      large_.writer.Append(record);
+    }
+  }
+  Ledger large_;
+};
+
+TEST_F(IndexOfLargeRecordsTest, TheyEndAPartEarlierAndAreFoundInEach) {
+  large_.Reopen();
+  EXPECT_LE(large_.most_in_memory * kRecipients, Index::kPartPostings + kRecipients);
+  const std::uint64_t written = large_.index->written();
+  EXPECT_GT(written, large_.most_in_memory) << "several parts";
+  EXPECT_LT(written, kLarge) << "and one in memory";
+  RecordReader reader(large_.folder.path());
+  const auto check = [&](std::uint64_t first) {
+    for (std::uint64_t number = 0; number < kLarge; number += number % 8 == 0 ? 1 : 7) {
+      const std::vector<std::uint64_t> expected(number < first ? 0 : 1, number);
+      ASSERT_EQ(Found(*large_.index, Wanted(number)), expected);
+      const auto place = large_.index->PlaceNear(number);
+      ASSERT_TRUE(place);
+      ASSERT_EQ(place->has_value(), number >= first) << number;
+      const auto octets = reader.Read(number, *place);
+      ASSERT_TRUE(octets) << number << ": " << octets.error().message;
+      ASSERT_EQ(*octets, large_.writer.records()[number].SerializeAsString());
+    }
+  };
+  check(0);
+  large_.Reopen();
+  EXPECT_EQ(large_.index->size(), kLarge);
+  EXPECT_EQ(large_.index->written(), written);
+  check(0);
+
+  const std::uint64_t part = large_.most_in_memory;
+  ASSERT_TRUE(large_.index->DropBefore(part - 1));  // its last record is kept
+  check(0);
+  ASSERT_TRUE(large_.index->DropBefore(part));
+  check(part);
+  ASSERT_TRUE(large_.index->DropBefore(kLarge)) << "the last one stays: it says where to go on";
+  large_.Reopen();
+  EXPECT_EQ(large_.index->size(), kLarge);
+  check(written - part);
+}
+
+TEST_F(IndexOfLargeRecordsTest, TheyAreFoundWhileAPartIsWritten) {
+  large_.index = *Index::Open(large_.folder.path());
+  std::atomic<bool> done = false;
+  std::thread adding([&] {
+    large_.AddAll();
+    done = true;
+  });
+  for (std::uint64_t i = 0; !done; ++i) {
+    const std::uint64_t size = large_.index->size();
+    if (size == 0) continue;
+    EXPECT_EQ(Found(*large_.index, Wanted(i % size)), std::vector{i % size});
+  }
+  adding.join();
+}
+
+TEST_F(IndexTest, ARecipientThatIsNamedOftenCountsOnce) {
+  Ledger repeated;
+  v1::Record record;
+  record.mutable_signature()->set_partner("own");
+  for (int i = 0; i < 10'000; ++i) record.mutable_signature()->add_recipients("one@example.org");
+  const std::size_t count = 2 * Index::kPartPostings / 10'000;
+  repeated.writer.Append(std::vector(count, record));
+  repeated.Reopen();
+  EXPECT_EQ(repeated.index->written(), 0u) << "all of them are in memory";
+  Query query;
+  query.recipient = "one@example.org";
+  const auto result = repeated.index->Search(query, {true, 1'000'000, std::nullopt});
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->hits.front().sequence, 0u);
 }
 
 TEST_F(IndexTest, FormsOfOneValueAreTheSame) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "random_records.h"
@@ -45,11 +46,25 @@ class IndexerTest : public testing::Test {
     for (const Hit& hit : result->hits) found.push_back(hit.sequence);
     EXPECT_EQ(found, expected);
   }
+  // As long as a slow machine needs.
+  static void Await(const std::function<bool()>& condition) {
+    for (int i = 0; i < 3000 && !condition(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_TRUE(condition());
+  }
   static Query SampleQuery() {
     Query query;
     query.partner = "partner2";
     query.from = "author7@example.com";
     return query;
+  }
+  // As a daemon before this one wrote it.
+  static void MakeOldIndex(const std::filesystem::path& file) {
+    std::filesystem::remove(file);
+    auto database = store::Database::Open(file);
+    ASSERT_TRUE(database) << database.error().message;
+    EXPECT_TRUE(database->Execute(
+        "CREATE TABLE part (id INTEGER PRIMARY KEY, begin INTEGER NOT NULL, least_us INTEGER NOT NULL, most_us INTEGER "
+        "NOT NULL, offsets BLOB NOT NULL) STRICT; INSERT INTO part VALUES (0, 0, 0, 0, x''); PRAGMA user_version = 2"));
   }
   const Query query_ = SampleQuery();
   test::TemporaryFolder folder_;
@@ -93,9 +108,11 @@ TEST_F(IndexerTest, MakesAnewWhatIsMissingOrNotItsOwn) {
   ExpectAllThere();
   const auto hashes = folder_.path() / "hashes";
   const std::function<void()> harms[] = {
-      [&] { std::filesystem::remove_all(hashes); }, [&] { std::filesystem::resize_file(hashes / "03", 32); },
+      [&] { std::filesystem::remove_all(hashes); },
+      [&] { std::filesystem::resize_file(hashes / "03", 32); },
       [&] { std::filesystem::remove(folder_.path() / "index.db"); },
       [&] { std::ofstream(folder_.path() / "index.db", std::ios::binary | std::ios::trunc) << std::string(9000, 'x'); },
+      [&] { MakeOldIndex(folder_.path() / "index.db"); },
       [&] {  // hashes of another ledger
         std::fstream file(hashes / "15", std::ios::binary | std::ios::in | std::ios::out);
         file << std::string(32, 'y');
@@ -117,6 +134,61 @@ TEST_F(IndexerTest, RebuildsWhileTheLedgerGoesOn) {
   Append(500);
   ExpectAllThere();
   EXPECT_EQ(indexer_->state().problem, "");
+}
+
+// Whoever waits for it must not be told of the old one, which the thread may follow the ledger with for a moment more.
+TEST_F(IndexerTest, IsNotMadeAnewBeforeThatHasBegun) {
+  constexpr std::uint64_t kBefore = 100, kAfter = 150;
+  Append(kBefore);
+  std::atomic<bool> asked = false, begun = false;
+  Indexer::State at_beginning;
+  indexer_ = Indexer::Start(folder_.path(), [&] {
+    const std::uint64_t size = durable_;
+    if (asked && !begun) {  // it looks again when it makes the new one
+      at_beginning = indexer_->state();
+      begun = true;
+    }
+    if (size == kAfter && !asked) {
+      indexer_->Rebuild();
+      asked = true;
+    }
+    return size;
+  });
+  ExpectAllThere();
+  Append(kAfter - kBefore);
+  std::uint64_t most_indexed = 0;
+  while (!begun) {
+    const bool told = asked;
+    const std::uint64_t indexed = indexer_->state().indexed;
+    if (told && !begun) most_indexed = std::max(most_indexed, indexed);
+  }
+  EXPECT_EQ(most_indexed, 0u);
+  EXPECT_TRUE(at_beginning.rebuilding);
+  EXPECT_EQ(at_beginning.indexed, 0u);
+  ExpectAllThere();
+  Await([&] { return !indexer_->state().rebuilding; });
+  indexer_.reset();
+}
+
+TEST_F(IndexerTest, MakingItAnewIsNotSaidToFailForWhatWasWrongBefore) {
+  Append(10);
+  durable_ = 20;  // the ledger says that there are more
+  std::atomic<bool> asked = false, begun = false;
+  Indexer::State at_beginning;
+  indexer_ = Indexer::Start(folder_.path(), [&] {
+    if (asked && !begun && indexer_->state().rebuilding) {
+      at_beginning = indexer_->state();
+      begun = true;
+    }
+    return durable_.load();
+  });
+  Await([&] { return !indexer_->state().problem.empty(); });
+  asked = true;
+  indexer_->Rebuild();
+  Await([&] { return begun.load(); });
+  EXPECT_EQ(at_beginning.problem, "");
+  Await([&] { return !indexer_->state().problem.empty(); });  // it is the segment
+  indexer_.reset();
 }
 
 TEST_F(IndexerTest, GoesOnAfterSegmentsWereDeleted) {

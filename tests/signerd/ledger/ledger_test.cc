@@ -190,6 +190,29 @@ TEST_F(LedgerTest, TheHeadIsSignedWhenItHasGrownAndAtTheEnd) {
   EXPECT_EQ(ParseCheckpoint(notes.back())->root, RootOf({"a", "b", "c"}));
 }
 
+TEST_F(LedgerTest, ACheckpointWithAHoleIsCutOffAndSignedAnew) {
+  SoftSigner signer;
+  {
+    const auto ledger = Open();
+    ledger->Start(signer);
+    for (std::uint64_t size = 1; size <= 2; ++size) {
+      Append(*ledger, {"record"}).value();
+      ASSERT_TRUE(WaitForCheckpoint(*ledger, size));
+    }
+  }
+  const auto checkpoints = config_.directory / "checkpoints";
+  std::string notes = *ReadFile(checkpoints);
+  const std::size_t end = SplitCheckpoints(notes).front().size() + 1;
+  notes.replace(end, 20, 20, '\0');  // its block went to the disk last, and the power was cut before
+  std::ofstream(checkpoints, std::ios::binary) << notes;
+  const auto ledger = Open();
+  ASSERT_NE(ledger, nullptr);
+  EXPECT_EQ(ParseCheckpoint(*ledger->latest_checkpoint())->size, 1u);
+  EXPECT_EQ(std::filesystem::file_size(checkpoints), end);
+  ledger->Start(signer);
+  EXPECT_TRUE(WaitForCheckpoint(*ledger, 2));
+}
+
 TEST_F(LedgerTest, WithoutATokenItGoesOnAndSignsLater) {
   SoftSigner signer;
   signer.down = true;

@@ -90,13 +90,8 @@ TEST_F(RetentionTest, DeletesWhatIsOldWhileTheLedgerGoesOn) {
   EXPECT_TRUE(indexer_->Record(first));
   EXPECT_EQ(indexer_->Search({}, {true, 1000, std::nullopt})->hits.front().sequence, first);
   const auto check = [&] {
-    const auto verified = Verify({config_.directory,
-                                  {*ledger_->verifier_key()},
-                                  "",
-                                  0,
-                                  0,
-                                  [&] { return ledger_->durable(); },
-                                  [](auto, auto) { return true; }});
+    const auto verified = Verify({config_.directory, [&] { return VerifierKeys{*ledger_->verifier_key()}; }, "", 0, 0,
+                                  [&] { return ledger_->durable(); }, [](auto, auto) { return true; }});
     ASSERT_TRUE(verified) << verified.error().message;
     EXPECT_EQ(verified->deleted, first);
     const auto tree = indexer_->tree();

@@ -65,13 +65,8 @@ class VerifyTest : public testing::Test {
   }
   void Keep() { Keep(signer_); }
   Result<Verified> Run(const std::string& kept = "", std::uint64_t first = 0, std::uint64_t end = 0) {
-    return Verify({folder_.path(),
-                   {key_},
-                   kept,
-                   first,
-                   end,
-                   [this] { return Head(writer_.size()); },
-                   [](std::uint64_t, std::uint64_t) { return true; }});
+    return Verify({folder_.path(), [this] { return VerifierKeys{key_}; }, kept, first, end,
+                   [this] { return Head(writer_.size()); }, [](std::uint64_t, std::uint64_t) { return true; }});
   }
   // What is wrong; "" when the ledger is whole.
   std::string Problem(const std::string& kept = "") {
@@ -260,9 +255,7 @@ TEST_F(VerifyTest, AnExportIsTheLedger) {
   const std::uint64_t end = writer_.size();
   Append(3);  // after the moment of the export
   std::map<std::string, std::uint64_t> lengths;
-  const auto done = Export({folder_.path(),
-                            {key_},
-                            [&] { return Head(end); },
+  const auto done = Export({folder_.path(), [&] { return VerifierKeys{key_}; }, [&] { return Head(end); },
                             [&](const std::string& path, std::uint64_t octets) {
                               EXPECT_TRUE(lengths.emplace(path, octets).second) << path;
                               return Ok();
@@ -273,7 +266,8 @@ TEST_F(VerifyTest, AnExportIsTheLedger) {
                             }});
   ASSERT_TRUE(done) << done.error().message;
   EXPECT_EQ(*done, end);
-  const auto verified = Verify({copy, {key_}, "", 0, 0, [&] { return Head(end); }, [](auto, auto) { return true; }});
+  const auto keys = [&] { return VerifierKeys{key_}; };
+  const auto verified = Verify({copy, keys, "", 0, 0, [&] { return Head(end); }, [](auto, auto) { return true; }});
   ASSERT_TRUE(verified) << verified.error().message;
   EXPECT_EQ(verified->head.size, end);
   EXPECT_EQ(*ReadFile(copy / "verifier-key"), key_.Text() + "\n");
@@ -283,19 +277,25 @@ TEST_F(VerifyTest, AnExportIsTheLedger) {
 
 // An auditor who kept a checkpoint is not told that all is well where nothing could be compared with it.
 TEST_F(VerifyTest, WhatCannotBeComparedIsSaid) {
+  std::string said;
   const auto not_compared = [&](const std::string& kept, std::uint64_t first = 0, std::uint64_t end = 0) {
     const auto verified = Run(kept, first, end);
     EXPECT_TRUE(verified) << verified.error().message;
-    EXPECT_EQ(NotCompared(*verified).empty(), verified->not_compared.empty());
+    said = NotCompared(*verified);
+    EXPECT_EQ(said.empty(), verified->not_compared.empty());
     return verified->not_compared;
   };
   using Sizes = std::vector<std::uint64_t>;
   const std::string kept = Note(Head(20)) + "\n" + Note(Head(37)) + "\n" + Note(Head(100)) + "\n" + Note(Head(150));
   EXPECT_EQ(not_compared(kept), Sizes{});
   EXPECT_EQ(not_compared(kept, 130, 148), (Sizes{20, 37, 100, 150})) << "outside of the part";
+  EXPECT_EQ(said.find("only hashes"), std::string::npos) << said;
   ASSERT_TRUE(PruneAll(kBegun + 1, 153));
+  EXPECT_EQ(not_compared(kept, 40), (Sizes{20, 37, 100}));
+  EXPECT_NE(said.find("of records 37 to 126 only hashes are left"), std::string::npos) << said;
   // At the end of a segment, and where a deleted one's own hashes meet, there is a tree; otherwise there is none.
   EXPECT_EQ(not_compared(kept), (Sizes{20, 100}));
+  EXPECT_NE(said.find("of records 0 to 126 only hashes are left"), std::string::npos) << said;
   EXPECT_EQ(not_compared(Note(Head(37))), Sizes{});
   EXPECT_EQ(not_compared(Note(Head(96))), Sizes{});
   TreeHead other = Head(37);
@@ -323,8 +323,8 @@ TEST_F(VerifyTest, NothingIsDeletedWhoseHashesAreWrong) {
 // The token with the first key was lost; another one signs from then on, on a box with another name.
 TEST_F(VerifyTest, AnotherKeyTakesOver) {
   const NoteSigner next("hallmark/new");
-  const auto run = [&](VerifierKeys keys) {
-    return Verify({folder_.path(), std::move(keys), "", 0, 0, [this] { return Head(writer_.size()); },
+  const auto run = [&](const VerifierKeys& keys) {
+    return Verify({folder_.path(), [&] { return keys; }, "", 0, 0, [this] { return Head(writer_.size()); },
                    [](auto, auto) { return true; }});
   };
   Keep(next);
@@ -342,6 +342,49 @@ TEST_F(VerifyTest, AnotherKeyTakesOver) {
   const auto late = run({key_, next.key()});
   ASSERT_FALSE(late);
   EXPECT_NE(late.error().message.find("replaced before"), std::string::npos) << late.error().message;
+}
+
+// The keys that are asked for are those of the checkpoints that are read: what another one signs meanwhile comes later.
+TEST_F(VerifyTest, AKeyMayTakeOverMeanwhile) {
+  const NoteSigner next("hallmark/new");
+  const std::uint64_t end = writer_.size();
+  const auto keys = [&] {
+    Append(1);
+    Keep(next);
+    return VerifierKeys{key_};
+  };
+  const auto verified =
+      Verify({folder_.path(), keys, "", 0, 0, [&] { return Head(end); }, [](auto, auto) { return true; }});
+  ASSERT_TRUE(verified) << verified.error().message;
+  EXPECT_EQ(verified->checkpoints, 3u);
+
+  const std::size_t octets = std::filesystem::file_size(folder_.path() / "checkpoints");
+  std::map<std::string, std::string> files;
+  const auto both = [&] {
+    Append(1);
+    Keep(NoteSigner("hallmark/third"));
+    return VerifierKeys{key_, next.key()};
+  };
+  const auto exported = Export({folder_.path(),
+                                both,
+                                [this] { return Head(writer_.size()); },
+                                {},
+                                [&](const std::string& path, std::string_view piece, std::uint64_t) {
+                                  files[path] += piece;
+                                  return true;
+                                }});
+  ASSERT_TRUE(exported) << exported.error().message;
+  EXPECT_EQ(files["checkpoints"].size(), octets);
+  EXPECT_EQ(files["verifier-key"], TextOf({key_, next.key()}));
+}
+
+TEST_F(VerifyTest, WithoutTheKeysNothingIsSaid) {
+  const auto keys = [] { return Result<VerifierKeys>(MakeError(Reason::kNotFound, "there is none")); };
+  const auto head = [this] { return Head(writer_.size()); };
+  EXPECT_EQ(Verify({folder_.path(), keys, "", 0, 0, head, [](auto, auto) { return true; }}).error().reason,
+            Reason::kNotFound);
+  EXPECT_EQ(Export({folder_.path(), keys, head, {}, [](auto, auto, auto) { return true; }}).error().reason,
+            Reason::kNotFound);
 }
 
 TEST_F(VerifyTest, VerifierKeysAreLines) {
