@@ -251,8 +251,9 @@ Signer::FoundKey Signer::FindKey(pkcs11::Session& session, const link::DefineKey
   // When it was taken on it was judged in one token; a copy in another of the group may be different.
   if (found->extractable || !found->sensitive) {
     // To signerd it is one that does not match, and nothing more.
-    log::warn("the private key {} can leave the token (CKA_EXTRACTABLE or not CKA_SENSITIVE): nothing is signed with it",
-              HexEncode(wanted.cka_id));
+    log::warn(
+        "the private key {} can leave the token (CKA_EXTRACTABLE or not CKA_SENSITIVE): nothing is signed with it",
+        HexEncode(wanted.cka_id));
     return MakeError(Reason::kKeyMismatch,
                      "the private key can leave the token (CKA_EXTRACTABLE or not CKA_SENSITIVE)");
   }

@@ -65,8 +65,8 @@ Status CheckSize(const Partner& partner, std::uint64_t octets) {
 Status CheckStillAllowed(const Snapshot& now, const Relay& relay, std::string_view certificate,
                          const Partner& partner) {
   if (now.revoked_certificates.contains(certificate)) {
-    return MakeError(Reason::kCertificateRevoked, "the client certificate of relay " + relay.name +
-                                                      " was revoked meanwhile");
+    return MakeError(Reason::kCertificateRevoked,
+                     "the client certificate of relay " + relay.name + " was revoked meanwhile");
   }
   const Relay* known_relay = now.FindRelay(relay.identity);
   if (known_relay == nullptr || known_relay->state != snapshot::RelayState::kActive) {

@@ -17,8 +17,8 @@
 namespace hallmark::keys {
 
 // Looks at each domain when it is time: a few threads, so that a slow name server holds up few others, and the token is
-// asked for few keys at a time. What somebody asks for, and what is urgent, goes before all else that is due, and one of
-// the threads waits for nothing else: name servers that do not answer hold up no emergency.
+// asked for few keys at a time. What somebody asks for, and what is urgent, goes before all else that is due, and one
+// of the threads waits for nothing else: name servers that do not answer hold up no emergency.
 class Schedule {
  public:
   // Makes what is due for the domain. Called from the threads of this, never twice at a time for one domain.

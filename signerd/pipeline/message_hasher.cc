@@ -114,8 +114,7 @@ Status MessageHasher::DecideAtLast() {
 
 Status MessageHasher::DecideAgain() {
   auto now = reception_.snapshot.Get();
-  const Status allowed =
-      admission::CheckStillAllowed(*now, *origin_.relay, origin_.certificate, *admitted_->partner);
+  const Status allowed = admission::CheckStillAllowed(*now, *origin_.relay, origin_.certificate, *admitted_->partner);
   if (!allowed) return allowed;
   const snapshot::Relay* relay = now->FindRelay(origin_.relay->identity);
   auto decision = admission::Decide({*now, *relay, origin_.requested_partner, origin_.requested_domain, *header_,

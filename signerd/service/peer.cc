@@ -90,9 +90,8 @@ PeerCertificates::Facts PeerCertificates::Find(const Known& known, const grpc::A
   if (entry == known.by_pem.end()) return nullptr;
   if (IsResumed(peer)) return entry->second.back();
   const std::string_view sent = PropertyOf(peer, GRPC_X509_PEM_CERT_CHAIN_PROPERTY_NAME);
-  const auto found = std::find_if(entry->second.begin(), entry->second.end(), [&](const Facts& facts) {
-    return !facts->sent_unknown && facts->sent_pem == sent;
-  });
+  const auto found = std::find_if(entry->second.begin(), entry->second.end(),
+                                  [&](const Facts& facts) { return !facts->sent_unknown && facts->sent_pem == sent; });
   return found == entry->second.end() ? nullptr : *found;
 }
 

@@ -125,8 +125,8 @@ class Token {
   // Whether a key is being made that signatures wait for: on a token's only session, where it may take minutes; and
   // where a token does one thing at a time though it has several, which shows in that it signs nothing meanwhile.
   bool WaitsForKey(std::chrono::steady_clock::time_point now) const;
-  // Whether so many others were answered, or some that came so much later, that it can't be waiting for a session: tokend
-  // takes them in their order, and those that are in the module together may come back in any.
+  // Whether so many others were answered, or some that came so much later, that it can't be waiting for a session:
+  // tokend takes them in their order, and those that are in the module together may come back in any.
   bool IsOvertaken(const Attempt& attempt, std::chrono::steady_clock::time_point since) const;
   // What follows from a new status_.
   void NoteState();
@@ -151,7 +151,7 @@ class Token {
   std::uint64_t answers_ = 0;  // of signatures
   // When the newest of those that were answered was sent.
   std::chrono::steady_clock::time_point newest_answered_;
-  bool distrusted_ = false;    // the last one was replaced for a wrong signature
+  bool distrusted_ = false;  // the last one was replaced for a wrong signature
   std::optional<std::chrono::steady_clock::time_point> starting_since_;
   std::chrono::steady_clock::time_point ready_since_;
   bool stopped_ = false;
