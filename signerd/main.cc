@@ -33,7 +33,7 @@ constexpr std::int64_t kAdminMessageOctets = 64 << 20;  // a policy of 100,000 d
 // What partners have sent today, from the ledger: a restart gives nobody a new day. An index that is made anew may take
 // long; then the day's volume is that of what was indexed in time.
 Status RestoreQuotas(const ledger::Ledger& ledger, const ledger::Indexer& indexer, const Clock& clock,
-                     const snapshot::Snapshot& snapshot, admission::Quotas& quotas) {
+                     admission::Quotas& quotas) {
   const std::uint64_t size = ledger.durable().size;
   if (!indexer.WaitFor(size, kIndexWait)) {
     log::warn("the ledger's index has {} of {} records after {} s: partners' volume of today is counted from these",
@@ -43,17 +43,23 @@ Status RestoreQuotas(const ledger::Ledger& ledger, const ledger::Indexer& indexe
   const auto totals = indexer.Totals(today.time_since_epoch().count());
   if (!totals) return totals.error();
   for (const auto& [partner, total] : *totals) {
-    if (snapshot.FindPartner(partner) == nullptr) continue;
     quotas.Restore(partner, static_cast<std::uint64_t>(total.messages), static_cast<std::uint64_t>(total.recipients),
                    today);
   }
   return Ok();
 }
 
+// Emergencies first: all the others may be many, and their name servers slow.
+void LookAtDomains(store::Store& store, const snapshot::Snapshot& snapshot, keys::Schedule& schedule) {
+  const auto urgent = store.ListUrgentDomains();
+  if (!urgent) log::error("which domains are in an emergency is not known: {}", urgent.error().message);
+  if (urgent) std::for_each(urgent->begin(), urgent->end(), [&](const std::string& name) { schedule.Poke(name); });
+  for (const auto& [name, domain] : snapshot.domains) schedule.Queue(name);
+}
+
 // What was before this start: today's volumes, and the answers that were given last.
 void Remember(const Admin::Parts& parts) {
-  Status done = RestoreQuotas(*parts.books.ledger, *parts.books.indexer, parts.state.clock, *parts.state.current.Get(),
-                              parts.signing.quotas);
+  Status done = RestoreQuotas(*parts.books.ledger, *parts.books.indexer, parts.state.clock, parts.signing.quotas);
   if (!done) log::warn("partners' volume of today begins at nothing: {}", done.error().message);
   done = parts.signing.pipeline.Recall();
   if (!done) log::warn("answers given before this start are not known again: {}", done.error().message);
@@ -176,7 +182,7 @@ Status Run(const SignerdConfig& config, const std::filesystem::path& tokend, boo
   if (!servers) return servers.error();
   log::info("ready: signing on {}, admin on {}", servers->signing->address(), servers->admin->address());
   RequestInitialKeys(*(*state)->store, (*rotation)->rotator, config.initial_domains);
-  for (const auto& [name, domain] : (*state)->current.Get()->domains) (*rotation)->schedule.Queue(name);
+  LookAtDomains(*(*state)->store, *(*state)->current.Get(), (*rotation)->schedule);
 
   const std::string& ledger_token = config.checkpoint_token;
   ServeUntilSignal(signals,

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -44,9 +45,10 @@ struct Login {
   const bool only;
   std::atomic<unsigned> seats{0};  // workers that have a session under it
   const std::uint64_t generation;
-  std::mutex keys_mutex;  // guards keys
+  std::mutex keys_mutex;  // guards what follows
   // By CKA_ID. What is looked for, and what was found; no search that failed.
   std::map<Bytes, std::shared_ptr<const SoughtKey>> keys;
+  std::set<Bytes> told;  // that do not match, as the log says
 };
 
 // Brings the token up, and back up: loads the module, finds the token, logs in once, and recovers from what workers

@@ -237,6 +237,10 @@ Signer::FoundKey Signer::KeyFor(Seat& seat, const link::DefineKey& wanted) {
     const std::lock_guard lock(login.keys_mutex);
     const auto place = login.keys.find(wanted.cka_id);
     if (place != login.keys.end() && place->second == sought) login.keys.erase(place);
+    // signerd is told that it does not match, and not why.
+    const bool wrong = found.error().reason == Reason::kKeyMismatch;
+    if (wrong && login.told.insert(wanted.cka_id).second)
+      log::warn("nothing is signed with the key of CKA_ID {}: {}", HexEncode(wanted.cka_id), found.error().message);
   }
   own->set_value(found);
   return found;
@@ -250,10 +254,6 @@ Signer::FoundKey Signer::FindKey(pkcs11::Session& session, const link::DefineKey
   }
   // When it was taken on it was judged in one token; a copy in another of the group may be different.
   if (found->extractable || !found->sensitive) {
-    // To signerd it is one that does not match, and nothing more.
-    log::warn(
-        "the private key {} can leave the token (CKA_EXTRACTABLE or not CKA_SENSITIVE): nothing is signed with it",
-        HexEncode(wanted.cka_id));
     return MakeError(Reason::kKeyMismatch,
                      "the private key can leave the token (CKA_EXTRACTABLE or not CKA_SENSITIVE)");
   }

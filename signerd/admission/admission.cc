@@ -62,12 +62,16 @@ Status CheckSize(const Partner& partner, std::uint64_t octets) {
                                                 " octets, which is the most for partner " + partner.name);
 }
 
+Status CheckCertificate(const Snapshot& now, const Relay& relay, std::string_view certificate) {
+  if (!now.revoked_certificates.contains(certificate)) return Ok();
+  return MakeError(Reason::kCertificateRevoked,
+                   "the client certificate of relay " + relay.name + " was revoked meanwhile");
+}
+
 Status CheckStillAllowed(const Snapshot& now, const Relay& relay, std::string_view certificate,
                          const Partner& partner) {
-  if (now.revoked_certificates.contains(certificate)) {
-    return MakeError(Reason::kCertificateRevoked,
-                     "the client certificate of relay " + relay.name + " was revoked meanwhile");
-  }
+  const Status good = CheckCertificate(now, relay, certificate);
+  if (!good) return good;
   const Relay* known_relay = now.FindRelay(relay.identity);
   if (known_relay == nullptr || known_relay->state != snapshot::RelayState::kActive) {
     return MakeError(Reason::kCertificateRevoked, "relay " + relay.name + " was revoked meanwhile");

@@ -64,6 +64,9 @@ std::vector<std::string_view> RuleNames();
 // The size rule, for where the size is known later than the header. kSizeNotAllowed.
 Status CheckSize(const snapshot::Partner& partner, std::uint64_t octets);
 
+// Whether the relay's certificate, a fingerprint, was revoked by that. kCertificateRevoked.
+Status CheckCertificate(const snapshot::Snapshot& now, const snapshot::Relay& relay, std::string_view certificate);
+
 // Whether a message that was let in with `relay`, its certificate (a fingerprint) and `partner` may still be signed as
 // things are now: none of them was stopped meanwhile. kCertificateRevoked, kPartnerSuspended, kPartnerRevoked.
 Status CheckStillAllowed(const snapshot::Snapshot& now, const snapshot::Relay& relay, std::string_view certificate,

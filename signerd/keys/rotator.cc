@@ -51,6 +51,15 @@ std::optional<std::chrono::seconds> LookEvery(const KeyLife& key, bool paused) {
   }
 }
 
+// Whether keys that are not to be trusted still sign, or verify.
+bool IsUrgent(const store::DomainLife& life) {
+  const auto& rotation = life.rotation;
+  if (rotation.emergency || rotation.wanted == store::Wanted::kEmergency) return true;
+  return std::any_of(life.keys.begin(), life.keys.end(), [](const KeyLife& key) {
+    return key.fate == store::Fate::kCompromised && key.key.state == KeyState::kRetiring;
+  });
+}
+
 }  // namespace
 
 Rotator::Rotator(RotationParts parts, DomainLocks& locks) : parts_(std::move(parts)), locks_(locks) {}
@@ -142,8 +151,10 @@ Status Rotator::MakeDue(Held& held, Memory& memory) {
   return first;
 }
 
-sys_seconds Rotator::LookDue(const Seen& seen, const KeyLife& key, std::chrono::seconds every, const Memory& memory) {
-  if (seen.time <= key.key.state_since) return key.key.state_since;  // another record may be expected since
+sys_seconds Rotator::LookDue(const Seen& seen, const KeyLife& key, std::chrono::seconds every,
+                             const Memory& memory) const {
+  // Another record may be expected since; not by a clock that was set back and is not trusted yet.
+  if (seen.time <= key.key.state_since && key.key.state_since <= parts_.clock.Now()) return key.key.state_since;
   return seen.problem.empty() ? seen.time + every : std::min(seen.time + every, memory.next_try);
 }
 
@@ -225,7 +236,7 @@ NextLook Rotator::Tick(const std::string& domain) {
   }
   const sys_seconds next = LookAgain(*held, memory, now);
   Remember(domain, std::move(memory));
-  return {next, held->life.rotation.emergency};
+  return {next, IsUrgent(held->life)};
 }
 
 std::map<std::string, std::string> Rotator::Troubles(std::chrono::seconds age) {

@@ -73,8 +73,8 @@ class Rotator {
   Status WatchRecords(Held& held, Memory& memory);
   // When to look at a record again: soon where it was not as it should be, or one lost packet would be an hour's
   // trouble.
-  static std::chrono::sys_seconds LookDue(const Seen& seen, const store::KeyLife& key, std::chrono::seconds every,
-                                          const Memory& memory);
+  std::chrono::sys_seconds LookDue(const Seen& seen, const store::KeyLife& key, std::chrono::seconds every,
+                                   const Memory& memory) const;
   std::chrono::sys_seconds LookAgain(const Held& held, const Memory& memory, std::chrono::sys_seconds now) const;
   // A pair of a plan that is given up may be in a token that does not answer: into the history and the log.
   Status NameUnusedPair(const std::string& domain, const store::PlannedKey& planned, store::RotationCommit& commit);

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::int64_t kFreeFailures = 5;
 constexpr std::chrono::seconds kFirstLock{30}, kLongestLock{3600};
+constexpr std::chrono::seconds kClockNoise{60};
 constexpr std::chrono::minutes kEnrollmentTime{10};
 constexpr std::size_t kMostPending = 100;
 constexpr std::size_t kOfficersThatEndTheBeginning = 2;
@@ -18,6 +19,11 @@ std::chrono::seconds LockAfter(std::int64_t failures) {
   if (failures < kFreeFailures) return std::chrono::seconds(0);
   const std::int64_t doublings = std::min<std::int64_t>(failures - kFreeFailures, 7);  // 30 s * 2^7 is over an hour
   return std::min(kLongestLock, kFirstLock * (std::int64_t{1} << doublings));
+}
+
+// A lock that ends later than one may is of a clock that was ahead.
+bool IsLocked(const OperatorRow& row, std::chrono::sys_seconds now) {
+  return row.locked_until > now && row.locked_until - now <= LockAfter(row.failures) + kClockNoise;
 }
 
 bool IsIdentity(std::string_view text) {
@@ -152,7 +158,7 @@ Status Operators::MayLogin(const Peer& peer, const std::string& code) const {
     return MakeError(Reason::kLoginRefused, row->name + " has to enrol first, with: dkimctl operator enroll");
   }
   const auto now = clock_.Now();
-  if (row->locked_until > now) return Locked(*row, now);
+  if (IsLocked(*row, now)) return Locked(*row, now);
   return Ok();
 }
 

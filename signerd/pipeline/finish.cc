@@ -206,6 +206,7 @@ void Pipeline::Observe(const Work& work, std::optional<Reason> refusal) const {
                     .recipients = origin.envelope.recipients.size(),
                     .refusal = refusal,
                     .fewer_signatures = false,
+                    .repeated = work.repeated && !refusal,
                     .stamps = work.stamps};
   if (work.hashed) {
     answered.signing_domain = work.hashed->admitted.domain->name;

@@ -106,6 +106,8 @@ Status MessageHasher::DecideAtLast() {
   if (relay == nullptr) {
     return MakeError(Reason::kCertificateRevoked, "relay " + origin_.relay->name + " was revoked meanwhile");
   }
+  const Status good = admission::CheckCertificate(*now, *relay, origin_.certificate);
+  if (!good) return good;
   origin_.relay = relay;
   origin_.snapshot = std::move(now);
   const Status ended = EndHeader();

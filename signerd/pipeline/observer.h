@@ -25,6 +25,7 @@ struct Answered {
   std::size_t recipients = 0;
   std::optional<Reason> refusal;  // none: signed
   bool fewer_signatures = false;  // than its domain has keys: a token was down
+  bool repeated = false;          // a retry, which got the answer that is counted already
   Stamps stamps;
 };
 

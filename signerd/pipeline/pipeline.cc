@@ -176,6 +176,7 @@ Status Pipeline::ChargeLate(Work& work) {
 
 void Pipeline::AnswerAgain(Work& work, std::uint64_t first, std::uint32_t count) {
   work.hashed->admitted.charge = {};  // given back: its first answer was counted
+  work.repeated = true;
   std::vector<std::string> records;
   for (std::uint32_t i = 0; i < count; ++i) {
     auto record = read_record_(first + i);
@@ -200,6 +201,7 @@ void Pipeline::AnswerWaiters(Work& work, const Result<SignedMessage>& result) {
     const auto count = static_cast<std::uint32_t>(result->signatures.size());
     for (const WorkPointer& waiter : deduplication_.Finish(name, work.first_record, count, reception_.clock.Now())) {
       waiter->hashed->admitted.charge = {};
+      waiter->repeated = true;
       Answer(*waiter, *result);
     }
     return;

@@ -37,6 +37,7 @@ struct Pipeline::Work {
   std::optional<Fingerprint> fingerprint;              // where there is a request_id
   std::optional<Deduplication<WorkPointer>::Name> id;  // while it is the first of its request_id
   std::uint64_t first_record = 0;                      // once it is on the ledger
+  bool repeated = false;                               // it is answered as another one of its request_id was
   std::vector<Slot> slots;
   Stamps stamps;
   std::atomic<std::size_t> remaining{0};

@@ -86,8 +86,8 @@ CertificateFacts FactsOf(const X509& certificate) {
 
 // Null where this connection tells more than is known already.
 PeerCertificates::Facts PeerCertificates::Find(const Known& known, const grpc::AuthContext& peer) {
-  const auto entry = known.by_pem.find(PropertyOf(peer, GRPC_X509_PEM_CERT_PROPERTY_NAME));
-  if (entry == known.by_pem.end()) return nullptr;
+  const auto entry = known.find(PropertyOf(peer, GRPC_X509_PEM_CERT_PROPERTY_NAME));
+  if (entry == known.end()) return nullptr;
   if (IsResumed(peer)) return entry->second.back();
   const std::string_view sent = PropertyOf(peer, GRPC_X509_PEM_CERT_CHAIN_PROPERTY_NAME);
   const auto found = std::find_if(entry->second.begin(), entry->second.end(),
@@ -96,10 +96,12 @@ PeerCertificates::Facts PeerCertificates::Find(const Known& known, const grpc::A
 }
 
 PeerCertificates::Facts PeerCertificates::Of(const grpc::AuthContext& peer) {
-  if (Facts facts = Find(*known_.load(), peer)) return facts;
   const std::string_view pem = PropertyOf(peer, GRPC_X509_PEM_CERT_PROPERTY_NAME);
   const std::string_view sent = PropertyOf(peer, GRPC_X509_PEM_CERT_CHAIN_PROPERTY_NAME);
-  if (sent.size() > kMostSent) return nullptr;
+  const auto before = known_.load();
+  if (Facts facts = Find(*before, peer)) return facts;
+  const auto lists = before->find(pem);
+  if (sent.size() > kMostSent || (lists != before->end() && lists->second.size() >= kMostLists)) return nullptr;
   const std::vector<X509Ptr> parsed = ReadCertificates(pem);
   if (parsed.empty()) return nullptr;
   CertificateFacts facts = FactsOf(*parsed.front());
@@ -111,16 +113,15 @@ PeerCertificates::Facts PeerCertificates::Of(const grpc::AuthContext& peer) {
   const std::lock_guard lock(mutex_);
   const auto known = known_.load();
   if (Facts meanwhile = Find(*known, peer)) return meanwhile;
-  auto next = known->count < kMost ? std::make_shared<Known>(*known) : std::make_shared<Known>();
-  next->by_pem[std::string(pem)].push_back(shared);
-  ++next->count;
+  auto next = known->size() < kMost ? std::make_shared<Known>(*known) : std::make_shared<Known>();
+  (*next)[std::string(pem)].push_back(shared);
   known_.store(std::move(next));
   return shared;
 }
 
 std::vector<PeerCertificates::Facts> PeerCertificates::Seen() const {
   std::vector<Facts> seen;
-  for (const auto& [pem, facts] : known_.load()->by_pem) seen.push_back(facts.back());
+  for (const auto& [pem, facts] : *known_.load()) seen.push_back(facts.back());
   return seen;
 }
 

@@ -59,16 +59,18 @@ std::string SerialText(const ASN1_INTEGER* serial);
 std::chrono::sys_seconds ReadAsn1Time(const ASN1_TIME* time);
 
 // The certificates that callers of one listener have shown since the start, each parsed once with each list of CAs that
-// was sent beside it. At most kMost are kept: then all are forgotten, and those still in use come back with their next
-// call. Any thread.
+// was sent beside it. At most kMost certificates are kept: then all are forgotten, and those still in use come back
+// with their next call. Any thread.
 class PeerCertificates {
  public:
   static constexpr std::size_t kMost = 4096;
   static constexpr std::size_t kMostSent = 16u << 10;  // octets of PEM; as much as ten certificates or so
+  static constexpr std::size_t kMostLists = 32;        // that a certificate can have been sent with
   using Facts = std::shared_ptr<const CertificateFacts>;
 
-  // Null when the peer showed none that parses, or sent more than kMostSent beside it. Takes the lock for what is new
-  // only. Of a TLS session that was resumed, what was sent is taken from the newest that is known of the certificate.
+  // Null when the peer showed none that parses, or sent more than kMostSent beside it, or one list more than
+  // kMostLists: to read each anew with each call would cost the processor. Takes the lock for what is new only. Of a
+  // TLS session that was resumed, what was sent is taken from the newest that is known of the certificate.
   Facts Of(const grpc::AuthContext& peer);
   // The newest of each certificate.
   std::vector<Facts> Seen() const;
@@ -78,10 +80,7 @@ class PeerCertificates {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
   };
-  struct Known {
-    std::unordered_map<std::string, std::vector<Facts>, Hash, std::equal_to<>> by_pem;  // oldest first
-    std::size_t count = 0;
-  };
+  using Known = std::unordered_map<std::string, std::vector<Facts>, Hash, std::equal_to<>>;  // by PEM; oldest first
   static Facts Find(const Known& known, const grpc::AuthContext& peer);
 
   std::mutex mutex_;  // held by whoever replaces known_

@@ -128,9 +128,9 @@ Status PolicyService::Apply(const Caller& caller, const admin::ApplyPolicyReques
 }
 
 Result<std::string> PolicyService::EtagOf(const snapshot::Policy& policy) {
-  const auto revocations = parts_.store.CountRevocations("");
-  if (!revocations) return revocations.error();
-  return policy::Etag(policy) + '-' + std::to_string(*revocations);
+  const auto change = parts_.store.GetPolicyChange("");
+  if (!change) return change.error();
+  return policy::Etag(policy) + '-' + std::to_string(*change);
 }
 
 PolicyService::Reactor* PolicyService::ListRelays(Context* context, const admin::ListRelaysRequest* request,
@@ -205,11 +205,11 @@ Status PolicyService::SetState(const Caller& caller, const admin::SetPartnerStat
   }
   // Also to suspended: or two steps would do what one may not.
   if (present == PartnerState::kRevoked && wanted != present) {
-    const auto times = parts_.store.CountRevocations(request.name());
-    if (!times) return times.error();
+    const auto change = parts_.store.GetPolicyChange(request.name());
+    if (!change) return change.error();
     const Status may = parts_.gate.RequireApproval(
         caller, "widens rights: brings back partner " + request.name() + ", which was revoked" +
-                    (*times > 1 ? " " + std::to_string(*times) + " times" : "") +
+                    (*change == 0 ? "" : " in change " + std::to_string(*change) + " of the policy") +
                     (wanted == PartnerState::kSuspended ? ", as suspended" : ""));
     if (!may) return may;
   }

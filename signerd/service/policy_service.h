@@ -51,7 +51,8 @@ class PolicyService final : public hallmark::admin::v1::PolicyService::CallbackS
   // On the admin thread.
   Status Apply(const Caller& caller, const hallmark::admin::v1::ApplyPolicyRequest& request,
                hallmark::admin::v1::ApplyPolicyResponse& response);
-  // Of what the store has: another one, too, where the same policy came to be once more by revoking.
+  // Of what the store has. Another one, too, where it has the same policy once more: what was asked for meanwhile is no
+  // word for what was changed back since.
   Result<std::string> EtagOf(const snapshot::Policy& policy);
   Status SetState(const Caller& caller, const hallmark::admin::v1::SetPartnerStateRequest& request,
                   hallmark::admin::v1::PartnerStatus& response);

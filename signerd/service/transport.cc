@@ -40,9 +40,9 @@ Result<std::unique_ptr<Transport>> Transport::Open(std::string name, const Liste
 Result<PeerCertificates::Facts> Transport::Admit(const grpc::AuthContext& peer) {
   auto facts = peers_.Of(peer);
   if (facts == nullptr) {
-    return MakeError(Reason::kCallerUnknown, "the caller showed no certificate that can be read, or sent more than " +
-                                                 std::to_string(PeerCertificates::kMostSent) +
-                                                 " octets of CAs beside it");
+    return MakeError(Reason::kCallerUnknown,
+                     "the caller showed no certificate that can be read, or more CAs beside it, "
+                     "or other ones more often, than anybody needs");
   }
   if (IsRevoked(*facts)) {
     return MakeError(Reason::kCertificateRevoked,

@@ -149,6 +149,29 @@ Status CheckStates(Database& database, const std::map<std::string, Partner>& exp
   return MakeError(Reason::kStateConflict, "the policy was changed meanwhile: look again");
 }
 
+std::vector<std::string> RevokedIn(const snapshot::Policy& from, const snapshot::PolicyEdit& edit) {
+  std::vector<std::string> revoked;
+  for (const Partner& partner : edit.put_partners) {
+    const auto before = from.partners.find(partner.name);
+    const bool was = before != from.partners.end() && before->second.state == snapshot::PartnerState::kRevoked;
+    if (partner.state == snapshot::PartnerState::kRevoked && !was) revoked.push_back(partner.name);
+  }
+  return revoked;
+}
+
+// Within the change's transaction. `revoked`: partners that it revokes.
+Status CountChange(Database& database, const std::vector<std::string>& revoked) {
+  Status done =
+      database.Execute("INSERT INTO policy_change VALUES ('', 1) ON CONFLICT (name) DO UPDATE SET number = number + 1");
+  auto note =
+      database.Prepare("INSERT OR REPLACE INTO policy_change SELECT ?, number FROM policy_change WHERE name = ''");
+  if (!note) return note.error();
+  for (const std::string& name : revoked) {
+    if (done) done = note->Bind(1, name).Run();
+  }
+  return done;
+}
+
 }  // namespace
 
 Result<snapshot::Policy> Store::GetPolicy() {
@@ -178,39 +201,46 @@ Status Store::ChangePolicy(const snapshot::Policy& from, const snapshot::PolicyE
   if (done) done = Delete(database_, "partner", edit.removed_partners);
   if (done) done = Delete(database_, "partner", NamesOf(edit.put_partners));
   if (done) done = InsertAll(database_, edit);
+  if (done) done = CountChange(database_, RevokedIn(from, edit));
   return done ? transaction->Commit() : done;
 }
 
 Status Store::ChangePartnerState(const std::string& name, snapshot::PartnerState from, snapshot::PartnerState to) {
   const std::lock_guard lock(mutex_);
+  auto transaction = Transaction::Begin(database_);
+  if (!transaction) return transaction.error();
   auto statement = database_.Prepare("UPDATE partner SET state = ? WHERE name = ? AND state = ?");
   if (!statement) return statement.error();
-  const Status done = statement->Bind(1, Whole(to)).Bind(2, name).Bind(3, Whole(from)).Run();
+  Status done = statement->Bind(1, Whole(to)).Bind(2, name).Bind(3, Whole(from)).Run();
   if (done && database_.changes() != 1) {
     return MakeError(Reason::kStateConflict, "the partner " + name + " was changed meanwhile: look again");
   }
-  return done;
+  const bool revoked = to == snapshot::PartnerState::kRevoked && from != to;
+  if (done) done = CountChange(database_, revoked ? std::vector{name} : std::vector<std::string>());
+  return done ? transaction->Commit() : done;
 }
 
 Status Store::SetRelayState(const std::string& name, snapshot::RelayState state) {
   const std::lock_guard lock(mutex_);
+  auto transaction = Transaction::Begin(database_);
+  if (!transaction) return transaction.error();
   auto statement = database_.Prepare("UPDATE relay SET state = ? WHERE name = ?");
   if (!statement) return statement.error();
-  const Status done = statement->Bind(1, Whole(state)).Bind(2, name).Run();
+  Status done = statement->Bind(1, Whole(state)).Bind(2, name).Run();
   if (done && database_.changes() != 1) {
     return MakeError(Reason::kNotFound, "the relay " + name + " does not exist");
   }
-  return done;
+  if (done) done = CountChange(database_, {});
+  return done ? transaction->Commit() : done;
 }
 
-Result<std::int64_t> Store::CountRevocations(const std::string& partner) {
+Result<std::int64_t> Store::GetPolicyChange(const std::string& partner) {
   const std::lock_guard lock(mutex_);
-  auto statement = database_.Prepare(
-      "SELECT coalesce(sum(number), 0) FROM revocation WHERE ?1 = '' OR (kind = 'partner' AND name = ?1)");
+  auto statement = database_.Prepare("SELECT number FROM policy_change WHERE name = ?");
   if (!statement) return statement.error();
   const auto row = statement->Bind(1, partner).Step();
   if (!row) return row.error();
-  return statement->Integer(0);
+  return *row ? statement->Integer(0) : 0;
 }
 
 }  // namespace hallmark::store

@@ -237,6 +237,18 @@ Status Store::DeleteRotationPolicy(const std::string& domain) {
   return statement->Bind(1, domain).Run();
 }
 
+Result<std::vector<std::string>> Store::ListUrgentDomains() {
+  const std::lock_guard lock(mutex_);
+  auto statement = database_.Prepare(
+      "SELECT domain FROM rotation WHERE emergency <> 0 OR wanted = ? "
+      "UNION SELECT domain FROM key WHERE fate = ? AND state = ?");
+  if (!statement) return statement.error();
+  statement->Bind(1, static_cast<std::int64_t>(Wanted::kEmergency));
+  statement->Bind(2, static_cast<std::int64_t>(Fate::kCompromised));
+  statement->Bind(3, WriteState(snapshot::KeyState::kRetiring));
+  return Collect<std::string>(*statement, [](const Statement& row) -> Result<std::string> { return row.Text(0); });
+}
+
 Result<DomainLife> Store::GetDomainLife(const std::string& domain) {
   const std::lock_guard lock(mutex_);
   DomainLife life;

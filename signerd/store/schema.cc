@@ -230,36 +230,15 @@ CREATE TABLE past_ledger_key (
   public_key BLOB NOT NULL
 ) STRICT;
 )"},
-    // How often a partner or relay came to be revoked: what was asked for after the first time is no word for a second.
+    // How often the policy was changed, under the empty name, and in which change a partner was revoked: what was asked
+    // for before is no word for after. It stays where the step is taken back, so that no number comes a second time.
     {R"(
-CREATE TABLE revocation (
-  kind TEXT NOT NULL,
-  name TEXT NOT NULL,
-  number INTEGER NOT NULL,
-  PRIMARY KEY (kind, name)
+CREATE TABLE IF NOT EXISTS policy_change (
+  name TEXT PRIMARY KEY,
+  number INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO revocation SELECT 'partner', name, 1 FROM partner WHERE state = 2;
-INSERT INTO revocation SELECT 'relay', name, 1 FROM relay WHERE state = 1;
-CREATE TRIGGER partner_revoked AFTER UPDATE OF state ON partner WHEN NEW.state = 2 AND OLD.state <> 2 BEGIN
-  INSERT INTO revocation VALUES ('partner', NEW.name, 1) ON CONFLICT (kind, name) DO UPDATE SET number = number + 1;
-END;
-CREATE TRIGGER partner_put_revoked AFTER INSERT ON partner WHEN NEW.state = 2 BEGIN
-  INSERT INTO revocation VALUES ('partner', NEW.name, 1) ON CONFLICT (kind, name) DO UPDATE SET number = number + 1;
-END;
-CREATE TRIGGER relay_revoked AFTER UPDATE OF state ON relay WHEN NEW.state = 1 AND OLD.state <> 1 BEGIN
-  INSERT INTO revocation VALUES ('relay', NEW.name, 1) ON CONFLICT (kind, name) DO UPDATE SET number = number + 1;
-END;
-CREATE TRIGGER relay_put_revoked AFTER INSERT ON relay WHEN NEW.state = 1 BEGIN
-  INSERT INTO revocation VALUES ('relay', NEW.name, 1) ON CONFLICT (kind, name) DO UPDATE SET number = number + 1;
-END;
 )",
-     R"(
-DROP TRIGGER partner_revoked;
-DROP TRIGGER partner_put_revoked;
-DROP TRIGGER relay_revoked;
-DROP TRIGGER relay_put_revoked;
-DROP TABLE revocation;
-)"},
+     ""},
 };
 
 constexpr std::size_t kSchema = std::size(kMigrations);

@@ -87,6 +87,8 @@ class Store {
   // Where rotations are: what is known of a domain and its keys, the steps that were made, and those that are about to
   // be made in a token, which are planned first so that a power cut does not lose sight of them.
   Result<DomainLife> GetDomainLife(const std::string& domain);
+  // Those with an emergency that is asked for or under way, or a compromised key that is not revoked yet.
+  Result<std::vector<std::string>> ListUrgentDomains();
   Result<KeyLife> GetKeyLife(const std::string& domain, const std::string& selector);
   // kStateConflict when a key is no longer in the state that it is changed from.
   Status CommitRotation(const RotationCommit& commit);
@@ -118,8 +120,9 @@ class Store {
   // kStateConflict when the partner is no longer in state `from`.
   Status ChangePartnerState(const std::string& name, snapshot::PartnerState from, snapshot::PartnerState to);
   Status SetRelayState(const std::string& name, snapshot::RelayState state);
-  // How often the partner came to be revoked; empty: how often any partner or relay did. Triggers count.
-  Result<std::int64_t> CountRevocations(const std::string& partner);
+  // The number of the newest change of the policy; of a partner's name: of the change in which it was last revoked. 0:
+  // there was none since they are counted.
+  Result<std::int64_t> GetPolicyChange(const std::string& partner);
 
   // The key that signs the ledger's checkpoints; nothing while there is none. It is recorded before its first
   // signature.

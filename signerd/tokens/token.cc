@@ -211,7 +211,7 @@ void Token::OnFrame(link::Frame frame) {
     OnResults(*results);
   } else if (const auto* reply = std::get_if<link::KeyReply>(&frame)) {
     const auto now = steady_clock::now();
-    if (key_calls_.Begun()) last_answer_ = now;
+    if (key_calls_.Begun()) last_answer_ = waited_until_ = now;
     key_calls_.Answer(*reply, now);
   } else if (const auto* begun = std::get_if<link::KeyCallBegun>(&frame)) {
     key_calls_.NoteBegun(*begun, steady_clock::now());
@@ -273,7 +273,7 @@ bool Token::Hangs(steady_clock::time_point now) const {
   if (WaitsForKey(now)) return false;
   return std::any_of(in_flight_.begin(), in_flight_.end(), [&](const auto& entry) {
     const Attempt& attempt = entry.second;
-    const auto since = std::max(attempt.sent, ready_since_);
+    const auto since = std::max({attempt.sent, ready_since_, waited_until_});
     if (now - since <= config_.sign_timeout) return false;
     return now - std::max(since, last_answer_) > config_.sign_timeout || IsOvertaken(attempt, since);
   });

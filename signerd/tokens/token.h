@@ -148,6 +148,8 @@ class Token {
   std::chrono::steady_clock::time_point spawned_;
   // When the module last came back from a signature, or from a key call that signatures wait for.
   std::chrono::steady_clock::time_point last_answer_;
+  // Until when signatures waited for a key: it was made, or one of them came back first.
+  std::chrono::steady_clock::time_point waited_until_;
   std::uint64_t answers_ = 0;  // of signatures
   // When the newest of those that were answered was sent.
   std::chrono::steady_clock::time_point newest_answered_;

@@ -15,8 +15,10 @@ using std::chrono::sys_seconds;
 constexpr std::array<double, 3> kVolumes = {1, 3, 6};
 constexpr double kMinRefusals = 20;  // a minute
 constexpr double kTimesLarger = 4;
-constexpr double kLeastSize = 100;  // octets; what is less is of a partner whose relays have not told sizes
-constexpr char kSeparator = '\n';   // in keys; no name has one
+constexpr double kMostShare = 0.95;  // of new authors: noise alone makes no more of them usual
+constexpr minutes kClockIsSet{1};    // what is less is the slack of a clock that runs
+constexpr double kLeastSize = 100;   // octets; what is less is of a partner whose relays have not told sizes
+constexpr char kSeparator = '\n';    // in keys; no name has one
 
 std::string Number(double value) { return std::to_string(static_cast<std::int64_t>(std::llround(value))); }
 std::string SizeText(double octets) {
@@ -50,11 +52,42 @@ static std::optional<typename Map::key_type> MakeRoom(Map& map, std::size_t most
   return std::move(map.extract(stalest).key());
 }
 
+void Detector::SeeClock(sys_seconds now, std::chrono::steady_clock::time_point steady) {
+  if (!clock_) clock_ = Seen{now, now, now, steady};
+  const auto ahead = now - clock_->now - std::chrono::floor<std::chrono::seconds>(steady - clock_->steady);
+  if (ahead > kClockIsSet) Move(ahead);
+  if (ahead > kClockIsSet || ahead < -kClockIsSet) clock_->first = clock_->latest = now;
+  clock_ = Seen{now, std::min(clock_->first, now), std::max(clock_->latest, now), steady};
+}
+
+// The time between has not been: nothing was quiet in it. What another clock noted stays where it is.
+void Detector::Move(std::chrono::seconds ahead) {
+  const auto move = [&](sys_seconds& time) {
+    if (time < clock_->first || time > clock_->latest) return false;
+    time += ahead;
+    return true;
+  };
+  for (auto& [name, partner] : partners_) {
+    partner.Restart();
+    const bool first = move(partner.first_seen), last = move(partner.last_seen);
+    if (first || last) changed_.insert(name);
+  }
+  for (auto& [key, domain] : domains_) {
+    for (Window& window : domain.volume) window.Restart();
+    const bool first = move(domain.first_seen), last = move(domain.last_seen);
+    if (first || last) changed_.insert(key.first + kSeparator + key.second);
+  }
+  for (auto& [key, until] : told_) until += ahead;
+}
+
+void Detector::MendFirst(sys_seconds& first_seen, sys_seconds now) const {
+  if (first_seen > now) first_seen = clock_->first - std::chrono::seconds(1);
+}
+
 PartnerProfile* Detector::FindPartner(const std::string& name, sys_seconds now) {
   const auto found = partners_.find(name);
   if (found != partners_.end()) {
-    // A first time that lies ahead is one of a clock that went back.
-    found->second.first_seen = std::min(found->second.first_seen, now);
+    MendFirst(found->second.first_seen, now);
     return &found->second;
   }
   if (auto gone = MakeRoom(partners_, kMostPartners)) changed_.insert(std::move(*gone));
@@ -103,7 +136,7 @@ void Detector::LookAtDomain(const DomainKey& key, const Count& count, const Part
     found = domains_.emplace(key, DomainProfile{now, now}).first;
   }
   DomainProfile& domain = found->second;
-  domain.first_seen = std::min(domain.first_seen, now);
+  MendFirst(domain.first_seen, now);
   if (!IsLearning(partner.first_seen, now)) {
     if (first && settings_.learning.count() != 0) {
       Raise({"DORMANT_DOMAIN", name, domain_name,
@@ -155,14 +188,19 @@ void Detector::LookAtPartner(const std::string& name, PartnerProfile& partner, s
   LookAtVolume(name, "", partner.volume, partner.week.usual(now), now, out);
 
   const double refused = partner.refusals.sum(), passed = partner.volume[0].sum();
-  if (refused >= kMinRefusals && refused > partner.refusals.Limit(0) && refused >= 0.2 * (refused + passed)) {
+  const double most_refused = std::max(partner.refusals.Limit(0), kMinRefusals);
+  partner.refusals.SetCeiling(most_refused);
+  if (refused > most_refused && refused >= 0.2 * (refused + passed)) {
     Raise({"REFUSAL_BURST", name, "",
            WhoText(name) + " had " + Number(refused) + " messages refused in a minute; usual are " +
                Number(partner.refusals.average().mean)},
           name, now, out);
   }
   const double looked_at = partner.looked_at.sum(), fresh = partner.new_ones.sum();
-  const double usual = partner.new_share.mean + 6 * std::sqrt(partner.new_share.variance) + 0.1;
+  // Where new ones are the rule, more of them than ever cannot be.
+  const double mean = partner.new_share.mean + 0.1;
+  const double usual = std::max(mean, std::min(mean + 6 * std::sqrt(partner.new_share.variance), kMostShare));
+  partner.most_share = usual;
   if (fresh >= kMinNewAuthors && fresh >= 0.5 * looked_at && fresh / looked_at > usual) {
     Raise({"AUTHOR_CHANGE", name, "",
            "of " + Number(looked_at) + " messages of " + WhoText(name) + " in ten minutes " + Number(fresh) +
@@ -203,8 +241,10 @@ void Detector::LookAtStates(const snapshot::Snapshot& view) {
   stopped_ = std::move(stopped);
 }
 
-std::vector<Alarm> Detector::Step(const Tick& tick, const snapshot::Snapshot& view, sys_seconds now) {
+std::vector<Alarm> Detector::Step(const Tick& tick, const snapshot::Snapshot& view, sys_seconds now,
+                                  std::chrono::steady_clock::time_point steady) {
   std::vector<Alarm> out;
+  SeeClock(now, steady);
   std::erase_if(told_, [&](const auto& entry) {
     return entry.second <= now || entry.second > now + settings_.cool_down;  // the latter: the clock went back
   });
@@ -276,6 +316,10 @@ Detector::Saved Detector::TakeChanged() {
   }
   changed_.clear();
   return saved;
+}
+
+void Detector::PutBack(const Saved& saved) {
+  for (const auto& [key, octets] : saved) changed_.insert(key);
 }
 
 void Detector::Restore(const Saved& saved, const snapshot::Snapshot& view) {

@@ -35,8 +35,9 @@ class Detector {
 
   explicit Detector(const Settings& settings) : settings_(settings) {}
 
-  // What came in since the last call. To be called about once a second.
-  std::vector<Alarm> Step(const Tick& tick, const snapshot::Snapshot& view, std::chrono::sys_seconds now);
+  // What came in since the last call. To be called about once a second. `steady` tells by how much the clock was set.
+  std::vector<Alarm> Step(const Tick& tick, const snapshot::Snapshot& view, std::chrono::sys_seconds now,
+                          std::chrono::steady_clock::time_point steady);
 
   // It was suspended just now, and counts as let in again once a view has it active.
   void NoteSuspended(const std::string& partner) { stopped_.insert(partner); }
@@ -44,6 +45,8 @@ class Detector {
   // A profile by its key, serialized; empty: it is gone. Those that changed since the last call.
   using Saved = std::map<std::string, std::string>;
   Saved TakeChanged();
+  // They could not be kept, and have changed still.
+  void PutBack(const Saved& saved);
   // For a start. What does not parse, or is of a partner that the view does not have, is forgotten.
   void Restore(const Saved& saved, const snapshot::Snapshot& view);
 
@@ -52,6 +55,11 @@ class Detector {
  private:
   using DomainKey = std::pair<std::string, std::string>;
 
+  // Moves what was noted by a clock that was set forward since.
+  void SeeClock(std::chrono::sys_seconds now, std::chrono::steady_clock::time_point steady);
+  void Move(std::chrono::seconds ahead);
+  // A first time that lies ahead is one of a clock that went back: it counts as one before the present clock's.
+  void MendFirst(std::chrono::sys_seconds& first_seen, std::chrono::sys_seconds now) const;
   PartnerProfile* FindPartner(const std::string& name, std::chrono::sys_seconds now);
   bool IsLearning(std::chrono::sys_seconds first_seen, std::chrono::sys_seconds now) const {
     return now - first_seen < settings_.learning;
@@ -78,6 +86,12 @@ class Detector {
   std::map<std::string, std::chrono::sys_seconds> told_;
   std::set<std::string> changed_;  // keys of profiles
   std::set<std::string> stopped_;  // partners that were not active at the last look
+  // The last call, and the first and the latest time since the clock was last set; none: it was not called yet.
+  struct Seen {
+    std::chrono::sys_seconds now, first, latest;
+    std::chrono::steady_clock::time_point steady;
+  };
+  std::optional<Seen> clock_;
 };
 
 }  // namespace hallmark::watch

@@ -9,6 +9,8 @@ namespace {
 constexpr std::chrono::seconds kPeakLife = std::chrono::days(10);  // in which a peak fades to a half
 constexpr std::int64_t kMostEmpty = 1000;                          // buckets in a row that are looked at one by one
 constexpr double kHourWeight = 0.3;                                // of the newest week
+constexpr double kQuiet = 0.02;                                    // of an hour of the whole week
+constexpr double kOneEvent = 0.8;                                  // of what ends the quiet: two do, one does not
 // Several times what is usual, and far outside of its noise.
 constexpr double kTimes = 3, kDeviations = 6;
 
@@ -87,7 +89,7 @@ void Authors::Read(const v1::Profile& in) {
   added_ = in.authors_added();
 }
 
-void Week::Advance(std::chrono::sys_seconds now) {
+void Week::Advance(std::chrono::sys_seconds now, double ceiling) {
   const std::int64_t hour = HourOf(now);
   if (hour_ < 0) hour_ = hour;
   if (hour < hour_) {  // the clock went back
@@ -97,7 +99,11 @@ void Week::Advance(std::chrono::sys_seconds now) {
   for (std::int64_t i = 0; hour_ < hour && i < kMostEmpty; ++hour_, ++i) {
     double& mean = hours_[SlotOf(hour_)];
     std::uint32_t& weeks = weeks_[SlotOf(hour_)];
-    mean += (sum_ - mean) * std::max(kHourWeight, 1.0 / (weeks + 1));
+    const double weight = std::max(kHourWeight, 1.0 / (weeks + 1));
+    double learnt = sum_;
+    if (ceiling > 0) learnt = std::min(learnt, ceiling);
+    if (ceiling > 0 && WasQuiet(SlotOf(hour_))) learnt = std::min(learnt, kOneEvent * kQuiet * average() / weight);
+    mean += (learnt - mean) * weight;
     ++weeks;
     sum_ = 0;
   }
@@ -116,11 +122,13 @@ double Week::average() const {
   return sum / kHours;
 }
 
+bool Week::WasQuiet(std::size_t slot) const { return weeks_[slot] >= 2 && hours_[slot] <= average() * kQuiet; }
+
 bool Week::IsQuiet(std::chrono::sys_seconds now) const {
   const std::int64_t hour = HourOf(now);
   for (const std::int64_t near : {hour - 1, hour, hour + 1}) {
     if (near != hour && near == hour_) continue;
-    if (weeks_[SlotOf(near)] < 2 || hours_[SlotOf(near)] > average() * 0.02) return false;
+    if (!WasQuiet(SlotOf(near))) return false;
   }
   return average() >= 1;
 }

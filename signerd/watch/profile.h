@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bitset>
 #include <chrono>
@@ -30,12 +31,18 @@ class Window {
   bool Advance(std::chrono::sys_seconds now);
   void Add(double value) { sum_ += value; }
   void Clear() { sum_ = 0; }  // the present bucket
+  // The clock was set forward: the present bucket ends unlearnt, and none is empty between it and the next.
+  void Restart() {
+    sum_ = 0;
+    bucket_ = -1;
+  }
   double sum() const { return sum_; }
   double last() const { return last_; }
   // A value above this many is unusual. `expected` (a bucket) is known from elsewhere, as from the time of day.
   double Limit(double expected) const;
   // What is learnt of one bucket at most: an attack must not become usual at once.
   void SetCeiling(double ceiling) { ceiling_ = ceiling; }
+  double ceiling() const { return ceiling_; }  // 0: none yet
   std::chrono::seconds length() const { return length_; }
   Average& average() { return average_; }
   const Average& average() const { return average_; }
@@ -68,9 +75,15 @@ class Authors {
 class Week {
  public:
   static constexpr std::size_t kHours = 168;
-  void Advance(std::chrono::sys_seconds now);
+  // No more than `ceiling` is learnt of an hour, unless it is 0.
+  void Advance(std::chrono::sys_seconds now, double ceiling);
   void Add(double value) { sum_ += value; }
   void Clear() { sum_ = 0; }  // the present hour
+  // As a window's.
+  void Restart() {
+    sum_ = 0;
+    hour_ = -1;
+  }
   double sum() const { return sum_; }
   // Messages in the present hour of other weeks; 0 while there was none.
   double usual(std::chrono::sys_seconds now) const;
@@ -81,6 +94,8 @@ class Week {
   void Read(const hallmark::watch::v1::Profile& in);
 
  private:
+  bool WasQuiet(std::size_t slot) const;
+
   std::array<double, kHours> hours_{};
   std::array<std::uint32_t, kHours> weeks_{};
   double sum_ = 0;
@@ -110,6 +125,7 @@ struct PartnerProfile {
   // In ten minutes: authors looked at, and the new ones among them.
   Window looked_at{std::chrono::minutes(10), 1.0 / 36}, new_ones{std::chrono::minutes(10), 1.0 / 36};
   Average new_share;
+  double most_share = 1;  // what is learnt of one at most
   // In ten minutes: messages whose size is known, and the binary logarithms of their octets, which one large attachment
   // does not change much.
   Window sized{std::chrono::minutes(10), 1.0 / 36}, size_logarithms{std::chrono::minutes(10), 1.0 / 36};
@@ -123,10 +139,10 @@ struct PartnerProfile {
     for (Window& window : volume) window.Advance(now);
     refusals.Advance(now);
     octets.Advance(now);
-    week.Advance(now);
+    week.Advance(now, volume[2].ceiling());
     for (Window* window : {&looked_at, &sized, &size_logarithms}) window->Advance(now);
     if (new_ones.Advance(now) && looked_at.last() >= kMinNewAuthors) {
-      new_share.Add(new_ones.last() / looked_at.last(), 1.0 / 36, 1);
+      new_share.Add(std::min(new_ones.last() / looked_at.last(), most_share), 1.0 / 36, 1);
     }
     if (now < second) {  // the clock went back: nothing would be forgotten until it is where it was
       seconds.fill(0);
@@ -142,6 +158,13 @@ struct PartnerProfile {
     for (Window& window : volume) window.Clear();
     for (Window* window : {&refusals, &octets, &looked_at, &new_ones, &sized, &size_logarithms}) window->Clear();
     week.Clear();
+    seconds.fill(0);
+  }
+  // The clock was set forward.
+  void Restart() {
+    for (Window& window : volume) window.Restart();
+    for (Window* window : {&refusals, &octets, &looked_at, &new_ones, &sized, &size_logarithms}) window->Restart();
+    week.Restart();
     seconds.fill(0);
   }
   // Octets of a message; 0: not known.

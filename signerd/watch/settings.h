@@ -13,6 +13,7 @@ struct Settings {
   std::int64_t min_volume = 100;                         // messages a minute below which nothing is a surge
   std::chrono::seconds cool_down = std::chrono::hours(1);
   std::chrono::seconds dormant = std::chrono::days(30);
+  std::chrono::seconds save_interval{60};  // not configured
 };
 
 // [watch.webhook].

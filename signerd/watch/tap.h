@@ -12,6 +12,7 @@ struct Tap final : pipeline::Observer {
   Traffic traffic;
 
   void OnAnswer(const pipeline::Answered& answered) noexcept override {
+    if (answered.repeated) return;
     metrics.OnAnswer(answered);
     traffic.Add(answered);
   }

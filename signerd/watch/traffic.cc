@@ -26,8 +26,6 @@ bool IsSendersDoing(Reason reason) {
     case kDomainNotConfigured:
     case kPartnerUnknown:
     case kPartnerNotAllowed:
-    case kPartnerSuspended:
-    case kPartnerRevoked:
     case kPartnerNotValid:
     case kAuthorNotAllowed:
     case kNotAligned:
@@ -59,6 +57,9 @@ bool IsSendersDoing(Reason reason) {
     case kStorageFailed:
     case kIoFailed:
     case kInternal:
+    // The operators', or the watcher's: its mail would make what comes of a suspension usual.
+    case kPartnerSuspended:
+    case kPartnerRevoked:
     // Of operators' calls only.
     case kLoginRequired:
     case kLoginRefused:

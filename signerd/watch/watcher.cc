@@ -13,7 +13,6 @@ namespace hallmark::watch {
 namespace {
 
 constexpr std::chrono::seconds kInterval{1};
-constexpr std::chrono::seconds kSaveInterval{60};
 constexpr std::size_t kMostUnstored = 1000;
 constexpr std::size_t kMostText = 2000;  // octets of an alert; what others say of what is wrong may be in it
 constexpr char kLedgerUnavailable[] = "LEDGER_UNAVAILABLE";
@@ -55,17 +54,20 @@ void Watcher::Run(const std::stop_token& stop) {
   auto saved = std::chrono::steady_clock::now();
   while (Pause(stop, kInterval)) {
     Look();
-    if (std::chrono::steady_clock::now() - saved < kSaveInterval) continue;
+    if (std::chrono::steady_clock::now() - saved < parts_.settings.save_interval) continue;
     saved = std::chrono::steady_clock::now();
     Save();
   }
 }
 
 void Watcher::Look() {
+  may_store_ = true;
   // Before the view: what comes after a partner was let in again must not be taken for what it had before.
   const Tick tick = parts_.traffic.Take();
   const auto view = parts_.snapshot.Get();
-  for (const Alarm& alarm : detector_.Step(tick, *view, parts_.clock.Now())) See(alarm, *view);
+  for (const Alarm& alarm : detector_.Step(tick, *view, parts_.clock.Now(), std::chrono::steady_clock::now())) {
+    See(alarm, *view);
+  }
   LookAtLedger(*view);
   LookAtRotations(*view);
   LookAtHealth(*view);
@@ -136,6 +138,8 @@ void Watcher::Keep(const Alarm& alarm, const std::string& action) {
   row.action = action;
   row.raised = parts_.clock.Now();
   log::warn("alert {}: {}{}", row.kind, row.message, row.action.empty() ? "" : "; it is suspended");
+  // One look may raise more than that. A store that is slow to fail is asked once in it.
+  if (unstored_.size() >= kMostUnstored && may_store_) StoreWaiting();
   if (unstored_.size() < kMostUnstored) {
     unstored_.push_back({std::move(row)});
   } else {
@@ -158,16 +162,14 @@ void Watcher::StoreWaiting() {
     const Unstored& first = unstored_.front();
     const auto id = parts_.store.InsertAlert(first.row, parts_.webhook != nullptr);
     if (!id) {
+      may_store_ = false;
       if (std::exchange(store_takes_, false)) {
         log::error("watch: alerts are not in the store, which is tried again: {}", id.error().message);
       }
       break;
     }
     store_takes_ = true;
-    if (first.journaled) {
-      const Status marked = parts_.store.MarkJournaled(*id);
-      if (!marked) log::error("watch: alert {} comes on the ledger twice: {}", *id, marked.error().message);
-    }
+    if (first.journaled && !parts_.store.MarkJournaled(*id)) journaled_.insert(*id);  // marked with those to journal
     unstored_.pop_front();
     to_journal_ = true;
     if (parts_.webhook != nullptr) parts_.webhook->Wake();
@@ -187,10 +189,20 @@ void Watcher::JournalWaiting() {
     return;
   }
   to_journal_ = !waiting->empty();
+  if (!to_journal_) journaled_.clear();  // what is left is of alerts that the store has no room for any more
+  bool marks = true;
   for (const store::AlertRow& row : *waiting) {
-    Status done = parts_.journal(ToRecord(row));
-    if (done) done = parts_.store.MarkJournaled(row.id);
-    if (!done) return;  // tried again in a second; the ledger itself logs what is wrong with it
+    const bool is_new = !journaled_.contains(row.id);
+    // Tried again in a second; the ledger itself logs what is wrong with it.
+    if (is_new && !parts_.journal(ToRecord(row))) return;
+    journaled_.insert(row.id);
+    if (!marks) continue;
+    const Status marked = parts_.store.MarkJournaled(row.id);
+    if (marked) journaled_.erase(row.id);
+    if (!marked && is_new) {
+      log::error("watch: alert {} is on the ledger, which the store does not note: {}", row.id, marked.error().message);
+    }
+    marks = marked.has_value();
   }
 }
 
@@ -198,7 +210,9 @@ void Watcher::Save() {
   const auto changed = detector_.TakeChanged();
   if (changed.empty()) return;
   const Status kept = parts_.store.PutWatchProfiles(changed);
-  if (!kept) log::error("watch: what was learnt is not kept: {}", kept.error().message);
+  if (kept) return;
+  detector_.PutBack(changed);
+  log::error("watch: what was learnt is not kept, which is tried again: {}", kept.error().message);
 }
 
 void Watcher::Write(MetricWriter& out) const {

@@ -77,6 +77,8 @@ class Watcher {
   Detector detector_;                        // of the thread, as is what follows
   std::deque<Unstored> unstored_;            // alerts that are not in the store yet
   bool store_takes_ = true;                  // what was last given to it
+  bool may_store_ = true;                    // it has taken all that it was given in this look
+  std::set<std::uint64_t> journaled_;        // alerts on the ledger of which the store does not know that
   std::map<std::string, Alarm> to_suspend_;  // partners that could not be suspended, and for what they should be
   bool to_journal_ = true;                   // alerts may stand in the store that are not on the ledger yet
   // Trouble of the ledger: when the present one began, when there was some last, whether there had been some within the

@@ -39,8 +39,8 @@ class MetricsTest(unittest.TestCase):
         self.hallmark.add_domain("example.com")
 
     def test_every_answer_is_counted_once(self):
-        for _ in range(3):
-            self.hallmark.sign(MESSAGE)
+        for request_id in ("", "", "again", "again"):  # the last gets the answer of the one before
+            self.hallmark.sign(MESSAGE, request_id=request_id)
         self.hallmark.call_error(self.hallmark.sign, b"From: a@example.net\r\n\r\n")
         # Refused before it is a message of the pipeline: the request's options, and a body hash of the wrong size.
         self.hallmark.call_error(self.hallmark.sign, MESSAGE, request_id="with space")

@@ -303,6 +303,24 @@ TEST_F(Rotations, WhatIsRevokedWhileADomainIsPausedLosesItsRecord) {
   EXPECT_EQ(RecordOf(second_[1]), KeyRecordOf(second_[1])) << "nobody revoked it";
 }
 
+TEST_F(Rotations, AnEmergencyIsUrgentUntilItsKeysAreRevoked) {
+  Begin();
+  EXPECT_FALSE(world_.rotator->Tick(kDomain).urgent);
+  world_.tokens.silent = {"softhsm"};
+  ASSERT_TRUE(world_.rotator->Request(kDomain, true, "alice"));
+  EXPECT_TRUE(world_.rotator->Tick(kDomain).urgent) << "it could not be begun";
+  EXPECT_THAT(*world_.store->ListUrgentDomains(), testing::ElementsAre(kDomain));
+  world_.tokens.silent.clear();
+  world_.Live(20min);
+  ASSERT_EQ(world_.In(KeyState::kRetiring), first_) << Trouble();
+  ASSERT_TRUE(world_.rotator->Condemn(kDomain, "bob"));
+  EXPECT_THAT(*world_.store->ListUrgentDomains(), testing::ElementsAre(kDomain));
+  world_.Live(20min);
+  ASSERT_EQ(world_.In(KeyState::kRevoked), first_) << Trouble();
+  EXPECT_FALSE(world_.rotator->Tick(kDomain).urgent);
+  EXPECT_THAT(*world_.store->ListUrgentDomains(), IsEmpty());
+}
+
 TEST_F(Rotations, AKeyIsLookedAtAnewWhenItIsRevoked) {
   Begin();
   Replace(false);

@@ -119,6 +119,17 @@ TEST_F(OperatorsTest, LocksAfterFiveRefusedCodesForTwiceAsLongEachTime) {
   EXPECT_EQ(LoginReason(kAdmin, WrongCode(secret)), Reason::kLoginRefused) << "a login forgives";
 }
 
+// As of a box whose clock no time server has set yet.
+TEST_F(OperatorsTest, ALockByAClockThatWasAheadIsOverWhenItIsSet) {
+  const Bytes secret = Enroll(kAdmin);
+  Advance(std::chrono::days(30));
+  for (int i = 0; i < 5; ++i) operators_->Login(kAdmin, WrongCode(secret));
+  EXPECT_EQ(LoginReason(kAdmin, totp::CodeAt(secret, Step())), Reason::kLockedOut);
+  Advance(-std::chrono::days(30) + 2 * totp::kStep);
+  Reopen();
+  EXPECT_TRUE(operators_->Login(kAdmin, totp::CodeAt(secret, Step())));
+}
+
 TEST_F(OperatorsTest, RefusalsWhileLockedWriteNothing) {
   const Bytes secret = Enroll(kAdmin);
   for (int i = 0; i < 5; ++i) operators_->Login(kAdmin, WrongCode(secret));

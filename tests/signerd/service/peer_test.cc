@@ -49,6 +49,16 @@ TEST_F(PeerCertificatesTest, ASessionThatWasResumedIsJudgedByTheNewestHandshake)
   EXPECT_EQ(peers_.Of(PeerContext(relay_, "", true)), whole);
 }
 
+TEST_F(PeerCertificatesTest, WhoSendsOtherCasAgainAndAgainIsNotKnown) {
+  const auto one = peers_.Of(PeerContext(relay_, first_));
+  std::string sent = first_;
+  for (std::size_t i = 1; i < PeerCertificates::kMostLists; ++i)
+    ASSERT_TRUE(peers_.Of(PeerContext(relay_, sent += '\n')));
+  EXPECT_EQ(peers_.Of(PeerContext(relay_, second_)), nullptr);
+  EXPECT_EQ(peers_.Of(PeerContext(relay_, first_)), one);
+  EXPECT_EQ(peers_.Seen().size(), 1u);
+}
+
 TEST_F(PeerCertificatesTest, WhoSendsMoreCasThanAnybodyNeedsIsNotKnown) {
   std::string many;
   while (many.size() <= PeerCertificates::kMostSent) many += first_;

@@ -85,6 +85,23 @@ TEST_F(TokenSetTest, ASignatureThatATokenMakesAKeyBeforeIsNoHang) {
   EXPECT_EQ(FactsOf("hsm").starts, 1);
 }
 
+// Nor one that waited for that together with another, which comes back first.
+TEST_F(TokenSetTest, ASignatureThatComesBackAfterAKeyIsNotOvertaken) {
+  Start({Faulty("hsm", "", "sessions=6,hardware")});
+  const auto key = MakeKey("hsm", "hsm");
+  ASSERT_TRUE(Sign(key).get());
+  WriteFaults("hsm", "C_GenerateKeyPair @1 alone 4000\nC_Sign @1 delay 500");
+  std::thread making([&] { (void)tokens_->Generate("hsm", link::KeyType::kEd25519, 0, {9}, "slow"); });
+  std::this_thread::sleep_for(500ms);
+  auto first = Sign(key);
+  std::this_thread::sleep_for(1500ms);
+  auto second = Sign(key);
+  EXPECT_TRUE(first.get());
+  EXPECT_TRUE(second.get());
+  making.join();
+  EXPECT_EQ(FactsOf("hsm").starts, 1);
+}
+
 // Nor one that waits for others in a slow token, as long as they are answered.
 TEST_F(TokenSetTest, SignaturesThatWaitForEachOtherAreNoHang) {
   TokenConfig config = Faulty("hsm", "", "rate=20,sessions=32");

@@ -48,8 +48,8 @@ TEST(Traffic, CountsWhatSeveralThreadsAdd) {
 
 TEST(Traffic, RefusalsForWhatTheSenderDidNotDoAreNotCounted) {
   Traffic traffic;
-  for (const Reason reason :
-       {Reason::kTokenDown, Reason::kOverloaded, Reason::kLedgerUnavailable, Reason::kNoActiveKey}) {
+  for (const Reason reason : {Reason::kTokenDown, Reason::kOverloaded, Reason::kLedgerUnavailable, Reason::kNoActiveKey,
+                              Reason::kPartnerSuspended, Reason::kPartnerRevoked}) {
     traffic.Add(Refused("acme", reason));
   }
   EXPECT_TRUE(traffic.Take().empty());

@@ -89,14 +89,19 @@ class WatcherTest : public testing::Test {
         "CREATE TRIGGER full BEFORE INSERT ON alert BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"));
   }
   void MendStore() { ASSERT_TRUE(database_.Execute("DROP TRIGGER full")); }
+  void FailMarks() {
+    ASSERT_TRUE(database_.Execute(
+        "CREATE TRIGGER marks BEFORE UPDATE ON alert BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"));
+  }
+  void MendMarks() { ASSERT_TRUE(database_.Execute("DROP TRIGGER marks")); }
   void SetLedgerTrouble(const std::string& why) {
     const std::lock_guard lock(mutex_);
     ledger_trouble_ = why;
     ledger_looks_ = 0;
   }
   // Waits until it has seen what it is told last.
-  void AwaitLook() {
-    ASSERT_TRUE(Eventually([&] { return Locked(ledger_looks_) >= 2; }));
+  void AwaitLook(int looks = 2) {
+    ASSERT_TRUE(Eventually([&] { return Locked(ledger_looks_) >= looks; }));
   }
   void SetTrouble(const std::string& why) {
     const std::lock_guard lock(mutex_);
@@ -116,9 +121,9 @@ class WatcherTest : public testing::Test {
     for (const store::AlertRow& row : *rows) alerts.insert(alerts.begin(), row.kind + " " + row.action);
     return alerts;
   }
-  void Send(int messages) {
+  void Send(int messages, const std::string& partner = "acme") {
     pipeline::Answered answered;
-    answered.partner = "acme";
+    answered.partner = partner;
     answered.signing_domain = "example.com";
     answered.author = "a@example.com";
     for (int i = 0; i < messages; ++i) traffic_.Add(answered);
@@ -218,6 +223,65 @@ TEST_F(WatcherTest, AnAlertThatTheStoreDoesNotTakeIsOnTheLedgerAtOnceAndOnce) {
   EXPECT_THAT(Alerts(), ElementsAre("HEALTH "));
   EXPECT_THAT(journal_, ElementsAre("HEALTH "));
   EXPECT_TRUE(store_->AlertsToJournal()->empty());
+}
+
+TEST_F(WatcherTest, AnAlertIsOnTheLedgerOnceThoughTheStoreDoesNotNoteThat) {
+  FailMarks();
+  SetTrouble("the disk is full");
+  ASSERT_TRUE(Eventually([&] { return !Locked(journal_).empty(); }));
+  SetLedgerTrouble("");
+  AwaitLook(3);
+  MendMarks();
+  EXPECT_TRUE(Eventually([&] { return store_->AlertsToJournal()->empty(); }));
+  watcher_->Stop();
+  EXPECT_THAT(journal_, ElementsAre("HEALTH "));
+}
+
+TEST_F(WatcherTest, AnAlertThatTheStoreTakesLateIsOnTheLedgerOnceThoughTheStoreDoesNotNoteThat) {
+  FailStore();
+  FailMarks();
+  SetTrouble("the disk is full");
+  ASSERT_TRUE(Eventually([&] { return !Locked(journal_).empty(); }));
+  MendStore();
+  ASSERT_TRUE(Eventually([&] { return !Alerts().empty(); }));
+  SetLedgerTrouble("");
+  AwaitLook(3);
+  MendMarks();
+  EXPECT_TRUE(Eventually([&] { return store_->AlertsToJournal()->empty(); }));
+  watcher_->Stop();
+  EXPECT_THAT(journal_, ElementsAre("HEALTH "));
+}
+
+TEST_F(WatcherTest, AStoreThatTakesAlertsHasAllOfOneLook) {
+  constexpr std::size_t kPartners = 750;
+  watcher_.reset();
+  auto view = std::make_shared<snapshot::Snapshot>();
+  for (std::size_t i = 0; i < kPartners; ++i) {
+    const std::string name = "p" + std::to_string(i);
+    snapshot::Partner partner{name, snapshot::PartnerState::kActive};
+    partner.watch.hard_limit_per_minute = 3;
+    view->partners.insert_or_assign(name, partner);
+    Send(10, name);
+  }
+  current_.Set(std::move(view));
+  SetTrouble("the disk is slow");
+  Start({.learning = 0s, .min_volume = 1});
+  // A surge and a hard limit each, and then what is wrong with the box.
+  const auto all = [&] { return store_->ListAlerts(false, 0, 5000)->size() >= 2 * kPartners + 1; };
+  EXPECT_TRUE(Eventually(all));
+  EXPECT_EQ(store_->ListAlerts(false, 0, 1)->front().kind, "HEALTH");
+}
+
+TEST_F(WatcherTest, WhatWasLearntIsKeptOnceTheStoreTakesIt) {
+  Start({.save_interval = 0s});
+  ASSERT_TRUE(database_.Execute(
+      "CREATE TRIGGER profiles BEFORE INSERT ON watch_profile BEGIN SELECT RAISE(ABORT, 'disk is full'); END"));
+  Send(1);
+  SetLedgerTrouble("");
+  AwaitLook(3);  // one that has taken it, and tried to save it
+  EXPECT_TRUE(store_->GetWatchProfiles()->empty());
+  ASSERT_TRUE(database_.Execute("DROP TRIGGER profiles"));
+  EXPECT_TRUE(Eventually([&] { return store_->GetWatchProfiles()->size() == 2; }));  // the partner and its domain
 }
 
 TEST_F(WatcherTest, ASuspensionThatFailsIsTriedAgainAndTold) {
