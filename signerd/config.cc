@@ -76,9 +76,14 @@ void ReadLedger(ConfigTable& table, SignerdConfig& config) {
   if (!ledger::IsOrigin(config.ledger.origin))
     table.Reject("origin", "found \"" + config.ledger.origin + "\"", kOrigin);
   config.checkpoint_token = table.String("token", kToken, config.checkpoint_token);
-  const bool known = std::any_of(config.tokens.begin(), config.tokens.end(),
-                                 [&](const auto& token) { return token.group_name() == config.checkpoint_token; });
-  if (!known && table.Has("token")) table.Reject("token", "found \"" + config.checkpoint_token + "\"", kToken);
+  const auto named = std::find_if(config.tokens.begin(), config.tokens.end(), [&](const auto& token) {
+    return token.group_name() == config.checkpoint_token || token.name == config.checkpoint_token;
+  });
+  if (named != config.tokens.end()) {
+    config.checkpoint_token = named->group_name();  // a key is all of the group's
+  } else if (table.Has("token")) {
+    table.Reject("token", "found \"" + config.checkpoint_token + "\"", kToken);
+  }
   if (auto sink = table.OptionalTable("sink")) config.ledger.sink = ReadSink(*sink);
   config.pipeline.deduplication.entries =
       static_cast<std::size_t>(table.Integer("request_ids", 500'000, 0, 10'000'000));

@@ -111,7 +111,7 @@ Status FirstBoot::LookAtStick() {
   const bool in = stick_.Present();
   if (!in) {
     last_seen_.clear();
-    awaits_clock_.clear();
+    awaits_clock_ = {};
   }
   const bool news = in && !stick_was_in_;
   stick_was_in_ = in;
@@ -123,10 +123,14 @@ Status FirstBoot::LookAtStick() {
   }
   if (*content == last_seen_) return Ok();
   last_seen_ = *content;
+  const AwaitsClock before = std::exchange(awaits_clock_, {});
   auto opened = Open(*content, kFileName, places_.owner_ca());
   if (!opened) {
-    if (*content != awaits_clock_) console_.Say(opened.error().message);
-    if (IsOfClock(opened.error())) awaits_clock_ = std::exchange(last_seen_, "");
+    const AwaitsClock now{*content, opened.error().message};
+    if (now != before) console_.Say(now.message);
+    if (!IsOfClock(opened.error())) return Ok();
+    last_seen_.clear();
+    awaits_clock_ = now;
     return Ok();
   }
   if (opened->by_owner) return Consider(*opened, {kTheStick});
@@ -170,7 +174,7 @@ Status FirstBoot::Hear(const std::string& line) {
   }
   if (word.empty()) {  // look at the stick again
     last_seen_.clear();
-    awaits_clock_.clear();
+    awaits_clock_ = {};
   }
   if (pending_ && !word.empty()) console_.Say("these are not the first digits of the fingerprint above");
   if (!pending_) Invite();
@@ -297,9 +301,9 @@ void FirstBoot::TakeLater() {
   if (!stick_.Present()) return;
   const auto content = stick_.Read();
   if (!content) return;  // a stick for something else
-  // The one that it was set up with, whose signer's certificate may have expired since. The text is in it as it is.
-  const std::string in_force = CurrentText(places_);
-  if (!in_force.empty() && content->find(in_force) != std::string::npos) return;
+  // The one that is in force, whose signer's certificate may have expired since. The whole text: a later one may well
+  // hold it, below lines of its own.
+  if (const auto text = ContentOf(*content, kFileName); text && *text == CurrentText(places_)) return;
   const auto opened = OpenLater(*content);
   Result<Configuration> configuration = opened ? ParsePacked(opened->content, "box.toml") : opened.error();
   const auto before = Current(places_);

@@ -64,7 +64,11 @@ class FirstBoot {
   std::unique_ptr<PushServer> push_;
   std::optional<Signed> pending_;  // the stick's; waits for a person's word on who signed it
   std::string last_seen_;          // on the stick: a file is judged once
-  std::string awaits_clock_;       // but for one that is not valid by the clock, which is judged again and said once
+  // But for one that is not valid by the clock: it is judged again, and what is said of it once.
+  struct AwaitsClock {
+    std::string content, message;
+    bool operator==(const AwaitsClock&) const = default;
+  } awaits_clock_;
   bool stick_was_in_ = false;
   bool done_ = false;
 };

@@ -86,6 +86,18 @@ Result<Store> OwnerStore(const std::filesystem::path& owner_ca) {
   return store;
 }
 
+Result<Cms> Parse(std::string_view der, const std::string& name) {
+  ERR_clear_error();
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  const unsigned char* const end = at + der.size();
+  Cms cms(d2i_CMS_ContentInfo(nullptr, &at, static_cast<long>(der.size())), &CMS_ContentInfo_free);
+  if (!cms || at != end) return Invalid(name + ": is not what hallmark-provision pack makes");
+  if (OBJ_obj2nid(CMS_get0_type(cms.get())) != NID_pkcs7_signed || CMS_is_detached(cms.get()) != 0) {
+    return Invalid(name + ": is no signed configuration");
+  }
+  return cms;
+}
+
 // The one signer's certificate. More than one would leave open whose configuration it is.
 Result<X509*> OnlySigner(CMS_ContentInfo* cms, const std::string& name) {
   const std::unique_ptr<STACK_OF(X509), void (*)(STACK_OF(X509)*)> signers(
@@ -124,14 +136,9 @@ Result<std::string> Sign(std::string_view content, const std::filesystem::path& 
 }
 
 Result<Signed> Open(std::string_view der, const std::string& name, const std::filesystem::path& owner_ca) {
-  ERR_clear_error();
-  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
-  const unsigned char* const end = at + der.size();
-  const Cms cms(d2i_CMS_ContentInfo(nullptr, &at, static_cast<long>(der.size())), &CMS_ContentInfo_free);
-  if (!cms || at != end) return Invalid(name + ": is not what hallmark-provision pack makes");
-  if (OBJ_obj2nid(CMS_get0_type(cms.get())) != NID_pkcs7_signed || CMS_is_detached(cms.get()) != 0) {
-    return Invalid(name + ": is no signed configuration");
-  }
+  const auto parsed = Parse(der, name);
+  if (!parsed) return parsed.error();
+  CMS_ContentInfo* const cms = parsed->get();
   Store store(nullptr, &X509_STORE_free);
   if (!owner_ca.empty()) {
     auto owner = OwnerStore(owner_ca);
@@ -140,22 +147,30 @@ Result<Signed> Open(std::string_view der, const std::string& name, const std::fi
   }
   const Bio out(BIO_new(BIO_s_mem()), &BIO_free_all);
   // The signature first, whoever made it; then whether it is the owner's, so that each has a sentence of its own.
-  if (!out ||
-      CMS_verify(cms.get(), nullptr, nullptr, nullptr, out.get(), CMS_BINARY | CMS_NO_SIGNER_CERT_VERIFY) != 1) {
+  if (!out || CMS_verify(cms, nullptr, nullptr, nullptr, out.get(), CMS_BINARY | CMS_NO_SIGNER_CERT_VERIFY) != 1) {
     return Invalid(name + ": the signature is not good: the file was changed or is damaged");
   }
-  const auto signer = OnlySigner(cms.get(), name);
+  const auto signer = OnlySigner(cms, name);
   if (!signer) return signer.error();
   if (const Status valid = CheckAge(*signer, name); !valid) return valid.error();
   Signed opened{TakeAll(out.get()), Describe(*signer), false};
   if (store) {
     const Bio again(BIO_new(BIO_s_mem()), &BIO_free_all);
-    if (!again || CMS_verify(cms.get(), nullptr, store.get(), nullptr, again.get(), CMS_BINARY) != 1) {
+    if (!again || CMS_verify(cms, nullptr, store.get(), nullptr, again.get(), CMS_BINARY) != 1) {
       return Invalid(name + ": signed by " + opened.signer.subject + ", who is not under this box's owner's CA");
     }
     opened.by_owner = true;
   }
   return opened;
+}
+
+Result<std::string> ContentOf(std::string_view der, const std::string& name) {
+  const auto parsed = Parse(der, name);
+  if (!parsed) return parsed.error();
+  ASN1_OCTET_STRING** const content = CMS_get0_content(parsed->get());
+  if (content == nullptr || *content == nullptr) return Invalid(name + ": is no signed configuration");
+  return std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(*content)),
+                     static_cast<std::size_t>(ASN1_STRING_length(*content)));
 }
 
 }  // namespace hallmark::provision

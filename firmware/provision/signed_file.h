@@ -33,4 +33,8 @@ Result<std::string> Sign(std::string_view content, const std::filesystem::path& 
 // whoever signed is taken, and the caller has to judge `signer`. `der` is foreign: any octets. `name` is for messages.
 Result<Signed> Open(std::string_view der, const std::string& name, const std::filesystem::path& owner_ca);
 
+// The content alone, whoever signed it and whether the signature is good or not: tells a file that is known already
+// from a new one, and nothing more. kConfigInvalid: there is none. `der` is foreign.
+Result<std::string> ContentOf(std::string_view der, const std::string& name);
+
 }  // namespace hallmark::provision

@@ -98,6 +98,7 @@ class Verifier {
     // With or without the empty line that follows each in the ledger's own file; nothing of it is passed over.
     std::string text = input_.kept.substr(0, input_.kept.find_last_not_of('\n') + 1);
     if (!text.empty()) text += "\n\n";
+    if (text.empty() && !input_.kept.empty()) return Wrong("there is no checkpoint in what was kept");
     const auto notes = SplitCheckpoints(text);
     std::size_t octets = 0;
     for (const std::string& note : notes) octets += note.size() + 1;

@@ -200,6 +200,22 @@ class UsageTest(unittest.TestCase):
                 self.assertEqual(run.returncode, USAGE, run.stderr)
                 self.assertEqual(len(run.stderr.strip().splitlines()), 1, run.stderr)
 
+    def test_quickstart_fails_where_dkimpy_does_not_verify(self):
+        script = '''set -euo pipefail
+source "${1%/*}/common.sh"
+source <(sed -n "/^independent() {/,/^}/p" "$1")
+here=$2 root=$2
+independent'''
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        adapter = folder / "tests/verifiers/dkimpy_adapter.py"
+        adapter.parent.mkdir(parents=True)
+        for results, status in ((("pass", "pass"), 0), (("pass", "fail"), 1), (("unsupported", "pass"), 1), ((), 1)):
+            lines = [json.dumps({"algorithm": "rsa-sha256", "result": result, "detail": "pass"}) for result in results]
+            adapter.write_text(f"print({chr(10).join(lines)!r})\n")
+            run = subprocess.run(["bash", "-c", script, "bash", QUICKSTART, folder], capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(run.returncode, status, run.stdout + run.stderr)
+            self.assertEqual(run.stdout.split(), [word for result in results for word in ("dkimpy:", "rsa-sha256:", result)])
+
     def quickstart(self, folder, what):
         """start or stop of tools/quickstart, for a daemon in `folder`; what it wrote."""
         script = """set -euo pipefail

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import tempfile
+import threading
 import unittest
 
 import deployment
@@ -195,6 +196,33 @@ class DkimSignTest(unittest.TestCase):
     def test_nobody_there_is_a_temporary_failure(self):
         config = write_config(self.hallmark, "nobody.toml", servers=["127.0.0.1:1"])
         self.assert_ends(run(config), TEMPORARY, "UNREACHABLE", "127.0.0.1:1")
+
+    def test_certificates_that_are_just_being_replaced_are_a_temporary_failure(self):
+        """A thread replaces the CA's file, by one that is as good, as often as it can."""
+        tls = self.hallmark.folder / "tls"
+        for name in ("one.pem", "two.pem", "replaced.pem"):
+            (tls / name).write_bytes((tls / "server-ca.pem").read_bytes())
+        config = write_config(self.hallmark, "replaced.toml", ca="tls/replaced.pem")
+        end = threading.Event()
+
+        def replace():
+            while not end.is_set():
+                for name in ("one.pem", "two.pem"):
+                    os.link(tls / name, tls / "next.pem")
+                    (tls / "next.pem").rename(tls / "replaced.pem")
+
+        def caught():
+            finished = run(config)
+            return finished if finished.returncode != OK else None
+
+        writer = threading.Thread(target=replace)
+        writer.start()
+        try:
+            self.assert_ends(wait_for(caught, "it reads while the file is replaced"), TEMPORARY, "just being replaced")
+        finally:
+            end.set()
+            writer.join()
+        self.sign(config=config)
 
     def test_a_token_that_comes_back_is_waited_for(self):
         for pid in self.hallmark.tokend_pids():

@@ -118,7 +118,7 @@ class LedgerSearchTest(unittest.TestCase):
             self.hallmark.sign(message(number))
         [last, *_] = [int(entry["sequence"]) for entry in self.search("--kind", "signature")]
         for sequence in (0, last):
-            out = self.hallmark.folder / "proof.json"
+            out = self.hallmark.folder / f"proof-{sequence}.json"
             self.prove(sequence, out)
             checked = self.offline("--proof", out, "--key", self.ledger() / "verifier-key")
             self.assertEqual(checked.returncode, 0, checked.stderr)

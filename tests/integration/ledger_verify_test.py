@@ -84,8 +84,8 @@ class LedgerVerifyTest(unittest.TestCase):
     def verify(self, *kept, status):
         """What is said where it is not whole."""
         self.kept.write_text("".join(note + "\n" for note in kept))
-        run = subprocess.run([VERIFY, self.ledger, "--checkpoint", self.kept], capture_output=True, text=True, timeout=120,
-                             check=False)
+        run = subprocess.run([VERIFY, self.ledger, *(["--checkpoint", self.kept] if kept else [])], capture_output=True, text=True,
+                             timeout=120, check=False)
         self.assertEqual(run.returncode, status, run.stdout + run.stderr)
         return run.stderr
 
@@ -110,6 +110,12 @@ class LedgerVerifyTest(unittest.TestCase):
         # What is wrong is said before what is not known.
         self.assertIn("is not of these records", self.verify(self.note(20), self.note(150, bytes(32)), status=NOT_WHOLE))
         self.assertIn("cut off or put back", self.verify(self.note(20), self.note(1000, bytes(32)), status=NOT_WHOLE))
+
+    def test_a_file_without_a_checkpoint_is_not_taken_for_one_that_was_compared(self):
+        for octets in ("", "\n\n"):
+            self.kept.write_text(octets)
+            said = self.offline(self.ledger, "--checkpoint", self.kept, status=WRONG_USAGE)
+            self.assertIn(f"there is no checkpoint in {self.kept}", said)
 
     def test_a_deleted_segment_behind_one_that_is_there_was_not_deleted_by_retention(self):
         oldest = self.path(0).read_bytes()

@@ -437,7 +437,7 @@ LogWhy yes
                       "good": True}],
             "notes": [{"kind": "not carried over", "place": self.line_of("Socket"),
                        "text": "Socket: relays call Hallmark's gRPC API instead of the milter's socket"}],
-            "senders": ["127.0.0.1"], "policy": "", "problem": ""})
+            "senders": ["127.0.0.1"], "policy": "", "policy_file": "", "problem": ""})
         self.assertEqual(list(self.hallmark.admin().ListDomains(admin_pb2.ListDomainsRequest()).domains), [])
 
     def test_the_shipped_sample(self):

@@ -127,8 +127,8 @@ class ZonesTest(unittest.TestCase):
 
     def test_what_was_published_and_good_stays_in_a_suggested_record(self):
         for domain, kind, wanted in (
-                ("spf-after-all.test", "SPF_IGNORED_TERMS", "v=spf1 -all"),
-                ("spf-redirect-and-all.test", "SPF_IGNORED_TERMS", "v=spf1 -all"),
+                ("spf-after-all-beside.test", "SPF_IGNORED_TERMS", "v=spf1 ip4:192.0.2.1 -all exp=why.spf-after-all-beside.test"),
+                ("spf-modifier-and-redirect.test", "SPF_UNKNOWN_MODIFIER", "v=spf1 redirect=_spf.spf-modifier-and-redirect.test"),
                 ("spf-modifiers.test", "SPF_UNKNOWN_MODIFIER", "v=spf1 ip4:192.0.2.1 -all exp=why.spf-modifiers.test"),
                 ("spf-include-none-beside.test", "SPF_INCLUDE_NONE", "v=spf1 ip4:192.0.2.1 -all"),
                 ("spf-loop.test", "SPF_LOOP", "v=spf1 ip4:192.0.2.7 -all"),
@@ -138,9 +138,12 @@ class ZonesTest(unittest.TestCase):
                 ("bimi-partial.test", "BIMI_DMARC_TOO_WEAK", "v=DMARC1; p=reject; rua=mailto:d@bimi-partial.test"),
                 ("news.bimi-inherited.test", "BIMI_DMARC_TOO_WEAK", "v=DMARC1; p=reject; rua=mailto:d@bimi-inherited.test"),
                 ("sts-two.test", "MTA_STS_SEVERAL_RECORDS", "v=STSv1; id=2;"),
+                ("sts-nine-and-ten.test", "MTA_STS_SEVERAL_RECORDS", "v=STSv1; id=10;"),
                 ("sts-bad-id.test", "MTA_STS_SYNTAX", "v=STSv1; id=20260131;"),
                 ("tls-two.test", "TLS_RPT_SEVERAL_RECORDS", "v=TLSRPTv1; rua=mailto:d@tls-two.test,mailto:e@tls-two.test"),
                 ("tls-twice.test", "TLS_RPT_SYNTAX", "v=TLSRPTv1; rua=mailto:d@tls-twice.test,mailto:e@tls-twice.test"),
+                ("tls-semicolon.test", "TLS_RPT_SYNTAX", "v=TLSRPTv1; rua=mailto:d@tls-semicolon.test,"
+                 "mailto:e@tls-semicolon.test?subject=x,mailto:f@tls-semicolon.test"),
                 ("tls-half-good.test", "TLS_RPT_ADDRESS", "v=TLSRPTv1; rua=mailto:d@tls-half-good.test,mailto:e@tls-half-good.test")):
             with self.subTest(domain):
                 first = next(finding for finding in self.judged[domain]["findings"] if finding["id"] == kind)

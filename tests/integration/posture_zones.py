@@ -32,8 +32,18 @@ WITHOUT_RECORD = {("dkim-ed25519-short.test", "DKIM_ED25519_FORM"), ("spf-includ
                   ("spf-itself.test", "SPF_LOOP"), ("spf-loop-of-others.test", "SPF_LOOP"), ("spf-ptr-alone.test", "SPF_PTR"),
                   ("spf-pass-all-network.test", "SPF_PASS_ALL"), ("spf-pass-all-included.test", "SPF_PASS_ALL"),
                   ("spf-redirect-neutral.test", "SPF_NEUTRAL_ALL"), ("spf-redirect-no-all.test", "SPF_NO_ALL"),
+                  ("spf-several-ip4-equals.test", "SPF_SEVERAL_RECORDS"),
+                  ("spf-pass-all-included.test", "SPF_THIRD_PARTY"), ("spf-third-party-alone.test", "SPF_THIRD_PARTY"),
+                  ("spf-pass-all-ip4-equals.test", "SPF_PASS_ALL"), ("spf-pass-all-ip4-equals.test", "SPF_UNKNOWN_MODIFIER"),
+                  ("spf-ip4-equals.test", "SPF_UNKNOWN_MODIFIER"), ("spf-include-equals.test", "SPF_UNKNOWN_MODIFIER"),
+                  ("spf-mx-equals.test", "SPF_UNKNOWN_MODIFIER"), ("spf-modifier-alone.test", "SPF_UNKNOWN_MODIFIER"),
+                  ("spf-redirct.test", "SPF_UNKNOWN_MODIFIER"), ("spf-redirct.test", "SPF_NO_ALL"),
+                  ("spf-redirct-beside.test", "SPF_UNKNOWN_MODIFIER"), ("spf-redirct-beside.test", "SPF_NO_ALL"),
+                  ("spf-a-equals-neutral.test", "SPF_UNKNOWN_MODIFIER"), ("spf-a-equals-neutral.test", "SPF_NEUTRAL_ALL"),
+                  ("spf-after-all.test", "SPF_IGNORED_TERMS"), ("spf-redirect-and-all.test", "SPF_IGNORED_TERMS"),
                   ("bimi-no-dmarc.test", "BIMI_DMARC_TOO_WEAK"), ("sts-no-id.test", "MTA_STS_SYNTAX"),
-                  ("tls-no-address.test", "TLS_RPT_SYNTAX"), ("tls-http.test", "TLS_RPT_ADDRESS")}
+                  ("tls-no-address.test", "TLS_RPT_SYNTAX"), ("tls-http.test", "TLS_RPT_ADDRESS"),
+                  ("tls-unknown-part.test", "TLS_RPT_SYNTAX")}
 
 
 def txt(*values):
@@ -177,6 +187,7 @@ _case("spf-other-version", "spf", ["v=spf10 -all", "spf2.0/pra -all"], "SPF_MISS
 _case("spf-beside-other-txt", "spf", ["site-verification=1", "v=spf1 ip4:192.0.2.1 -all"])
 _case("spf-upper-case", "spf", "V=SPF1 IP4:192.0.2.1 -ALL")
 _case("spf-two", "spf", ["v=spf1 ip4:192.0.2.1 -all", "v=spf1 ip4:192.0.2.2 -all"], "SPF_SEVERAL_RECORDS")
+_case("spf-several-ip4-equals", "spf", ["v=spf1 ip4=192.0.2.1 -all", "v=spf1 ip4:192.0.2.2 -all"], "SPF_SEVERAL_RECORDS")
 _case("spf-mechanism", "spf", "v=spf1 ipv4:192.0.2.1 -all", "SPF_SYNTAX")
 _case("spf-comma", "spf", "v=spf1 ip4:192.0.2.1, -all", "SPF_SYNTAX")
 _case("spf-bad-address", "spf", "v=spf1 ip4:192.0.2.256 -all", "SPF_SYNTAX")
@@ -188,10 +199,20 @@ _case("spf-two-redirects", "spf", "v=spf1 redirect=a.test redirect=b.test", "SPF
 _case("spf-tab", "spf", "v=spf1 ip4:192.0.2.1\\009-all".replace("\\009", "\t"), "SPF_SYNTAX")
 _case("spf-modifier", "spf", "v=spf1 ip4:192.0.2.1 redirct=esp.test -all", "SPF_UNKNOWN_MODIFIER")
 _case("spf-modifiers", "spf", "v=spf1 x-a=1 ip4:192.0.2.1 x-b=2 -all exp=why.%D", "SPF_UNKNOWN_MODIFIER")
+_case("spf-modifier-alone", "spf", "v=spf1 x-a=1 -all", "SPF_UNKNOWN_MODIFIER")
+_case("spf-modifier-and-redirect", "spf", "v=spf1 x-a=1 redirect=_spf.%D", "SPF_UNKNOWN_MODIFIER",
+      extra=['_spf.spf-modifier-and-redirect.test. TXT "v=spf1 ip4:192.0.2.1 -all"'])
+_case("spf-ip4-equals", "spf", "v=spf1 ip4=192.0.2.1 -all", "SPF_UNKNOWN_MODIFIER")
+_case("spf-include-equals", "spf", "v=spf1 include=_spf.esp.test -all", "SPF_UNKNOWN_MODIFIER")
+_case("spf-mx-equals", "spf", "v=spf1 ip4:192.0.2.1 x-a=1 MX=mail.%D -all", "SPF_UNKNOWN_MODIFIER")
+_case("spf-redirct", "spf", "v=spf1 redirct=_spf.esp.test", "SPF_UNKNOWN_MODIFIER", "SPF_NO_ALL")
+_case("spf-redirct-beside", "spf", "v=spf1 ip4:192.0.2.1 redirct=_spf.esp.test", "SPF_UNKNOWN_MODIFIER", "SPF_NO_ALL")
+_case("spf-a-equals-neutral", "spf", "v=spf1 ip4:192.0.2.1 a=mail.%D ?all", "SPF_UNKNOWN_MODIFIER", "SPF_NEUTRAL_ALL")
 _case("spf-explanation", "spf", "v=spf1 ip4:192.0.2.1 -all exp=why.%{d}")
 _case("spf-a-and-mx", "spf", "v=spf1 a:mail.%D/28 mx//64 ~all")
 _case("spf-pass-all", "spf", "v=spf1 ip4:192.0.2.1 +all", "SPF_PASS_ALL")
 _case("spf-pass-all-bare", "spf", "v=spf1 all", "SPF_PASS_ALL")
+_case("spf-pass-all-ip4-equals", "spf", "v=spf1 ip4=192.0.2.1 +all", "SPF_PASS_ALL", "SPF_UNKNOWN_MODIFIER")
 _case("spf-pass-all-network", "spf", "v=spf1 ip4:0.0.0.0/0 -all", "SPF_PASS_ALL")
 _case("spf-pass-all-included", "spf", "v=spf1 include:open.test -all", "SPF_PASS_ALL", "SPF_THIRD_PARTY")
 _case("spf-wide", "spf", "v=spf1 ip4:10.0.0.0/8 ip6:2001:db8::/32 -all", "SPF_WIDE_RANGE")
@@ -199,6 +220,7 @@ _case("spf-neutral", "spf", "v=spf1 ip4:192.0.2.1 ?all", "SPF_NEUTRAL_ALL")
 _case("spf-no-all", "spf", "v=spf1 ip4:192.0.2.1", "SPF_NO_ALL")
 _case("spf-after-all", "spf", "v=spf1 -all ip4:192.0.2.1", "SPF_IGNORED_TERMS")
 _case("spf-redirect-and-all", "spf", "v=spf1 -all redirect=esp.test", "SPF_IGNORED_TERMS")
+_case("spf-after-all-beside", "spf", "v=spf1 ip4:192.0.2.1 -all ip4:192.0.2.2 exp=why.%D redirect=esp.test", "SPF_IGNORED_TERMS")
 _case("spf-ptr", "spf", "v=spf1 ptr ip4:192.0.2.1 -all", "SPF_PTR")
 _case("spf-ptr-alone", "spf", "v=spf1 ptr -all", "SPF_PTR")
 _case("spf-type", "spf", "v=spf1 ip4:192.0.2.1 -all", "SPF_TYPE_RECORD",
@@ -206,6 +228,7 @@ _case("spf-type", "spf", "v=spf1 ip4:192.0.2.1 -all", "SPF_TYPE_RECORD",
 _case("spf-long", "spf", "v=spf1 " + " ".join(f"ip4:192.0.2.{i}" for i in range(32)) + " -all", "SPF_LONG_RECORD")
 _case("spf-third-parties", "spf", "v=spf1 include:esp.test a:relay.other.test include:own.%D -include:open.test -all",
       "SPF_THIRD_PARTY", extra=['own.spf-third-parties.test. TXT "v=spf1 include:crm.test -all"'])
+_case("spf-third-party-alone", "spf", "v=spf1 include:esp.test -all", "SPF_THIRD_PARTY")
 _case("spf-exists", "spf", "v=spf1 exists:%{i}._spf.%{d} -all", "SPF_NOT_FOLLOWED")
 _case("spf-macro-of-domain", "spf", "v=spf1 include:%{d2}.hosted.%{d} -all",
       extra=['spf-macro-of-domain.test.hosted.spf-macro-of-domain.test. TXT "v=spf1 -all"'])
@@ -316,6 +339,7 @@ _case("bimi-no-dmarc", "bimi", _MARK, "BIMI_DMARC_TOO_WEAK", "BIMI_NOT_FETCHED",
 # MTA-STS, TLS-RPT, MX.
 _case("sts-none", "sts", [], "MTA_STS_MISSING")
 _case("sts-two", "sts", ["v=STSv1; id=1;", "v=STSv1; id=2;"], "MTA_STS_SEVERAL_RECORDS")
+_case("sts-nine-and-ten", "sts", ["v=STSv1; id=9;", "v=STSv1; id=10;"], "MTA_STS_SEVERAL_RECORDS")
 _case("sts-no-id", "sts", "v=STSv1;", "MTA_STS_SYNTAX")
 _case("sts-bad-id", "sts", "v=STSv1; id=2026-01-31;", "MTA_STS_SYNTAX")
 _case("sts-id-twice", "sts", "v=STSv1; id=20260131; id=20260201;", "MTA_STS_SYNTAX")
@@ -325,6 +349,8 @@ _case("tls-none", "tls", [], "TLS_RPT_MISSING")
 _case("tls-two", "tls", ["v=TLSRPTv1; rua=mailto:d@@", "v=TLSRPTv1; rua=mailto:e@@"], "TLS_RPT_SEVERAL_RECORDS")
 _case("tls-no-address", "tls", "v=TLSRPTv1;", "TLS_RPT_SYNTAX")
 _case("tls-twice", "tls", "v=TLSRPTv1; rua=mailto:d@@; rua=mailto:e@@", "TLS_RPT_SYNTAX")
+_case("tls-semicolon", "tls", "v=TLSRPTv1; rua=mailto:d@@;mailto:e@@?subject=x; f@@;", "TLS_RPT_SYNTAX")
+_case("tls-unknown-part", "tls", "v=TLSRPTv1; rua=mailto:d@@; e at %D", "TLS_RPT_SYNTAX")
 _case("tls-bad-address", "tls", "v=TLSRPTv1; rua=d@@", "TLS_RPT_ADDRESS")
 _case("tls-half-good", "tls", "v=TLSRPTv1; rua=mailto:d@@,e@@,http://%D/tls", "TLS_RPT_ADDRESS")
 _case("tls-http", "tls", "v=TLSRPTv1; rua=http://%D/tls", "TLS_RPT_ADDRESS")

@@ -241,10 +241,29 @@ class StickTest(box.ProvisionCase):
         self.box.wait_set_up()
         self.assertEqual(self.box.says().count("not valid yet"), 1, "it is said once")
 
+    @unittest.skipUnless(FAKETIME.exists(), "not installed: libfaketime")
+    def test_another_signer_whose_clock_is_set_while_it_waits(self):
+        """Once the clock is right, what is wrong with the same file is another thing, and is said too."""
+        clock = Clock(self.box)
+        self.box.owned_by(self.operator.signer)
+        self.box.put_in(self.operator.pack(signer=self.operator.make_signer("mallory")))
+        self.box.start()
+        self.box.wait_says("the signer's certificate is not valid yet; is this machine's clock right?")
+        clock.tell("+0")
+        self.box.wait_says("who is not under this box's owner's CA")
+        self.check_not_set_up()
+        self.box.put_in(self.operator.pack())
+        self.box.wait_set_up()
+        for said in ("not valid yet", "who is not under this box's owner's CA"):
+            self.assertEqual(self.box.says().count(said), 1, "it is said once")
+
 
 class LaterTest(box.ProvisionCase):
     def setUp(self):
         super().setUp()
+        self.set_up()
+
+    def set_up(self):
         self.box.put_in(self.operator.pack())
         self.box.start()
         self.box.wait_says("SHA-256")
@@ -283,6 +302,20 @@ class LaterTest(box.ProvisionCase):
         tried.rename(proven)
         self.assertIn("revision 2 of the configuration was taken", self.box.boot())
         self.assertIn("192.0.2.77/24", self.network())
+
+    def test_lines_above_the_whole_text_in_force(self):
+        """The text that the box has is in the later file as it is; the later one is another all the same."""
+        self.box = box.Box(self)
+        self.operator = self.box.operator
+        old = box.BOX_TOML.replace("revision = {revision}\n", "").replace('time_servers = ["ntp.example.com"]\n', "")
+        self.operator.write(1, lambda _: old)
+        self.set_up()
+        self.assertNotIn("hallmark:", self.box.boot(), "the one in force is passed over")
+        self.operator.write(2, lambda _: 'revision = 2\ntime_servers = ["ntp2.example.com"]\n' + old)
+        self.box.put_in(self.operator.pack())
+        self.assertIn("revision 2 of the configuration was taken", self.box.boot())
+        self.assertEqual((self.box.root / "run/hallmark/time/hallmark.sources").read_text(), "server ntp2.example.com iburst\n")
+        self.assertNotIn("hallmark:", self.box.boot())
 
     @unittest.skipUnless(FAKETIME.exists(), "not installed: libfaketime")
     def test_a_clock_that_is_set_at_the_start(self):

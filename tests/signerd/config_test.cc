@@ -43,5 +43,20 @@ TEST_F(ConfigTest, ASecondSinkIsBestEffortUnlessItIsRequired) {
   EXPECT_EQ(config->ledger.sink->timeout, 70ms);
 }
 
+TEST_F(ConfigTest, TheLedgersTokenIsAGroupOrOneOfIt) {
+  const std::string path = folder_ / "hallmark/hallmark.toml";
+  std::string text = ReadText(path);
+  const std::string name = "name = \"softhsm\"";
+  const std::size_t token = text.find(name, text.find("\n[[token]]"));
+  ASSERT_NE(token, std::string::npos);
+  WriteText(path, text.insert(token, "group = \"pair\"\n"));
+  for (const char* named : {"pair", "softhsm"}) {
+    WriteText(path, text);
+    const auto config = LoadWith("\n[ledger]\ntoken = \"" + std::string(named) + "\"\n");
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_EQ(config->checkpoint_token, "pair");
+  }
+}
+
 }  // namespace
 }  // namespace hallmark

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "fake_signerd.h"
+#include "hallmark/admin/v1/certificates.grpc.pb.h"
 
 namespace {
 
@@ -199,6 +200,9 @@ TEST_F(AdminTest, DryRunsChangeNothing) {
   EXPECT_EQ(Run({"domain", "add", "new.example", "--dry-run"}).exit_code, 0);
   EXPECT_EQ(Run({"domain", "add", "example.com", "--dry-run"}).exit_code, 1);
   EXPECT_EQ(Run({"key", "generate", "example.com", "--dry-run"}).exit_code, 0);
+  EXPECT_THAT(Run({"key", "generate", "example.com", "--dry-run"}).out, testing::Not(HasSubstr("sign example.com")));
+  EXPECT_THAT(Run({"key", "generate", "example.com", "--activate", "--dry-run"}).out,
+              HasSubstr("sign example.com with it at once"));
   EXPECT_EQ(Run({"key", "generate", "example.com", "--selector", "only", "--dry-run"}).exit_code, 1);
   EXPECT_EQ(Run({"key", "activate", "example.com", "only", "--dry-run"}).exit_code, 0);
   EXPECT_EQ(Run({"key", "activate", "example.com", "none", "--dry-run"}).exit_code, 1);
@@ -266,6 +270,32 @@ TEST_F(AdminTest, DnsRecordsInEveryForm) {
   EXPECT_EQ(Run({"dns", "show", "example.com", "--format", "keyfile"}).out,
             "r1._domainkey.example.com TXT v=DKIM1; p=AA==\n");
   EXPECT_THAT(Run({"dns", "show", "example.com", "--output", "json"}).out, HasSubstr("\"value\": \"v=DKIM1; p=AA==\""));
+}
+
+// Knows its certificates, or not.
+class FakeCertificates final : public CertificateService::Service {
+ public:
+  Status status;
+
+ private:
+  Status ListCertificates(ServerContext*, const ListCertificatesRequest*, ListCertificatesResponse*) override {
+    return status;
+  }
+};
+
+TEST(Admin, AStatusWithoutItsCertificatesIsNotAllThereIs) {
+  FakeAdmin admin;
+  FakeCertificates certificates;
+  const FakeSignerd signerd(&admin, nullptr, {&certificates});
+  EXPECT_EQ(Dkimctl({"status", "--dir", signerd.directory()}).exit_code, 0);
+  certificates.status = Refusal(grpc::INTERNAL, "STORAGE_FAILED", "the disk is full");
+  const auto run = Dkimctl({"status", "--dir", signerd.directory()});
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.out, HasSubstr("relay1"));
+  EXPECT_EQ(run.err, "dkimctl: the certificates are not known: STORAGE_FAILED: the disk is full\n");
+  // As an earlier version answers.
+  certificates.status = Status(grpc::UNIMPLEMENTED, "");
+  EXPECT_EQ(Dkimctl({"status", "--dir", signerd.directory()}).exit_code, 0);
 }
 
 TEST(Admin, UnreachableEndsWithThree) {

@@ -103,6 +103,23 @@ TEST_F(BackupFolderTest, WhatCannotBeLeftOutIsNotRestored) {
   EXPECT_FALSE(std::filesystem::exists(home_ / "state"));
 }
 
+// Exit code 4 would say that the backup is not whole.
+TEST_F(BackupFolderTest, AVerifierKeyThatIsNoneSaysNothingOfTheBackup) {
+  const std::string file = folder_ / "backup", key = folder_ / "officer.key", state = home_ / "state";
+  for (const std::string& given : {folder_ / "missing", key}) {
+    for (const std::vector<std::string>& words :
+         {std::vector<std::string>{"backup", "check", file}, {"backup", "restore", file, "--state", state}}) {
+      std::vector<std::string> line = words;
+      line.insert(line.end(), {"--key", key, "--verifier-key", given});
+      const auto run = Dkimctl(line);
+      EXPECT_EQ(run.exit_code, 1) << run.out;
+      EXPECT_EQ(run.out, "");
+      EXPECT_THAT(run.err, HasSubstr(given));
+      EXPECT_FALSE(std::filesystem::exists(state));
+    }
+  }
+}
+
 TEST_F(BackupFolderTest, WhatStaysIsTold) {
   const AsNobody nobody;
   std::optional<BackupFolder> unpacked = std::move(*Unpack());

@@ -181,6 +181,20 @@ TEST(Rspamd, NothingToTakeOver) {
   EXPECT_THAT(PlanOf({{kLocal, "domain { broken"}}).error().message, HasSubstr("dkim_signing.conf:1"));
 }
 
+TEST(Rspamd, AFolderOfKeysThatCannotBeListedIsNotOneWithoutKeys) {
+  const std::map<std::string, std::string> texts = {
+      {kLocal, "path = \"/keys/$domain.key\";\ndomain { example.com { path = /a; } }\n"}};
+  const MemoryFiles memory(texts);
+  Files files = memory.Functions();
+  EXPECT_TRUE(PlanFromRspamd("/etc/rspamd", files)) << "there is no such folder";
+  files.list = [](const std::string& path) -> Result<std::vector<std::string>> {
+    return MakeError(Reason::kIoFailed, path + ": cannot list: Permission denied");
+  };
+  const auto plan = PlanFromRspamd("/etc/rspamd", files);
+  ASSERT_FALSE(plan);
+  EXPECT_THAT(plan.error().message, HasSubstr("/keys: cannot list: Permission denied"));
+}
+
 TEST(Rspamd, EveryShippedFileParses) {
   std::size_t files = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator("/etc/rspamd")) {

@@ -131,6 +131,26 @@ TEST_P(SpfLetsIn, SomebodyOrNobody) {
 INSTANTIATE_TEST_SUITE_P(Records, SpfLetsIn, testing::ValuesIn(kLettingIn),
                          [](const auto& row) { return std::string(row.param.name); });
 
+const LettingIn kMeantToLetIn[] = {
+    {"None", "v=spf1", false},
+    {"Ip4", "v=spf1 ip4=192.0.2.1 -all", true},
+    {"IncludeInUpperCase", "v=spf1 mx INCLUDE=a.test -all", true},
+    {"BesideAnother", "v=spf1 x=y a=b.test -all", true},
+    {"NameBeginsAsAMechanisms", "v=spf1 a-b=c mx.d=e -all", false},
+    {"RedirectWithASpellingMistake", "v=spf1 redirct=a.test", true},
+    {"BesideHosts", "v=spf1 mx redirct=a.test", true},
+    {"BesideAll", "v=spf1 redirct=a.test -all", false},
+    {"BesideTheRedirect", "v=spf1 x=y redirect=a.test", false},
+};
+class SpfMayMeanToLetIn : public testing::TestWithParam<LettingIn> {};
+TEST_P(SpfMayMeanToLetIn, ByWhatIsNotDefined) {
+  const auto record = ParseSpf(GetParam().text);
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->MayMeanToLetIn(), GetParam().lets_in);
+}
+INSTANTIATE_TEST_SUITE_P(Records, SpfMayMeanToLetIn, testing::ValuesIn(kMeantToLetIn),
+                         [](const auto& row) { return std::string(row.param.name); });
+
 // RFC 7208 section 7.4, as far as the domain decides.
 TEST(SpfMacros, OfTheDomainAreReplaced) {
   const std::string domain = "email.example.com";

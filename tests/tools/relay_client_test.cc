@@ -1,5 +1,7 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <chrono>
@@ -10,6 +12,7 @@
 #include <vector>
 
 #include "fake_signerd.h"
+#include "firmware/runtime/file.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "relay_server.h"
@@ -585,6 +588,28 @@ TEST_F(RelayClient, ACertificateThatWasReplacedIsUsedAndHalfOfOneIsNot) {
   const auto end = std::chrono::steady_clock::now() + 60s;
   while (caller() != "new.test" && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(20ms);
   EXPECT_EQ(caller(), "new.test");
+}
+
+// The CA's file is a pipe that is replaced while it is read.
+TEST_F(RelayClient, FilesThatAreJustBeingReplacedAreNotWrongSettings) {
+  Settings settings = pki_.settings({kNobody});
+  const std::string good = settings.ca, pipe = pki_.path("pipe.pem"), next = pki_.path("next.pem");
+  settings.ca = pipe;
+  for (const std::string& content : {ReadText(good), std::string("no certificate")}) {
+    std::filesystem::remove(pipe);
+    ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+    std::filesystem::copy_file(good, next);
+    std::thread writer([&] {
+      const FileDescriptor end(::open(pipe.c_str(), O_WRONLY | O_CLOEXEC));  // waits for the reader
+      std::filesystem::rename(next, pipe);
+      EXPECT_EQ(::write(end.get(), content.data(), content.size()), static_cast<ssize_t>(content.size()));
+    });
+    const auto connection = Client::Connect(settings);
+    writer.join();
+    ASSERT_TRUE(connection.failure);
+    EXPECT_EQ(connection.failure->reason, "STATE_CONFLICT");
+    EXPECT_FALSE(Client::Connect(settings).failure) << "it passes";
+  }
 }
 
 TEST_F(RelayClient, SettingsThatCannotWorkAreRefusedWithWhatIsWrong) {

@@ -99,6 +99,19 @@ TEST_F(RotationTest, InheritStandsAlone) {
   EXPECT_EQ(rotation_.set()[0].policy().etag(), "of example.com");
 }
 
+// It would give the domain a policy of its own, of what holds for all others now.
+TEST_F(RotationTest, APolicyIsSetOnlyWhereSomethingIsGiven) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"example.com"}, {}, {"example.com", "--dry-run"}}) {
+    std::vector<std::string> line = {"key", "policy", "set"};
+    line.insert(line.end(), words.begin(), words.end());
+    const auto run = Run(line);
+    EXPECT_EQ(run.exit_code, 2);
+    EXPECT_THAT(run.err, HasSubstr("say what is to be changed"));
+  }
+  EXPECT_TRUE(rotation_.set().empty());
+}
+
 TEST_F(RotationTest, NoneTakesWaiverAndTokenBack) {
   EXPECT_EQ(Run({"key", "policy", "set", "example.com", "--waive-backup", "none", "--token", "none"}).exit_code, 0);
   ASSERT_EQ(rotation_.set().size(), 1u);
@@ -114,6 +127,16 @@ TEST_F(RotationTest, ReplaceMissingTellsWhatItBeganBeforeItFailed) {
   EXPECT_THAT(run.out, ContainsRegex("b\\.example +cannot reach signerd"));
   EXPECT_THAT(run.out, ContainsRegex("c\\.example +not begun"));
   EXPECT_THAT(run.err, HasSubstr("Socket closed"));
+}
+
+TEST_F(RotationTest, ReplaceMissingSaysThatItIsADryRun) {
+  const auto run = Run({"key", "replace-missing", "--dry-run", "--output", "json"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("\"dry_run\": true"));
+  EXPECT_THAT(run.out, HasSubstr("\"summary\": \"is not in the token\""));
+  EXPECT_THAT(run.out, ContainsRegex("\"domain\": \"a.example\",\n *\"selector\": \"s\",\n"
+                                     " *\"reason\": \"is not in the token\""));
+  EXPECT_THAT(Run({"key", "replace-missing", "--yes", "--output", "json"}).out, HasSubstr("\"dry_run\": false"));
 }
 
 // head takes the first line while the rotation goes on, and dkimctl ends with it.

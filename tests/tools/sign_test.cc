@@ -221,6 +221,39 @@ TEST_F(SignTest, SignedMailIsForWhomTheUmaskSays) {
   }
 }
 
+TEST_F(SignTest, AnOriginalIsNotReplaced) {
+  const std::string file = Write("in/m.eml", kMessage), other = Write("in/sub/m.eml", kMessage + "other");
+  std::filesystem::create_directory(folder_ / "linked");
+  std::filesystem::create_hard_link(file, folder_ / "linked/m.eml");
+  std::filesystem::create_directory_symlink(folder_ / "in", folder_ / "alias");
+  for (const auto& [from, to] : {std::pair(folder_ / "in", folder_ / "in"), std::pair(file, folder_ / "in"),
+                                 std::pair(file, folder_ / "alias"), std::pair(file, folder_ / "linked")}) {
+    const auto run = Run({from, "--out", to});
+    EXPECT_EQ(run.exit_code, 2) << from << " " << to;
+    EXPECT_THAT(run.err, HasSubstr("would take the place of " + folder_.path().string() + "/in/m.eml"));
+  }
+  // Nor that of another one of this run.
+  const std::string third = Write("other/sub/n.eml", kMessage);
+  Write("one/sub/n.eml", kMessage);
+  const auto run = Run({folder_ / "one", third, "--out", folder_ / "other"});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("would take the place of " + third));
+  EXPECT_TRUE(signing_.seen().messages.empty());
+  EXPECT_EQ(ReadText(file), kMessage);
+  EXPECT_EQ(ReadText(other), kMessage + "other");
+  // What is there and is none of them is replaced: the same command may be run again.
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Run({folder_ / "in", "--out", folder_ / "out"}).exit_code, 0);
+}
+
+TEST_F(SignTest, NoOperatorSigns) {
+  const std::string file = Write("m.eml", kMessage);
+  EXPECT_EQ(Run({file, "--as", "officer2"}).exit_code, 2);
+  const auto run = Dkimctl({"--as", "officer2", "sign", file, "--dir", signerd_.directory()});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("a relay signs"));
+  EXPECT_TRUE(signing_.seen().messages.empty());
+}
+
 TEST_F(SignTest, AStreamThatIsNotReadEndsAtTheTimeout) {
   signing_.deaf = true;
   const std::string file = Write("m.eml", kMessage + std::string(1'000'000, 'x') + "\r\n");

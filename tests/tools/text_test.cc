@@ -11,6 +11,7 @@
 #include "tools/dkimctl/json.h"
 #include "tools/dkimctl/ledger_text.h"
 #include "tools/dkimctl/names.h"
+#include "tools/dkimctl/rotation_text.h"
 #include "tools/dkimctl/table.h"
 
 namespace hallmark::ctl {
@@ -41,6 +42,13 @@ TEST(Table, ShowsNoControlCharacters) {
   Table table;
   table.Add({"a\033[31mb\nc\x7f", "x"});
   EXPECT_EQ(table.Render(), "a?[31mb?c?  x\n");
+}
+
+// C1 in UTF-8 and as a lone octet, and what turns the direction of writing; not what is beside them.
+TEST(Table, ShowsNothingThatATerminalActsOn) {
+  Table table;
+  table.Add({"a\u009b31m\u0080\x9b|\u202e\u202a\u2066\u2069|\u00a0\u2029\u202f\u2065\u206a\u00fc\u201b", "x"});
+  EXPECT_EQ(table.Render(), "a?31m??|????|\u00a0\u2029\u202f\u2065\u206a\u00fc\u201b  x\n");
 }
 
 TEST(Table, NeverPassesEightyColumnsAndLosesNothing) {
@@ -83,6 +91,17 @@ TEST(Json, ReplacesWhatIsNotUtf8) {
             "\"\\ufffda\\ufffd\"\n");
   EXPECT_EQ(Json::Text("\xc0\xaf").Dump(), "\"\\ufffd\\ufffd\"\n");             // overlong
   EXPECT_EQ(Json::Text("\xed\xa0\x80").Dump(), "\"\\ufffd\\ufffd\\ufffd\"\n");  // surrogate
+}
+
+TEST(Json, EscapesWhatATerminalActsOn) {
+  EXPECT_EQ(Json::Text("\u009b\u202e\u2066\x7f\x1b\u201b").Dump(), "\"\\u009b\\u202e\\u2066\\u007f\\u001b\u201b\"\n");
+  admin::v1::Domain domain;
+  domain.set_name("\u009b\u202e\u2066\u201b");
+  const std::string text = Json::Message(domain).Dump();
+  EXPECT_THAT(text, HasSubstr("\\u009b\\u202e\\u2066"));
+  admin::v1::Domain parsed;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(text, &parsed).ok()) << text;
+  EXPECT_EQ(parsed.name(), domain.name());
 }
 
 TEST(Json, TakesMessagesAsTheyAre) {
@@ -177,6 +196,31 @@ TEST(Names, EachAlgorithmOfTheApiHasItsOwn) {
 }
 
 TEST(Failure, IsOneLine) { EXPECT_EQ(Failed("a\r\nb\tc").message, "a  b c"); }
+
+TEST(Failure, HasNothingThatATerminalActsOn) {
+  EXPECT_EQ(Failed("\x1b[2J\u009b2J \u202ebad\u2069 \x9b \u00fc\u201b\xff").message,
+            " [2J 2J  bad    \u00fc\u201b\xff");
+}
+
+// What one operator writes another one reads.
+TEST(RotationText, ShowsReasonsAsOneLineOfText) {
+  admin::v1::Rotation rotation;
+  rotation.set_domain("example.com");
+  rotation.set_paused(true);
+  rotation.set_waits_for("zone\x1b]0;moves\u009b\nnext: nothing");
+  rotation.mutable_policy()->set_backup_waiver("lost\x1b[2J \u202enot");
+  rotation.mutable_policy()->set_backup_waived_by("otto");
+  const std::string text = RotationText(rotation);
+  EXPECT_THAT(text, HasSubstr("  next: zone ]0;moves  next: nothing\n")) << text;
+  EXPECT_THAT(text, HasSubstr("waived by otto: lost [2J  not\n")) << text;
+  admin::v1::ListKeyEventsResponse events;
+  auto& event = *events.add_events();
+  event.set_to("paused");
+  event.set_by("otto\x1b[1m");
+  event.set_note("zone\u009b moves");
+  EXPECT_THAT(EventsText(events), HasSubstr("paused  (otto [1m)\n"));
+  EXPECT_THAT(EventsText(events), HasSubstr("zone  moves"));
+}
 
 }  // namespace
 }  // namespace hallmark::ctl

@@ -112,13 +112,16 @@ Result<std::optional<std::uint64_t>> FindRecord(const std::vector<ledger::Segmen
   return std::optional<std::uint64_t>();
 }
 
-Status CheckLedger(const std::filesystem::path& directory, const std::string& manifest,
-                   const std::filesystem::path& given_key, const StopSignals& stop, BackupFacts& facts) {
-  const auto text = ReadFile(given_key.empty() ? directory / "verifier-key" : given_key, kMostKeys);
+// The box may have signed no checkpoint yet: then there are none, and nothing is proved.
+Result<ledger::VerifierKeys> OwnKeys(const std::filesystem::path& directory) {
+  const auto text = ReadFile(directory / "verifier-key", kMostKeys);
   if (!text) return text.error();
-  // The box may have signed no checkpoint yet; then nothing is proved.
-  const bool unsigned_yet = given_key.empty() && text->empty();
-  const auto keys = unsigned_yet ? ledger::VerifierKeys() : ledger::ParseVerifierKeys(*text);
+  return text->empty() ? ledger::VerifierKeys() : ledger::ParseVerifierKeys(*text);
+}
+
+Status CheckLedger(const std::filesystem::path& directory, const std::string& manifest,
+                   const ledger::VerifierKeys& given, const StopSignals& stop, BackupFacts& facts) {
+  const auto keys = given.empty() ? OwnKeys(directory) : Result<ledger::VerifierKeys>(given);
   if (!keys) return keys.error();
   if (!keys->empty()) facts.verifier_key = keys->back().Text();
   const auto segments = ledger::ListSegments(directory);
@@ -143,7 +146,7 @@ Status CheckLedger(const std::filesystem::path& directory, const std::string& ma
   facts.proved = newest->head.size > **record;
   // Who gives a key wants to know whose the backup is. Without a checkpoint of it anyone may have made all of it who
   // has a recipient's certificate.
-  if (facts.proved || given_key.empty()) return Ok();
+  if (facts.proved || given.empty()) return Ok();
   return NotWhole(
       "it is not proved whose it is: no checkpoint that the given verifier key signed is of what is in it. Take "
       "another backup; or go without --verifier-key, where you know by other means who made it");
@@ -151,12 +154,21 @@ Status CheckLedger(const std::filesystem::path& directory, const std::string& ma
 
 }  // namespace
 
-Answer<BackupFacts> CheckBackup(const std::filesystem::path& folder, const std::filesystem::path& verifier_key,
+Answer<ledger::VerifierKeys> ReadGivenKeys(const std::filesystem::path& path) {
+  if (path.empty()) return ledger::VerifierKeys();
+  const auto text = ReadFile(path, kMostKeys);
+  if (!text) return FromError(text.error());
+  auto keys = ledger::ParseVerifierKeys(*text);
+  if (!keys) return Failed(path.string() + ": " + keys.error().message);
+  return std::move(*keys);
+}
+
+Answer<BackupFacts> CheckBackup(const std::filesystem::path& folder, const ledger::VerifierKeys& given,
                                 const StopSignals& stop) {
   BackupFacts facts;
   const auto manifest = ReadFile(folder / backup::kManifest, kMostManifest);
   Status done = manifest ? CheckFiles(folder, *manifest, stop, facts) : Status(manifest.error());
-  if (done) done = CheckLedger(folder / "ledger", *manifest, verifier_key, stop, facts);
+  if (done) done = CheckLedger(folder / "ledger", *manifest, given, stop, facts);
   if (done) return facts;
   const Reason reason = done.error().reason;
   if (reason == Reason::kIoFailed || reason == Reason::kCancelled) return FromError(done.error());

@@ -114,11 +114,13 @@ class PrivateFolder {
 
 Outcome Check(const Context& context, const Options& options) {
   const StopSignals stop;
+  const auto given = ReadGivenKeys(options.verifier_key);
+  if (!given) return given.error();
   const PrivateFolder folder;
   if (folder.path().empty()) return Failed("no folder can be made in the one for temporary files (TMPDIR)");
   const auto unpacked = BackupFolder::Unpack(options.file, options.key, folder.path(), stop);
   if (!unpacked) return unpacked.error();
-  const auto facts = CheckBackup(unpacked->path(), options.verifier_key, stop);
+  const auto facts = CheckBackup(unpacked->path(), *given, stop);
   if (!facts) return facts.error();
   Print(context, FactsText(*facts), FactsJson(*facts));
   return facts->problem.empty() ? ExitCode::kDone : ExitCode::kNotVerified;
@@ -137,9 +139,11 @@ Outcome UnpackAll(const Context& context, const Options& options) {
 
 Outcome Restore(const Context& context, const Options& options) {
   const StopSignals stop;
+  const auto given = ReadGivenKeys(options.verifier_key);
+  if (!given) return given.error();
   auto unpacked = BackupFolder::Unpack(options.file, options.key, options.folder, stop);
   if (!unpacked) return unpacked.error();
-  const auto facts = CheckBackup(unpacked->path(), options.verifier_key, stop);
+  const auto facts = CheckBackup(unpacked->path(), *given, stop);
   if (!facts) return facts.error();
   if (!facts->problem.empty()) {
     Print(context, FactsText(*facts), FactsJson(*facts));
@@ -183,7 +187,7 @@ void AddBackupCommands(CLI::App& app, Context& context) {
                                 "dkimctl backup create signer1-2026-01-31.backup",
                                 [&context, options] { return Create(context, *options); });
   create->add_option("FILE", options->file, "Made anew")->required()->type_name("");
-  AddTimeout(*create, context);
+  AddAs(*create, context);
 
   CLI::App* check = AddCommand(*group, context, "check", "Verify a backup; exit code 4: not whole",
                                "dkimctl backup check signer1.backup --key officer.key\n"

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "signerd/ledger/checkpoint.h"
 #include "tools/dkimctl/failure.h"
 #include "tools/dkimctl/stop_signals.h"
 
@@ -45,10 +46,14 @@ struct BackupFacts {
   std::string problem;       // why it is not whole; empty: it is
 };
 
-// Reads all of an unpacked backup: its files are those that it lists, and the ledger is whole. `verifier_key`: a file
-// with the ledger's verifier key that the caller was given: what it does not prove is a problem. Empty: the one in the
-// backup is believed, and a backup that nothing proves is none.
-Answer<BackupFacts> CheckBackup(const std::filesystem::path& folder, const std::filesystem::path& verifier_key,
+// The ledger's verifier keys in a file that the caller was given; none where `path` is empty. Before the backup is
+// unpacked: what is wrong with that file says nothing of the backup.
+Answer<ledger::VerifierKeys> ReadGivenKeys(const std::filesystem::path& path);
+
+// Reads all of an unpacked backup: its files are those that it lists, and the ledger is whole. `given`: the ledger's
+// verifier keys that the caller was given: what they do not prove is a problem. None: those in the backup are believed,
+// and a backup that nothing proves is none.
+Answer<BackupFacts> CheckBackup(const std::filesystem::path& folder, const ledger::VerifierKeys& given,
                                 const StopSignals& stop);
 
 }  // namespace hallmark::ctl

@@ -60,6 +60,10 @@ void AddTimeout(CLI::App& command, Context& context) {
   command.add_option("--timeout", context.timeout_seconds, "How long a call may take [60]")
       ->type_name("SECONDS")
       ->check(CLI::Range(0.001, 86400.0).description(""));
+  AddAs(command, context);
+}
+
+void AddAs(CLI::App& command, Context& context) {
   command.add_option("--as", context.as, "Another operator of the set-up: tls/NAME.pem")->type_name("NAME");
 }
 
@@ -76,7 +80,7 @@ void Complain(std::string_view line) {
 
 bool Confirm(const std::string& question) {
   if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDERR_FILENO) == 0) return false;
-  std::cerr << question << " [y/N] " << std::flush;
+  std::cerr << OneLine(question) << " [y/N] " << std::flush;
   std::string answer;
   std::getline(std::cin, answer);
   return answer == "y" || answer == "Y" || answer == "yes";

@@ -32,6 +32,8 @@ CLI::App* AddGroup(CLI::App& parent, const std::string& name, const std::string&
                    const std::string& examples);
 // Adds --timeout, and --as, for commands that ask signerd.
 void AddTimeout(CLI::App& command, Context& context);
+// Adds --as alone: for a call that takes as long as it takes.
+void AddAs(CLI::App& command, Context& context);
 
 // Writes `text`, or `json` under --output json, to standard output.
 void Print(const Context& context, const std::string& text, const Json& json);

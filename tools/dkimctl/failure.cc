@@ -1,8 +1,8 @@
 #include "tools/dkimctl/failure.h"
 
-#include <algorithm>
 #include <stdexcept>
 
+#include "firmware/runtime/printable.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -72,6 +72,7 @@ Failure FromStatus(const grpc::Status& status, std::string_view server) {
       failure.message = "signerd at " + where + " did not answer in time; try again, or give it longer with --timeout";
       break;
     case grpc::StatusCode::UNIMPLEMENTED:
+      failure.unknown_call = true;
       failure.message =
           where +
           " does not know this call; see that dkimctl.toml names signerd's listener and that both have one version";
@@ -83,11 +84,6 @@ Failure FromStatus(const grpc::Status& status, std::string_view server) {
   return failure;
 }
 
-std::string OneLine(std::string_view text) {
-  std::string line(text);
-  std::replace_if(
-      line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
-  return line;
-}
+std::string OneLine(std::string_view text) { return WithoutControls(text, ' '); }
 
 }  // namespace hallmark::ctl

@@ -31,6 +31,7 @@ struct Failure {
   std::string message;
   // The stable reason of the answer's ErrorInfo ("DOMAIN_NOT_ALLOWED"); empty where signerd did not answer.
   std::string reason;
+  bool unknown_call = false;  // signerd is of an earlier version, and has no such call
 };
 
 [[noreturn]] void throw_exception_from_error(const Failure& failure, const boost::source_location& location);
@@ -51,7 +52,7 @@ Failure FromStatus(const grpc::Status& status, std::string_view server);
 // As FromStatus for a google.rpc.Status in an answer; `code` is a gRPC code.
 Failure FromDetails(int code, const std::string& message, const std::string& serialized_status);
 
-// One line: control characters, line ends among them, become blanks.
+// One line: what a terminal acts on (ControlAt), line ends too, becomes a blank.
 std::string OneLine(std::string_view text);
 
 }  // namespace hallmark::ctl

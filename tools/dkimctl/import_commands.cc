@@ -156,11 +156,13 @@ Json ReportJson(const Report& report) {
       .Set("notes", std::move(notes))
       .Set("senders", std::move(senders))
       .Set("policy", Json::Text(report.policy))
+      .Set("policy_file", Json::Text(report.policy_file))
       .Set("problem", Json::Text(report.failure ? report.failure->message : ""));
 }
 
 // Profile and domains, then the keys. What was done is in the report when the rest fails.
-Answer<void> CarryOut(KeyImporter& importer, const migration::Plan& plan, const Options& options, Report& report) {
+Answer<void> CarryOut(KeyImporter& importer, const migration::Plan& plan, const Options& options, NewFile& policy_out,
+                      Report& report) {
   report.dry_run = options.import.dry_run;
   report.notes = plan.notes;
   report.senders = plan.senders;
@@ -180,21 +182,28 @@ Answer<void> CarryOut(KeyImporter& importer, const migration::Plan& plan, const 
   if (!*policy) return {};
   report.policy = policy::PolicyText(**policy);
   if (options.policy_out.empty() || report.dry_run) return {};
-  const Status written = WriteFileAtomically(options.policy_out, report.policy, NewFileMode());
-  if (!written) return FromError(written.error());
-  report.policy_file = options.policy_out;
-  return {};
+  auto written = policy_out.Write(report.policy);
+  if (written) written = policy_out.Keep();
+  if (written) report.policy_file = options.policy_out;
+  return written;
+}
+
+// Before anything is done: that there is room for the policy under the name that was given.
+Answer<void> BeginPolicy(const Options& options, NewFile& file) {
+  if (options.policy_out.empty()) return {};
+  if (!options.import.dry_run) return file.Begin();
+  std::error_code ignored;
+  if (!std::filesystem::exists(options.policy_out, ignored)) return {};
+  return Failed(options.policy_out + ": exists; name a new file");
 }
 
 Outcome Finish(const Context& context, const Options& options, const migration::Plan& plan) {
-  std::error_code ignored;
-  if (!options.policy_out.empty() && std::filesystem::exists(options.policy_out, ignored)) {
-    return Failed(options.policy_out + ": exists; name a new file for the policy");
-  }
+  NewFile policy_out(options.policy_out, NewFileMode());
+  if (const auto begun = BeginPolicy(options, policy_out); !begun) return begun.error();
   auto importer = KeyImporter::Open(context, options.import);
   if (!importer) return importer.error();
   Report report;
-  if (const auto done = CarryOut(*importer, plan, options, report); !done) report.failure = done.error();
+  if (const auto done = CarryOut(*importer, plan, options, policy_out, report); !done) report.failure = done.error();
   Print(context, ReportText(report), ReportJson(report));
   if (options.import.activate) {
     for (const std::string& domain : importer->SignedByEd25519Alone(plan.domains)) Complain(Ed25519AloneText(domain));
@@ -260,7 +269,10 @@ class ConfigFiles {
          at.increment(failed)) {
       names.push_back(at->path().filename().string());
     }
-    if (failed) return MakeError(Reason::kNotFound, path + ": cannot list: " + failed.message());
+    if (failed) {
+      const bool none = failed == std::errc::no_such_file_or_directory;
+      return MakeError(none ? Reason::kNotFound : Reason::kIoFailed, path + ": cannot list: " + failed.message());
+    }
     std::sort(names.begin(), names.end());
     return names;
   }
@@ -298,8 +310,9 @@ using Shared = std::shared_ptr<Options>;
 
 void AddImportOptions(CLI::App& command, Context& context, const Shared& options) {
   command.add_option("--token", options->import.token, "The token [first of the configuration]")->type_name("NAME");
-  command.add_flag("--activate", options->import.activate, "Also sign with what signs now");
-  command.add_flag("--unpublished", options->import.unpublished, "Do not look for the records in DNS");
+  CLI::Option* activate = command.add_flag("--activate", options->import.activate, "Also sign with what signs now");
+  // Only who activates looks.
+  command.add_flag("--unpublished", options->import.unpublished, "Do not look for the records in DNS")->needs(activate);
   command.add_flag("--dry-run", options->import.dry_run, "Say what would be done, and do nothing");
   command.add_option("--policy-out", options->policy_out, "Where the policy that is needed goes [printed]")
       ->type_name("FILE");

@@ -1,7 +1,11 @@
 #include "tools/dkimctl/inputs.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <utility>
 
 namespace hallmark::ctl {
 namespace {
@@ -15,6 +19,13 @@ bool IsFile(const fs::directory_entry& entry, std::error_code& error) {
   const fs::file_type type = entry.status(error).type();
   if (type == fs::file_type::not_found || error == std::errc::too_many_symbolic_link_levels) error.clear();
   return type == fs::file_type::regular;
+}
+
+// What tells a file from all others, whatever it is called; nothing where there is none.
+std::optional<std::pair<dev_t, ino_t>> IdentityOf(const fs::path& path) {
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0) return std::nullopt;
+  return std::pair(facts.st_dev, facts.st_ino);
 }
 
 Status Walk(const fs::path& folder, std::vector<Input>& inputs) {
@@ -63,6 +74,22 @@ Answer<void> CheckNames(const std::vector<Input>& inputs) {
       return WrongUsage(other->second + " and " + input.path + " would both become " + input.name.string() +
                         "; give them in two runs");
     }
+  }
+  return {};
+}
+
+Answer<void> CheckTargets(const std::vector<Input>& inputs, const std::filesystem::path& folder) {
+  std::map<std::pair<dev_t, ino_t>, std::string> originals;
+  for (const Input& input : inputs) {
+    const auto identity = input.path == "-" ? std::nullopt : IdentityOf(input.path);
+    if (identity) originals.emplace(*identity, input.path);
+  }
+  for (const Input& input : inputs) {
+    const auto identity = IdentityOf(folder / input.name);
+    const auto original = identity ? originals.find(*identity) : originals.end();
+    if (original == originals.end()) continue;
+    return WrongUsage((folder / input.name).string() + ": would take the place of " + original->second +
+                      ", which is to be signed; name another folder with --out");
   }
   return {};
 }

@@ -21,4 +21,7 @@ Answer<std::vector<Input>> ListInputs(const std::vector<std::string>& arguments)
 // kUsage when two inputs would have one name below the output folder.
 Answer<void> CheckNames(const std::vector<Input>& inputs);
 
+// kUsage when what becomes of one below `folder` would take the place of one of them.
+Answer<void> CheckTargets(const std::vector<Input>& inputs, const std::filesystem::path& folder);
+
 }  // namespace hallmark::ctl

@@ -2,13 +2,22 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
+#include <cstdio>
+
 #include "firmware/runtime/encoding.h"
+#include "firmware/runtime/printable.h"
 
 namespace hallmark::ctl {
 namespace {
 
+std::string Escape(char32_t code) {
+  char text[16];
+  std::snprintf(text, sizeof text, "\\u%04x", static_cast<unsigned>(code));  // no control is above U+FFFF
+  return text;
+}
+
 std::string Quote(std::string_view text) {
-  constexpr char kHex[] = "0123456789abcdef";
   std::string out = "\"";
   while (!text.empty()) {
     const std::size_t size = Utf8Octets(text);
@@ -23,15 +32,27 @@ std::string Quote(std::string_view text) {
       out += "\\r";
     } else if (c == '\t') {
       out += "\\t";
-    } else if ((static_cast<unsigned char>(c) < 0x20) || c == 0x7f) {
-      out += "\\u00";
-      out += {kHex[static_cast<unsigned char>(c) >> 4], kHex[c & 0x0f]};
+    } else if (const Control control = ControlAt(text); control.octets != 0) {
+      out += Escape(control.code);
     } else {
       out += text.substr(0, size);
     }
     text.remove_prefix(size == 0 ? 1 : size);
   }
   return out + "\"";
+}
+
+// protobuf's JSON leaves some of them as they are. Line ends are between its strings, and no others are.
+std::string EscapeControls(std::string_view json) {
+  std::string out;
+  while (!json.empty()) {
+    const Control control = ControlAt(json);
+    const std::size_t octets = std::max<std::size_t>(Utf8Octets(json), 1);
+    const bool stays = control.octets == 0 || json.front() == '\n';
+    stays ? out.append(json.substr(0, octets)) : out.append(Escape(control.code));
+    json.remove_prefix(octets);
+  }
+  return out;
 }
 
 }  // namespace
@@ -62,6 +83,7 @@ Json Json::Message(const google::protobuf::Message& message) {
   Json json(Kind::kText);
   if (!google::protobuf::util::MessageToJsonString(message, &json.text_, options).ok()) json.text_ = "null";
   while (json.text_.ends_with('\n')) json.text_.pop_back();
+  json.text_ = EscapeControls(json.text_);
   return json;
 }
 

@@ -96,7 +96,10 @@ Outcome TryGenerate(const Context& context, AdminClient& client, const Options& 
   return PrintDryRun(context, "generate an " + options.algorithm + " key for " + domain->name() +
                                   (options.selector.empty() ? "" : " at the selector " + options.selector) +
                                   " in the token " +
-                                  (options.token.empty() ? "that is first in the configuration" : options.token));
+                                  (options.token.empty() ? "that is first in the configuration" : options.token) +
+                                  (options.activate ? ", make a test signature with it, and sign " + domain->name() +
+                                                          " with it at once, though its record is not in DNS yet"
+                                                    : ""));
 }
 
 Outcome Generate(const Context& context, const Options& options) {

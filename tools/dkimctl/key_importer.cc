@@ -59,6 +59,11 @@ std::string TooSmall(const migration::PrivateKey& key) {
   return "not imported: " + std::to_string(key.bits) + " bits are too few to sign with (RFC 8301); make a new key";
 }
 
+// Whether it signed, and never will again.
+bool IsOver(api::KeyState state) {
+  return state == api::KEY_STATE_REVOKED || state == api::KEY_STATE_WITHDRAWN || state == api::KEY_STATE_DESTROYED;
+}
+
 // Puts the private key, wrapped, into a message that has fields for it.
 template <class Message>
 Answer<void> WrapInto(const std::string& wrapping_key, const migration::PrivateKey& read, Message& message) {
@@ -201,6 +206,10 @@ ImportedKey KeyImporter::PutKey(const migration::PlannedKey& key, bool use) {
   auto known = keys_.find({key.domain, key.selector});
   if (known != keys_.end() && known->second.public_key() != AsText(read->spki)) {
     return failed(Failed("the selector is another key's here"));
+  }
+  if (known != keys_.end() && IsOver(known->second.state())) {
+    return failed(Failed("this key was here, is " + NameOf(known->second.state()) +
+                         " and signs nothing any more; new ones: dkimctl key rotate " + key.domain));
   }
   std::string without;  // tokens of a group that have not taken it
   out.result = known != keys_.end() ? "there already" : options_.dry_run ? "would be imported" : "imported";

@@ -23,7 +23,7 @@ struct ImportOptions {
 // What became of one key.
 struct ImportedKey {
   std::string domain, selector, source, algorithm, result;
-  bool good = false;  // it is in the token, or would be
+  bool good = false;  // it is in the token and may sign, or would
 };
 
 // Carries a plan out: profile, domains, keys. What is there already is left as it is, so that an import can be

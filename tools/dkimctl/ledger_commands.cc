@@ -1,12 +1,11 @@
 #include <google/protobuf/util/time_util.h>
 
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 
 #include "firmware/runtime/file.h"
 #include "hallmark/admin/v1/ledger.grpc.pb.h"
 #include "tools/dkimctl/client.h"
+#include "tools/dkimctl/export_folder.h"
 #include "tools/dkimctl/ledger_text.h"
 #include "tools/dkimctl/names.h"
 #include "tools/dkimctl/new_file.h"
@@ -81,8 +80,8 @@ Outcome Prove(const Context& context, const Options& options) {
     PrintOut(ProofFile(*proof));
     return ExitCode::kDone;
   }
-  const Status written = WriteFileAtomically(options.out, ProofFile(*proof), NewFileMode());
-  if (!written) return FromError(written.error());
+  const auto written = WriteNewFile(options.out, ProofFile(*proof));
+  if (!written) return written.error();
   Print(context,
         options.out + ": record " + std::to_string(options.sequence) + " in a tree of " +
             std::to_string(proof->tree_size()) + " records\n",
@@ -118,6 +117,10 @@ Outcome Verify(const Context& context, const Options& options) {
   if (!options.checkpoint.empty()) {
     auto kept = ReadFile(options.checkpoint, kMostCheckpoints);
     if (!kept) return FromError(kept.error());
+    // To signerd a request without checkpoints is one of somebody who kept none.
+    if (kept->find_first_not_of(" \t\r\n") == std::string::npos) {
+      return WrongUsage("--checkpoint: there is no checkpoint in " + options.checkpoint);
+    }
     request.set_checkpoints(std::move(*kept));
   }
   auto client = AdminClient::Open(context);
@@ -138,52 +141,28 @@ Outcome Verify(const Context& context, const Options& options) {
   return result.whole() ? ExitCode::kDone : ExitCode::kNotVerified;
 }
 
-// The export's files have these names and no others: what a server says must not name a place elsewhere.
-bool IsExportName(const std::string& name) {
-  if (name == "checkpoints" || name == "verifier-key") return true;
-  if (!name.starts_with("segments/")) return false;
-  const std::string file = name.substr(9);
-  return file.size() >= 24 && file.find_first_not_of("0123456789") == 20 &&
-         (file.substr(20) == ".seg" || file.substr(20) == ".pruned");
-}
-
 Outcome Export(const Context& context, const Options& options) {
-  const std::filesystem::path folder = options.directory;
-  std::error_code failed;
-  if (std::filesystem::exists(folder, failed) && !std::filesystem::is_empty(folder, failed)) {
-    return Failed(folder.string() + " is not empty; name a folder that does not exist");
-  }
   auto client = AdminClient::Open(context);
   if (!client) return client.error();
-  std::filesystem::create_directories(folder / "segments", failed);
-  if (failed) return Failed(folder.string() + ": cannot create: " + failed.message());
-  std::string name;
-  std::ofstream file;
+  ExportFolder folder(options.directory);
+  const auto begun = folder.Begin();
+  if (!begun) return begun.error();
   std::uint64_t octets = 0;
   {
     CountBar bar("records");
     const auto done = client->Stream<Stub, api::ExportLedgerRequest, api::ExportLedgerResponse>(
         &Stub::ExportLedger, api::ExportLedgerRequest(), [&](const api::ExportLedgerResponse& piece) -> Answer<void> {
-          if (piece.path() != name) {
-            if (!IsExportName(piece.path())) return Failed("the server names the file " + piece.path());
-            file.close();
-            if (file.fail() && !name.empty()) return Failed((folder / name).string() + ": cannot write");
-            name = piece.path();
-            file = std::ofstream(folder / name, std::ios::binary | std::ios::trunc);
-          }
-          file << piece.octets();
-          if (!file) return Failed((folder / name).string() + ": cannot write");
           octets += piece.octets().size();
           bar.Show(piece.progress().done(), piece.progress().total());
-          return {};
+          return folder.Write(piece.path(), piece.octets());
         });
     if (!done) return done.error();
   }
-  file.close();
-  if (file.fail() && !name.empty()) return Failed((folder / name).string() + ": cannot write");
-  Print(context, folder.string() + ": " + std::to_string(octets) + " octets; check them with ledger-verify\n",
+  const auto kept = folder.Keep();
+  if (!kept) return kept.error();
+  Print(context, options.directory + ": " + std::to_string(octets) + " octets; check them with ledger-verify\n",
         Json::Object()
-            .Set("folder", Json::Text(folder.string()))
+            .Set("folder", Json::Text(options.directory))
             .Set("octets", Json::Number(static_cast<std::int64_t>(octets))));
   return ExitCode::kDone;
 }
@@ -194,8 +173,8 @@ Outcome Checkpoint(const Context& context, const Options& options) {
   const auto checkpoint = client->Call(&Stub::GetCheckpoint, api::GetCheckpointRequest());
   if (!checkpoint) return checkpoint.error();
   if (!options.out.empty()) {
-    const Status written = WriteFileAtomically(options.out, checkpoint->note(), NewFileMode());
-    if (!written) return FromError(written.error());
+    const auto written = WriteNewFile(options.out, checkpoint->note());
+    if (!written) return written.error();
   }
   Print(context, checkpoint->note(), Json::Message(*checkpoint));
   return ExitCode::kDone;
@@ -338,13 +317,13 @@ void AddLedgerCommands(CLI::App& app, Context& context) {
                                "dkimctl ledger prove 4711 --out proof.json\nledger-verify --proof proof.json --key KEY",
                                [&context, options] { return Prove(context, *options); });
   AddSequence(*prove, options);
-  prove->add_option("--out", options->out, "File for the proof [standard output]")->type_name("FILE");
+  prove->add_option("--out", options->out, "New file for the proof [standard output]")->type_name("FILE");
   AddTimeout(*prove, context);
 
   CLI::App* verify = AddCommand(*group, context, "verify", "Check the ledger; exit code 4: not whole",
                                 "dkimctl ledger verify\n"
                                 "dkimctl ledger verify --from 120000 --to 130000\n"
-                                "dkimctl ledger verify --checkpoint kept-elsewhere",
+                                "dkimctl ledger verify --checkpoint kept-2026-01-31",
                                 [&context, options] { return Verify(context, *options); });
   verify->add_option("--checkpoint", options->checkpoint, "Checkpoints that you kept elsewhere")->type_name("FILE");
   verify->add_option("--from", options->from, "Only from this record on")->type_name("SEQUENCE");
@@ -356,9 +335,9 @@ void AddLedgerCommands(CLI::App& app, Context& context) {
   output->add_option("FOLDER", options->directory, "Made anew")->required()->type_name("");
 
   CLI::App* checkpoint = AddCommand(*group, context, "checkpoint", "Show the newest signed head, to keep",
-                                    "dkimctl ledger checkpoint --out kept-elsewhere",
+                                    "dkimctl ledger checkpoint --out kept-2026-01-31",
                                     [&context, options] { return Checkpoint(context, *options); });
-  checkpoint->add_option("--out", options->out, "File to write it to")->type_name("FILE");
+  checkpoint->add_option("--out", options->out, "New file to write it to")->type_name("FILE");
   AddTimeout(*checkpoint, context);
 
   AddCommand(*group, context, "rebuild-index", "Make the search index anew", "dkimctl ledger rebuild-index",

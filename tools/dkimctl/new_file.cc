@@ -68,12 +68,29 @@ Answer<void> NewFile::Write(std::string_view octets) {
 }
 
 Answer<void> NewFile::Keep() {
+  if (::fchmod(file_.get(), mode_) != 0) return Fail("set the mode of");
   if (::fsync(file_.get()) != 0) return Fail("make durable");
   if (!(part_.empty() ? Name(file_, path_) : MoveToFreeName(part_, path_))) return Fail("put in place");
-  file_.Reset();
+  part_.clear();
   const Status synced = SyncFolder(Folder());
   if (!synced) return FromError(synced.error());
   return {};
+}
+
+void NewFile::TakeBack() {
+  struct stat own {};
+  struct stat there {};
+  const bool same = ::fstat(file_.get(), &own) == 0 && ::lstat(path_.c_str(), &there) == 0 &&
+                    own.st_dev == there.st_dev && own.st_ino == there.st_ino;
+  if (same) ::unlink(path_.c_str());
+}
+
+Answer<void> WriteNewFile(const std::filesystem::path& path, std::string_view content) {
+  NewFile file(path, NewFileMode());
+  auto done = file.Begin();
+  if (done) done = file.Write(content);
+  if (done) done = file.Keep();
+  return done;
 }
 
 }  // namespace hallmark::ctl

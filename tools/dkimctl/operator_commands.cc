@@ -2,10 +2,10 @@
 #include <filesystem>
 #include <iostream>
 
-#include "firmware/runtime/file.h"
 #include "signerd/operators/totp.h"
 #include "tools/dkimctl/client.h"
 #include "tools/dkimctl/names.h"
+#include "tools/dkimctl/new_file.h"
 #include "tools/dkimctl/qr_code.h"
 #include "tools/dkimctl/session_file.h"
 #include "tools/dkimctl/table.h"
@@ -41,15 +41,17 @@ Answer<api::Session> FinishWithFile(AdminClient& client, const std::string& uri,
   const auto secret = totp::SecretOf(uri);
   if (!secret) return FromError(secret.error());
   // Before signerd takes it: an enrolled operator whose secret nobody has could only be reset.
-  const Status written = WriteFileAtomically(file, totp::Base32(*secret) + "\n", 0600);
-  if (!written) return FromError(written.error());
+  NewFile kept(file);  // what came there meanwhile is the secret of another run
+  auto written = kept.Begin();
+  if (written) written = kept.Write(totp::Base32(*secret) + "\n");
+  if (written) written = kept.Keep();
+  if (!written) return written.error();
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   auto session = Finish(client, totp::CodeAt(*secret, totp::StepAt(now)));
   if (session) return session;
   Failure failure = session.error();
-  std::error_code ignored;
   if (IsRefusal(failure)) {
-    fs::remove(file, ignored);
+    kept.TakeBack();
   } else {
     failure.message += "; you may be enrolled, so the secret stays in " + file.string() +
                        ": try dkimctl login; where that is refused, remove the file and enrol again";

@@ -18,10 +18,14 @@ struct Options {
   bool dry_run = false, yes = false;
 };
 
+struct MissingKey {
+  std::string domain, selector, reason;
+};
+
 // What signerd found out about the keys that sign.
 struct Missing {
   std::set<std::string> domains;
-  Table keys{{"DOMAIN", "SELECTOR", "WHY"}};
+  std::vector<MissingKey> keys;
   std::string summary;
   bool known = false;  // it has looked
 };
@@ -39,7 +43,7 @@ Answer<Missing> Look(AdminClient& client) {
     const std::string name = reading.name().substr(std::string_view(kOne).size());
     const std::size_t slash = name.find('/');
     missing.domains.insert(name.substr(0, slash));
-    missing.keys.Add(
+    missing.keys.push_back(
         {name.substr(0, slash), slash == std::string::npos ? "" : name.substr(slash + 1), reading.message()});
   }
   return missing;
@@ -67,12 +71,28 @@ std::optional<Failure> BeginAll(AdminClient& client, const std::set<std::string>
   return ended;
 }
 
-Json BegunJson(const std::vector<Begun>& all) {
-  Json domains = Json::Array();
+std::string KeysText(const Missing& missing) {
+  Table table({"DOMAIN", "SELECTOR", "WHY"});
+  for (const MissingKey& key : missing.keys) table.Add({key.domain, key.selector, key.reason});
+  return table.Render();
+}
+
+Json Form(bool dry_run, const Missing& missing, const std::vector<Begun>& all) {
+  Json keys = Json::Array(), domains = Json::Array();
+  for (const MissingKey& key : missing.keys) {
+    keys.Add(Json::Object()
+                 .Set("domain", Json::Text(key.domain))
+                 .Set("selector", Json::Text(key.selector))
+                 .Set("reason", Json::Text(key.reason)));
+  }
   for (const Begun& one : all) {
     domains.Add(Json::Object().Set("domain", Json::Text(one.domain)).Set("problem", Json::Text(one.problem)));
   }
-  return Json::Object().Set("domains", std::move(domains));
+  return Json::Object()
+      .Set("dry_run", Json::Bool(dry_run))
+      .Set("summary", Json::Text(missing.summary))
+      .Set("keys", std::move(keys))
+      .Set("domains", std::move(domains));
 }
 
 Outcome Replace(const Context& context, const Options& options) {
@@ -88,9 +108,9 @@ Outcome Replace(const Context& context, const Options& options) {
   if (missing->domains.empty() || options.dry_run) {
     Print(context,
           missing->domains.empty() ? missing->summary + "; nothing is to be replaced\n"
-                                   : missing->keys.Render() + "new keys would be made for " +
+                                   : KeysText(*missing) + "new keys would be made for " +
                                          std::to_string(missing->domains.size()) + " domains\n",
-          BegunJson(planned));
+          Form(options.dry_run, *missing, planned));
     return ExitCode::kDone;
   }
   if (!options.yes &&
@@ -108,7 +128,7 @@ Outcome Replace(const Context& context, const Options& options) {
   }
   Print(context,
         table.Render() + "watch them with dkimctl key status; records that you publish yourself: dkimctl dns show\n",
-        BegunJson(begun));
+        Form(false, *missing, begun));
   if (ended) return *ended;
   return all ? ExitCode::kDone : ExitCode::kFailed;
 }

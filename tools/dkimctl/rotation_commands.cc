@@ -255,6 +255,10 @@ Outcome SetPolicy(const Context& context, const Options& options) {
   if (options.inherit && (options.domain.empty() || Changes(options))) {
     return WrongUsage("--inherit takes a DOMAIN, and nothing else that is to be changed");
   }
+  // Set as it is, what holds for all others would become the domain's own.
+  if (!options.inherit && !Changes(options)) {
+    return WrongUsage("say what is to be changed; what is in force says: dkimctl key policy show");
+  }
   auto client = AdminClient::Open(context);
   if (!client) return client.error();
   const auto get = [&](const std::string& domain) {

@@ -21,7 +21,9 @@ constexpr std::size_t kIndent = 2;
 // Wrapped and indented, with a final line end.
 std::string Paragraph(const std::string& text) {
   std::string out;
-  for (const std::string& line : Wrap(text, Table::kColumns - kIndent)) out += std::string(kIndent, ' ') + line + "\n";
+  for (const std::string& line : Wrap(OneLine(text), Table::kColumns - kIndent)) {
+    out += std::string(kIndent, ' ') + line + "\n";
+  }
   return out;
 }
 
@@ -160,10 +162,10 @@ std::string EventsText(const api::ListKeyEventsResponse& answer) {
   for (const auto& event : answer.events()) {
     text += event.has_done_time() ? TimeText(event.done_time()) : TimeText(event.planned_time()) + " planned";
     text += event.axis() == "record" ? "  record " : "  ";
-    text += (event.from().empty() ? "" : event.from() + " -> ") + event.to() + "  (" + event.by() + ")\n";
+    text += OneLine((event.from().empty() ? "" : event.from() + " -> ") + event.to() + "  (" + event.by() + ")") + "\n";
     std::string about = event.selector().empty() ? event.domain() : event.selector() + " of " + event.domain();
     if (!event.note().empty()) about += ": " + event.note();
-    text += Paragraph(OneLine(about));
+    text += Paragraph(about);
   }
   return text.empty() ? "no steps yet\n" : text;
 }

@@ -187,6 +187,7 @@ Outcome Report(const Context& context, const Options& options, const std::vector
 }
 
 Outcome Sign(const Context& context, Options options) {
+  if (!context.as.empty()) return WrongUsage("--as: a relay signs, and no operator; dkimctl.toml names it");
   const auto inputs = ListInputs(options.files);
   if (!inputs) return inputs.error();
   const bool quiet = context.json() || options.header_only;
@@ -195,6 +196,7 @@ Outcome Sign(const Context& context, Options options) {
   }
   if (!options.out.empty()) {
     if (const auto distinct = CheckNames(*inputs); !distinct) return distinct.error();
+    if (const auto apart = CheckTargets(*inputs, options.out); !apart) return apart.error();
   }
   const auto config = LoadClientConfig(context.Directory());
   if (!config) return config.error();
@@ -249,6 +251,7 @@ void AddSignCommand(CLI::App& app, Context& context) {
       ->type_name("NAME")
       ->check(CheckBody);
   AddTimeout(*sign, context);
+  sign->remove_option(sign->get_option("--as"));
 }
 
 }  // namespace hallmark::ctl

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -67,8 +68,9 @@ Answer<void> WriteSignedToFile(const MessageSource& source, const signing::v1::S
   if (!file) return CannotWrite(path);
   fd.Release();  // the stream closes it
   const auto written = Write(source, response, file.get());
+  const bool durable = std::fflush(file.get()) == 0 && ::fsync(::fileno(file.get())) == 0;
   const bool closed = std::fclose(file.release()) == 0;
-  if (written && *written && closed && ::rename(temporary.c_str(), path.c_str()) == 0) return {};
+  if (written && *written && durable && closed && ::rename(temporary.c_str(), path.c_str()) == 0) return {};
   const Failure failure = written ? CannotWrite(path) : written.error();
   ::unlink(temporary.c_str());
   return failure;

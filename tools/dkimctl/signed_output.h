@@ -15,7 +15,7 @@ std::string HeaderFields(const signing::v1::SignResponse& response);
 // Writes the header fields and then the message, all in wire form, to standard output. Constant memory.
 Answer<void> WriteSignedToStdout(const MessageSource& source, const signing::v1::SignResponse& response);
 
-// As above to `path`, whose folder is made; replaced at once when the whole message is written, with `mode`.
+// As above to `path`, whose folder is made; replaced at once when the whole message is on disk, with `mode`.
 Answer<void> WriteSignedToFile(const MessageSource& source, const signing::v1::SignResponse& response,
                                const std::filesystem::path& path, mode_t mode);
 

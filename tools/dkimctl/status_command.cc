@@ -95,7 +95,10 @@ Outcome Show(const Context& context) {
         Facts(*status) + "\n" + Tokens(*status) + "\n" + Health(*status) + Relays(*status) +
             (expiring.empty() ? "" : "\n" + expiring),
         Form(*status, certificates));
-  return ExitCode::kDone;
+  if (certificates || certificates.error().unknown_call) return ExitCode::kDone;
+  Failure failure = certificates.error();
+  failure.message = "the certificates are not known: " + failure.message;
+  return failure;
 }
 
 }  // namespace

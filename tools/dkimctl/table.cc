@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "firmware/runtime/printable.h"
+
 namespace hallmark::ctl {
 namespace {
 
@@ -26,12 +28,7 @@ std::size_t Octets(std::string_view text, std::size_t width) {
   return at;
 }
 
-std::string Printable(std::string_view text) {
-  std::string shown(text);
-  std::replace_if(
-      shown.begin(), shown.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-  return shown;
-}
+std::string Shown(std::string_view text) { return WithoutControls(text, '?'); }
 
 std::string_view TrimRight(std::string_view text) {
   while (text.ends_with(' ')) text.remove_suffix(1);
@@ -42,7 +39,7 @@ void AppendRow(const std::vector<std::string>& cells, const std::vector<std::siz
   std::vector<std::vector<std::string>> columns;
   std::size_t height = 1;
   for (std::size_t i = 0; i < widths.size(); ++i) {
-    columns.push_back(Wrap(Printable(i < cells.size() ? cells[i] : ""), widths[i]));
+    columns.push_back(Wrap(Shown(i < cells.size() ? cells[i] : ""), widths[i]));
     height = std::max(height, columns.back().size());
   }
   for (std::size_t line = 0; line < height; ++line) {
@@ -80,7 +77,7 @@ std::vector<std::size_t> Table::Widths() const {
   std::vector<std::size_t> widths(headings_.empty() ? rows_.front().size() : headings_.size(), 0);
   const auto widen = [&](const std::vector<std::string>& cells) {
     for (std::size_t i = 0; i < cells.size() && i < widths.size(); ++i)
-      widths[i] = std::max(widths[i], Width(cells[i]));
+      widths[i] = std::max(widths[i], Width(Shown(cells[i])));
   };
   widen(headings_);
   for (const auto& row : rows_) widen(row);

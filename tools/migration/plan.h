@@ -78,7 +78,7 @@ void AddRules(const std::vector<SigningRule>& rules, bool all_matches, Plan& pla
 struct Files {
   // A file's text. It is up to this what may be read, and how much.
   std::function<Result<std::string>(const std::string& path)> read;
-  // The names of a folder's files.
+  // The names of a folder's files. kNotFound where there is no such folder, and only then.
   std::function<Result<std::vector<std::string>>(const std::string& path)> list;
 };
 

@@ -270,7 +270,7 @@ class Rspamd {
       for (const Ucl& block : blocks->members) AddBlock(block, domains[Lower(block.name)]);
     }
     Status done = AddMaps(domains);
-    if (done && IsYes(Get("try_fallback"), true) && !IsYes(Get("use_redis"), false)) AddFiles(domains);
+    if (done && IsYes(Get("try_fallback"), true) && !IsYes(Get("use_redis"), false)) done = AddFiles(domains);
     if (!done) return done;
     const std::string path = Expand(Text("path", kKeyPath)), selector = Text("selector", kSelector);
     const bool organizational = IsYes(Get("use_esld"), true);
@@ -332,20 +332,21 @@ class Rspamd {
   }
 
   // rspamd signs for every domain whose key is where the pattern says: these are found in the folder.
-  void AddFiles(std::map<std::string, std::vector<Selector>>& domains) {
+  Status AddFiles(std::map<std::string, std::vector<Selector>>& domains) {
     const Ucl* given = Get("path");
     const Place place = given == nullptr ? Place{path_, 0} : given->place;
     const std::string path = Replace(Expand(Text("path", kKeyPath)), "$selector", Text("selector", kSelector));
     const std::size_t slash = path.rfind('/'), domain = path.find("$domain");
-    if (slash == std::string::npos || domain == std::string::npos) return;
+    if (slash == std::string::npos || domain == std::string::npos) return Ok();
     if (domain < slash) {
       Add(Note::Kind::kLost, place,
           "path has $domain in a folder's name: keys are found there for the domains that "
           "domain { } or a map names only");
-      return;
+      return Ok();
     }
     const auto names = files_.list(path.substr(0, slash));
-    if (!names) return;  // no folder, no keys
+    if (!names && names.error().reason == Reason::kNotFound) return Ok();  // no folder, no keys
+    if (!names) return MakeError(names.error().reason, names.error().message + "; rspamd signs with the keys in it");
     const std::string before = path.substr(slash + 1, domain - slash - 1);
     const std::string after = path.substr(domain + std::string_view("$domain").size());
     for (const std::string& name : *names) {
@@ -354,6 +355,7 @@ class Rspamd {
       if (!dkim::NormalizeDomain(found) || domains.contains(found)) continue;
       domains[found].push_back({"", "", place});
     }
+    return Ok();
   }
 
   const std::string path_;

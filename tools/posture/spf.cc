@@ -36,20 +36,27 @@ std::string WithSoftFail(const SpfRecord& record) {
   return text;
 }
 
+// The line of a record that was mended. None where it would let nobody in: somebody was to pass, by a term that is
+// written wrongly or stands where it is not looked at, and would be refused for good.
+std::vector<std::string> Mended(const std::string& domain, const SpfRecord& record) {
+  if (!record.LetsIn()) return {};
+  return {TxtLine(domain, SpfText(record))};
+}
+
 // The record with what is looked at: nothing behind its all, and no redirect beside that.
-std::string WithoutIgnored(SpfRecord record) {
+SpfRecord WithoutIgnored(SpfRecord record) {
   const auto all = std::find_if(record.terms.begin(), record.terms.end(),
                                 [](const SpfTerm& term) { return term.mechanism == SpfMechanism::kAll; });
   if (all != record.terms.end()) {
     record.terms.erase(all + 1, record.terms.end());
     record.redirect.reset();
   }
-  return SpfText(record);
+  return record;
 }
 
-std::string WithoutUnknown(SpfRecord record) {
+SpfRecord WithoutUnknown(SpfRecord record) {
   record.unknown.clear();
-  return SpfText(record);
+  return record;
 }
 
 // One record with the terms of all, where each can be read.
@@ -57,7 +64,7 @@ std::vector<std::string> Merged(const std::string& domain, const std::vector<std
   std::vector<std::string> terms;
   for (const std::string& text : records) {
     const auto record = ParseSpf(text);
-    if (!record || record->redirect) return {};
+    if (!record || record->redirect || record->MayMeanToLetIn()) return {};
     for (const std::string& term : TermsBeforeAll(*record)) {
       if (std::find(terms.begin(), terms.end(), term) == terms.end()) terms.push_back(term);
     }
@@ -81,7 +88,8 @@ void CheckEnd(const std::string& domain, const SpfRecord& record, const SpfWalk&
   const bool redirected = record.All() == nullptr && record.redirect;
   const std::string who = redirected ? "what redirect=" + *record.redirect + " leads to" : "the record";
   std::vector<std::string> mended;
-  if (!redirected) mended.push_back(TxtLine(domain, WithSoftFail(record)));
+  if (!redirected && record.LetsIn() && !record.MayMeanToLetIn())
+    mended.push_back(TxtLine(domain, WithSoftFail(record)));
   if (walk.end() == '?') report.Add(kinds::kSpfNeutralAll, domain, who + " ends with ?all", mended);
   if (walk.end() == '\0') report.Add(kinds::kSpfNoAll, domain, who + " ends without all and without redirect", mended);
   if (record.after_all.empty() && !(record.All() != nullptr && record.redirect)) return;
@@ -89,14 +97,15 @@ void CheckEnd(const std::string& domain, const SpfRecord& record, const SpfWalk&
   for (const std::string& term : record.after_all) ignored += (ignored.empty() ? "" : " ") + term;
   if (record.redirect) ignored += (ignored.empty() ? "redirect=" : " redirect=") + *record.redirect;
   report.Add(kinds::kSpfIgnoredTerms, domain, Quoted(ignored) + " beside " + Quoted(record.All()->text) + " is ignored",
-             {TxtLine(domain, WithoutIgnored(record))});
+             Mended(domain, WithoutIgnored(record)));
 }
 
 void CheckPassAll(const std::string& domain, const SpfRecord& record, const SpfAdmits& admits, Report& report) {
   if (!admits.everyone) return;
   std::vector<std::string> publish;
   const SpfTerm* all = record.All();
-  if (all != nullptr && all->qualifier == '+') publish.push_back(TxtLine(domain, WithSoftFail(record)));
+  if (all != nullptr && all->qualifier == '+' && !record.MayMeanToLetIn())
+    publish.push_back(TxtLine(domain, WithSoftFail(record)));
   report.Add(kinds::kSpfPassAll, domain,
              all != nullptr && all->qualifier == '+' ? "the record ends with " + Quoted(all->text)
                                                      : "the record, or one that it leads to, passes every address",
@@ -127,7 +136,8 @@ void CheckRecord(const std::string& domain, const std::string& text, Dns& dns, R
     return;
   }
   // One record puts all of them right, and goes with the first: there may be thousands.
-  std::vector<std::string> known_alone{TxtLine(domain, WithoutUnknown(*record))};
+  std::vector<std::string> known_alone;
+  if (!record->MayMeanToLetIn()) known_alone = Mended(domain, WithoutUnknown(*record));
   for (const std::string& modifier : record->unknown)
     report.Add(kinds::kSpfUnknownModifier, domain, Quoted(modifier) + " is no modifier of SPF",
                std::exchange(known_alone, {}));

@@ -231,6 +231,15 @@ bool SpfRecord::LetsIn() const {
   return redirect.has_value();
 }
 
+bool SpfRecord::MayMeanToLetIn() const {
+  const bool ends = All() != nullptr || redirect;
+  return std::any_of(unknown.begin(), unknown.end(), [&](const std::string& modifier) {
+    const std::string_view name = std::string_view(modifier).substr(0, modifier.find('='));
+    return !ends || std::any_of(std::begin(kMechanisms), std::end(kMechanisms),
+                                [&](const MechanismInfo& info) { return EqualsIgnoringCase(info.name, name); });
+  });
+}
+
 std::string SpfText(const SpfRecord& record) {
   std::string text(kVersion);
   for (const SpfTerm& term : record.terms) text += " " + term.text;

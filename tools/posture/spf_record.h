@@ -35,6 +35,9 @@ struct SpfRecord {
   const SpfTerm* All() const;
   // Whether there is a mechanism that lets somebody pass, or a redirect that may lead to one.
   bool LetsIn() const;
+  // Whether a modifier that is not defined may be meant to let somebody pass: one with the name of a mechanism
+  // ("ip4=..."), or any where neither all nor redirect ends the record, as a redirect with a spelling mistake would.
+  bool MayMeanToLetIn() const;
 };
 
 // The record again: its mechanisms in their order, then its modifiers.

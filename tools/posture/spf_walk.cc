@@ -59,24 +59,23 @@ SpfAdmits SpfWalk::WalkRecord(const SpfRecord& record, const std::string& at, bo
   if (ends) end_ = record.All() == nullptr ? '\0' : record.All()->qualifier;
   for (const SpfTerm& term : record.terms) {
     if (lookups_ >= kMostLookups) break;
+    const auto third_party = term.qualifier == '+' ? ThirdParty(term.domain_spec, at) : std::nullopt;
     // Of terms that are looked up alone: they are bounded, and each such record is as long as the whole.
-    const bool goes = term.mechanism == SpfMechanism::kInclude || term.mechanism == SpfMechanism::kPtr;
+    const bool goes =
+        term.mechanism == SpfMechanism::kInclude || term.mechanism == SpfMechanism::kPtr || third_party.has_value();
     const auto mended = goes ? Without(record, term, at) : std::vector<std::string>();
     const SpfAdmits found = WalkTerm(term, at, mended);
     if (term.mechanism == SpfMechanism::kPtr)
       report_.Add(kinds::kSpfPtr, at, "the record of " + at + " uses " + Quoted(term.text), mended);
-    if (term.qualifier == '+') {
-      admits.Add(found);
-      if (!term.domain_spec.empty())
-        NameThirdParty(term.domain_spec, term.text, at, found, {TxtLine(at, SpfText(SpfWithout(record, term.text)))});
-    }
+    if (term.qualifier == '+') admits.Add(found);
+    if (third_party) NameThirdParty(*third_party, term.text, at, found, mended);
     if (term.mechanism == SpfMechanism::kAll) break;  // Nothing behind it is looked at.
   }
   if (record.redirect && record.All() == nullptr && lookups_ < kMostLookups) {
     const std::string text = "redirect=" + *record.redirect;
     const SpfAdmits found = Follow(*record.redirect, text, at, By::kRedirect, ends, {});
     admits.Add(found);
-    NameThirdParty(*record.redirect, text, at, found, {});
+    if (const auto third_party = ThirdParty(*record.redirect, at)) NameThirdParty(*third_party, text, at, found, {});
   }
   path_.pop_back();
   return admits;
@@ -223,12 +222,16 @@ std::vector<std::string> SpfWalk::Without(const SpfRecord& record, const SpfTerm
 }
 
 // Within the record of a third party everything belongs to what that one lets in.
-void SpfWalk::NameThirdParty(const std::string& spec, const std::string& text, const std::string& at,
+std::optional<std::string> SpfWalk::ThirdParty(const std::string& spec, const std::string& at) const {
+  if (spec.empty() || !InOwnRecord()) return std::nullopt;
+  auto name = ExpandForDomain(spec, at);
+  if (!name || !IsThirdParty(*name, domain_)) return std::nullopt;
+  return name;
+}
+
+void SpfWalk::NameThirdParty(const std::string& name, const std::string& text, const std::string& at,
                              const SpfAdmits& admits, std::vector<std::string> publish) {
-  if (!InOwnRecord()) return;
-  const auto name = ExpandForDomain(spec, at);
-  if (!name || !IsThirdParty(*name, domain_)) return;
-  report_.Add(kinds::kSpfThirdParty, *name,
+  report_.Add(kinds::kSpfThirdParty, name,
               Quoted(text) + " in the record of " + at + " " + admits.Text() +
                   (publish.empty() ? "" : "; once they relay through the signing point it can go"),
               std::move(publish));

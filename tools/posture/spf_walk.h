@@ -51,7 +51,9 @@ class SpfWalk {
   SpfAdmits Hosts(const std::string& name, const SpfTerm& term);
   SpfAdmits Network(const SpfTerm& term, const std::string& at);
   void FollowExists(const SpfTerm& term, const std::string& at);
-  void NameThirdParty(const std::string& spec, const std::string& text, const std::string& at, const SpfAdmits& admits,
+  // The name that a domain-spec in the record at `at` leads to, where it is another organisation's to be named.
+  std::optional<std::string> ThirdParty(const std::string& spec, const std::string& at) const;
+  void NameThirdParty(const std::string& name, const std::string& text, const std::string& at, const SpfAdmits& admits,
                       std::vector<std::string> publish);
   // No record of another organisation is being gone through.
   bool InOwnRecord() const;

@@ -15,27 +15,40 @@ constexpr std::size_t kLongestId = 32;
 
 bool IsOfId(char c) { return dkim::IsAlpha(c) || dkim::IsDigit(c); }
 
-// What stands behind each NAME= of records that may be no tag lists.
-std::vector<std::string_view> ValuesOf(std::string_view name, const std::vector<std::string>& records) {
-  std::vector<std::string_view> values;
+// One part of a record that may be no tag list.
+struct Part {
+  std::string_view name;   // empty where it is no NAME=...
+  std::string_view value;  // behind the "="; the whole part where it has no name
+};
+
+// Those that are not empty. What stands before the "=" of an address with a query is no name.
+std::vector<Part> PartsOf(const std::vector<std::string>& records) {
+  std::vector<Part> parts;
   for (const std::string& record : records) {
     for (const std::string_view part : dkim::SplitList(record, ';')) {
-      const std::size_t equals = part.find('=');
-      if (equals != std::string_view::npos && dkim::TrimFws(part.substr(0, equals)) == name)
-        values.push_back(dkim::TrimFws(part.substr(equals + 1)));
+      const std::size_t end = part.find_first_of("=:@");
+      const bool named = end != std::string_view::npos && part[end] == '=';
+      if (named) parts.push_back({dkim::TrimFws(part.substr(0, end)), dkim::TrimFws(part.substr(end + 1))});
+      if (!named && !part.empty()) parts.push_back({"", part});
     }
   }
-  return values;
+  return parts;
 }
 
-// One record with an id that is there, without what an id may not have; of several the greatest, which of dates is the
-// newest. None where there is no id.
+// Of two dates, or two numbers, the later one is greater.
+bool IsOlder(const std::string& id, const std::string& other) {
+  return id.size() != other.size() ? id.size() < other.size() : id < other;
+}
+
+// One record with an id that is there, without what an id may not have; of several the newest, as far as that can be
+// seen. None where there is no id.
 std::vector<std::string> OneMtaSts(const std::string& owner, const std::vector<std::string>& records) {
   std::string kept;
-  for (const std::string_view value : ValuesOf("id", records)) {
-    std::string id(value);
+  for (const Part& part : PartsOf(records)) {
+    if (part.name != "id") continue;
+    std::string id(part.value);
     std::erase_if(id, [](char c) { return !IsOfId(c); });
-    kept = std::max(kept, id.substr(0, kLongestId));
+    kept = std::max(kept, id.substr(0, kLongestId), &IsOlder);
   }
   if (kept.empty()) return {};
   return {TxtLine(owner, "v=STSv1; id=" + kept + ";")};
@@ -48,12 +61,15 @@ std::string Usable(std::string_view address) {
   return address.find(':') == std::string_view::npos && ParseReportUri(mail, false) ? mail : "";
 }
 
-// One record with the addresses that are there. None where none of them can be used.
+// One record with the addresses that are there, those behind a ";" in place of a "," too. None where none of them can
+// be used, or where it cannot be told what a part without a name is.
 std::vector<std::string> OneTlsRpt(const std::string& owner, const std::vector<std::string>& records) {
   std::vector<std::string> addresses;
-  for (const std::string_view value : ValuesOf("rua", records)) {
-    for (const std::string_view written : SplitUris(value)) {
+  for (const Part& part : PartsOf(records)) {
+    if (!part.name.empty() && part.name != "rua") continue;
+    for (const std::string_view written : SplitUris(part.value)) {
       std::string address = Usable(written);
+      if (address.empty() && part.name.empty()) return {};
       if (address.empty() || std::find(addresses.begin(), addresses.end(), address) != addresses.end()) continue;
       addresses.push_back(std::move(address));
     }

@@ -51,7 +51,10 @@ struct Client::Parts {
 Client::Connection Client::Connect(const Settings& settings) {
   auto endpoints = Endpoints::Open(settings);
   if (!endpoints) {
-    return {nullptr, Failure{FailureKind::kUnavailable, "INVALID_SETTINGS", endpoints.error().message, {}}};
+    const Error& error = endpoints.error();
+    const bool passes = error.reason == Reason::kStateConflict;
+    const std::string reason(passes ? ReasonName(error.reason) : "INVALID_SETTINGS");
+    return {nullptr, Failure{FailureKind::kUnavailable, reason, error.message, {}}};
   }
   auto parts = std::make_unique<Parts>();
   parts->settings = settings;

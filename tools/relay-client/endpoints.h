@@ -77,7 +77,7 @@ class EndpointSet {
 // The servers with the certificates that are on disk. Any thread.
 class Endpoints {
  public:
-  // Checks settings and files: kConfigInvalid.
+  // Checks settings and files: kConfigInvalid, or kStateConflict where these are just being replaced.
   static Result<std::unique_ptr<Endpoints>> Open(const Settings& settings);
 
   // What to call now. Looks at the files once a second. Where they changed, connections with the new ones take over

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "firmware/runtime/printable.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -37,12 +38,7 @@ FailureKind KindOf(grpc::StatusCode code, std::string_view reason) {
   }
 }
 
-std::string OneLine(std::string_view text) {
-  std::string line(text);
-  std::replace_if(
-      line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
-  return line;
-}
+std::string OneLine(std::string_view text) { return WithoutControls(text, ' '); }
 
 // gRPC's "connections to all backends failing; last error: UNKNOWN: ..." without what nobody can do anything with.
 std::string WithoutPreamble(std::string_view message) {

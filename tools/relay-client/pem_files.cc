@@ -39,12 +39,18 @@ bool PemFiles::Changed() const { return Look() != read_; }
 Result<Pem> PemFiles::Read() {
   const Stamps before = Look();
   Pem pem;
+  Status failed = Ok();
   for (const Status& status :
        {CheckClientCa(ca_), CheckCertificate(certificate_), CheckPrivateKey(private_key_, certificate_),
         ReadInto(ca_, pem.ca), ReadInto(certificate_, pem.certificate), ReadInto(private_key_, pem.private_key)}) {
-    if (!status) return status.error();
+    if (!status) {
+      failed = status;
+      break;
+    }
   }
+  // What does not fit together now may in a moment.
   if (Look() != before) return MakeError(Reason::kStateConflict, "the certificates' files are just being replaced");
+  if (!failed) return failed.error();
   read_ = before;
   return pem;
 }

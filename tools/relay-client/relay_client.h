@@ -84,7 +84,7 @@ enum class FailureKind : std::uint8_t {
 struct Failure {
   FailureKind kind = FailureKind::kUnavailable;
   // Of the API ("DOMAIN_NOT_ALLOWED", docs/api.md), or of this library: UNREACHABLE, no server answered; TIMEOUT;
-  // CANCELLED; and INVALID_SETTINGS, MESSAGE_TOO_LARGE, HEADER_TOO_LARGE.
+  // CANCELLED; and INVALID_SETTINGS, STATE_CONFLICT, MESSAGE_TOO_LARGE, HEADER_TOO_LARGE.
   std::string reason;
   // For a person.
   std::string message;
@@ -133,7 +133,7 @@ class HALLMARK_RELAY_API Client {
  public:
   struct Connection;
   // Reads and checks the files; connects when it is first needed. INVALID_SETTINGS with a sentence that names what is
-  // wrong.
+  // wrong; STATE_CONFLICT while the files are being replaced: try again.
   static Connection Connect(const Settings& settings);
   ~Client();
 

@@ -148,7 +148,10 @@ int Sign(Options options) {
   const auto settings = LoadSettings(options.config);
   if (!settings) return Complain(EX_CONFIG, settings.error().message);
   const auto connection = Client::Connect(*settings);
-  if (connection.failure) return Complain(EX_CONFIG, options.config + ": " + connection.failure->message);
+  if (connection.failure) {
+    const bool wrong = connection.failure->reason == "INVALID_SETTINGS";
+    return Complain(wrong ? EX_CONFIG : EX_TEMPFAIL, options.config + ": " + connection.failure->message);
+  }
   connection.client->Health();  // connects while the message is read
   Message message = connection.client->Open(std::move(options.message));
   Spool spool;

@@ -194,6 +194,7 @@ TEST_F(VerifyTest, ALedgerThatWasPutBackIsNotWhatWasKept) {
   EXPECT_NE(Problem(Note(other) + "\n"), "");
   EXPECT_NE(Problem(Note({1000, other.root}) + "\n").find("cut off or put back"), std::string::npos);
   EXPECT_NE(Problem("nonsense"), "");
+  EXPECT_NE(Problem("\n\n").find("there is no checkpoint"), std::string::npos);
 }
 
 TEST_F(VerifyTest, ACheckpointPlayedAgainIsFound) {
