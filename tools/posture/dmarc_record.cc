@@ -107,10 +107,10 @@ std::string WithTags(const DmarcRecord& record, const std::vector<TagChange>& ch
   const auto add = [&](std::string_view tag, std::string_view of) {
     if (!of.empty()) text += (text.empty() ? "" : "; ") + std::string(tag) + "=" + std::string(of);
   };
-  for (const auto& [tag, old] : record.tags) {
+  for (const auto& tag : record.tags) {
     const auto change =
-        std::find_if(changes.begin(), changes.end(), [&](const TagChange& one) { return one.name == tag; });
-    add(tag, change == changes.end() ? old : change->value);
+        std::find_if(changes.begin(), changes.end(), [&](const TagChange& one) { return one.name == tag.first; });
+    add(tag.first, change == changes.end() ? tag.second : change->value);
   }
   for (const TagChange& change : changes) {
     const bool there =
