@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/locale/utf.hpp>
 
+#include "firmware/runtime/printable.h"
 #include "hallmark/ledger/v1/record.pb.h"
 #include "signerd/dkim/algorithm.h"
 #include "signerd/dkim/sha256.h"
@@ -55,8 +56,8 @@ std::string RecordText(std::string_view text, std::size_t most) {
   while (at != end) {
     const char* next = at;
     const auto character = Utf8::decode(next, end);
-    const bool fits = boost::locale::utf::is_valid_codepoint(character) && character >= 0x20 &&
-                      (character < 0x7f || character >= 0xa0);
+    const bool fits = boost::locale::utf::is_valid_codepoint(character) &&
+                      ControlAt({at, static_cast<std::size_t>(next - at)}).octets == 0;
     if (!fits) next = at + 1;
     const std::size_t octets = fits ? static_cast<std::size_t>(next - at) : 1;
     if (kept.size() + octets > most) break;

@@ -37,7 +37,8 @@ std::vector<std::string> MakeRecords(const Origin& origin, const HashedMessage& 
 // The answer that such records are of, without its warnings. kInvalidArgument when they are not one answer's.
 Result<SignedMessage> AnswerFrom(const std::vector<std::string>& records);
 
-// `text` as a ledger can keep it: valid UTF-8 without control characters, at most `most` octets; what is not is a "?".
+// `text` as a ledger can keep it: valid UTF-8 without control characters and marks of direction (ControlAt()), at most
+// `most` octets; what is not is a "?".
 std::string RecordText(std::string_view text, std::size_t most = 998);
 
 }  // namespace hallmark::pipeline

@@ -1,5 +1,7 @@
 #include "signerd/service/certificate_service.h"
 
+#include <openssl/x509v3.h>
+
 #include <algorithm>
 
 #include "firmware/runtime/encoding.h"
@@ -23,15 +25,40 @@ Result<std::string> ReadFingerprint(std::string text) {
   return HexEncode(*octets);
 }
 
-Result<std::string> FingerprintOf(const api::RevokeCertificateRequest& request) {
-  if (request.has_fingerprint()) return ReadFingerprint(request.fingerprint());
+// What is to be revoked. Of one that is named by its fingerprint it is not known whether it says that it is a CA's.
+struct Named {
+  std::string fingerprint;
+  bool is_ca = false;
+};
+
+Result<Named> NamedBy(const api::RevokeCertificateRequest& request) {
+  if (request.has_fingerprint()) {
+    auto fingerprint = ReadFingerprint(request.fingerprint());
+    if (!fingerprint) return fingerprint.error();
+    return Named{std::move(*fingerprint)};
+  }
   const auto certificates = ReadCertificates(request.pem());
   // A chain names its CAs too; which of them is meant is not ours to guess.
   if (certificates.size() != 1) {
     return MakeError(Reason::kInvalidArgument,
                      "pem: expected one PEM certificate, found " + std::to_string(certificates.size()));
   }
-  return FactsOf(*certificates.front()).fingerprint;
+  return Named{FactsOf(*certificates.front()).fingerprint, X509_check_ca(certificates.front().get()) == 1};
+}
+
+// A fingerprint refuses the one client that shows that certificate. Of a CA it would refuse nobody, and whoever revoked
+// it would think that all below it are.
+Status CheckIsNoCa(const Named& named, const std::vector<Transport*>& transports) {
+  std::string trusted_by;
+  for (const Transport* transport : transports) {
+    if (transport->HasShown(named.fingerprint)) return Ok();
+    if (transport->IsClientCa(named.fingerprint)) trusted_by = " that client_ca of [" + transport->name() + "] has";
+  }
+  if (!named.is_ca && trusted_by.empty()) return Ok();
+  return MakeError(Reason::kInvalidArgument,
+                   "the certificate is a CA's" + trusted_by +
+                       ": revoked by its fingerprint, it would refuse nobody below it. Take it out of client_ca, or "
+                       "have the CA above it name it in its revocation list (client_crl)");
 }
 
 void SetTime(google::protobuf::Timestamp& time, std::chrono::sys_seconds value) {
@@ -70,12 +97,14 @@ CertificateService::CertificateService(const Parts& parts) : parts_(parts) {
 
 Status CertificateService::Revoke(const Caller& caller, const api::RevokeCertificateRequest& request,
                                   api::RevokedCertificate& response) {
-  const auto fingerprint = FingerprintOf(request);
-  if (!fingerprint) return fingerprint.error();
+  const auto named = NamedBy(request);
+  if (!named) return named.error();
+  const Status is_no_ca = CheckIsNoCa(*named, parts_.watch.transports());
+  if (!is_no_ca) return is_no_ca;
   if (request.reason().size() > kMaxReason || !IsPrintable(request.reason())) {
     return MakeError(Reason::kInvalidArgument, "reason: expected at most 200 octets without control characters");
   }
-  const store::RevokedCertificate row{*fingerprint, request.reason(), caller.name, parts_.clock.Now()};
+  const store::RevokedCertificate row{named->fingerprint, request.reason(), caller.name, parts_.clock.Now()};
   const Status recorded = parts_.store.InsertRevokedCertificate(row);
   if (!recorded && recorded.error().reason != Reason::kAlreadyExists) return recorded;
   // It may have been recorded before and not be in force, where publishing failed then.

@@ -75,6 +75,17 @@ bool Transport::IsRevoked(ByteView fingerprint) const {
                      [&](const auto& facts) { return facts->fingerprint == text && IsRevoked(*facts); });
 }
 
+bool Transport::IsClientCa(std::string_view fingerprint) const {
+  const std::vector<X509Ptr> authorities = ReadCertificates(files_->current()->client_ca);
+  return std::any_of(authorities.begin(), authorities.end(),
+                     [&](const X509Ptr& one) { return FactsOf(*one).fingerprint == fingerprint; });
+}
+
+bool Transport::HasShown(std::string_view fingerprint) const {
+  const auto seen = peers_.Seen();
+  return std::any_of(seen.begin(), seen.end(), [&](const auto& facts) { return facts->fingerprint == fingerprint; });
+}
+
 void Transport::Refresh() {
   const std::string crl_before = crl_.state()->problem;
   const Status refreshed = files_->Refresh();

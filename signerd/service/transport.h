@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -30,6 +31,11 @@ class Transport {
   // The same of a certificate that may not be connected, by the SHA-256 of its DER form. The CRL is asked about what
   // has called since the start only.
   bool IsRevoked(ByteView fingerprint) const;
+
+  // By fingerprint, as CertificateFacts has it: whether `client_ca` has it, and whether a caller since the start showed
+  // it as its own.
+  bool IsClientCa(std::string_view fingerprint) const;
+  bool HasShown(std::string_view fingerprint) const;
 
   // Takes up changed files, and logs each problem as it comes and goes. The watch's thread only.
   void Refresh();

@@ -153,6 +153,24 @@ class CertificatesTest(unittest.TestCase):
         self.hallmark.dkimctl("certificate", "unrevoke", "0" * 64, "--yes", status=1)
         self.assertEqual(self.hallmark.dkimctl_json("certificate", "list")["revoked"], [])
 
+    def test_a_ca_is_not_revoked_by_its_fingerprint(self):
+        """It would refuse nobody, and whoever did it would think that all below it are refused."""
+        self.start()
+        below = pki.Authority("Sent by clients", issuer=self.authority)
+        for number, pem in enumerate((self.authority.pem, below.pem)):
+            file = self.hallmark.folder / f"ca{number}.pem"
+            file.write_bytes(pem)
+            run = self.hallmark.dkimctl("certificate", "revoke", file, "--yes", status=1)
+            self.assertIn("client_crl", run.stderr)
+        run = self.hallmark.dkimctl("certificate", "revoke", fingerprint(self.officers.pem), "--yes", status=1)
+        self.assertIn("client_ca of [admin]", run.stderr)
+        self.assertEqual(self.hallmark.dkimctl_json("certificate", "list")["revoked"], [])
+        # A client may show such a certificate as its own, where it stands in client_ca itself.
+        own = self.relay(self.authority.itself())
+        self.assertEqual(deployment.error_reason(self.hallmark.call_error(own)), "CALLER_UNKNOWN")
+        self.hallmark.dkimctl("certificate", "revoke", fingerprint(self.authority.pem), "--yes")
+        self.assert_revoked(own)
+
     def test_crl_file(self):
         crl = self.add_crl("signing", self.authority)
         self.start()

@@ -35,6 +35,10 @@ class Authority:
         self._certificate = builder.sign((issuer or self)._key, hashes.SHA256())
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
 
+    def itself(self):
+        """(certificate, key), both PEM, of the authority's own."""
+        return self.pem, _pem(self._key)
+
     def issue(self, *, name="client", dns=(), uris=(), days=7, server=False):
         """(certificate, key), both PEM, for a client (or server) with this CN and these SANs. days < 0: expired."""
         key = ec.generate_private_key(ec.SECP256R1())

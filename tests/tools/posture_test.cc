@@ -338,6 +338,43 @@ TEST_P(DmarcWithAFlaw, IsToldAndNotReplaced) {
 INSTANTIATE_TEST_SUITE_P(Flaws, DmarcWithAFlaw, testing::ValuesIn(kFlaws),
                          [](const auto& row) { return std::string(row.param.name); });
 
+struct SpfSuggestion {
+  const char* name;
+  const char* published;  // at example.com
+  std::vector<std::string> records;
+  const char* says;  // of what is left out; null: nothing is
+};
+const SpfSuggestion kSpfSuggestions[] = {
+    {"AsItIs", "v=spf1 mx -all", {R"(example.com. 3600 IN TXT "v=spf1 mx -all")"}, nullptr},
+    {"BehindAnAllThatRefuses",
+     "v=spf1 mx -all a",
+     {R"(example.com. 3600 IN TXT "v=spf1 mx -all")"},
+     "a stands behind -all"},
+    {"BehindAnAllThatPasses", "v=spf1 +all mx", {R"(example.com. 3600 IN TXT "v=spf1 mx ~all")"}, nullptr},
+    {"UnknownModifier", "v=spf1 mx x=y -all", {R"(example.com. 3600 IN TXT "v=spf1 mx -all")"}, "x=y is no modifier"},
+    {"RedirectMisspelt", "v=spf1 redirct=example.net", {}, "redirct=example.net is no modifier"},
+};
+class SpfSuggested : public testing::TestWithParam<SpfSuggestion> {};
+TEST_P(SpfSuggested, SaysWhatItLeavesOut) {
+  const Lookup lookup = [](const std::string& name, dns::RecordType type) -> Result<dns::Answer> {
+    if (type == dns::RecordType::kTxt && name == "example.com") return dns::Answer{{GetParam().published}, true, ""};
+    return dns::Answer{{}, true, ""};
+  };
+  const auto sections = Suggest({"example.com", {}, {}, "", {}, {}, "", "", "1"}, lookup);
+  ASSERT_TRUE(sections) << sections.error().message;
+  const auto spf =
+      std::find_if(sections->begin(), sections->end(), [](const Section& one) { return one.title == "SPF"; });
+  ASSERT_NE(spf, sections->end());
+  EXPECT_EQ(spf->records, GetParam().records);
+  if (GetParam().says == nullptr) {
+    EXPECT_THAT(spf->comments, IsEmpty());
+  } else {
+    EXPECT_THAT(spf->comments, Contains(HasSubstr(GetParam().says)));
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Records, SpfSuggested, testing::ValuesIn(kSpfSuggestions),
+                         [](const auto& row) { return std::string(row.param.name); });
+
 TEST(Posture, TextFromTheDnsIsShownPrintable) {
   const Lookup lookup = [](const std::string& name, dns::RecordType type) -> Result<dns::Answer> {
     if (type == dns::RecordType::kTxt && name == "example.com")

@@ -12,16 +12,6 @@ namespace {
 constexpr std::size_t kMostLookups = 10, kMostVoids = 2;  // RFC 7208 section 4.6.4
 constexpr std::size_t kLongestRecord = 450;               // RFC 7208 section 3.4
 
-// The terms of a record but its all, as they are written.
-std::vector<std::string> TermsBeforeAll(const SpfRecord& record) {
-  std::vector<std::string> terms;
-  for (const SpfTerm& term : record.terms) {
-    if (term.mechanism == SpfMechanism::kAll) break;
-    terms.push_back(term.text);
-  }
-  return terms;
-}
-
 std::string Join(const std::vector<std::string>& terms, std::string_view end) {
   std::string text = "v=spf1";
   for (const std::string& term : terms) text += " " + term;
@@ -30,7 +20,7 @@ std::string Join(const std::vector<std::string>& terms, std::string_view end) {
 
 // The record with ~all at its end: its other terms and its modifiers stay. A redirect beside an all means nothing.
 std::string WithSoftFail(const SpfRecord& record) {
-  std::string text = Join(TermsBeforeAll(record), "~all");
+  std::string text = Join(SpfTermsToKeep(record), "~all");
   for (const std::string& modifier : record.unknown) text += " " + modifier;
   if (record.exp) text += " exp=" + *record.exp;
   return text;
@@ -65,7 +55,7 @@ std::vector<std::string> Merged(const std::string& domain, const std::vector<std
   for (const std::string& text : records) {
     const auto record = ParseSpf(text);
     if (!record || record->redirect || record->MayMeanToLetIn()) return {};
-    for (const std::string& term : TermsBeforeAll(*record)) {
+    for (const std::string& term : SpfTermsToKeep(*record)) {
       if (std::find(terms.begin(), terms.end(), term) == terms.end()) terms.push_back(term);
     }
   }

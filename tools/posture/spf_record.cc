@@ -249,6 +249,15 @@ std::string SpfText(const SpfRecord& record) {
   return text;
 }
 
+std::vector<std::string> SpfTermsToKeep(const SpfRecord& record) {
+  std::vector<std::string> kept;
+  for (const SpfTerm& term : record.terms) {
+    if (term.mechanism != SpfMechanism::kAll) kept.push_back(term.text);
+    if (term.mechanism == SpfMechanism::kAll && record.All()->qualifier != '+') break;
+  }
+  return kept;
+}
+
 SpfRecord SpfWithout(SpfRecord record, std::string_view left_out) {
   std::erase_if(record.terms, [&](const SpfTerm& term) { return term.text == left_out; });
   return record;

@@ -43,6 +43,10 @@ struct SpfRecord {
 // The record again: its mechanisms in their order, then its modifiers.
 std::string SpfText(const SpfRecord& record);
 
+// The terms but all, as they are written, of a record that is to have another all: those before the first one, and
+// those behind it where it lets everybody pass, for whoever they name passes today.
+std::vector<std::string> SpfTermsToKeep(const SpfRecord& record);
+
 // The record without the mechanism that is written as `left_out`.
 SpfRecord SpfWithout(SpfRecord record, std::string_view left_out);
 

@@ -33,7 +33,18 @@ std::string RelayTerm(const std::string& relay) {
 struct PublishedSpf {
   std::vector<std::string> terms;
   std::string end = "~all";
+  bool may_lack = false;  // a modifier that nobody knows may be meant to let somebody pass
 };
+
+void TellLeftOut(const SpfRecord& record, const std::vector<std::string>& kept, Section& section) {
+  for (const std::string& term : record.after_all) {
+    if (!Has(kept, term))
+      section.comments.push_back(term + " stands behind " + record.All()->text +
+                                 ", where nobody looks at it, and is left out.");
+  }
+  for (const std::string& modifier : record.unknown)
+    section.comments.push_back(modifier + " is no modifier of SPF, and is left out.");
+}
 
 PublishedSpf ReadSpf(const Fetched& fetched, Section& section) {
   PublishedSpf published;
@@ -45,11 +56,13 @@ PublishedSpf ReadSpf(const Fetched& fetched, Section& section) {
       continue;
     }
     ++readable;
-    for (const SpfTerm& term : record->terms) {
-      if (term.mechanism == SpfMechanism::kAll) break;
-      if (!Has(published.terms, term.text)) published.terms.push_back(term.text);
+    const std::vector<std::string> kept = SpfTermsToKeep(*record);
+    for (const std::string& term : kept) {
+      if (!Has(published.terms, term)) published.terms.push_back(term);
     }
     const SpfTerm* all = record->All();
+    TellLeftOut(*record, kept, section);
+    published.may_lack = published.may_lack || record->MayMeanToLetIn();
     if (all != nullptr && all->qualifier == '-') published.end = "-all";
     if (all == nullptr && record->redirect) {
       if (fetched.records.size() == 1) published.end = "redirect=" + *record->redirect;
@@ -67,6 +80,13 @@ Section SuggestSpf(const Making& making) {
   const std::string& domain = making.request.domain;
   const Fetched fetched = making.dns.FetchTxt(domain, &IsSpf);
   PublishedSpf spf = ReadSpf(fetched, section);
+  // Without it, hosts that are let pass by no all, or by a receiver's goodwill, would be refused.
+  if (spf.may_lack) {
+    section.comments.push_back(
+        "Put right first what it may have been meant to be, as ip4:ADDRESS or redirect=DOMAIN. "
+        "Until then no record is suggested.");
+    return section;
+  }
   std::vector<std::string> relays;
   for (const std::string& relay : making.request.relays) {
     if (!Has(spf.terms, RelayTerm(relay))) relays.push_back(RelayTerm(relay));

@@ -17,6 +17,14 @@ bool IsSignatureField(std::string_view field) {
   return true;
 }
 
+const char* AlgorithmName(signing::v1::Algorithm algorithm) {
+  switch (algorithm) {
+    case signing::v1::ALGORITHM_RSA_SHA256: return "rsa-sha256";
+    case signing::v1::ALGORITHM_ED25519_SHA256: return "ed25519-sha256";
+    default: return "";
+  }
+}
+
 }  // namespace
 
 bool HasSignatures(const signing::v1::SignResponse& response) {
@@ -30,9 +38,9 @@ Outcome ToOutcome(signing::v1::SignResponse response) {
   Outcome outcome;
   outcome.signing_domain = std::move(*response.mutable_signing_domain());
   for (auto& signature : *response.mutable_signatures()) {
-    const bool rsa = signature.algorithm() == signing::v1::ALGORITHM_RSA_SHA256;
-    outcome.signatures.push_back({std::move(*signature.mutable_header_field()),
-                                  std::move(*signature.mutable_selector()), rsa ? "rsa-sha256" : "ed25519-sha256"});
+    const char* const algorithm = AlgorithmName(signature.algorithm());
+    outcome.signatures.push_back(
+        {std::move(*signature.mutable_header_field()), std::move(*signature.mutable_selector()), algorithm});
   }
   for (auto& warning : *response.mutable_warnings()) {
     outcome.warnings.push_back({std::move(*warning.mutable_code()), std::move(*warning.mutable_message())});

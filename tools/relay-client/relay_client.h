@@ -66,7 +66,7 @@ struct Signature {
   // Folded, with its final line end; line ends as in the message's header. To be written unchanged.
   std::string header_field;
   std::string selector;
-  std::string algorithm;  // "rsa-sha256" or "ed25519-sha256"
+  std::string algorithm;  // "rsa-sha256" or "ed25519-sha256"; empty: one of later versions
 };
 
 struct Warning {

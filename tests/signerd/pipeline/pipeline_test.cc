@@ -187,6 +187,9 @@ TEST(RecordText, IsValidUtf8WithoutControlCharacters) {
   EXPECT_EQ(RecordText("<a@b>"), "<a@b>");
   EXPECT_EQ(RecordText("\xc3\xa9\xe4\xbd\xa0"), "\xc3\xa9\xe4\xbd\xa0");
   EXPECT_EQ(RecordText("a\r\nb\tc\x7f\xc2\x85"), "a??b?c???");
+  EXPECT_EQ(RecordText("a\xe2\x80\xae"
+                       "b"),
+            "a???b");  // U+202E turns what follows it around
   EXPECT_EQ(RecordText("\xff\xc3(\xed\xa0\x80"), std::string("??") + "(" + "???");
   EXPECT_EQ(RecordText(std::string(2000, 'x')).size(), 998u);
   EXPECT_EQ(RecordText("ab\xc3\xa9", 3), "ab");
