@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 
 #include "firmware/runtime/log.h"
@@ -29,6 +30,32 @@ Status CheckState(const std::filesystem::path& directory) {
                                                  ": a restore was cut short: empty the folder, and restore again");
   }
   return Ok();
+}
+
+// A restore puts the ledger into the state. Where the configuration has it elsewhere signerd would begin another one,
+// or go on with one that is not of this database.
+Status CheckLedgerPlace(const std::filesystem::path& state, const std::filesystem::path& ledger) {
+  const std::filesystem::path within = state / "ledger";
+  std::error_code failed;
+  if (std::filesystem::equivalent(within, ledger, failed)) return Ok();
+  const std::filesystem::directory_iterator segments(within / "segments", failed);
+  if (failed || segments == std::filesystem::directory_iterator()) return Ok();
+  return MakeError(Reason::kStateConflict,
+                   within.string() + ": has a ledger, but ledger.directory is " + ledger.string() +
+                       ": if a restore put it there, or it is the one to go on with, move it to that place, and what "
+                       "is there aside; if not, move it out of the state");
+}
+
+// The unit lets the daemon write to few places.
+Status MakeLedgerFolder(const std::filesystem::path& ledger) {
+  std::error_code failed;
+  std::filesystem::create_directories(ledger, failed);
+  if (!failed && ::access(ledger.c_str(), W_OK) != 0) failed.assign(errno, std::generic_category());
+  if (!failed) return Ok();
+  return MakeError(Reason::kIoFailed,
+                   ledger.string() + ": cannot be written: " + failed.message() +
+                       "; it must belong to signerd's user, and the unit must have it in ReadWritePaths= where it is "
+                       "not in the state (docs/operations.md, \"What the services may\")");
 }
 
 // Nothing where there is no record.
@@ -88,6 +115,7 @@ Result<std::unique_ptr<State>> State::Open(const SignerdConfig& config) {
   std::error_code failed;
   std::filesystem::create_directories(config.state_directory, failed);
   Status done = CheckState(config.state_directory);
+  if (done) done = CheckLedgerPlace(config.state_directory, config.ledger.directory);
   if (!done) return done.error();
   auto store = store::Store::Open(config.state_directory / "hallmark.db");
   if (!store) return store.error();
@@ -118,6 +146,8 @@ Tokens::Tokens(const SignerdConfig& config, const std::filesystem::path& tokend,
       checkpoint_key(*state.store, set, signer, state.clock, config.checkpoint_token) {}
 
 Result<std::unique_ptr<Books>> Books::Open(const SignerdConfig& config, const Clock& clock) {
+  const Status made = MakeLedgerFolder(config.ledger.directory);
+  if (!made) return made.error();
   auto recipients = ledger::Recipients::Open(config.recipients, config.ledger.directory);
   if (!recipients) return recipients.error();
   auto ledger = ledger::Ledger::Open(config.ledger, clock);

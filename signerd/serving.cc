@@ -60,8 +60,8 @@ void ServeUntilSignal(const sigset_t& signals, const Vitals& vitals, service::Li
     if (const std::string next = vitals.health.Line(); next != line) NotifySystemd("STATUS=" + (line = next));
     if (told && !std::exchange(started, true)) NotifySystemd("READY=1");
     const auto counters = vitals.pipeline.counters();
-    const bool alive = liveness.Look(now, vitals.health.last_look(),
-                                     counters.signed_messages + counters.refused_messages, counters.in_flight);
+    const auto answered = counters.signed_messages + counters.repeated_messages + counters.refused_messages;
+    const bool alive = liveness.Look(now, vitals.health.last_look(), answered, counters.in_flight);
     if (!alive || now < watchdog_due) continue;
     NotifySystemd("WATCHDOG=1");
     watchdog_due = now + kWatchdogInterval;

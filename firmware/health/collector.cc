@@ -16,6 +16,7 @@ constexpr std::chrono::seconds kChronycWait{3};
 }  // namespace
 
 void Collector::WatchDisks() {
+  told_ = std::chrono::steady_clock::now();
   thread_ = std::jthread([this](const std::stop_token& stop) { RunDisks(stop); });
 }
 
@@ -25,12 +26,19 @@ void Collector::RunDisks(const std::stop_token& stop) {
     auto disks = ReadDisks(sources_.sysfs, sources_.smartctl, clock.Now());
     const std::lock_guard lock(mutex_);
     disks_ = std::move(disks);
+    told_ = std::chrono::steady_clock::now();
   } while (Pause(stop, kDiskInterval));
 }
 
 Reading Collector::ReadClock(std::chrono::sys_seconds now) const {
   const auto answer = RunProgram(sources_.chronyc, {"-n", "-c", "tracking"}, {}, kChronycWait);
   return JudgeClock(answer ? ParseTracking(answer->out) : std::nullopt, sources_.not_before, now);
+}
+
+// A smartctl that hangs in the kernel is not ended by a signal either, and then nobody asks any disk.
+std::vector<Reading> Collector::DisksAsTold(std::chrono::sys_seconds now) {
+  const std::lock_guard lock(mutex_);
+  return std::chrono::steady_clock::now() - told_ < sources_.disk_patience ? disks_ : Hung(disks_, now);
 }
 
 Report Collector::Collect(std::chrono::sys_seconds now) {
@@ -43,8 +51,7 @@ Report Collector::Collect(std::chrono::sys_seconds now) {
   add(ReadFans(sources_.sysfs, now));
   add({ReadWatchdog(sources_.sysfs, now), ReadSpace(sources_.state, now), ReadClock(now)});
   if (thread_.joinable()) {
-    const std::lock_guard lock(mutex_);
-    add(disks_);
+    add(DisksAsTold(now));
   } else {
     add(ReadDisks(sources_.sysfs, sources_.smartctl, now));
   }

@@ -18,6 +18,8 @@ struct Sources {
   std::string smartctl = "/usr/sbin/smartctl";
   std::string chronyc = "/usr/bin/chronyc";
   std::chrono::sys_seconds not_before;  // a time that has certainly passed
+  // After so long without word the disks' readings are no readings any more.
+  std::chrono::minutes disk_patience{25};
 };
 
 // All the box's sensors in one report. One thread.
@@ -33,10 +35,12 @@ class Collector {
  private:
   void RunDisks(const std::stop_token& stop);
   Reading ReadClock(std::chrono::sys_seconds now) const;
+  std::vector<Reading> DisksAsTold(std::chrono::sys_seconds now);
 
   const Sources sources_;
-  std::mutex mutex_;            // guards disks_
-  std::vector<Reading> disks_;  // as last asked
+  std::mutex mutex_;                            // guards what follows
+  std::vector<Reading> disks_;                  // as last asked
+  std::chrono::steady_clock::time_point told_;  // when that came to its end; not by a clock that is set at the start
   std::jthread thread_;
 };
 

@@ -156,6 +156,14 @@ Reading JudgeEmmc(std::string_view name, std::string_view life_time, std::string
   return MakeReading(name, level, message, now);
 }
 
+std::vector<Reading> Hung(const std::vector<Reading>& disks, sys_seconds now) {
+  constexpr std::string_view message = "no disk answers any more: this one or another hangs whoever asks it";
+  std::vector<Reading> hung;
+  for (const Reading& disk : disks) hung.push_back(MakeReading(disk.name(), kFailed, message, now));
+  if (hung.empty()) hung.push_back(MakeReading("disk", kFailed, message, now));
+  return hung;
+}
+
 std::vector<Reading> ReadDisks(const fs::path& sysfs, const std::string& smartctl, sys_seconds now) {
   std::vector<Reading> readings;
   for (const fs::path& device : Entries(sysfs / "block")) {

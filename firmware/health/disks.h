@@ -17,6 +17,10 @@ namespace hallmark::health {
 std::vector<Reading> ReadDisks(const std::filesystem::path& sysfs, const std::string& smartctl,
                                std::chrono::sys_seconds now);
 
+// Of disks that say nothing any more, because one of them hangs whoever asks it: each kFailed, for which one it is
+// nobody can tell. "disk" where none has said anything yet.
+std::vector<Reading> Hung(const std::vector<Reading>& disks, std::chrono::sys_seconds now);
+
 // What smartctl --json answered of a disk, whatever it is: kFailed where the disk says that it fails or is out of spare
 // blocks, kWarning from nine tenths of its endurance on.
 Reading JudgeSmart(std::string_view name, std::string_view json, std::chrono::sys_seconds now);

@@ -122,9 +122,12 @@ make_kernel_image() {
 # command_line ROOTHASH serial|screen: the kernel's, which is signed with it.
 #   systemd.import_credentials=no: process 1 would take credentials from SMBIOS and fw_cfg, which whoever has the machine or its hypervisor
 #     can set and no PCR that we seal to has in it. tmpfiles.extra is one of them: any file as root.
+#   fsck.repair=yes: a state that needs more than the safe repairs waits for an answer to each question, and nobody can give one.
+#   gpt: a power cut between the entries and the header of the first partition table leaves a wrong sum there; the kernel then takes the
+#     second table, at the disk's end, if it is told so.
 #   no_timer_check: the kernel's look at the timer's interrupt fails under emulation on a busy machine, and it hangs.
 command_line() {
-  printf 'roothash=%s panic=10 systemd.gpt_auto=0 systemd.verity=0 systemd.import_credentials=no no_timer_check loglevel=4 %s' "$1" "$(console_options "$2")"
+  printf 'roothash=%s panic=10 systemd.gpt_auto=0 systemd.verity=0 systemd.import_credentials=no fsck.repair=yes gpt no_timer_check loglevel=4 %s' "$1" "$(console_options "$2")"
 }
 
 # console_options serial|screen: /dev/console is the last one that there is. The kernel speaks on both.

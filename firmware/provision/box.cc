@@ -108,18 +108,6 @@ Status TakeRecovery(const fs::path& config, SetUp& made) {
   return recovery ? Ok() : Status(recovery.error());
 }
 
-// A state that no configuration goes with: ours, where a power cut came between the two renames; otherwise nobody's to
-// touch.
-Status ClearState(const Places& places) {
-  std::error_code ignored;
-  if (fs::exists(places.state / kUnfinished, ignored)) return Remove(places.state);
-  if (!fs::exists(places.state, ignored) || fs::is_empty(places.state, ignored)) return Remove(places.state);
-  return MakeError(Reason::kStateConflict,
-                   places.state.string() +
-                       " holds the state of a box, but its configuration is not there; nothing was "
-                       "changed. Restore a backup on a fresh disk");
-}
-
 fs::path NewOf(const fs::path& path) { return path.string() + ".new"; }
 
 Status ClearNew(const Places& places) {
@@ -130,6 +118,28 @@ Status ClearNew(const Places& places) {
 Status Rename(const fs::path& from, const fs::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) return IoError(from, "be put in place");
   return SyncFolder(to.parent_path());
+}
+
+// A state that no configuration goes with is ours where a power cut came between the two renames; otherwise nobody's to
+// touch.
+bool IsOurs(const Places& places) {
+  std::error_code ignored;
+  return !fs::exists(places.state, ignored) || fs::is_empty(places.state, ignored) ||
+         fs::exists(places.state / kUnfinished, ignored);
+}
+
+// After ClearNew. Whole or gone: half removed it could have lost the mark that it is ours, and would stay for good.
+Status ClearState(const Places& places) {
+  if (!IsOurs(places)) {
+    return MakeError(Reason::kStateConflict,
+                     places.state.string() +
+                         " holds the state of a box, but its configuration is not there; nothing was "
+                         "changed. Restore a backup on a fresh disk");
+  }
+  std::error_code ignored;
+  if (!fs::exists(places.state, ignored)) return Ok();
+  if (const Status moved = Rename(places.state, NewOf(places.state)); !moved) return moved;
+  return Remove(NewOf(places.state));
 }
 
 // Whether a box with `present` takes this one: from the owner, or from who signed the first, for this box, and newer.
@@ -180,6 +190,16 @@ std::string RunningVersion(const Places& places) {
 bool HasShownThatItSigns(const Places& places) {
   std::error_code ignored;
   return fs::exists(places.kernels / ("hallmark_" + RunningVersion(places) + ".efi"), ignored);
+}
+
+// What signerd's unit gets for the token. systemd has read that unit by now; it goes on with what it read, be it more
+// than there is.
+Status PutUnit(const Token& token, const Places& places, const std::function<Status()>& reload_units) {
+  std::error_code ignored;
+  const std::string unit = UnitOf(token);
+  const bool was_there = fs::exists(places.unit, ignored);
+  const Status done = unit.empty() ? Remove(places.unit) : Put(places.unit, unit, kPublic);
+  return !done || (unit.empty() && !was_there) ? done : reload_units();
 }
 
 // What the box made stays, but for what was made anew. Hard links keep owner and mode.
@@ -242,6 +262,10 @@ Result<SetUp> Apply(const Configuration& configuration, const std::string& text,
   if (done) done = Remove(places.state / kUnfinished);
   if (!done) return done.error();
   return made;
+}
+
+Status ForgetUnfinished(const Places& places) {
+  return IsSetUp(places) || !IsOurs(places) ? Ok() : ForgetRecovery(places);
 }
 
 Result<SetUp> News(const Places& places) {
@@ -317,7 +341,8 @@ Result<Origin> CurrentOrigin(const Places& places) {
   return origin;
 }
 
-Status Settle(const Places& places, const std::function<Status(const std::string&)>& set_host_name) {
+Status Settle(const Places& places, const std::function<Status(const std::string&)>& set_host_name,
+              const std::function<Status()>& reload_units) {
   if (const Status cleared = ClearNew(places); !cleared) return cleared;
   if (!IsSetUp(places)) return Ok();
   if (const Status removed = Remove(places.state / kUnfinished); !removed) return removed;
@@ -325,8 +350,7 @@ Status Settle(const Places& places, const std::function<Status(const std::string
   if (!configuration) return configuration.error();
   if (const Status named = set_host_name(configuration->host_name); !named) return named;
   if (const Status done = PutNetwork(configuration->network, places); !done) return done;
-  const std::string unit = UnitOf(configuration->token);
-  if (const Status done = unit.empty() ? Remove(places.unit) : Put(places.unit, unit, kPublic); !done) return done;
+  if (const Status done = PutUnit(configuration->token, places, reload_units); !done) return done;
   const fs::path time = places.run / "time/hallmark.sources";
   std::string servers;
   for (const std::string& server : configuration->time_servers) servers += "server " + server + " iburst\n";

@@ -24,7 +24,9 @@ struct Places {
         share(root / "usr/share/hallmark"),
         unit(root / "run/systemd/system/hallmark-signerd.service.d/token.conf"),
         release(root / "usr/lib/os-release"),
-        kernels(root / "efi/EFI/Linux") {}
+        kernels(root / "efi/EFI/Linux"),
+        leases(root / "run/systemd/netif/leases"),
+        recipients(root / "var/lib/hallmark-recovery/recipients.pem") {}
 
   std::filesystem::path config;   // /etc/hallmark is a link to it; that it is there says that the box is set up
   std::filesystem::path state;    // signerd's
@@ -35,6 +37,9 @@ struct Places {
   std::filesystem::path unit;     // what signerd's unit gets for the token, in memory
   std::filesystem::path release;  // names the version that runs
   std::filesystem::path kernels;  // of the versions that can start, on the EFI partition
+  std::filesystem::path leases;   // what DHCP gave, as systemd-networkd keeps it
+  // For whom the state's recovery key is. The script make-recovery puts it there before the key.
+  std::filesystem::path recipients;
   TokenPlaces tokens;
   std::string user = "hallmark";  // whom signerd runs as; has to exist
 
@@ -64,12 +69,16 @@ bool IsSetUp(const Places& places);
 Status PutNetwork(const Network& network, const Places& places);
 
 // The first configuration: makes the box's TLS key and certificate, its token with random PINs, and seals the PINs;
-// where the configuration brings recipients.pem, a recovery key for these. Nothing when the box is set up already
-// (kStateConflict). kConfigInvalid where signerd would not take the configuration: nothing is changed then. `restore`
-// is called where the configuration names a backup. `text` is the packed text that `configuration` was read from.
-// `pin` is that of the token, which CheckPin took, where PinIsTyped.
+// where the configuration brings recipients.pem, a recovery key for these, and otherwise none. Nothing when the box is
+// set up already (kStateConflict). kConfigInvalid where signerd would not take the configuration: nothing is changed
+// then. `restore` is called where the configuration names a backup. `text` is the packed text that `configuration` was
+// read from. `pin` is that of the token, which CheckPin took, where PinIsTyped.
 Result<SetUp> Apply(const Configuration& configuration, const std::string& text, const Origin& origin,
                     const Places& places, const Restore& restore, const SecretString* pin = nullptr);
+
+// A box that is not set up: takes back the recovery key that a set-up made which was cut off. Nobody has the file for
+// it, and a state that does not open would wait for that. A state that is not ours keeps its own.
+Status ForgetUnfinished(const Places& places);
 
 // What Apply made, and a certificate that Replace made, until ForgetNews: whoever waits for it has to have it first.
 // kNotFound after that.
@@ -92,7 +101,9 @@ Result<Origin> CurrentOrigin(const Places& places);
 
 // Each start: clears what a power cut left, and tells the running system its name, network and time servers, and what
 // signerd's unit needs for the token. Harmless to repeat; does nothing but the first on a box that is not set up.
-// `set_host_name` is sethostname(2).
-Status Settle(const Places& places, const std::function<Status(const std::string&)>& set_host_name);
+// `set_host_name` is sethostname(2). `reload_units` has systemd read signerd's unit again: called where what the token
+// adds to it is there, or was before.
+Status Settle(const Places& places, const std::function<Status(const std::string&)>& set_host_name,
+              const std::function<Status()>& reload_units);
 
 }  // namespace hallmark::provision

@@ -120,8 +120,7 @@ void ReadBox(ConfigTable& root, Configuration& configuration) {
   if (!root.Has("format")) root.Reject("format", "missing", "format = 1");
   configuration.revision = root.Integer("revision", 1, 1, 1'000'000'000);
   configuration.host_name = root.String("host_name", kHost);
-  if (!configuration.host_name.empty() &&
-      (!IsHostName(configuration.host_name) || configuration.host_name.size() > 64)) {
+  if (!configuration.host_name.empty() && !IsBoxName(configuration.host_name)) {
     root.Reject("host_name", "found \"" + configuration.host_name + "\"", kHost);
   }
   constexpr std::string_view kBefore = "the name that the box has now, where host_name is to be another";

@@ -4,8 +4,10 @@
 #include <thread>
 
 #include "firmware/provision/make_token.h"
+#include "firmware/provision/names.h"
 #include "firmware/provision/restore.h"
 #include "firmware/provision/wizard.h"
+#include "firmware/runtime/file.h"
 
 namespace hallmark::provision {
 namespace {
@@ -15,6 +17,7 @@ constexpr std::chrono::seconds kClock{60};  // for a time server; signerd waits 
 constexpr std::size_t kConfirm = 16;        // digits of the fingerprint that a person types: 64 bits
 constexpr const char* kRecipients = "recipients.pem";
 const char* const kTheStick = "the stick";
+constexpr std::size_t kMostLease = 1u << 16;
 
 std::string Lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
@@ -68,6 +71,24 @@ class TriedNetwork {
   bool put_ = false;
 };
 
+// What DHCP gave the box: networkd keeps a file for each interface. The set-up has no network to look at itself.
+std::vector<std::string> LeasedAddresses(const std::filesystem::path& leases) {
+  constexpr std::string_view kKey = "\nADDRESS=";
+  std::vector<std::string> addresses;
+  std::error_code ended;
+  for (std::filesystem::directory_iterator entry(leases, ended), end; !ended && entry != end; entry.increment(ended)) {
+    const auto read = ReadFile(entry->path(), kMostLease);
+    const std::string text = "\n" + (read ? *read : "");
+    const std::size_t at = text.find(kKey);
+    if (at == std::string::npos) continue;
+    const std::size_t from = at + kKey.size();
+    const std::string address = text.substr(from, text.find('\n', from) - from);
+    if (IsIpAddress(address)) addresses.push_back(address);
+  }
+  std::sort(addresses.begin(), addresses.end());
+  return addresses;
+}
+
 Origin OriginOf(const Signer& signer) { return {signer.subject, signer.fingerprint, signer.key}; }
 
 }  // namespace
@@ -81,6 +102,7 @@ Status FirstBoot::Run() {
       console_.Say("nothing can be pushed: " + push.error().message);
     }
   }
+  if (const Status forgotten = ForgetUnfinished(places_); !forgotten) console_.Say(forgotten.error().message);
   Invite();
   while (!done_) {
     Status looked = LookAtStick();
@@ -98,11 +120,15 @@ void FirstBoot::Invite() {
   console_.Say("not set up yet: put in the stick with the label HALLMARK and the file " + std::string(kFileName) +
                " on it");
   if (push_) {
-    const auto code = push_->NewCode();
-    console_.Say("or push the file: hallmark-provision push " + std::string(kFileName) +
-                 " --box ADDRESS:" + std::to_string(push_->port()) + " --fingerprint F --out server.pem");
-    console_.Show("  one-time code " + code.value_or("as above"));
+    const std::vector<std::string> addresses = LeasedAddresses(places_.leases);
+    console_.Say("or push the file: hallmark-provision push " + std::string(kFileName) + " --box " +
+                 (addresses.empty() ? "ADDRESS" : addresses.front()) + ":" + std::to_string(push_->port()) +
+                 " --fingerprint F --out server.pem");
+    // The whole of it each time: who connects a terminal later sees nothing of what was said before.
+    console_.Show("  one-time code " + push_->Code());
     console_.Say("  fingerprint   " + push_->fingerprint());
+    if (addresses.empty()) console_.Say("  ADDRESS       none from DHCP yet; press Enter to look again");
+    for (const std::string& address : addresses) console_.Say("  its address   " + address);
   }
   if (places_.owner_ca().empty()) console_.Say("or type setup here and press Enter");
 }
@@ -110,6 +136,8 @@ void FirstBoot::Invite() {
 Status FirstBoot::LookAtStick() {
   const bool in = stick_.Present();
   if (!in) {
+    if (pending_) console_.Say("the stick was taken out: what was on it is not waited for any more");
+    pending_.reset();
     last_seen_.clear();
     awaits_clock_ = {};
   }
@@ -118,10 +146,13 @@ Status FirstBoot::LookAtStick() {
   if (!in) return Ok();
   auto content = stick_.Read();
   if (!content) {
-    if (news) console_.Say(content.error().message);
+    if (news || pending_) console_.Say(content.error().message);
+    pending_.reset();
+    last_seen_.clear();
     return Ok();
   }
   if (*content == last_seen_) return Ok();
+  pending_.reset();
   last_seen_ = *content;
   const AwaitsClock before = std::exchange(awaits_clock_, {});
   auto opened = Open(*content, kFileName, places_.owner_ca());
@@ -161,6 +192,9 @@ Status FirstBoot::LookAtPush() {
 
 Status FirstBoot::Hear(const std::string& line) {
   const std::string word = Lower(line);
+  if (pending_) {  // It may have been taken out a moment ago, and the person says no by that.
+    if (const Status looked = LookAtStick(); !looked || done_) return looked;
+  }
   if (pending_ && AreFirstDigits(line, pending_->signer.fingerprint)) {
     const Signed accepted = std::move(*pending_);
     pending_.reset();

@@ -62,7 +62,7 @@ class FirstBoot {
   std::string push_listen_;
   std::function<void()> reload_network_;
   std::unique_ptr<PushServer> push_;
-  std::optional<Signed> pending_;  // the stick's; waits for a person's word on who signed it
+  std::optional<Signed> pending_;  // what is on the stick now; waits for a person's word on who signed it
   std::string last_seen_;          // on the stick: a file is judged once
   // But for one that is not valid by the clock: it is judged again, and what is said of it once.
   struct AwaitsClock {

@@ -189,10 +189,8 @@ Status SetHostName(const Options& options, const std::string& name) {
   return MakeError(Reason::kIoFailed, std::string("the host name cannot be set: ") + std::strerror(errno));
 }
 
-// systemd has read signerd's unit by now.
-Status ReloadUnits(const Options& options, const Places& places) {
-  std::error_code ignored;
-  if (options.root != "/" || !fs::exists(places.unit, ignored)) return Ok();
+Status ReloadUnits(const Options& options) {
+  if (options.root != "/") return Ok();
   const auto ran = RunProgram("/usr/bin/systemctl", {"daemon-reload"}, {});
   if (!ran) return ran.error();
   return ran->exit_code == 0 ? Ok() : Status(MakeError(Reason::kIoFailed, "systemctl daemon-reload: " + ran->err));
@@ -200,8 +198,9 @@ Status ReloadUnits(const Options& options, const Places& places) {
 
 int DoSettle(const Options& options) {
   const Places places = PlacesOf(options);
-  Status settled = Settle(places, [&](const std::string& name) { return SetHostName(options, name); });
-  if (settled) settled = ReloadUnits(options, places);
+  const Status settled = Settle(
+      places, [&](const std::string& name) { return SetHostName(options, name); },
+      [&] { return ReloadUnits(options); });
   return settled ? kDone : Fail(settled.error());
 }
 

@@ -142,9 +142,16 @@ Status MakeToken(const Configuration& configuration, const fs::path& state, cons
   done = RunOrSayWhy(places.libexec / "seal-pins", {from, config.string()}, {}, "the TPM does not seal the PINs");
   const std::string recipients = config / "recipients.pem";
   std::error_code ignored;
-  if (!done || !fs::exists(recipients, ignored)) return done;
+  if (!done) return done;
+  if (!fs::exists(recipients, ignored)) return ForgetRecovery(places);
   return RunOrSayWhy(places.libexec / "make-recovery", {from, (config / kRecovery).string(), recipients}, {},
                      "no recovery key was made");
+}
+
+Status ForgetRecovery(const Places& places) {
+  std::error_code ignored;
+  if (!fs::exists(places.recipients, ignored)) return Ok();
+  return RunOrSayWhy(places.libexec / "forget-recovery", {}, {}, "the recovery key of an unfinished set-up stays");
 }
 
 Status CheckPin(const Configuration& configuration, const SecretString& pin, const Places& places) {

@@ -15,9 +15,13 @@ inline constexpr const char* kRecovery = "box/recovery.cms";
 
 // Makes the token that `configuration` wants in `state`, with random PINs, or takes the PIN that a person typed for one
 // that is there; beside it one in software for the ledger, where that is needed. Seals the PINs into `config`; where
-// that has recipients.pem, kRecovery is made there. `pin` is needed where PinIsTyped.
+// that has recipients.pem, kRecovery is made there, and otherwise ForgetRecovery is called. `pin` is needed where
+// PinIsTyped.
 Status MakeToken(const Configuration& configuration, const std::filesystem::path& state,
                  const std::filesystem::path& config, const Places& places, const SecretString* pin);
+
+// Takes the state's recovery key away, where a set-up that was cut off made one.
+Status ForgetRecovery(const Places& places);
 
 // Whether the token of `configuration` that a person brought is there and takes the PIN; tries it once. kPinRejected
 // where it does not, or where one more wrong PIN would lock it; kTokenDown where there is no such token, or its library

@@ -47,6 +47,8 @@ bool IsHostName(std::string_view text) {
   return !std::all_of(last.begin(), last.end(), IsDigit);
 }
 
+bool IsBoxName(std::string_view text) { return text.size() <= 64 && IsHostName(text); }
+
 bool IsIpAddress(std::string_view text) { return FamilyOf(text) != 0; }
 
 bool IsIpPrefix(std::string_view text) {

@@ -8,6 +8,8 @@ namespace hallmark::provision {
 
 // Labels of lower-case letters, digits and "-" (RFC 1123), at most 253 octets together; not an address.
 bool IsHostName(std::string_view text);
+// That a box can have: Linux takes 64 octets (HOST_NAME_MAX), and so does a certificate's common name (RFC 5280).
+bool IsBoxName(std::string_view text);
 bool IsIpAddress(std::string_view text);
 // An address, "/" and how many bits of it are the network's.
 bool IsIpPrefix(std::string_view text);

@@ -138,9 +138,19 @@ PushServer::~PushServer() {
   if (thread_.joinable()) thread_.join();
 }
 
+std::string PushServer::Code() {
+  const std::lock_guard lock(mutex_);
+  return GiveCode();
+}
+
 std::optional<std::string> PushServer::NewCode() {
   const std::lock_guard lock(mutex_);
-  if (!std::exchange(code_is_new_, false)) return std::nullopt;
+  if (!code_is_new_) return std::nullopt;
+  return GiveCode();
+}
+
+std::string PushServer::GiveCode() {
+  code_is_new_ = false;
   std::string grouped;
   for (std::size_t at = 0; at < code_.size(); at += 4) grouped += (at == 0 ? "" : "-") + code_.substr(at, 4);
   return grouped;

@@ -32,7 +32,9 @@ class PushServer {
 
   int port() const { return port_; }
   const std::string& fingerprint() const { return fingerprint_; }
-  // The code, if it is another than at the last call. "ABCD-EFGH-IJKL-MNOP".
+  // "ABCD-EFGH-IJKL-MNOP".
+  std::string Code();
+  // The same, if it is another than the last one that was given.
   std::optional<std::string> NewCode();
   struct Pushed {
     int number;  // of the push, from 1
@@ -49,6 +51,7 @@ class PushServer {
   void Serve();
   void Converse(FileDescriptor socket);
   bool CodeIsRight(std::string_view code);
+  std::string GiveCode();  // with mutex_
 
   FileDescriptor listener_, stop_;
   Identity identity_;

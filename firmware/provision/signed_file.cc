@@ -86,6 +86,26 @@ Result<Store> OwnerStore(const std::filesystem::path& owner_ca) {
   return store;
 }
 
+// The subject of the certificate above the signer that is not valid by the clock, where the owner's signature lacks no
+// more than that; empty where it lacks more. A clock may be set yet, a stranger stays one.
+std::string OutOfDate(CMS_ContentInfo* cms, X509* signer, X509_STORE* store) {
+  const std::unique_ptr<STACK_OF(X509), void (*)(STACK_OF(X509)*)> others(
+      CMS_get1_certs(cms), [](STACK_OF(X509) * stack) { sk_X509_pop_free(stack, &X509_free); });
+  const std::unique_ptr<X509_STORE_CTX, decltype(&X509_STORE_CTX_free)> context(X509_STORE_CTX_new(),
+                                                                                &X509_STORE_CTX_free);
+  if (!context || X509_STORE_CTX_init(context.get(), store, signer, others.get()) != 1) return "";
+  X509_STORE_CTX_set_flags(context.get(), X509_V_FLAG_NO_CHECK_TIME);
+  if (X509_verify_cert(context.get()) != 1) return "";
+  const STACK_OF(X509)* const chain = X509_STORE_CTX_get0_chain(context.get());
+  for (int i = 0; i < sk_X509_num(chain); ++i) {
+    X509* const certificate = sk_X509_value(chain, i);
+    if (const int age = Age(certificate); age != 0) {
+      return Describe(certificate).subject + (age < 0 ? " is not valid yet" : " is not valid any more");
+    }
+  }
+  return "";
+}
+
 Result<Cms> Parse(std::string_view der, const std::string& name) {
   ERR_clear_error();
   const auto* at = reinterpret_cast<const unsigned char*>(der.data());
@@ -157,6 +177,12 @@ Result<Signed> Open(std::string_view der, const std::string& name, const std::fi
   if (store) {
     const Bio again(BIO_new(BIO_s_mem()), &BIO_free_all);
     if (!again || CMS_verify(cms, nullptr, store.get(), nullptr, again.get(), CMS_BINARY) != 1) {
+      if (const std::string old = OutOfDate(cms, *signer, store.get()); !old.empty()) {
+        ERR_clear_error();
+        return MakeError(Reason::kDeadlineExceeded,
+                         name + ": the certificate of the owner's CA " + old +
+                             "; is this machine's clock right? If it is, only an image with another CA takes this");
+      }
       return Invalid(name + ": signed by " + opened.signer.subject + ", who is not under this box's owner's CA");
     }
     opened.by_owner = true;

@@ -29,8 +29,9 @@ Result<std::string> Sign(std::string_view content, const std::filesystem::path& 
 
 // Checks the signature and that the signer's certificate is valid now; and, where `owner_ca` is not empty, that it is
 // under one of the CAs in that file: kConfigInvalid otherwise. kDeadlineExceeded: the signature is good, and the
-// certificate not valid by this machine's clock, yet or any more; a clock may be set in a moment. Without `owner_ca`
-// whoever signed is taken, and the caller has to judge `signer`. `der` is foreign: any octets. `name` is for messages.
+// certificate or the CA's not valid by this machine's clock, yet or any more; a clock may be set in a moment. Without
+// `owner_ca` whoever signed is taken, and the caller has to judge `signer`. `der` is foreign: any octets. `name` is for
+// messages.
 Result<Signed> Open(std::string_view der, const std::string& name, const std::filesystem::path& owner_ca);
 
 // The content alone, whoever signed it and whether the signature is good or not: tells a file that is known already

@@ -1,7 +1,11 @@
 #include "firmware/provision/wizard.h"
 
+#include <algorithm>
+#include <set>
+
 #include "firmware/provision/names.h"
 #include "firmware/provision/starter.h"
+#include "firmware/runtime/identity.h"
 
 namespace hallmark::provision {
 namespace {
@@ -76,9 +80,17 @@ Result<std::string> AskCertificate(Console& console, const std::string& whose) {
   }
 }
 
+// As signerd takes it, and as it can stand in a file between quotes.
 bool IsIdentity(const std::string& text) {
   return (text.starts_with("dns:") || text.starts_with("uri:")) && text.size() > 4 &&
-         text.find_first_of("\"\\") == std::string::npos;
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~' && c != '"' && c != '\\'; });
+}
+
+// The same one twice is one: so signerd compares them.
+std::size_t CountDifferent(const std::vector<std::string>& identities) {
+  std::set<std::string> different;
+  for (const std::string& identity : identities) different.insert(NormalIdentity(identity));
+  return different.size();
 }
 
 Status AskNetwork(Console& console, Network& network) {
@@ -99,14 +111,21 @@ Status AskPeople(Console& console, Answers& answers) {
   auto domains =
       AskList(console, "the domains that are to sign from now on, with blanks between them; may be empty", IsHostName);
   if (!domains) return domains.error();
-  answers.domains = std::move(*domains);
-  answers.officers.clear();
-  while (answers.officers.empty()) {
+  answers.domains.clear();
+  for (std::string& domain : *domains) {  // each once, as a configuration has them
+    const auto end = answers.domains.end();
+    if (std::find(answers.domains.begin(), end, domain) == end) answers.domains.push_back(std::move(domain));
+  }
+  while (true) {
     auto officers =
         AskList(console, "the first two security officers, as in their certificates: uri:example:operator:alice ...",
                 IsIdentity);
     if (!officers) return officers.error();
     answers.officers = std::move(*officers);
+    if (CountDifferent(answers.officers) >= 2) break;
+    console.Say(
+        "it takes two different ones: what is dangerous waits for a second officer, and this box takes no later "
+        "configuration that could name one");
   }
   auto relay = Ask(console, "the first relay, as in its certificate: dns:relay1.example.com", IsIdentity);
   if (!relay) return relay.error();
@@ -121,7 +140,7 @@ Result<std::string> AskAtConsole(Console& console) {
       "set-up at the console; type cancel to give up. What it will lack: nobody's signature, so that only this");
   console.Say("console says where it came from, and it takes no later configuration; and a recovery key");
   Answers answers;
-  auto host = Ask(console, "the box's name, as signer1.example.com", IsHostName);
+  auto host = Ask(console, "the box's name, as signer1.example.com", IsBoxName);
   if (!host) return host;
   answers.host_name = *host;
   answers.certificate_names = {"DNS:" + *host};

@@ -40,8 +40,8 @@ module_is_tried() {
 # The stick is still in, and gets the certificate too.
 push_is_taken() {
   local code fingerprint
-  code=$(sed -n 's/^.*hallmark:   one-time code \([A-Z0-9-]*\).*$/\1/p' "$console")
-  fingerprint=$(sed -n 's/^.*hallmark:   fingerprint   \([0-9A-F:]*\).*$/\1/p' "$console")
+  code=$(sed -n 's/^.*hallmark:   one-time code \([A-Z0-9-]*\).*$/\1/p' "$console" | tail -n 1)
+  fingerprint=$(sed -n 's/^.*hallmark:   fingerprint   \([0-9A-F:]*\).*$/\1/p' "$console" | tail -n 1)
   "$programs/hallmark-provision" push "$here/box.hallmark" --box "127.0.0.1:$push_port" --fingerprint "$fingerprint" --out "$here/pushed.pem" \
     <<<"$code" >"$here/push.log" 2>&1 || fail "the configuration was not taken" "see $here/push.log and $console"
   printf 'set up by a push after %d s\n' $((SECONDS - started))

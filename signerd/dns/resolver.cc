@@ -31,6 +31,14 @@ int FollowChain(const ldns_pkt* answer, Rdf& end) {
   return kMaxLinks;
 }
 
+// Whether the answer has a DNAME above the name: the server makes the name's CNAME of it (RFC 6672 section 3.1).
+bool IsBelowDname(const ldns_pkt* answer, const ldns_rdf* name) {
+  for (Rdf above(ldns_dname_left_chop(name)); above; above.reset(ldns_dname_left_chop(above.get()))) {
+    if (!Select(ldns_pkt_answer(answer), above.get(), LDNS_RR_TYPE_DNAME).empty()) return true;
+  }
+  return false;
+}
+
 std::string HostText(const ldns_rdf* name) {
   std::string text = NameText(name);
   if (text.ends_with('.')) text.pop_back();
@@ -91,6 +99,7 @@ Result<Answer> Resolver::Lookup(const std::string& name, RecordType type) {
   for (int links = 0; links < kMaxLinks;) {
     const auto answer = lookup_->Ask(current->get(), CodeOf(type));
     if (!answer) return MakeError(Reason::kIoFailed, answer.error().message);
+    if (links == 0) found.by_dname = IsBelowDname(answer->get(), current->get());
     const int followed = FollowChain(answer->get(), *current);
     if (followed > 0) found.alias = HostText(current->get());
     found.values = ValuesOf(answer->get(), current->get(), type);

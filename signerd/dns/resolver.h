@@ -37,6 +37,8 @@ struct Answer {
   bool exists = true;
   // Where a chain of CNAMEs ends, without the final dot. Empty when the name is no alias.
   std::string alias;
+  // The first CNAME was made of a DNAME above the name (RFC 6672): at the name itself there is nothing.
+  bool by_dname = false;
 };
 
 // Looks up records. A lookup blocks for at most timeout x attempts x servers, for each link of a chain of CNAMEs.

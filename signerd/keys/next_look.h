@@ -8,6 +8,8 @@ namespace hallmark::keys {
 struct NextLook {
   std::chrono::sys_seconds time;
   bool urgent = false;
+  // Nothing could be learnt of the domain: the next look is as urgent as this one was.
+  bool failed = false;
 };
 
 }  // namespace hallmark::keys

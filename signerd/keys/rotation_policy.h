@@ -9,9 +9,6 @@
 
 namespace hallmark::keys {
 
-// How long mail may stay in a queue before it is verified: a record must not go sooner after its key's last signature.
-inline constexpr std::chrono::seconds kShortestRetire = std::chrono::days(7);
-
 // What is in force for the domain: its own policy, that of all others, or the built-in one.
 Result<store::RotationPolicy> PolicyOf(store::Store& store, const std::string& domain);
 

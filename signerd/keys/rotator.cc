@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
 
 #include "firmware/runtime/log.h"
 #include "signerd/keys/rotation_policy.h"
@@ -21,7 +22,9 @@ constexpr std::chrono::milliseconds kStepWait = 10min;  // of a step: longer tha
 constexpr std::chrono::seconds kClockNoise = 60s;
 constexpr std::chrono::seconds kFirstRetry = 10s, kLongestRetry = 10min;
 constexpr std::chrono::seconds kWaitingLook = 5min, kSettledLook = 1h, kLongestSleep = 24h;
-constexpr int kMostRounds = 100;  // steps of one look: more than any domain has
+constexpr int kMostRounds = 100;   // steps of one look: more than any domain has
+constexpr int kMostEvents = 1000;  // of one key: more than any has
+constexpr std::string_view kByPolicy = "policy";
 
 std::chrono::seconds RetryAfter(int failures) {
   return std::min(kLongestRetry, std::chrono::seconds(kFirstRetry.count() << std::min(failures, 8)));
@@ -51,12 +54,25 @@ std::optional<std::chrono::seconds> LookEvery(const KeyLife& key, bool paused) {
   }
 }
 
-// Whether keys that are not to be trusted still sign, or verify.
-bool IsUrgent(const store::DomainLife& life) {
+// Whether an operator has revoked it, and its record, which is ours to change, does not say so yet. That a rotation
+// revokes what has retired hurries nobody.
+bool WaitsToBeRevoked(store::Store& store, const KeyLife& key) {
+  if (!IsBeingRevoked(key) || key.publisher == kManual) return false;
+  if (key.fate == store::Fate::kCompromised) return true;
+  const auto events = store.ListKeyEvents(key.key.domain, key.key.selector, 0, kMostEvents);
+  return !events || std::any_of(events->begin(), events->end(), [](const store::KeyEvent& event) {
+    return event.axis == "key" && event.to == StateName(KeyState::kRevoked) && event.done != sys_seconds{} &&
+           event.by != kByPolicy;
+  });
+}
+
+// Whether keys that are not to be trusted still sign, or verify. Store::ListUrgentDomains() says the same.
+bool IsUrgent(store::Store& store, const store::DomainLife& life) {
   const auto& rotation = life.rotation;
   if (rotation.emergency || rotation.wanted == store::Wanted::kEmergency) return true;
-  return std::any_of(life.keys.begin(), life.keys.end(), [](const KeyLife& key) {
-    return key.fate == store::Fate::kCompromised && key.key.state == KeyState::kRetiring;
+  return std::any_of(life.keys.begin(), life.keys.end(), [&](const KeyLife& key) {
+    const bool condemned = key.fate == store::Fate::kCompromised && key.key.state == KeyState::kRetiring;
+    return condemned || WaitsToBeRevoked(store, key);
   });
 }
 
@@ -112,7 +128,8 @@ Status Rotator::TurnBack(store::DomainLife& life, sys_seconds now) {
     commit.rotation = life.rotation;
   }
   if (commit.keys.empty() && !commit.rotation) return Ok();
-  commit.events.push_back(DomainEvent(life.domain, "CLOCK", "policy", "the clock went back: times count from now"));
+  commit.events.push_back(
+      DomainEvent(life.domain, "CLOCK", std::string(kByPolicy), "the clock went back: times count from now"));
   return parts_.store.CommitRotation(commit);
 }
 
@@ -205,13 +222,22 @@ sys_seconds Rotator::LookAgain(const Held& held, const Memory& memory, sys_secon
   return std::max(next, now + 1s);
 }
 
+// An emergency stays one, and is not put off for long by what may pass. A domain that is gone has none.
+NextLook Rotator::LookAfter(const std::string& domain, const Error& error) {
+  const sys_seconds now = parts_.clock.Now();
+  if (error.reason == Reason::kNotFound) return {now + kLongestRetry};
+  const std::lock_guard lock(mutex_);
+  Memory& memory = memories_[domain];
+  if (memory.trouble.empty()) memory.trouble_since = now;
+  if (memory.trouble != error.message) log::error("{}: {}", domain, error.message);
+  memory.trouble = error.message;
+  return {now + RetryAfter(memory.failures++), false, true};
+}
+
 NextLook Rotator::Tick(const std::string& domain) {
   auto held = Load(domain, kStepWait);
   const sys_seconds now = parts_.clock.Now();
-  if (!held) {
-    if (held.error().reason != Reason::kNotFound) log::error("{}: {}", domain, held.error().message);
-    return {now + kLongestRetry};
-  }
+  if (!held) return LookAfter(domain, held.error());
   Memory memory = Recall(domain);
   // A clock that is not set yet may be back where it was before the next look.
   Status done = parts_.counts_since(now) ? TurnBack(held->life, now) : Ok();
@@ -236,7 +262,7 @@ NextLook Rotator::Tick(const std::string& domain) {
   }
   const sys_seconds next = LookAgain(*held, memory, now);
   Remember(domain, std::move(memory));
-  return {next, IsUrgent(held->life)};
+  return {next, IsUrgent(parts_.store, held->life)};
 }
 
 std::map<std::string, std::string> Rotator::Troubles(std::chrono::seconds age) {

@@ -27,7 +27,8 @@ class Rotator {
  public:
   Rotator(RotationParts parts, DomainLocks& locks);
 
-  // Makes the steps of the domain that are due. Gives when to look again; urgent in an emergency.
+  // Makes the steps of the domain that are due. Gives when to look again; urgent in an emergency, and while an
+  // operator's revoking is not in DNS.
   NextLook Tick(const std::string& domain);
 
   // kStateConflict while one is under way; an emergency then hurries it. The keys that sign are suspected then. An
@@ -63,6 +64,8 @@ class Rotator {
     store::DomainLife life;
     store::RotationPolicy policy;
   };
+  // The domain could not be read: its memory gets the trouble.
+  NextLook LookAfter(const std::string& domain, const Error& error);
   Result<Held> Hold(const std::string& domain);
   Result<Held> Load(const std::string& domain, std::chrono::milliseconds wait);
   // Times that lie ahead are those of a clock that went back: they count from now.

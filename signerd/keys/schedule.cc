@@ -17,8 +17,14 @@ NextLook Both(const NextLook& a, const NextLook& b) { return {std::min(a.time, b
 
 Schedule::Schedule(Tick tick, const Clock& clock, unsigned threads) : tick_(std::move(tick)), clock_(clock) {
   for (unsigned i = 0; i < threads; ++i) {
-    threads_.emplace_back([this, only_urgent = i == 0 && threads > 1] { Work(only_urgent); });
+    threads_.emplace_back([this, share = ShareOf(i, threads)] { Work(share); });
   }
+}
+
+Schedule::Share Schedule::ShareOf(unsigned thread, unsigned threads) {
+  if (thread + 1 == threads) return Share::kAll;
+  if (thread == 0) return Share::kAsked;
+  return thread == 1 ? Share::kUrgent : Share::kAll;
 }
 
 void Schedule::Put(const std::string& domain, NextLook look) {
@@ -70,44 +76,46 @@ void Schedule::NoticeClock(Time now) {
   latest_ = now;
 }
 
-std::optional<std::string> Schedule::TakeDue(Time now, bool only_urgent) {
+std::optional<Schedule::Taken> Schedule::TakeDue(Time now, Share share) {
   for (Queued* queue : {&urgent_, &due_}) {
-    if (queue->empty() || queue->begin()->first > now || (only_urgent && queue == &due_)) continue;
-    std::string domain = queue->begin()->second;
+    if (queue == &due_ && share != Share::kAll) continue;
+    if (queue->empty() || queue->begin()->first > (share == Share::kAsked ? kAtOnce : now)) continue;
+    Taken taken{queue->begin()->second, queue == &urgent_};
     queue->erase(queue->begin());
-    looks_.erase(domain);
-    running_.insert(domain);
-    return domain;
+    looks_.erase(taken.domain);
+    running_.insert(taken.domain);
+    return taken;
   }
   return std::nullopt;
 }
 
-std::chrono::seconds Schedule::Wait(Time now, bool only_urgent) const {
+std::chrono::seconds Schedule::Wait(Time now, Share share) const {
   std::chrono::seconds wait = kClockLook;
-  if (!urgent_.empty()) wait = std::min(wait, urgent_.begin()->first - now);
-  if (!due_.empty() && !only_urgent) wait = std::min(wait, due_.begin()->first - now);
+  if (!urgent_.empty() && share != Share::kAsked) wait = std::min(wait, urgent_.begin()->first - now);
+  if (!due_.empty() && share == Share::kAll) wait = std::min(wait, due_.begin()->first - now);
   return wait;
 }
 
-void Schedule::Work(bool only_urgent) {
+void Schedule::Work(Share share) {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const Time now = clock_.Now();
     NoticeClock(now);
-    const auto domain = TakeDue(now, only_urgent);
-    if (!domain) {
-      changed_.wait_for(lock, Wait(now, only_urgent));
+    const auto taken = TakeDue(now, share);
+    if (!taken) {
+      changed_.wait_for(lock, Wait(now, share));
       continue;
     }
     const std::uint64_t turns = turns_;
     lock.unlock();
-    NextLook next = tick_(*domain);
+    NextLook next = tick_(taken->domain);
     lock.lock();
-    running_.erase(*domain);
+    running_.erase(taken->domain);
+    if (next.failed) next.urgent = taken->urgent;
     // By the clock as it was before: it may be long in coming.
     if (turns != turns_) next.time = std::min(next.time, clock_.Now());
-    const auto asked = asked_.extract(*domain);
-    Put(*domain, asked ? Both(asked.mapped(), next) : next);
+    const auto asked = asked_.extract(taken->domain);
+    Put(taken->domain, asked ? Both(asked.mapped(), next) : next);
     changed_.notify_all();
   }
 }

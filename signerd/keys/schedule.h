@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -17,15 +18,16 @@
 namespace hallmark::keys {
 
 // Looks at each domain when it is time: a few threads, so that a slow name server holds up few others, and the token is
-// asked for few keys at a time. What somebody asks for, and what is urgent, goes before all else that is due, and one
-// of the threads waits for nothing else: name servers that do not answer hold up no emergency.
+// asked for few keys at a time. What somebody asks for goes before what is urgent, and that before all else that is
+// due. One of the threads takes only what somebody asked for, and one only that and what is urgent: name servers that
+// do not answer hold up no emergency, those of another emergency neither.
 class Schedule {
  public:
   // Makes what is due for the domain. Called from the threads of this, never twice at a time for one domain.
   using Tick = std::function<NextLook(const std::string& domain)>;
   static constexpr unsigned kThreads = 4;
 
-  // With one thread alone it does everything.
+  // Of two one takes only what somebody asked for. With one thread alone it does everything.
   Schedule(Tick tick, const Clock& clock, unsigned threads = kThreads);
   ~Schedule() { Stop(); }
 
@@ -43,16 +45,23 @@ class Schedule {
   static constexpr Time kAtOnce{};  // before every time that a clock gives
   using Queued = std::set<std::pair<Time, std::string>>;
   void LookAt(const std::string& domain, NextLook look);
-  void Work(bool only_urgent);
+  // What a thread takes.
+  enum class Share : std::uint8_t { kAsked, kUrgent, kAll };
+  struct Taken {
+    std::string domain;
+    bool urgent;
+  };
+  static Share ShareOf(unsigned thread, unsigned threads);
+  void Work(Share share);
   // These five: under mutex_.
   Queued& QueueOf(const NextLook& look) { return look.urgent ? urgent_ : due_; }
   void Put(const std::string& domain, NextLook look);
   // Where the clock went back every domain is due: its time is one that may be long in coming.
   void NoticeClock(Time now);
   // The domain that is due first, the urgent ones before the others; nothing where none is.
-  std::optional<std::string> TakeDue(Time now, bool only_urgent);
+  std::optional<Taken> TakeDue(Time now, Share share);
   // How long until one is.
-  std::chrono::seconds Wait(Time now, bool only_urgent) const;
+  std::chrono::seconds Wait(Time now, Share share) const;
 
   const Tick tick_;
   const Clock& clock_;

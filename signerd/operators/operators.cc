@@ -26,6 +26,12 @@ bool IsLocked(const OperatorRow& row, std::chrono::sys_seconds now) {
   return row.locked_until > now && row.locked_until - now <= LockAfter(row.failures) + kClockNoise;
 }
 
+// As others see it: it has a lock only while no code is taken.
+OperatorRow Shown(OperatorRow row, std::chrono::sys_seconds now) {
+  if (!IsLocked(row, now)) row.locked_until = {};
+  return row;
+}
+
 bool IsIdentity(std::string_view text) {
   return (text.starts_with("dns:") || text.starts_with("uri:")) && text.size() > 4 && text.size() <= 1024;
 }
@@ -179,13 +185,14 @@ Result<OperatorRow> Operators::Get(const std::string& name) const {
   if (found == rows_.end() || found->second.state == OperatorState::kRemoved) {
     return MakeError(Reason::kNotFound, "there is no operator " + name);
   }
-  return found->second;
+  return Shown(found->second, clock_.Now());
 }
 
 std::vector<OperatorRow> Operators::List() const {
   const std::lock_guard lock(mutex_);
+  const auto now = clock_.Now();
   std::vector<OperatorRow> rows;
-  for (const auto& [name, row] : rows_) rows.push_back(row);
+  for (const auto& [name, row] : rows_) rows.push_back(Shown(row, now));
   return rows;
 }
 

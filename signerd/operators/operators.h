@@ -62,7 +62,7 @@ class Operators {
   Status MayLogin(const Peer& peer, const std::string& code) const;
   // Whether there is anybody to enrol: kCallerUnknown, kStateConflict.
   Status MayEnroll(const Peer& peer) const;
-  // By name; kNotFound also for one who was removed.
+  // By name; kNotFound also for one who was removed. `locked_until` is set while no code is taken, here and below.
   Result<OperatorRow> Get(const std::string& name) const;
   // In order of name, those who were removed too.
   std::vector<OperatorRow> List() const;

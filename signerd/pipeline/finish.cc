@@ -147,15 +147,18 @@ Status Pipeline::CheckEnough(const Work& work) {
   return Ok();
 }
 
+// It may have waited, or have come in chunks for hours, since it was let in. Of each request by itself: those of one
+// request_id may come with different certificates.
+Status Pipeline::StillAllowed(const Work& work, const snapshot::Snapshot& now) {
+  const Origin& origin = work.job.origin;
+  if (&now == origin.snapshot.get()) return Ok();
+  return admission::CheckStillAllowed(now, *origin.relay, origin.certificate, *work.hashed->admitted.partner);
+}
+
 Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& now) {
   const HashedMessage& message = *work.hashed;
-  // It may have waited, or have come in chunks for hours, since it was let in.
-  if (&now != work.job.origin.snapshot.get()) {
-    const Origin& origin = work.job.origin;
-    const Status allowed =
-        admission::CheckStillAllowed(now, *origin.relay, origin.certificate, *message.admitted.partner);
-    if (!allowed) return allowed.error();
-  }
+  const Status allowed = StillAllowed(work, now);
+  if (!allowed) return allowed.error();
   const Status enough = CheckEnough(work);
   if (!enough) return enough.error();
   SignedMessage result;
@@ -184,7 +187,7 @@ Result<SignedMessage> Pipeline::FinishOne(Work& work, const snapshot::Snapshot& 
 }
 
 void Pipeline::Answer(Work& work, Result<SignedMessage> result) {
-  ++(result ? signed_ : refused_);
+  ++(!result ? refused_ : work.repeated ? repeated_ : signed_);
   if (result) work.hashed->admitted.charge.Keep();
   if (observer_ != nullptr) {
     work.stamps.answered = std::chrono::steady_clock::now();

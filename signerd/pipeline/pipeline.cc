@@ -176,6 +176,10 @@ Status Pipeline::ChargeLate(Work& work) {
 
 void Pipeline::AnswerAgain(Work& work, std::uint64_t first, std::uint32_t count) {
   work.hashed->admitted.charge = {};  // given back: its first answer was counted
+  if (const Status allowed = StillAllowed(work, *reception_.snapshot.Get()); !allowed) {
+    Answer(work, allowed.error());
+    return;
+  }
   work.repeated = true;
   std::vector<std::string> records;
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -199,10 +203,12 @@ void Pipeline::AnswerWaiters(Work& work, const Result<SignedMessage>& result) {
   const auto name = *std::exchange(work.id, std::nullopt);
   if (result) {
     const auto count = static_cast<std::uint32_t>(result->signatures.size());
+    const auto now = reception_.snapshot.Get();
     for (const WorkPointer& waiter : deduplication_.Finish(name, work.first_record, count, reception_.clock.Now())) {
       waiter->hashed->admitted.charge = {};
-      waiter->repeated = true;
-      Answer(*waiter, *result);
+      const Status allowed = StillAllowed(*waiter, *now);
+      waiter->repeated = allowed.has_value();
+      Answer(*waiter, allowed ? result : Result<SignedMessage>(allowed.error()));
     }
     return;
   }
@@ -283,8 +289,12 @@ void Pipeline::PushFinish(const WorkPointer& work) {
 }
 
 Counters Pipeline::counters() const {
-  return {signed_.load(), refused_.load(), static_cast<std::int64_t>(intake_.in_flight()),
-          static_cast<std::int64_t>(prepare_.waiting() + finish_.waiting()), deduplication_.forgotten()};
+  return {signed_.load(),
+          repeated_.load(),
+          refused_.load(),
+          static_cast<std::int64_t>(intake_.in_flight()),
+          static_cast<std::int64_t>(prepare_.waiting() + finish_.waiting()),
+          deduplication_.forgotten()};
 }
 
 }  // namespace hallmark::pipeline

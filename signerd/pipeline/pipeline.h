@@ -53,7 +53,8 @@ struct Job {
 };
 
 struct Counters {
-  std::int64_t signed_messages = 0, refused_messages = 0, in_flight = 0, waiting = 0;
+  // Each answer is one of the first three; `repeated`: as another of its request_id was answered, and signed once.
+  std::int64_t signed_messages = 0, repeated_messages = 0, refused_messages = 0, in_flight = 0, waiting = 0;
   std::uint64_t forgotten_answers = 0;  // of a request_id, before their time
 };
 
@@ -109,6 +110,7 @@ class Pipeline {
   std::vector<std::string> RecordsOf(const Work& work, const SignedMessage& made) const;
   void Record(std::vector<Recorded> batch, std::vector<std::string> records);
   void AnswerRecorded(std::vector<Recorded> batch, const Result<std::uint64_t>& sequence);
+  static Status StillAllowed(const Work& work, const snapshot::Snapshot& now);
   static Status CheckEnough(const Work& work);
   Result<SignedMessage> FinishOne(Work& work, const snapshot::Snapshot& now);
   void Answer(Work& work, Result<SignedMessage> result);
@@ -123,7 +125,7 @@ class Pipeline {
   const ledger::Recipients& recipients_;
   const ReadRecord read_record_;
   Observer* const observer_;
-  std::atomic<std::int64_t> signed_{0}, refused_{0};
+  std::atomic<std::int64_t> signed_{0}, repeated_{0}, refused_{0};
   WrongSignatures wrong_signatures_;
   std::mutex bodies_mutex_;                               // guards bodies_
   std::vector<std::unique_ptr<dkim::BodyBatch>> bodies_;  // those that no thread is using

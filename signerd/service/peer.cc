@@ -125,4 +125,12 @@ std::vector<PeerCertificates::Facts> PeerCertificates::Seen() const {
   return seen;
 }
 
+std::vector<PeerCertificates::Facts> PeerCertificates::With(std::string_view fingerprint) const {
+  std::vector<Facts> found;
+  for (const auto& [pem, facts] : *known_.load()) {
+    if (facts.front()->fingerprint == fingerprint) found.insert(found.end(), facts.begin(), facts.end());
+  }
+  return found;
+}
+
 }  // namespace hallmark::service

@@ -70,10 +70,12 @@ class PeerCertificates {
 
   // Null when the peer showed none that parses, or sent more than kMostSent beside it, or one list more than
   // kMostLists: to read each anew with each call would cost the processor. Takes the lock for what is new only. Of a
-  // TLS session that was resumed, what was sent is taken from the newest that is known of the certificate.
+  // TLS session that was resumed, what was sent is taken to be the list that was new last with the certificate.
   Facts Of(const grpc::AuthContext& peer);
-  // The newest of each certificate.
+  // Each certificate once, with the list that was new last: not always that of its newest handshake.
   std::vector<Facts> Seen() const;
+  // One certificate, by its fingerprint, with each of its lists.
+  std::vector<Facts> With(std::string_view fingerprint) const;
 
  private:
   struct Hash {

@@ -70,9 +70,8 @@ bool Transport::IsRevoked(const CertificateFacts& facts) const {
 bool Transport::IsRevoked(ByteView fingerprint) const {
   const std::string text = HexEncode(fingerprint);
   if (snapshot_.Get()->revoked_certificates.contains(text)) return true;
-  const auto seen = peers_.Seen();
-  return std::any_of(seen.begin(), seen.end(),
-                     [&](const auto& facts) { return facts->fingerprint == text && IsRevoked(*facts); });
+  const auto shown = peers_.With(text);
+  return std::any_of(shown.begin(), shown.end(), [&](const auto& facts) { return IsRevoked(*facts); });
 }
 
 bool Transport::IsClientCa(std::string_view fingerprint) const {
@@ -81,10 +80,7 @@ bool Transport::IsClientCa(std::string_view fingerprint) const {
                      [&](const X509Ptr& one) { return FactsOf(*one).fingerprint == fingerprint; });
 }
 
-bool Transport::HasShown(std::string_view fingerprint) const {
-  const auto seen = peers_.Seen();
-  return std::any_of(seen.begin(), seen.end(), [&](const auto& facts) { return facts->fingerprint == fingerprint; });
-}
+bool Transport::HasShown(std::string_view fingerprint) const { return !peers_.With(fingerprint).empty(); }
 
 void Transport::Refresh() {
   const std::string crl_before = crl_.state()->problem;

@@ -29,7 +29,8 @@ class Transport {
   // too, and so is an expiry. A certificate below a CA that the CRL revokes is revoked.
   Result<PeerCertificates::Facts> Admit(const grpc::AuthContext& peer);
   // The same of a certificate that may not be connected, by the SHA-256 of its DER form. The CRL is asked about what
-  // has called since the start only.
+  // has called since the start only. Where it was shown with several lists of CAs, any that is revoked counts: which of
+  // them somebody called with is not known.
   bool IsRevoked(ByteView fingerprint) const;
 
   // By fingerprint, as CertificateFacts has it: whether `client_ca` has it, and whether a caller since the start showed

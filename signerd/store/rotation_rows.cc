@@ -240,12 +240,18 @@ Status Store::DeleteRotationPolicy(const std::string& domain) {
 Result<std::vector<std::string>> Store::ListUrgentDomains() {
   const std::lock_guard lock(mutex_);
   auto statement = database_.Prepare(
-      "SELECT domain FROM rotation WHERE emergency <> 0 OR wanted = ? "
-      "UNION SELECT domain FROM key WHERE fate = ? AND state = ?");
+      "SELECT domain FROM rotation WHERE emergency <> 0 OR wanted = ?1 "
+      "UNION SELECT domain FROM key WHERE fate = ?2 AND state = ?3 "
+      // What is being revoked, and not because it has retired; where people put records by hand, they are told.
+      "UNION SELECT domain FROM key WHERE state = ?4 AND record_state = ?5 AND publisher <> 'manual' AND "
+      "(fate = ?2 OR EXISTS (SELECT 1 FROM key_event AS event WHERE event.domain = key.domain AND "
+      "event.selector = key.selector AND axis = 'key' AND to_state = 'REVOKED' AND done <> 0 AND by <> 'policy'))");
   if (!statement) return statement.error();
   statement->Bind(1, static_cast<std::int64_t>(Wanted::kEmergency));
   statement->Bind(2, static_cast<std::int64_t>(Fate::kCompromised));
   statement->Bind(3, WriteState(snapshot::KeyState::kRetiring));
+  statement->Bind(4, WriteState(snapshot::KeyState::kRevoked));
+  statement->Bind(5, static_cast<std::int64_t>(snapshot::RecordState::kUnretentive));
   return Collect<std::string>(*statement, [](const Statement& row) -> Result<std::string> { return row.Text(0); });
 }
 
@@ -361,10 +367,11 @@ Status Store::ForgetPlanned(const std::string& domain, const std::string& select
 Result<std::vector<KeyEvent>> Store::ListKeyEvents(const std::string& domain, const std::string& selector,
                                                    std::int64_t before, std::int64_t most) {
   const std::lock_guard lock(mutex_);
-  auto statement = database_.Prepare(
-      "SELECT id, domain, selector, axis, from_state, to_state, planned, done, by, note FROM key_event "
-      "WHERE (?1 = '' OR domain = ?1) AND (?2 = '' OR selector = ?2) AND (?3 = 0 OR id < ?3) "
-      "ORDER BY id DESC LIMIT ?4");
+  std::string sql =
+      "SELECT id, domain, selector, axis, from_state, to_state, planned, done, by, note FROM key_event WHERE ";
+  sql += domain.empty() ? "?1 = ''" : "domain = ?1";  // by its index: the others' events may be millions
+  sql += " AND (?2 = '' OR selector = ?2) AND (?3 = 0 OR id < ?3) ORDER BY id DESC LIMIT ?4";
+  auto statement = database_.Prepare(sql);
   if (!statement) return statement.error();
   statement->Bind(1, domain).Bind(2, selector).Bind(3, before).Bind(4, most);
   return Collect<KeyEvent>(*statement, [](const Statement& row) -> Result<KeyEvent> { return ReadEvent(row); });

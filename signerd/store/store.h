@@ -87,7 +87,7 @@ class Store {
   // Where rotations are: what is known of a domain and its keys, the steps that were made, and those that are about to
   // be made in a token, which are planned first so that a power cut does not lose sight of them.
   Result<DomainLife> GetDomainLife(const std::string& domain);
-  // Those with an emergency that is asked for or under way, or a compromised key that is not revoked yet.
+  // Those with an emergency that is asked for or under way, or a key that operators want revoked and DNS still has.
   Result<std::vector<std::string>> ListUrgentDomains();
   Result<KeyLife> GetKeyLife(const std::string& domain, const std::string& selector);
   // kStateConflict when a key is no longer in the state that it is changed from.

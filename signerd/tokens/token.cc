@@ -211,7 +211,8 @@ void Token::OnFrame(link::Frame frame) {
     OnResults(*results);
   } else if (const auto* reply = std::get_if<link::KeyReply>(&frame)) {
     const auto now = steady_clock::now();
-    if (key_calls_.Begun()) last_answer_ = waited_until_ = now;
+    NoteKeyWait(now);
+    if (key_calls_.Begun()) last_answer_ = now;
     key_calls_.Answer(*reply, now);
   } else if (const auto* begun = std::get_if<link::KeyCallBegun>(&frame)) {
     key_calls_.NoteBegun(*begun, steady_clock::now());
@@ -270,20 +271,28 @@ void Token::ReplaceIfItHangs(steady_clock::time_point now) {
 bool Token::Hangs(steady_clock::time_point now) const {
   // It waits for the login, which tokend itself watches.
   if (status_.state == link::TokenState::kStarting) return false;
-  if (WaitsForKey(now)) return false;
+  const bool waits = WaitsForKey(now);
   return std::any_of(in_flight_.begin(), in_flight_.end(), [&](const auto& entry) {
     const Attempt& attempt = entry.second;
     const auto since = std::max({attempt.sent, ready_since_, waited_until_});
     if (now - since <= config_.sign_timeout) return false;
-    return now - std::max(since, last_answer_) > config_.sign_timeout || IsOvertaken(attempt, since);
+    // That is seen while a key is made too: keys may be made one after the other for hours.
+    if (IsOvertaken(attempt, since)) return true;
+    return !waits && now - std::max(since, last_answer_) > config_.sign_timeout;
   });
 }
 
 bool Token::WaitsForKey(steady_clock::time_point now) const {
   const auto making = key_calls_.Begun();
-  if (!making || making->alone) return making.has_value();
+  if (!making || making->alone || status_.sessions <= 1) return making.has_value();
   // What was in the module already comes back after the key was begun.
   return last_answer_ < making->time + config_.sign_timeout && now - making->time < kLongestWaitForKey;
+}
+
+void Token::NoteKeyWait(steady_clock::time_point now) {
+  const auto making = key_calls_.Begun();
+  if (!making || !WaitsForKey(now)) return;
+  if (now - std::max(making->time, last_answer_) > config_.sign_timeout) waited_until_ = now;
 }
 
 bool Token::IsOvertaken(const Attempt& attempt, steady_clock::time_point since) const {

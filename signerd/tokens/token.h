@@ -122,9 +122,13 @@ class Token {
   void SendKeyCall(link::Frame frame, std::uint64_t id, KeyDone done);
   // Whether a signature takes longer than one may; that it waits for others does not count.
   bool Hangs(std::chrono::steady_clock::time_point now) const;
-  // Whether a key is being made that signatures wait for: on a token's only session, where it may take minutes; and
-  // where a token does one thing at a time though it has several, which shows in that it signs nothing meanwhile.
+  // Whether a key is being made that signatures wait for: on the only session that signs, where it may take minutes;
+  // and where a token does one thing at a time though it has several, which shows in that it signs nothing meanwhile.
   bool WaitsForKey(std::chrono::steady_clock::time_point now) const;
+  // The module came back, from a signature or with the key. Signatures have waited for the key only where none came
+  // back for longer than one may take: a token that signs beside keys has no such gap, and may make one after the
+  // other.
+  void NoteKeyWait(std::chrono::steady_clock::time_point now);
   // Whether so many others were answered, or some that came so much later, that it can't be waiting for a session:
   // tokend takes them in their order, and those that are in the module together may come back in any.
   bool IsOvertaken(const Attempt& attempt, std::chrono::steady_clock::time_point since) const;
@@ -148,7 +152,7 @@ class Token {
   std::chrono::steady_clock::time_point spawned_;
   // When the module last came back from a signature, or from a key call that signatures wait for.
   std::chrono::steady_clock::time_point last_answer_;
-  // Until when signatures waited for a key: it was made, or one of them came back first.
+  // Until when signatures waited for a key, see NoteKeyWait: it was made, or one of them came back first.
   std::chrono::steady_clock::time_point waited_until_;
   std::uint64_t answers_ = 0;  // of signatures
   // When the newest of those that were answered was sent.

@@ -115,11 +115,11 @@ void TokenGroup::Flush() {
 
 void TokenGroup::OnAnswer(const RacePointer& race, std::size_t member, Result<Made> answer) {
   --race->at;
-  const Bytes& cka_id = race->signing.key->cka_id;
+  const snapshot::Key& key = *race->signing.key;
   if (answer) {
-    NoteKey(*members_[member].token, cka_id, true);
+    members_[member].lacking.erase(key.cka_id);
   } else {
-    Learn(member, cka_id, answer.error().reason);
+    Learn(member, key, answer.error().reason);
   }
   if (race->answered) return;
   if (!answer && !IsFinal(answer.error().reason)) {
@@ -134,9 +134,9 @@ void TokenGroup::OnAnswer(const RacePointer& race, std::size_t member, Result<Ma
   std::exchange(race->signing.done, nullptr)(std::move(answer));
 }
 
-void TokenGroup::Learn(std::size_t member, const Bytes& cka_id, Reason reason) {
+void TokenGroup::Learn(std::size_t member, const snapshot::Key& key, Reason reason) {
   if (reason == Reason::kKeyMissing || reason == Reason::kKeyMismatch) {
-    NoteKey(*members_[member].token, cka_id, false);
+    members_[member].lacking[key.cka_id] = key.public_key->Spki();
   } else if (!IsFinal(reason) && reason != Reason::kOverloaded) {
     members_[member].token->SetSick(true);
   }
@@ -153,14 +153,17 @@ void TokenGroup::SendOn() {
   Flush();
 }
 
-void TokenGroup::NoteKey(const Token& token, const Bytes& cka_id, bool there) {
+void TokenGroup::NoteSeen(const Token& token, const Bytes& cka_id, const link::KeyReply* pair) {
   if (!several()) return;
+  // One that can leave its token is not signed with.
+  const bool signs = pair != nullptr && pair->sensitive != 0 && pair->extractable == 0;
   for (Member& member : members_) {
     if (member.token != &token) continue;
-    if (there) {
-      member.lacking.erase(cka_id);
-    } else {
-      member.lacking.insert(cka_id);
+    const auto lacking = member.lacking.find(cka_id);
+    if (!signs) {
+      member.lacking.try_emplace(cka_id);
+    } else if (lacking != member.lacking.end() && (lacking->second.empty() || lacking->second == pair->spki)) {
+      member.lacking.erase(lacking);  // and not where another pair is in its place
     }
   }
 }

@@ -2,8 +2,8 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -36,8 +36,8 @@ class TokenGroup {
   // Chooses a member. What was added is sent by Flush().
   void Add(Signing signing);
   void Flush();
-  // Whether the member has the key, as it was seen.
-  void NoteKey(const Token& token, const Bytes& cka_id, bool there);
+  // The pair that was seen in the member under this CKA_ID; null where there is none.
+  void NoteSeen(const Token& token, const Bytes& cka_id, const link::KeyReply* pair);
   // A key was made: what was seen before is no longer known of any member, as a vendor may copy it to the others.
   void NoteNewKey(const Bytes& cka_id);
 
@@ -49,7 +49,8 @@ class TokenGroup {
   struct Member {
     Token* token;
     std::vector<Signing> batch;
-    std::set<Bytes> lacking;  // CKA_IDs
+    // By CKA_ID: keys that it cannot sign with, and the public part that is wanted of it; empty where none was yet.
+    std::map<Bytes, Bytes> lacking;
     bool late;
     std::uint64_t turn;  // when it was last chosen
   };
@@ -66,7 +67,7 @@ class TokenGroup {
   void ScheduleTick();
   void OnTick();
   // What the error of one of them says about it.
-  void Learn(std::size_t member, const Bytes& cka_id, Reason reason);
+  void Learn(std::size_t member, const snapshot::Key& key, Reason reason);
   // What is late at this member goes to another too.
   void Double(std::size_t member);
   // What waits at this member goes to another instead, where one can sooner.

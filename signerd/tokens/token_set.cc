@@ -148,9 +148,8 @@ Result<link::KeyReply> TokenSet::Find(const std::string& token, const Bytes& cka
   return Call(token, [=, this](Token& target, const KeyDone& done) {
     target.Find(cka_id, [=, this, &target](const Result<link::KeyReply>& reply) {
       TokenGroup& group = *groups_.at(target.config().group_name()).tokens;
-      // One that can leave its token is not signed with.
-      const bool signs = reply && reply->sensitive != 0 && reply->extractable == 0;
-      if (reply || reply.error().reason == Reason::kKeyMissing) group.NoteKey(target, cka_id, signs);
+      if (reply || reply.error().reason == Reason::kKeyMissing)
+        group.NoteSeen(target, cka_id, reply ? &*reply : nullptr);
       done(reply);
     });
   });

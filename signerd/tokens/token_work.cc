@@ -95,11 +95,10 @@ link::SignBatch Token::NextBatch() {
 void Token::OnResults(const link::SignResults& results) {
   const auto now = steady_clock::now();
   pace_.Learn(results.outcomes.size(), !waiting_.empty(), now);
-  const bool waited = WaitsForKey(now);
   for (const link::SignOutcome& outcome : results.outcomes) {
     if (outcome.outcome != link::Outcome::kExpired) {  // not tokend's own clock
+      NoteKeyWait(now);
       last_answer_ = now;
-      if (waited) waited_until_ = now;
       ++answers_;
     }
     const auto found = in_flight_.find(outcome.id);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 namespace hallmark::watch {
 namespace {
@@ -62,32 +63,29 @@ void Detector::SeeClock(sys_seconds now, std::chrono::steady_clock::time_point s
 
 // The time between has not been: nothing was quiet in it. What another clock noted stays where it is.
 void Detector::Move(std::chrono::seconds ahead) {
-  const auto move = [&](sys_seconds& time) {
-    if (time < clock_->first || time > clock_->latest) return false;
-    time += ahead;
-    return true;
+  const auto move = [&](auto& profile) {
+    const auto is_noted = [&](sys_seconds time) { return time >= clock_->first && time <= clock_->latest; };
+    const bool first = std::exchange(profile.is_mended, false) || is_noted(profile.first_seen);
+    const bool last = is_noted(profile.last_seen);
+    if (first) profile.first_seen += ahead;
+    if (last) profile.last_seen += ahead;
+    return first || last;
   };
   for (auto& [name, partner] : partners_) {
     partner.Restart();
-    const bool first = move(partner.first_seen), last = move(partner.last_seen);
-    if (first || last) changed_.insert(name);
+    if (move(partner)) changed_.insert(name);
   }
   for (auto& [key, domain] : domains_) {
     for (Window& window : domain.volume) window.Restart();
-    const bool first = move(domain.first_seen), last = move(domain.last_seen);
-    if (first || last) changed_.insert(key.first + kSeparator + key.second);
+    if (move(domain)) changed_.insert(key.first + kSeparator + key.second);
   }
   for (auto& [key, until] : told_) until += ahead;
-}
-
-void Detector::MendFirst(sys_seconds& first_seen, sys_seconds now) const {
-  if (first_seen > now) first_seen = clock_->first - std::chrono::seconds(1);
 }
 
 PartnerProfile* Detector::FindPartner(const std::string& name, sys_seconds now) {
   const auto found = partners_.find(name);
   if (found != partners_.end()) {
-    MendFirst(found->second.first_seen, now);
+    MendFirst(found->second, now);
     return &found->second;
   }
   if (auto gone = MakeRoom(partners_, kMostPartners)) changed_.insert(std::move(*gone));
@@ -136,7 +134,7 @@ void Detector::LookAtDomain(const DomainKey& key, const Count& count, const Part
     found = domains_.emplace(key, DomainProfile{now, now}).first;
   }
   DomainProfile& domain = found->second;
-  MendFirst(domain.first_seen, now);
+  MendFirst(domain, now);
   if (!IsLearning(partner.first_seen, now)) {
     if (first && settings_.learning.count() != 0) {
       Raise({"DORMANT_DOMAIN", name, domain_name,

@@ -58,8 +58,6 @@ class Detector {
   // Moves what was noted by a clock that was set forward since.
   void SeeClock(std::chrono::sys_seconds now, std::chrono::steady_clock::time_point steady);
   void Move(std::chrono::seconds ahead);
-  // A first time that lies ahead is one of a clock that went back: it counts as one before the present clock's.
-  void MendFirst(std::chrono::sys_seconds& first_seen, std::chrono::sys_seconds now) const;
   PartnerProfile* FindPartner(const std::string& name, std::chrono::sys_seconds now);
   bool IsLearning(std::chrono::sys_seconds first_seen, std::chrono::sys_seconds now) const {
     return now - first_seen < settings_.learning;

@@ -10,7 +10,10 @@ constexpr std::chrono::seconds kPeakLife = std::chrono::days(10);  // in which a
 constexpr std::int64_t kMostEmpty = 1000;                          // buckets in a row that are looked at one by one
 constexpr double kHourWeight = 0.3;                                // of the newest week
 constexpr double kQuiet = 0.02;                                    // of an hour of the whole week
-constexpr double kOneEvent = 0.8;                                  // of what ends the quiet: two do, one does not
+constexpr double kOneEvent = 0.8;                                  // of what ends the quiet
+constexpr double kSends = 1;                                       // an hour of the whole week: else nothing is quiet
+// Of the number of weeks, as it is kept: once_. Versions before this one kept numbers alone.
+constexpr std::uint32_t kOnce = 1u << 31;
 // Several times what is usual, and far outside of its noise.
 constexpr double kTimes = 3, kDeviations = 6;
 
@@ -97,17 +100,24 @@ void Week::Advance(std::chrono::sys_seconds now, double ceiling) {
     hour_ = hour;
   }
   for (std::int64_t i = 0; hour_ < hour && i < kMostEmpty; ++hour_, ++i) {
-    double& mean = hours_[SlotOf(hour_)];
-    std::uint32_t& weeks = weeks_[SlotOf(hour_)];
-    const double weight = std::max(kHourWeight, 1.0 / (weeks + 1));
-    double learnt = sum_;
-    if (ceiling > 0) learnt = std::min(learnt, ceiling);
-    if (ceiling > 0 && WasQuiet(SlotOf(hour_))) learnt = std::min(learnt, kOneEvent * kQuiet * average() / weight);
-    mean += (learnt - mean) * weight;
-    ++weeks;
+    Learn(SlotOf(hour_), ceiling);
     sum_ = 0;
   }
   hour_ = std::max(hour_, hour);
+}
+
+// One event leaves an hour quiet, and the same hour a week later does not: by number, since what is quiet follows the
+// average, which rises as other hours are learnt.
+void Week::Learn(std::size_t slot, double ceiling) {
+  const double weight = std::max(kHourWeight, 1.0 / (weeks_[slot] + 1)), whole = average();
+  double learnt = ceiling > 0 ? std::min(sum_, ceiling) : sum_;
+  const bool is_event = ceiling > 0 && whole >= kSends && WasQuiet(slot) && sum_ > kQuiet * whole;
+  const bool is_first = is_event && !once_[slot];
+  if (is_first) learnt = std::min(learnt, kOneEvent * kQuiet * whole / weight);
+  once_[slot] = is_first;
+  hours_[slot] += (learnt - hours_[slot]) * weight;
+  // While a partner sends next to nothing no hour is quieter than another.
+  weeks_[slot] = whole >= kSends ? weeks_[slot] + 1 : 0;
 }
 
 double Week::usual(std::chrono::sys_seconds now) const {
@@ -130,18 +140,22 @@ bool Week::IsQuiet(std::chrono::sys_seconds now) const {
     if (near != hour && near == hour_) continue;
     if (!WasQuiet(SlotOf(near))) return false;
   }
-  return average() >= 1;
+  return average() >= kSends;
 }
 
 void Week::Write(v1::Profile& out) const {
   for (const double hour : hours_) out.add_hours(hour);
-  for (const std::uint32_t weeks : weeks_) out.add_weeks(weeks);
+  for (std::size_t i = 0; i < kHours; ++i) out.add_weeks(weeks_[i] | (once_[i] ? kOnce : 0));
 }
 
 void Week::Read(const v1::Profile& in) {
   if (in.hours_size() != static_cast<int>(kHours) || in.weeks_size() != static_cast<int>(kHours)) return;
   std::copy(in.hours().begin(), in.hours().end(), hours_.begin());
-  std::copy(in.weeks().begin(), in.weeks().end(), weeks_.begin());
+  for (std::size_t i = 0; i < kHours; ++i) {
+    const std::uint32_t weeks = in.weeks(static_cast<int>(i));
+    weeks_[i] = weeks & ~kOnce;
+    once_[i] = (weeks & kOnce) != 0;
+  }
 }
 
 }  // namespace hallmark::watch

@@ -75,7 +75,7 @@ class Authors {
 class Week {
  public:
   static constexpr std::size_t kHours = 168;
-  // No more than `ceiling` is learnt of an hour, unless it is 0.
+  // No more than `ceiling` is learnt of an hour, unless it is 0: then it learns all.
   void Advance(std::chrono::sys_seconds now, double ceiling);
   void Add(double value) { sum_ += value; }
   void Clear() { sum_ = 0; }  // the present hour
@@ -95,9 +95,12 @@ class Week {
 
  private:
   bool WasQuiet(std::size_t slot) const;
+  // Ends the present hour.
+  void Learn(std::size_t slot, double ceiling);
 
   std::array<double, kHours> hours_{};
-  std::array<std::uint32_t, kHours> weeks_{};
+  std::array<std::uint32_t, kHours> weeks_{};  // in a row in which the partner sent
+  std::bitset<kHours> once_;                   // had an event the week before, and was quiet until then
   double sum_ = 0;
   std::int64_t hour_ = -1;  // since 1970; -1: none yet
 };
@@ -114,12 +117,14 @@ inline std::array<Window, 3> Windows() {
 struct DomainProfile {
   std::chrono::sys_seconds first_seen, last_seen;
   std::array<Window, 3> volume = Windows();
+  bool is_mended = false;  // see MendFirst
 };
 
 // A partner as a whole.
 struct PartnerProfile {
   std::chrono::sys_seconds first_seen, last_seen;
   std::array<Window, 3> volume = Windows();
+  bool is_mended = false;  // see MendFirst
   Window refusals{std::chrono::minutes(1), 1.0 / 120};
   Window octets{std::chrono::minutes(60), 1.0 / 48};
   // In ten minutes: authors looked at, and the new ones among them.
@@ -178,5 +183,14 @@ struct PartnerProfile {
     return sum;
   }
 };
+
+// A first time that lies ahead is of a clock that went back. By the present one it has been known for as long as it had
+// been when it was seen last; and where that one is set forward, so has the first time to be.
+template <class Profile>
+void MendFirst(Profile& profile, std::chrono::sys_seconds now) {
+  if (profile.first_seen <= now) return;
+  profile.first_seen = now - std::max(profile.last_seen - profile.first_seen, std::chrono::seconds(0));
+  profile.is_mended = true;
+}
 
 }  // namespace hallmark::watch

@@ -227,6 +227,16 @@ class BackupTest(Case):
             self.assertEqual(run.wait(60), -number)
             self.assertEqual(list(temporary.iterdir()), [])
 
+    def test_is_decrypted_nowhere_but_in_the_folder_for_temporary_files(self):
+        self.start()
+        self.backup()
+        here = self.hallmark.folder / "here"
+        here.mkdir()
+        refused = self.hallmark.dkimctl("backup", "check", self.file, "--key", self.key, status=1, cwd=here,
+                                        env={**os.environ, "TMPDIR": str(here / "none")})
+        self.assertIn("TMPDIR", refused.stderr)
+        self.assertEqual(list(here.iterdir()), [])
+
     def test_nothing_is_left_of_one_that_is_ended_while_it_comes(self):
         self.start()
         folder = self.hallmark.folder / "nightly"
@@ -337,6 +347,63 @@ class BackupTest(Case):
         self.assertFalse(json.loads(self.check().stdout)["proved"])
 
 
+class LedgerElsewhereTest(Case):
+    """A ledger on a disk of its own (ledger.directory), which a restore does not put there."""
+    MORE = 'directory = "disk/ledger"\n'
+
+    def setUp(self):
+        super().setUp()
+        self.state, self.ledger = self.hallmark.folder / "state", self.hallmark.folder / "disk/ledger"
+
+    def refused(self):
+        run = subprocess.run([deployment.BIN / "signerd", "--config", self.hallmark.config], capture_output=True, text=True,
+                             timeout=60, check=False)
+        self.assertEqual(run.returncode, 1, run.stderr)
+        return run.stderr
+
+    def test_a_restored_one_is_moved_there_before_the_start(self):
+        self.start()
+        wait_for((self.ledger / "verifier-key").exists, "a checkpoint")
+        self.backup()
+        self.hallmark.sign(message(99))
+        self.hallmark.stop()
+        self.assertFalse((self.state / "ledger").exists())
+        shutil.move(self.state, self.hallmark.folder / "state.before")
+        restore = ("backup", "restore", self.file, "--key", self.key, "--state")
+        restored = self.hallmark.dkimctl(*restore, self.state).stdout
+        self.assertRegex(restored, r"the ledger in disk/ledger \(ledger.directory\)")
+        self.assertIn(f"move {self.state}/ledger there", restored)
+        facts = self.hallmark.dkimctl_json(*restore, self.hallmark.folder / "another")
+        self.assertEqual(facts["ledger_directory"], "disk/ledger")
+
+        # Neither with the newer ledger that is there nor, where there is none, with one that begins at nothing.
+        says = f"{self.state}/ledger: has a ledger, but ledger.directory is {self.ledger}"
+        self.assertIn(says, self.refused())
+        shutil.move(self.ledger, self.hallmark.folder / "disk/ledger.before")
+        self.assertIn(says, self.refused())
+        self.assertFalse(self.ledger.exists())
+
+        shutil.move(self.state / "ledger", self.ledger)
+        self.hallmark.start()
+        self.assertEqual(len(self.hallmark.sign(message(5)).signatures), 2)
+        self.assertEqual(self.hallmark.dkimctl("ledger", "verify").stdout.split(":")[0], "whole")
+        self.assertEqual(len(self.hallmark.dkimctl_json("ledger", "search", "--recipient", "bob@example.net")["records"]), 6)
+        self.assertFalse((self.state / "ledger").exists())
+
+    def test_one_in_the_state_is_told_by_no_restore(self):
+        self.hallmark.edit_config(lambda text: text.replace("disk/ledger", "state/../state/ledger/"))
+        self.start()
+        self.backup()
+        facts = self.hallmark.dkimctl_json("backup", "check", self.file, "--key", self.key)
+        self.assertEqual(facts["ledger_directory"], "")
+
+    def test_a_place_that_cannot_be_written_is_told_with_what_the_unit_must_allow(self):
+        (self.hallmark.folder / "disk").touch()
+        said = self.refused()
+        self.assertIn(f"{self.ledger}: cannot be written: Not a directory", said)
+        self.assertIn("ReadWritePaths=", said)
+
+
 class RestoreTest(Case):
     def setUp(self):
         self.dns = knot.Knot((), tsig_secret=SECRET)
@@ -402,7 +469,7 @@ class RestoreTest(Case):
         other.dkimctl("key", "replace-missing", "--yes")
         self.assertTrue(other.dkimctl_json("key", "status", "example.com")["under_way"])
         # So that the test need not wait for caches.
-        hurry = ("key", "rotate", "example.com", "--compromised")
+        hurry = ("key", "rotate", "example.com", "--compromised", "--now")
         wait_for(lambda: other.dkimctl(*hurry, status=None).returncode == 5, "no step is under way")
         answer = wait_for(lambda: self.try_sign(other), lambda: other.dkimctl("key", "status", "example.com").stdout, 150)
         self.assertEqual(len(answer.signatures), 2)

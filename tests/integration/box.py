@@ -106,6 +106,8 @@ class Box:
         # They see what the TPM would be given, and leave something that is not it.
         self.script(libexec / "seal-pins", 'for pin in "$1"/*pin; do test -s "$pin"; echo "sealed ${pin##*/}" >"$2/${pin##*/}.cred"; done')
         self.script(libexec / "make-recovery", 'test -s "$1/pin"; grep -q BEGIN "$3"; echo "recovery key" >"$2"')
+        self.recipients = self.root / "var/lib/hallmark-recovery/recipients.pem"
+        self.script(libexec / "forget-recovery", f"rm {self.recipients}")
         # A vendor's module finds its part of the configuration, and its variables; and its HSM on the network that the configuration names.
         self.script(libexec / "try-token", 'test -s "$1/hallmark.toml"; for name in $2; do printenv "$name" >/dev/null; done\n'
                     'printf "%s\\n" "$3" "$4" >"${0%/*}/tried-with"; cp "$NETWORK" "${0%/*}/tried-on"; shift 4; exec "$@"')

@@ -140,6 +140,32 @@ class RecoveryTest(ScriptCase):
             self.new_recovery("alice")
 
 
+    def test_a_key_that_nobody_has_is_taken_back(self):
+        """Of a set-up that a power cut ended: the console must not wait for a file that there is not."""
+        recipients, pins = self.remembered / "recipients.pem", self.recovered
+        shutil.copy(recipients, self.root / "alice.pem")
+        for what in ("after the key was there", "before"):
+            with self.subTest(what):
+                if what != "before":
+                    made = self.scripts.run("make-recovery", pins, self.config / "box/recovery.cms", self.root / "alice.pem")
+                    self.assertEqual(made.returncode, 0, made)
+                    self.assertIn("  7: luks2\n", self.header())
+                else:
+                    shutil.copy(self.root / "alice.pem", recipients)
+                done = self.scripts.run("forget-recovery")
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.assertNotIn("  7: luks2\n", self.header())
+                self.assertIn("  0: luks2\n", self.header(), "the TPM's stays")
+                self.assertFalse(recipients.exists())
+        with self.subTest("what cannot be read may have one"):
+            recipients.touch()
+            self.scripts.partition.unlink()
+            self.assertNotEqual(self.scripts.run("forget-recovery").returncode, 0)
+            self.assertTrue(recipients.exists())
+
+    def header(self):
+        return subprocess.run([self.cryptsetup[0], "luksDump", self.scripts.partition], capture_output=True, text=True, check=True).stdout
+
     def test_the_recipients_of_the_same_configuration(self):
         shutil.copy(self.remembered / "recipients.pem", self.config / "recipients.pem")
         make = self.root / "libexec/make-recovery"

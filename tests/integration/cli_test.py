@@ -173,7 +173,8 @@ add_keys"""
         self.ctl("domain", "set-profile", "profile.example", "strict")
         self.assertEqual(self.json("domain", "show", "profile.example")["domain"]["profile"], "strict")
         self.ctl("domain", "set-profile", "profile.example", "none", status=FAILED)
-        self.ctl("profile", "set", "default", "--no-timestamp", status=FAILED)
+        for more in ((), ("--dry-run",)):
+            self.assertIn("cannot be changed", self.ctl("profile", "set", "default", "--no-timestamp", *more, status=FAILED).stderr)
 
 
 class UsageTest(unittest.TestCase):

@@ -140,6 +140,8 @@ class CommandLineTest(unittest.TestCase):
         words = line.split(" ")
         self.assertEqual(words[0], "roothash=" + "0" * 64)
         self.assertIn("systemd.import_credentials=no", words, "none that the machine's SMBIOS or fw_cfg brings")
+        self.assertIn("fsck.repair=yes", words, "nobody is there whom fsck could ask")
+        self.assertIn("gpt", words, "the second partition table counts where a power cut spoilt the first")
         self.assertEqual(words[-2:], ["console=tty0", "console=ttyS0,115200"])
 
 

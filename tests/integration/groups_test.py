@@ -364,7 +364,7 @@ class LostTokenTest(rotation_test.Case):
         self.hallmark.start()
         self.ctl("key", "policy", "set", "--publisher", "main", "--waive-backup", "a lost token means new keys")
         self.ctl("domain", "add", DOMAIN)
-        self.ctl("key", "rotate", DOMAIN, "--compromised")  # there is nothing to revoke yet
+        self.ctl("key", "rotate", DOMAIN, "--compromised", "--now")  # there is nothing to revoke yet
         old = self.selectors(self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"]), "ACTIVE")
 
         home = self.hallmark.folder / "softhsm"
@@ -376,7 +376,7 @@ class LostTokenTest(rotation_test.Case):
         self.assertEqual(deployment.error_reason(error), "TOKEN_DOWN")
 
         self.ctl("key", "policy", "set", DOMAIN, "--token", "other")
-        self.hallmark.dkimctl("key", "rotate", DOMAIN, "--compromised", status=5)  # a second person only has the old keys revoked
+        self.hallmark.dkimctl("key", "rotate", DOMAIN, "--compromised", "--now", status=5)  # a second person only has the old keys revoked
         status = self.wait("rotated", lambda status: self.states(status) == ["ACTIVE", "ACTIVE", "RETIRING", "RETIRING"])
         self.assertEqual(self.selectors(status, "RETIRING"), old)
         self.assertEqual({key["key"]["token"] for key in status["keys"] if key["key"]["selector"] not in old}, {"other"})

@@ -588,7 +588,7 @@ class SinkTest(unittest.TestCase):
             self.addCleanup(go_on.set)
             hallmark.start()
             hallmark.dkimctl("domain", "add", "example.com")
-            hallmark.dkimctl("key", "rotate", "example.com", "--compromised")
+            hallmark.dkimctl("key", "rotate", "example.com", "--compromised", "--now")
             self.wait_for(lambda: "no answer within 500 ms" in hallmark.log_text())
             self.wait_for(lambda: not hallmark.serving())
             go_on.set()

@@ -25,6 +25,7 @@ def message(name="lunch", body=b"At noon?\r\n", domain="example.com"):
 class MilterCase(unittest.TestCase):
     """Signs for example.com, and for simple.example with a profile of simple canonicalization."""
     POLICY = None  # a change of policy.toml
+    CONFIG = None  # a change of hallmark.toml
 
     @classmethod
     def setUpClass(cls):
@@ -32,6 +33,8 @@ class MilterCase(unittest.TestCase):
         cls.addClassCleanup(cls.hallmark.close)
         if cls.POLICY:
             cls.hallmark.edit_policy(cls.POLICY)
+        if cls.CONFIG:
+            cls.hallmark.edit_config(cls.CONFIG)
         cls.hallmark.start()
         cls.hallmark.add_domain("example.com")
         cls.hallmark.admin().CreateSigningProfile(admin_pb2.CreateSigningProfileRequest(

@@ -211,5 +211,17 @@ class MilterConversationTest(MilterCase):
             self.assert_signed(mta.submit(Mail(message("small"), macros=AUTHENTICATED), connect=False))
 
 
+class RecipientsInClearTest(MilterCase):
+    CONFIG = staticmethod(lambda text: text + '\n[ledger]\nrecipients = "clear"\n')
+
+    def test_thousands_of_recipients_with_long_addresses(self):
+        """The ledger cannot keep them all in one record: the mail is signed all the same."""
+        milter = self.start_milter()
+        recipients = tuple(b"<recipient-%05d-%s@example.org>" % (number, b"x" * 80) for number in range(10_000))
+        with self.connect(milter.address) as mta:
+            self.assert_signed(mta.submit(Mail(message("in-clear"), recipients=recipients, macros=AUTHENTICATED)))
+        self.assert_says(milter, "recipients are too many to be told to signerd")
+
+
 if __name__ == "__main__":
     unittest.main()

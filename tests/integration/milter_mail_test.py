@@ -272,6 +272,23 @@ class MilterMailTest(unittest.TestCase):
                 found = [opendkim.results(mail.message) for mail in way.receiver.maildir.wait(2)]
                 self.assertEqual(found, [["pass" if kept == "yes" else "fail"] * 2] * 2)
 
+    def test_how_postfix_may_hide_where_a_client_is(self):
+        """As docs/relays.md has it: deleted Received fields break no signature, but mail that comes back is not known as such any more."""
+        subject_first = b"Subject: Lunch\r\n" + numbered("own").replace(b"Subject: Number own\r\n", b"")
+        back = b"Received: from mx.example ([203.0.113.9]) by filter.example; Mon, 23 Nov 2026 10:00:00 +0000\r\n" + numbered("back")
+        ways = {"deleted": ("header_checks", "/^Received:/ IGNORE", True), "deleted on the way out": ("smtp_header_checks", "/^Received:/ IGNORE", False),
+                "replaced": ("header_checks", r"/^Received: from client.*[[:space:]](by relay\.example .*)/ REPLACE Received: $1", False)}
+        for name, (setting, rule, signed) in ways.items():
+            rules = self.folder / name.replace(" ", "-")
+            rules.write_text(rule + "\n")
+            with self.subTest(name), mail_way.MailWay(self.milter.address, self.key_lines, settings={setting: f"regexp:{rules}"}) as way:
+                for message in (subject_first, back):
+                    way.relay.send(SENDER, [REMOTE], message)
+                mails = {b"<back@" in mail.message: mail.message for mail in way.receiver.maildir.wait(2)}
+                self.assertNotIn(b"client.example", mails[False])
+                self.assertEqual({came_back: opendkim.results(message) for came_back, message in mails.items()},
+                                 {False: ["pass", "pass"], True: ["pass", "pass"] if signed else ["none"]})
+
     def test_what_postfix_cuts(self):
         """As docs/relays.md has it: of a list of addresses that it writes anew it may show a milter less than it sends."""
         names = b",\r\n\t".join(b"u%05d" % number for number in range(6000))

@@ -1,6 +1,8 @@
 """Which mail dkim-milter has signed, for whom, and what becomes of mail that is to be signed and is not."""
 
 import collections
+import ipaddress
+import subprocess
 import unittest
 
 import mail_way
@@ -143,6 +145,22 @@ class OutboundTest(MilterCase):
                 self.assert_signed(mta.submit(Mail(trace + message("again"), client=loopback)))
         self.assertEqual(messages_counted(milter), {"signed": 12, "left_alone": 4})
         self.assert_says(milter, "Received")
+
+    def test_what_comes_from_an_address_of_this_host_and_from_another_before(self):
+        """A filter that hands mail back to a name of this host does not come over loopback."""
+        addresses = [ipaddress.ip_address(text) for text in subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()]
+        if not addresses:
+            self.skipTest("this machine has no address but loopback's")
+        trace = b"Received: from mx.example ([203.0.113.9]) by relay.example; Mon, 23 Nov 2026 10:00:00 +0000\r\n"
+        milter = self.start_milter(tables={"outbound": {"networks": ["0.0.0.0/0", "::/0"]}})
+        another = "192.0.2.254" if addresses[0] != ipaddress.ip_address("192.0.2.254") else "192.0.2.253"
+        for address in addresses:
+            with self.subTest(address), self.connect(milter.address) as mta:
+                client = (str(address.version), str(address))
+                answer = mta.submit(Mail(trace + message("back"), client=client))
+                self.assertEqual((answer.verdict, answer.command, answer.inserted), (ACCEPT, EOM, []))
+                self.assert_signed(mta.submit(Mail(message("own"), client=client), connect=True))
+                self.assert_signed(mta.submit(Mail(trace + message("lan"), client=("4", another)), connect=True))
 
     def test_warnings_are_told_and_counted(self):
         milter = self.start_milter()

@@ -13,7 +13,8 @@ import deployment
 import dkim_milter
 from config_test import LINE, NO_TOML, WORKS, add, section
 from milter_case import AUTHENTICATED, message
-from milter_client import Mail, MilterConnection
+from milter_client import Mail, MilterConnection, packet
+from waiting import wait_for
 
 TEXT = """\
 [milter]
@@ -111,6 +112,12 @@ BROKEN = {
 
 def run(*arguments, cwd="/"):
     return subprocess.run([deployment.BIN / "dkim-milter", *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=cwd)
+
+
+def listens(path):
+    """Whether a process takes connections at a UNIX socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 class MilterSettingsTest(unittest.TestCase):
@@ -236,6 +243,28 @@ class MilterSettingsTest(unittest.TestCase):
                 mta.negotiate()
                 self.assertEqual(len(mta.submit(Mail(message(), macros=AUTHENTICATED)).inserted), 2)
         self.assertEqual(milter.stop(), 0)
+        self.assertFalse(path.exists())
+
+    def test_one_that_ends_leaves_the_socket_of_the_next_alone(self):
+        path = self.hallmark.folder / "next.sock"
+        old = dkim_milter.DkimMilter(self.hallmark, listen=[f"unix:{path}"])
+        self.addCleanup(old.close)
+        with MilterConnection(old.address) as under_way:
+            under_way.negotiate()
+            mail = Mail(message("under-way"), macros=AUTHENTICATED)
+            for command, payload in under_way.commands(mail)[:-1]:
+                under_way.say(command, payload)
+            old.process.terminate()
+            wait_for(lambda: not listens(path), "the end of its listening")
+            new = dkim_milter.DkimMilter(self.hallmark, listen=[f"unix:{path}"])
+            self.addCleanup(new.close)
+            under_way.write(packet(*under_way.commands(mail)[-1]))
+            self.assertEqual(len(under_way.end(mail).inserted), 2)
+        self.assertEqual(old.stop(), 0)
+        with MilterConnection(new.address) as mta:
+            mta.negotiate()
+            self.assertEqual(len(mta.submit(Mail(message("next"), macros=AUTHENTICATED)).inserted), 2)
+        self.assertEqual(new.stop(), 0)
         self.assertFalse(path.exists())
 
 

@@ -30,6 +30,7 @@ WITH_RECORD = {"DKIM_ED25519_FORM", "SPF_MISSING", "SPF_SEVERAL_RECORDS", "SPF_I
 # Where none follows: the record is somebody else's or would let nobody in; a key, an address, an id or a policy is not known.
 WITHOUT_RECORD = {("dkim-ed25519-short.test", "DKIM_ED25519_FORM"), ("spf-include-none.test", "SPF_INCLUDE_NONE"),
                   ("spf-itself.test", "SPF_LOOP"), ("spf-loop-of-others.test", "SPF_LOOP"), ("spf-ptr-alone.test", "SPF_PTR"),
+                  ("spf-pass-all-bare.test", "SPF_PASS_ALL"), ("spf-two-nobody.test", "SPF_SEVERAL_RECORDS"),
                   ("spf-pass-all-network.test", "SPF_PASS_ALL"), ("spf-pass-all-included.test", "SPF_PASS_ALL"),
                   ("spf-redirect-neutral.test", "SPF_NEUTRAL_ALL"), ("spf-redirect-no-all.test", "SPF_NO_ALL"),
                   ("spf-several-ip4-equals.test", "SPF_SEVERAL_RECORDS"),
@@ -178,6 +179,11 @@ CASES.append(Case("dkim-alias.test", {"dkim": ["s._domainkey.@. CNAME s.keys.tes
                   (f"s.keys.test. TXT {rsa_record(2048)}",), ("s",)))
 CASES.append(Case("dkim-alias-broken.test", {"dkim": ["s._domainkey.@. CNAME gone.keys.test."]}, {"dkim": {"ALIAS_BROKEN"}},
                   selectors=("s",)))
+# The CNAME that a DNAME makes is nobody's to put right.
+CASES.append(Case("dkim-dname.test", {"dkim": ["_domainkey.@. DNAME dname.keys.test."]}, {"dkim": set()},
+                  (f"s.dname.keys.test. TXT {rsa_record(2048)}",), ("s",)))
+CASES.append(Case("dkim-dname-gone.test", {"dkim": ["_domainkey.@. DNAME gone.keys.test."]}, {"dkim": {"DKIM_RECORD_MISSING"}},
+                  selectors=("s",)))
 CASES.append(Case("dkim-servfail.test", {}, {"dkim": {"DNS_NO_ANSWER"}}, selectors=("s",)))
 
 # SPF.
@@ -187,6 +193,7 @@ _case("spf-other-version", "spf", ["v=spf10 -all", "spf2.0/pra -all"], "SPF_MISS
 _case("spf-beside-other-txt", "spf", ["site-verification=1", "v=spf1 ip4:192.0.2.1 -all"])
 _case("spf-upper-case", "spf", "V=SPF1 IP4:192.0.2.1 -ALL")
 _case("spf-two", "spf", ["v=spf1 ip4:192.0.2.1 -all", "v=spf1 ip4:192.0.2.2 -all"], "SPF_SEVERAL_RECORDS")
+_case("spf-two-nobody", "spf", ["v=spf1 +all", "v=spf1 -all"], "SPF_SEVERAL_RECORDS")
 _case("spf-several-ip4-equals", "spf", ["v=spf1 ip4=192.0.2.1 -all", "v=spf1 ip4:192.0.2.2 -all"], "SPF_SEVERAL_RECORDS")
 _case("spf-mechanism", "spf", "v=spf1 ipv4:192.0.2.1 -all", "SPF_SYNTAX")
 _case("spf-comma", "spf", "v=spf1 ip4:192.0.2.1, -all", "SPF_SYNTAX")
@@ -276,6 +283,7 @@ _case("dmarc-lower-case", "dmarc", "v=dmarc1; p=reject; rua=mailto:d@@", "DMARC_
 _case("dmarc-two", "dmarc", ["v=DMARC1; p=none", "v=DMARC1; p=reject"], "DMARC_SEVERAL_RECORDS")
 _case("dmarc-beside-other-txt", "dmarc", ["v=DMARC1; p=reject; rua=mailto:d@@", "v=spf1 -all"])
 _case("dmarc-blanks", "dmarc", "v = DMARC1 ; p = Reject ; rua = mailto:d@@ ;")
+_case("dmarc-blank-in-front", "dmarc", " v=DMARC1; p=reject; rua=mailto:d@@", "DMARC_MISSING")
 _case("dmarc-no-policy", "dmarc", "v=DMARC1; rua=mailto:d@@", "DMARC_SYNTAX")
 _case("dmarc-bad-policy", "dmarc", "v=DMARC1; p=block; rua=mailto:d@@", "DMARC_SYNTAX")
 _case("dmarc-bad-subdomain-policy", "dmarc", "v=DMARC1; p=reject; sp=all; rua=mailto:d@@", "DMARC_SYNTAX")
@@ -315,6 +323,7 @@ _case("news.dmarc-own", "dmarc", "v=DMARC1; p=reject; rua=mailto:d@@",
 # BIMI.
 _MARK = "v=BIMI1; l=https://%D/mark.svg; a=https://%D/mark.pem;"
 _case("bimi-good", "bimi", _MARK, "BIMI_NOT_FETCHED")
+_case("bimi-blank-in-front", "bimi", " " + _MARK, "BIMI_MISSING")
 _case("bimi-two", "bimi", [_MARK, "v=BIMI1; l=; a=;"], "BIMI_SEVERAL_RECORDS")
 _case("bimi-no-l", "bimi", "v=BIMI1; a=https://%D/mark.pem", "BIMI_SYNTAX")
 _case("bimi-declined", "bimi", "v=BIMI1; l=; a=;", "BIMI_DECLINED")
@@ -338,6 +347,9 @@ _case("bimi-no-dmarc", "bimi", _MARK, "BIMI_DMARC_TOO_WEAK", "BIMI_NOT_FETCHED",
 
 # MTA-STS, TLS-RPT, MX.
 _case("sts-none", "sts", [], "MTA_STS_MISSING")
+_case("sts-blank-in-front", "sts", " v=STSv1; id=1;", "MTA_STS_MISSING")
+_case("sts-blanks", "sts", "v = STSv1; id=1;", "MTA_STS_MISSING")
+_case("sts-blank-beside", "sts", ["v=STSv1; id=1;", " v=STSv1; id=2;"], "MTA_STS_NOT_FETCHED")
 _case("sts-two", "sts", ["v=STSv1; id=1;", "v=STSv1; id=2;"], "MTA_STS_SEVERAL_RECORDS")
 _case("sts-nine-and-ten", "sts", ["v=STSv1; id=9;", "v=STSv1; id=10;"], "MTA_STS_SEVERAL_RECORDS")
 _case("sts-no-id", "sts", "v=STSv1;", "MTA_STS_SYNTAX")
@@ -346,6 +358,9 @@ _case("sts-id-twice", "sts", "v=STSv1; id=20260131; id=20260201;", "MTA_STS_SYNT
 _case("sts-long-id", "sts", "v=STSv1; id=" + "1" * 33, "MTA_STS_SYNTAX")
 _case("sts-no-host", "sts", "v=STSv1; id=1;", "MTA_STS_HOST_MISSING", "MTA_STS_NOT_FETCHED", sts_host=False)
 _case("tls-none", "tls", [], "TLS_RPT_MISSING")
+_case("tls-blank-in-front", "tls", " v=TLSRPTv1; rua=mailto:d@@", "TLS_RPT_MISSING")
+_case("tls-blanks", "tls", "v= TLSRPTv1; rua=mailto:d@@", "TLS_RPT_MISSING")
+_case("tls-blank-beside", "tls", ["v=TLSRPTv1; rua=mailto:d@@", " v=TLSRPTv1; rua=mailto:e@@"])
 _case("tls-two", "tls", ["v=TLSRPTv1; rua=mailto:d@@", "v=TLSRPTv1; rua=mailto:e@@"], "TLS_RPT_SEVERAL_RECORDS")
 _case("tls-no-address", "tls", "v=TLSRPTv1;", "TLS_RPT_SYNTAX")
 _case("tls-twice", "tls", "v=TLSRPTv1; rua=mailto:d@@; rua=mailto:e@@", "TLS_RPT_SYNTAX")

@@ -12,11 +12,15 @@ class ConsoleTest(box.ProvisionCase):
         self.box.start()
         self.box.wait_says("or type setup here")
         self.box.type("setup")
-        answers = [("the box's name", "Signer\u009b1"), (r'"Signer\194\1551" will not do', "signer1.example.com"), ("its address", "192.0.2.10/24"),
-                   ("its gateway", "192.0.2.1"), ("its name servers", "192.0.2.53 2001:db8::53"), ("the domains", "example.com"),
-                   ("security officers", "uri:example:operator:alice uri:example:operator:bob"), ("the first relay", "dns:relay1.example.com")]
-        for question, answer in answers:
-            self.box.wait_says(question)
+        long = f"{'a' * 60}.example"
+        answers = [("the box's name", "Signer\u009b1"), (r'"Signer\194\1551" will not do', long), (f'"{long}" will not do', "signer1.example.com"),
+                   ("its address", "192.0.2.10/24"),
+                   ("its gateway", "192.0.2.1"), ("its name servers", "192.0.2.53 2001:db8::53"), ("the domains", "example.com example.com"),
+                   ("security officers", "uri:example:operator:alice"), ("it takes two different ones", "dns:Alice.example dns:alice.example"),
+                   ("it takes two different ones", "uri:example:operator:alice uri:example:operator:bob"), ("the first relay", "dns:relay1.example.com")]
+        for place, (question, answer) in enumerate(answers):
+            times = 1 + [asked for asked, _ in answers[:place]].count(question)
+            wait_for(lambda asked=question, count=times: self.box.says().count(asked) == count, lambda asked=question: f"{asked}: {self.box.says()}")
             self.box.type(answer)
         for whose, name in (("the relays", "relay-ca"), ("the operators", "admin-ca")):
             self.box.wait_says(f"CA certificate of {whose}")

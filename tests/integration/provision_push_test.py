@@ -116,6 +116,21 @@ class PushTest(box.ProvisionCase):
         self.box.wait_says("fingerprint   ")
         self.assertNotIn("one-time code", self.box.says())
 
+    def test_who_connects_late(self):
+        """Enter shows all that a push needs once more, and where the box is as soon as DHCP has said so."""
+        code = self.code()
+        self.assertIn("ADDRESS       none from DHCP yet", self.box.says())
+        leases = self.box.root / "run/systemd/netif/leases"
+        leases.mkdir(parents=True)
+        (leases / "2").write_text("# This is private data. Do not parse.\nADDRESS=192.0.2.44\nNETMASK=255.255.255.0\n")
+        (leases / "3").write_text("ADDRESS=\x1b[2J\n")
+        for times in (2, 3):
+            self.box.type("")
+            wait_for(lambda count=times: self.box.says().count("  fingerprint   " + self.fingerprint) == count, "it is said again")
+        self.box.wait_says("  its address   192.0.2.44\n")
+        self.assertIn(f"--box 192.0.2.44:{self.port} --fingerprint F", self.box.says())
+        self.assertEqual(self.box.says().count("one-time code " + code), 3)
+
     def test_five_wrong_codes(self):
         self.operator.pack()
         first = self.code()

@@ -4,6 +4,7 @@ import base64
 import datetime
 import hashlib
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -11,6 +12,10 @@ import time
 import unittest
 
 import box
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from deployment import Deployment, die_with_parent
 from waiting import wait_for
 
@@ -31,6 +36,26 @@ class Clock:
         new = self.file.with_suffix(".new")
         new.write_text(offset)
         new.replace(self.file)
+
+
+def days(number):
+    return datetime.datetime.utcnow() + datetime.timedelta(days=number)
+
+
+def owner_and_signer(operator, since, until):
+    """Two PEM files: a CA that is valid between these days from now, and a signer under it, valid for years."""
+    names, keys = {}, {}
+    for name, begin, end in (("owner", since, until), ("carol", -1000, 1000)):
+        keys[name] = ec.generate_private_key(ec.SECP256R1())
+        names[name] = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = (x509.CertificateBuilder().subject_name(names[name]).issuer_name(names["owner"]).public_key(keys[name].public_key())
+                   .serial_number(x509.random_serial_number()).not_valid_before(days(begin)).not_valid_after(days(end))
+                   .add_extension(x509.BasicConstraints(ca=name == "owner", path_length=None), critical=True))
+        certificate = builder.sign(keys["owner"], hashes.SHA256())
+        (operator.folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        (operator.folder / f"{name}.key").write_bytes(keys[name].private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    return operator.folder / "owner", operator.folder / "carol"
 
 
 class StickTest(box.ProvisionCase):
@@ -115,6 +140,54 @@ class StickTest(box.ProvisionCase):
         self.box.type(fingerprint[:23].lower())
         self.box.wait_set_up()
         self.check_set_up()
+
+    def wait_for_a_word(self):
+        self.box.put_in(self.operator.pack())
+        self.box.start()
+        self.box.wait_says("SHA-256 " + self.operator.fingerprint())
+        self.box.wait_says("if that is right, type its first")
+        return self.operator.fingerprint().replace(":", "")[:16]
+
+    def check_digits_do_nothing(self, digits):
+        """The box says once more what it waits for, and is not set up."""
+        said = self.box.says().count("not set up yet: put in the stick")
+        self.box.type(digits)
+        wait_for(lambda: self.box.says().count("not set up yet: put in the stick") > said, lambda: f"it goes on waiting: {self.box.says()}")
+        self.assertNotIn("setting up", self.box.says())
+        self.check_not_set_up()
+
+    def test_what_was_pulled_is_not_taken(self):
+        digits = self.wait_for_a_word()
+        self.box.stick.rename(self.box.folder / "pocket")
+        self.check_digits_do_nothing(digits)
+        (self.box.folder / "pocket").rename(self.box.stick)
+        wait_for(lambda: self.box.says().count("if that is right, type its first") == 2, "it is asked for again")
+        self.box.type(digits)
+        self.box.wait_set_up()
+
+    def test_what_was_replaced_is_not_taken(self):
+        digits = self.wait_for_a_word()
+        damaged = self.box.folder / "damaged"
+        damaged.write_bytes((self.box.stick / "box.hallmark").read_bytes()[:-1])
+        self.box.put_in(damaged)
+        self.box.wait_says("is not what hallmark-provision pack makes")
+        self.check_digits_do_nothing(digits)
+        (self.box.stick / "box.hallmark").unlink()
+        self.check_digits_do_nothing(digits)
+
+    def test_the_recovery_key_of_a_set_up_that_was_cut_off(self):
+        """Nobody has the file for it: a state that does not open must not wait for that."""
+        self.box.recipients.parent.mkdir()
+        self.box.recipients.write_text("of the first try\n")
+        self.box.owned_by(self.operator.signer)
+        self.box.start()
+        self.box.wait_says("not set up yet")
+        self.assertFalse(self.box.recipients.exists(), "a start is enough")
+        with self.subTest("within one start"):
+            self.box.recipients.write_text("of the second try\n")
+            self.box.put_in(self.operator.pack())
+            self.box.wait_set_up()
+            self.assertFalse(self.box.recipients.exists())
 
     def test_recovery_key(self):
         self.with_recipients()
@@ -212,10 +285,41 @@ class StickTest(box.ProvisionCase):
         (self.box.state / "hallmark.db").write_text("of another box")
         self.box.owned_by(self.operator.signer)
         self.box.put_in(self.operator.pack())
+        self.box.recipients.parent.mkdir()
+        self.box.recipients.write_text("of another box")
         self.box.start()
         self.assertEqual(self.box.process.wait(60), 1)
         self.assertIn("holds the state of a box", self.box.says())
         self.assertEqual((self.box.state / "hallmark.db").read_text(), "of another box")
+        self.assertTrue(self.box.recipients.exists(), "nor its recovery key")
+
+    def test_half_a_set_up_is_cleared_whole(self):
+        """Removed piece by piece it could lose its mark first: after a power cut then it would be nobody's to touch, for good."""
+        for number in range(64):
+            (self.box.state / f"folder-{number}").mkdir(parents=True)
+            for name in range(64):
+                (self.box.state / f"folder-{number}" / str(name)).touch()
+        (self.box.state / "set-up-unfinished").touch()
+        self.box.owned_by(self.operator.signer)
+        self.box.put_in(self.operator.pack())
+        self.box.start()
+        half = []
+        while self.box.process.poll() is None and not self.box.config.exists():
+            try:
+                folder = os.open(self.box.state, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                continue
+            names = set(os.listdir(folder))
+            try:
+                there = os.path.samestat(os.fstat(folder), os.stat(self.box.state))
+            except FileNotFoundError:
+                there = False
+            os.close(folder)
+            if there and names and "set-up-unfinished" not in names and not self.box.config.exists():
+                half.append(len(names))
+        self.box.wait_set_up()
+        self.assertEqual(half, [], "a state without its mark, and without a configuration")
+        self.check_set_up()
 
     def test_seal_fails(self):
         self.box.script(self.box.root / "usr/libexec/hallmark/seal-pins", "echo no TPM 2.0 here >&2; exit 1")
@@ -240,6 +344,18 @@ class StickTest(box.ProvisionCase):
         clock.tell("+0")
         self.box.wait_set_up()
         self.assertEqual(self.box.says().count("not valid yet"), 1, "it is said once")
+
+    @unittest.skipUnless(FAKETIME.exists(), "not installed: libfaketime")
+    def test_an_owner_who_is_not_valid_yet(self):
+        owner, signer = owner_and_signer(self.operator, -30, 30)
+        clock = Clock(self.box)
+        self.box.owned_by(owner)
+        self.box.put_in(self.operator.pack(signer=signer))
+        self.box.start()
+        self.box.wait_says("the certificate of the owner's CA CN = owner is not valid yet; is this machine's clock right?")
+        self.check_not_set_up()
+        clock.tell("+0")
+        self.box.wait_set_up()
 
     @unittest.skipUnless(FAKETIME.exists(), "not installed: libfaketime")
     def test_another_signer_whose_clock_is_set_while_it_waits(self):
@@ -494,6 +610,16 @@ class PackTest(box.ProvisionCase):
         wait_for(lambda: subprocess.run([box.PROGRAM, "show", made], capture_output=True, check=False).returncode == 1, "the certificate expires")
         self.assertIn("is not valid any more", box.run("show", made, status=1).stderr)
         self.assertIn("is not valid any more", self.operator.pack(signer=old, status=1).stderr)
+
+    def test_expired_owner(self):
+        owner, signer = owner_and_signer(self.operator, -60, -30)
+        packed = self.operator.pack(signer=signer)
+        said = box.run("show", packed, "--owner-ca", f"{owner}.pem", status=1).stderr
+        self.assertIn("the certificate of the owner's CA CN = owner is not valid any more", said)
+        self.assertNotIn("who is not under", said)
+        with self.subTest("a stranger is one by any clock"):
+            said = box.run("show", self.operator.pack(), "--owner-ca", f"{owner}.pem", status=1).stderr
+            self.assertIn("signed by CN = alice, who is not under this box's owner's CA", said)
 
     def test_not_exactly_one_signer(self):
         alice, bob = self.operator.signer, self.operator.make_signer("bob")

@@ -1,5 +1,6 @@
 """Rotation of a domain whose zone Hallmark cannot update: its names lead to another zone by DNAME, by CNAME or by NS."""
 
+import json
 import re
 import unittest
 
@@ -19,6 +20,21 @@ class Delegated(Case):
         super().setUp()
         self.ctl("domain", "add", DOMAIN)
         self.ctl("key", "policy", "set", DOMAIN, "--publisher", "main", "--waive-backup", "new ones", *self.POLICY)
+
+    def give_up(self):
+        """New keys are made and given up before they sign. Gives their selectors, once they are withdrawn."""
+        self.ctl("key", "rotate", DOMAIN, "--now")
+        given_up = self.selectors(self.wait("published", lambda status: len(self.selectors(status, "PUBLISHED")) == 2), "PUBLISHED")
+        self.ctl("key", "rollback", DOMAIN, "--yes")
+        self.ctl("key", "resume", DOMAIN)
+        self.wait("withdrawn", lambda status: self.selectors(status, "WITHDRAWN") == given_up)
+        return given_up
+
+    def left_over(self):
+        """The names that posture calls left over, or broken."""
+        run = self.hallmark.dkimctl("posture", DOMAIN, "--nameserver", f"127.0.0.1:{self.dns.port}", "--output", "json", status=None)
+        return {finding["name"] for finding in json.loads(run.stdout)["domains"][0]["findings"]
+                if finding["id"] in ("DKIM_RECORD_LEFT_OVER", "ALIAS_BROKEN")}
 
     def names(self, status, state):
         """Where the records of keys in this state are, by selector."""
@@ -60,6 +76,13 @@ class ByDname(Delegated):
             for name in names.values():
                 self.assertEqual(len(self.txt(name)), 1)
 
+    def test_nothing_is_left_of_a_key_that_was_withdrawn(self):
+        self.emergency()
+        self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"])
+        self.assertEqual(self.left_over(), set())
+        self.give_up()
+        self.assertEqual(self.left_over(), set())
+
 
 class ByCname(Delegated):
     POLICY = ("--delegation", OTHER)
@@ -92,6 +115,21 @@ class ByCname(Delegated):
         # Of the keys that are revoked there are still the answers of before.
         self.assertEqual({server["says"] for key in self.status()["keys"] if key["key"]["state"] == "KEY_STATE_ACTIVE"
                           for server in key["servers"]}, {"expected"})
+
+    def test_key_status_says_which_aliases_go(self):
+        """To the letter, what posture finds left over."""
+        self.emergency()
+        self.add_aliases()
+        self.wait("active", lambda status: self.states(status) == ["ACTIVE", "ACTIVE"])
+        aliases = {f"{selector}._domainkey.{DOMAIN}." for selector in self.give_up()}
+        for name in aliases:  # as an operator has put them there meanwhile
+            self.update(lambda update: update.add(name, 300, "CNAME", f"{name.split('.')[0]}.{DOMAIN}.{OTHER}."))
+        self.assertEqual(self.left_over(), {name.removesuffix(".") for name in aliases})
+        text = self.ctl("key", "status", DOMAIN)
+        self.assertEqual(set(re.findall(r"^remove from DNS, where there is no DNAME:\n(.*)$", text, re.MULTILINE)), aliases)
+        for name in aliases:
+            self.update(lambda update: update.delete(name))
+        self.assertEqual(self.left_over(), set())
 
 
 class ByNameServers(Delegated):

@@ -81,7 +81,7 @@ class Case(unittest.TestCase):
 
     def emergency(self, domain="example.com"):
         """With --compromised no cache is waited for: a whole rotation in seconds."""
-        return self.hallmark.dkimctl("key", "rotate", domain, "--compromised", status=None)
+        return self.hallmark.dkimctl("key", "rotate", domain, "--compromised", "--now", status=None)
 
     def assert_verifies(self, count=2, domain="example.com"):
         """Returns the selectors."""
@@ -119,6 +119,7 @@ class ByUpdate(Case):
         again = self.emergency()
         self.assertEqual(again.returncode, 5, again.stderr)
         self.assertIn(f"dkimctl approvals approve {number}", again.stderr)
+        self.assertRegex(self.ctl("key", "rotate", "example.com", "--compromised", "--dry-run"), "where .* wait .* it begins nothing")
         self.assertFalse(self.status()["under_way"])
         self.assertEqual(self.selectors(self.status(), "ACTIVE"), self.selectors(status, "ACTIVE"))
         self.hallmark.as_officer2()
@@ -136,7 +137,9 @@ class ByUpdate(Case):
         would = self.ctl("key", "rotate", "example.com", "--dry-run")
         self.assertIn("would make new keys (rsa2048 and ed25519) for example.com", would)
         self.assertFalse(self.status()["under_way"])
-        self.hallmark.dkimctl("key", "rotate", "example.com", status=1, input="")  # nobody to ask
+        for words in ((), ("--compromised",)):
+            self.hallmark.dkimctl("key", "rotate", "example.com", *words, status=1, input="")  # nobody to ask
+        self.assertFalse(self.status()["compromised"])
         self.ctl("key", "rotate", "example.com", "--now")
         seen = self.wait("seen", lambda status: all("visible_since" in key for key in status["keys"]
                                                     if key["key"]["state"] == "KEY_STATE_PUBLISHED")
@@ -146,11 +149,15 @@ class ByUpdate(Case):
         text = self.ctl("key", "status", "example.com")
         self.assertIn("a rotation is under way", text)
         self.assertLessEqual(max(map(len, text.splitlines())), 80)
-        self.assertIn("STATE_CONFLICT", self.hallmark.dkimctl("key", "rotate", "example.com", "--now", status=1).stderr)
+        for word in ("--now", "--dry-run"):
+            self.assertIn("STATE_CONFLICT", self.hallmark.dkimctl("key", "rotate", "example.com", word, status=1).stderr)
 
         # Paused, nothing goes on; given up, the records go.
         self.ctl("key", "pause", "example.com", "--reason", "the zone moves")
         self.assertIn("the zone moves", self.status()["pause_reason"])
+        for word in ("--now", "--dry-run"):
+            refused = self.hallmark.dkimctl("key", "rotate", "example.com", "--compromised", word, status=1).stderr
+            self.assertIn("is paused (the zone moves, by admin)", refused)
         self.ctl("key", "rollback", "example.com", "--yes")
         self.ctl("key", "resume", "example.com")
         gone = self.wait("withdrawn", lambda status: len(self.selectors(status, "WITHDRAWN")) == 2)
@@ -191,7 +198,11 @@ class ByUpdate(Case):
         for arguments, says in ((("--retire", "6d"), "retire_seconds"), (("--publisher", "none"), "NOT_FOUND"),
                                 (("--algorithms", "ed25519"), "RSA key is needed"), (("--selector", "{date}"), "selector"),
                                 (("--token", "other"), "NOT_FOUND")):
-            self.assertIn(says, self.hallmark.dkimctl("key", "policy", "set", "example.com", *arguments, status=1).stderr)
+            refused = self.hallmark.dkimctl("key", "policy", "set", "example.com", *arguments, status=1).stderr
+            self.assertIn(says, refused)
+            if "NOT_FOUND" not in says:  # what signerd alone knows
+                dry = self.hallmark.dkimctl("key", "policy", "set", "example.com", *arguments, "--dry-run", status=1).stderr
+                self.assertEqual(dry, refused)
         self.hallmark.dkimctl("key", "policy", "set", "example.com", "--lifetime", "soon", status=2)
         self.ctl("key", "policy", "set", "example.com", "--inherit")
         self.assertTrue(self.hallmark.dkimctl_json("key", "policy", "show", "example.com")["inherited"])
@@ -327,7 +338,7 @@ class ByHand(Case):
 
     def test_says_what_to_add_and_waits_until_it_sees_it(self):
         self.ctl("domain", "add", "example.com")
-        self.ctl("key", "rotate", "example.com", "--compromised")
+        self.ctl("key", "rotate", "example.com", "--compromised", "--now")
         self.wait("published", lambda status: self.states(status) == ["PUBLISHED", "PUBLISHED"] and status["trouble"])
         text = self.ctl("key", "status", "example.com")
         lines = [line for line in text.splitlines() if " IN TXT " in line]

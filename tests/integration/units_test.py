@@ -47,12 +47,27 @@ class Units(unittest.TestCase):
         """It is tried as root, whose the disks are: it has the devices that try-token names, and no other."""
         self.assertRegex((self.units / "hallmark-try-token.service.d/module.conf").read_text(), "(?m)^DevicePolicy=closed$")
 
+    def test_what_follows_changes_has_no_limit(self):
+        """A start too many would end the path unit too, which then watches no more until the box starts again. What waits for a file to be
+        there is another thing: it would be started over and over while the file stays, and the limit is what ends that."""
+        changes = [path for path in self.units.glob("*.path") if re.search("(?m)^Path(Changed|Modified)=", path.read_text())]
+        self.assertTrue(changes)
+        for path in changes:
+            self.assertNotRegex(path.read_text(), "(?m)^Unit=")
+            unit = path.with_suffix(".service").read_text().split("[Service]")[0]
+            self.assertRegex(unit, "(?m)^StartLimitIntervalSec=0$", path.name)
+
     def test_what_judges_an_update_needs_no_state(self):
         """A version whose /var does not open has to fail this unit, and with it the boot: one that were not started would not."""
         unit = (self.units / "hallmark-boot-check.service").read_text()
         self.assertIn("FailureAction=reboot", unit)
         for wants_var in ("PrivateTmp=", "StateDirectory=", "CacheDirectory=", "LogsDirectory=", "RequiresMountsFor=", "Requires="):
             self.assertNotRegex(unit, f"(?m)^{wants_var}")
+
+    def test_the_milter_is_there_before_its_mta(self):
+        """Debian's postfix.service does nothing: what takes mail is postfix@-.service, which starts before it."""
+        before = re.findall(r"(?m)^Before=(.*)$", (PACKAGED / "hallmark-milter.service").read_text())
+        self.assertLessEqual({"postfix@-.service", "postfix.service", "sendmail.service"}, set(" ".join(before).split()))
 
     def test_packaged_services_alone(self):
         """On an operator's machine there is nothing of the box beside them."""

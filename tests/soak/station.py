@@ -202,7 +202,7 @@ class Station:
     def _new_keys(self, domain):
         """At once, as after a theft; the old keys are revoked by a second officer."""
         before = self._active(domain)
-        waiting = self._hallmark.dkimctl("key", "rotate", domain, "--compromised", status=5 if before else 0)
+        waiting = self._hallmark.dkimctl("key", "rotate", domain, "--compromised", "--now", status=5 if before else 0)
         wait_for(lambda: len(self._active(domain)) == len(deployment.KEY_ALGORITHMS) and not self._active(domain) & before,
                  f"new keys of {domain}", 120)
         if before:

@@ -208,6 +208,9 @@ TEST_F(AdminTest, DryRunsChangeNothing) {
   EXPECT_EQ(Run({"key", "activate", "example.com", "none", "--dry-run"}).exit_code, 1);
   EXPECT_THAT(Run({"key", "retire", "example.com", "only", "--dry-run"}).out, HasSubstr("last active key"));
   EXPECT_EQ(Run({"profile", "set", "new", "--auid", "@example.com", "--dry-run"}).exit_code, 0);
+  const auto built_in = Run({"profile", "set", "default", "--no-timestamp", "--dry-run"});
+  EXPECT_EQ(built_in.exit_code, 1);
+  EXPECT_THAT(built_in.err, HasSubstr("the profile default is built in and cannot be changed"));
   EXPECT_TRUE(admin_.changes().empty());
 }
 

@@ -115,6 +115,8 @@ INSTANTIATE_TEST_SUITE_P(All, SigningTableLine,
                                          Line{"DomainInCapitals", "*@EXAMPLE.com", true, "example.com", ""},
                                          Line{"Below", "*@*.example.com", true, ".example.com",
                                               "mail from example.com was not signed, and will be"},
+                                         Line{"BelowWithoutAt", "*.example.com", true, ".example.com",
+                                              "mail from example.com was not signed, and will be"},
                                          Line{"PlainDomain", "example.com", false, "example.com", ""},
                                          Line{"PlainBelow", ".example.com", false, ".example.com", ""},
                                          Line{"Subdomain", "*@news.example.com", true, "news.example.com", ""},
@@ -160,6 +162,15 @@ TEST(OpenDkim, PercentIsTheAuthorsDomain) {
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_THAT(KeysOf(*plan), ElementsAre("s example.com /keys/x", "s example.org /keys/example.org/private"));
   EXPECT_TRUE(HasNote(*plan, Kind::kLost, "/s:3", "import each"));
+}
+
+// So does opendkim 2.11: the path of a key whose domain is fixed has that domain, whoever the author is.
+TEST(OpenDkim, PercentInThePathOfAFixedDomainIsThatDomain) {
+  const auto plan = PlanOfTables("*@*.example.com main\n*@example.com main\n", "main example.com:mail:/keys/%/%\n");
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_THAT(KeysOf(*plan), ElementsAre("mail example.com /keys/example.com/example.com"));
+  EXPECT_TRUE(plan->author_domains.contains(".example.com"));
+  EXPECT_THAT(NotesOf(*plan), testing::Not(HasSubstr("import each")));
 }
 
 TEST(OpenDkim, SignerIsTold) {

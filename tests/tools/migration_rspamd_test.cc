@@ -94,7 +94,7 @@ TEST(Rspamd, BlocksMapsAndFiles) {
                "path = \"/keys/$domain.$selector.key\";\nselector_map = \"$LOCAL_CONFDIR/maps.d/s\";\n"
                "path_map = [\"example.net /other/$domain\"];\n"
                "domain { Example.com { selectors [ { selector = a; path = /keys/a; }, { selector = b; } ] }\n"
-               " old.example { selector = \"o\"; path = \"/keys/o\"; } }\n"},
+               " old.example { selector = \"o\"; path = \"/keys/o\"; }\n example.org { } }\n"},
               {"/etc/rspamd/maps.d/s", "# map\nexample.net  special\n"},
               {"/keys/example.org.dkim.key", "x"},
               {"/keys/news.example.org.dkim.key", "x"},
@@ -109,19 +109,41 @@ TEST(Rspamd, BlocksMapsAndFiles) {
   EXPECT_THAT(plan->profile.oversigned_fields, ElementsAre("from", "reply-to", "subject", "to", "cc"));
 }
 
+// A domain whose block is empty is signed with the path and the selector of all, where nothing lists its file too.
+TEST(Rspamd, AnEmptyBlockHasWhatHoldsForAll) {
+  const std::string block = "selector = s; domain { example.com { } }\n";
+  for (const char* path : {"/keys/all.key", "/keys/$domain/key"}) {
+    const auto plan = PlanOf({{kLocal, block + "path = \"" + path + "\";"}});
+    ASSERT_TRUE(plan) << plan.error().message;
+    const std::string file = std::string(path) == "/keys/all.key" ? path : "/keys/example.com/key";
+    EXPECT_THAT(KeysOf(*plan), ElementsAre("s example.com " + file));
+  }
+  EXPECT_THAT(PlanOf({{kLocal, block + "try_fallback = false;"}}).error().message, HasSubstr("no domain has a key"));
+}
+
 TEST(Rspamd, LaterFilesWin) {
   const auto plan =
       PlanOf({{"/etc/rspamd/modules.d/dkim_signing.conf",
                "dkim_signing { selector = one; use_esld = true;\n"
                ".include(try=true,priority=1) \"$LOCAL_CONFDIR/local.d/dkim_signing.conf\"\n"
                ".include \"/elsewhere\"\n}"},
-              {kLocal, "selector = two; domain { example.com { path = /a; } }"},
+              {kLocal, "selector = two; sign_local = false; domain { example.com { path = /a; } }"},
               {kOverride, "selector = three; use_esld = false; domain { news.example.org { path = /b; } }"}});
   ASSERT_TRUE(plan) << plan.error().message;
-  EXPECT_THAT(KeysOf(*plan), ElementsAre("three example.com /a", "three news.example.org /b"));
-  EXPECT_THAT(plan->author_domains, ElementsAre("example.com", "news.example.org"));
+  // override.d has its `domain` instead of the one in local.d: `rspamadm configdump dkim_signing`.
+  EXPECT_THAT(KeysOf(*plan), ElementsAre("three news.example.org /b"));
+  EXPECT_THAT(plan->author_domains, ElementsAre("news.example.org"));
+  EXPECT_THAT(plan->senders, ElementsAre(HasSubstr("logs in"))) << "what override.d does not name stays";
   EXPECT_TRUE(HasNote(*plan, Kind::kLost, "/etc/rspamd/modules.d/dkim_signing.conf:3", "not followed"));
   EXPECT_FALSE(HasNote(*plan, Kind::kLost, "/etc/rspamd/modules.d/dkim_signing.conf:2", "not followed"));
+}
+
+TEST(Rspamd, LocalFilesAddToWhatIsShipped) {
+  const auto plan =
+      PlanOf({{"/etc/rspamd/modules.d/dkim_signing.conf", "dkim_signing { domain { example.com { path = /a; } } }"},
+              {kLocal, "domain { example.com { selector = s; } example.net { path = /b; selector = s; } }"}});
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_THAT(KeysOf(*plan), ElementsAre("s example.com /a", "s example.net /b"));
 }
 
 TEST(Rspamd, TablesAsOpenDkimHasThem) {
@@ -130,6 +152,16 @@ TEST(Rspamd, TablesAsOpenDkimHasThem) {
                              "key_table = [\"k example.com:s1:/a\", \"two example.com:/b\"];\nselector = std;\n"}});
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_THAT(KeysOf(*plan), ElementsAre("s1 example.com /a"));
+}
+
+// Unlike OpenDKIM, which takes the key's.
+TEST(Rspamd, PercentInAPathIsTheAuthorsDomain) {
+  const auto plan = PlanOf({{kLocal,
+                             "signing_table = [\"*@news.example.com k\", \"*@*.example.com k\"];\n"
+                             "key_table = [\"k example.com:s:/keys/%\"];\n"}});
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_THAT(KeysOf(*plan), ElementsAre("s example.com /keys/news.example.com"));
+  EXPECT_TRUE(HasNote(*plan, Kind::kLost, std::string(kLocal) + ":1", "import each"));
 }
 
 TEST(Rspamd, OneFile) {

@@ -322,7 +322,20 @@ TEST_F(MilterSession, RecipientsAreBoundedInOctetsToo) {
   conversation->Push(kMail);
   for (int i = 0; i < 1000; ++i) conversation->Push(Packet('R', Strings({std::string(4096, 'x')})));
   EXPECT_EQ(Codes(conversation->Push(kHeader + Packet('N') + Packet('E'))), "iic");
-  EXPECT_EQ(conversation->handed().front().options.envelope_recipients.size(), (1u << 20) / 4096);
+  EXPECT_EQ(conversation->handed().front().options.envelope_recipients.size(), (900u << 10) / (4096 + 4));
+}
+
+// Signerd refuses a signature whose record would have more than 1 MiB; each recipient has a tag and a length there.
+TEST_F(MilterSession, RecipientsFitIntoARecordWithWhatIsWrittenBesideThem) {
+  for (const std::size_t octets : {1u, 90u, 105u, 120u, 300u}) {
+    auto conversation = Negotiated();
+    conversation->Push(kMail);
+    for (int i = 0; i < 10'000; ++i) conversation->Push(Packet('R', Strings({std::string(octets, 'x')})));
+    EXPECT_EQ(Codes(conversation->Push(kHeader + Packet('N') + Packet('E'))), "iic");
+    std::size_t written = 0;
+    for (const std::string& one : conversation->handed().front().options.envelope_recipients) written += one.size() + 3;
+    EXPECT_LE(written, (1u << 20) - (64u << 10)) << octets;
+  }
 }
 
 TEST(MilterMacros, AreBoundedInNumberAndOctets) {
@@ -379,6 +392,22 @@ TEST_F(ThisHost, WhatIsOursByMoreThanTheNetworkIsSigned) {
   EXPECT_EQ(Submit(v4, "Received", Packet('D', 'H' + Strings({"{daemon_name}", "ORIGINATING"}))), "ciic");
   settings.outbound.reinjected = true;
   EXPECT_EQ(Submit(v4, "Received"), "ciic");
+}
+
+// A filter that hands mail back to a name of this host comes from the address that the name has.
+TEST_F(ThisHost, HasItsInterfacesAddressesToo) {
+  settings.outbound.networks = {*Network::Parse("192.0.2.0/24"), *Network::Parse("2001:db8::/32")};
+  const auto own = boost::asio::ip::make_address("192.0.2.10"), own6 = boost::asio::ip::make_address("2001:db8::10");
+  settings.outbound.is_own_address = [&](const auto& address) { return address == own || address == own6; };
+  for (const std::string& client : {Client('4', "192.0.2.10"), Client('6', "IPv6:2001:db8::10")}) {
+    EXPECT_EQ(Submit(client, "Received"), "ca");
+    EXPECT_EQ(Submit(client, ""), "ciic");
+  }
+  for (const std::string& client : {Client('4', "192.0.2.11"), Client('6', "2001:db8::11")}) {
+    EXPECT_EQ(Submit(client, "Received"), "ciic");
+  }
+  settings.outbound.reinjected = true;
+  EXPECT_EQ(Submit(Client('4', "192.0.2.10"), "Received"), "ciic");
 }
 
 TEST_F(ThisHost, TheNextMessageIsSignedAgain) {

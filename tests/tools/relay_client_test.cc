@@ -1,10 +1,15 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -612,6 +617,30 @@ TEST_F(RelayClient, FilesThatAreJustBeingReplacedAreNotWrongSettings) {
   }
 }
 
+// In a process of its own, which may have no more threads than gRPC has begun by then. Root may have any number.
+TEST_F(RelayClient, AThreadThatTheSystemRefusesIsSaidAndNotThrown) {
+  constexpr uid_t kNobodysUser = 65534;
+  const Settings settings = pki_.settings({kNobody});
+  for (const std::string& path : {settings.ca, settings.certificate, settings.private_key}) {
+    ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
+    ASSERT_EQ(::chmod(std::filesystem::path(path).parent_path().c_str(), 0755), 0);
+  }
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto connect = [&] {
+    const auto first = Client::Connect(settings);  // begins gRPC's threads
+    const bool root = ::geteuid() == 0;
+    const rlimit none{0, 0};
+    if (!first.client || ::setrlimit(RLIMIT_NPROC, &none) != 0) std::_Exit(1);
+    if (root && ::setresuid(kNobodysUser, kNobodysUser, 0) != 0) std::_Exit(1);
+    const auto second = Client::Connect(settings);
+    std::fprintf(stderr, "said: %s\n", second.failure ? second.failure->reason.c_str() : "nothing");
+    if (root && ::setresuid(0, 0, 0) != 0) std::_Exit(1);
+    std::filesystem::remove_all(std::filesystem::path(settings.ca).parent_path());
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(connect(), testing::ExitedWithCode(0), "said: NO_THREAD");
+}
+
 TEST_F(RelayClient, SettingsThatCannotWorkAreRefusedWithWhatIsWrong) {
   const auto failure = [](const Settings& settings) {
     const auto connection = Client::Connect(settings);
@@ -633,8 +662,10 @@ TEST_F(RelayClient, SettingsThatCannotWorkAreRefusedWithWhatIsWrong) {
   settings.ca = pki_.path("missing.pem");
   EXPECT_THAT(failure(settings), HasSubstr("missing.pem"));
   settings = pki_.settings({kNobody});
-  settings.timeout = 0ms;
-  EXPECT_THAT(failure(settings), HasSubstr("timeout"));
+  for (const auto timeout : {-1ms, 0ms, 99ms, 600'001ms, std::chrono::milliseconds::max()}) {
+    settings.timeout = timeout;
+    EXPECT_THAT(failure(settings), HasSubstr("timeout")) << timeout.count();
+  }
   for (const char* server : {"localhost:8461", "[::1]:8461", "signer.example:1"}) {
     EXPECT_FALSE(Client::Connect(pki_.settings({server})).failure) << server;
   }

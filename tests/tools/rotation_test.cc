@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "fake_signerd.h"
+#include "hallmark/admin/v1/alerts.grpc.pb.h"
 #include "hallmark/admin/v1/rotation.grpc.pb.h"
 
 // The commands about rotation, and what they say when it does not go well.
@@ -12,6 +13,7 @@ namespace {
 namespace api = hallmark::admin::v1;
 using grpc::ServerContext;
 using grpc::Status;
+using testing::AllOf;
 using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
@@ -29,28 +31,80 @@ class FakeAdmin final : public api::AdminService::Service {
   }
 };
 
-// A rotation of example.com is under way for ever; that of b.example cannot be begun.
+// Has the alerts 5 to 1. Its pages do not say whether another follows.
+class FakeAlerts final : public api::AlertService::Service {
+  Status ListAlerts(ServerContext*, const api::ListAlertsRequest* request, api::ListAlertsResponse* response) override {
+    for (std::uint64_t id = request->before() == 0 ? 5 : request->before() - 1; id > 0; --id) {
+      if (response->alerts_size() == request->page_size()) break;
+      response->add_alerts()->set_id(id);
+    }
+    return Status::OK;
+  }
+};
+
+void AddKey(api::Rotation* rotation, const std::string& selector, api::KeyState state) {
+  api::Key* key = rotation->add_keys()->mutable_key();
+  key->set_selector(selector);
+  key->set_state(state);
+}
+
+// A rotation of example.com is under way for ever; that of b.example cannot be begun. calm.example has none, that of
+// paused.example is paused, that of stuck.example was asked for and does not begin, and the old key of stolen.example
+// may wait for a second officer.
 class FakeRotation final : public api::RotationService::Service {
  public:
   std::vector<api::SetRotationPolicyRequest> set() {
     const std::lock_guard lock(mutex_);
     return set_;
   }
+  std::vector<std::string> rotated() {
+    const std::lock_guard lock(mutex_);
+    return rotated_;
+  }
 
  private:
   Status GetRotation(ServerContext*, const api::GetRotationRequest* request, api::Rotation* response) override {
-    response->set_domain(request->domain());
-    response->set_under_way(true);
-    response->set_next("publish");
+    const std::string& domain = request->domain();
+    response->set_domain(domain);
+    response->mutable_policy()->set_publisher("main");
+    AddKey(response, "present", api::KEY_STATE_ACTIVE);
+    response->set_under_way(domain == "example.com");
+    response->set_next(domain == "stuck.example" ? "begin a rotation" : "publish");
+    if (domain == "stuck.example") response->set_waits_for("asked for by ann");
+    response->set_paused(domain == "paused.example");
+    if (response->paused()) response->set_pause_reason("the zone moves, by ann");
+    response->set_compromised(domain == "stolen.example");
+    if (response->compromised()) AddKey(response, "old", api::KEY_STATE_RETIRING);
+    return Status::OK;
+  }
+  // Four steps.
+  Status ListKeyEvents(ServerContext*, const api::ListKeyEventsRequest* request,
+                       api::ListKeyEventsResponse* response) override {
+    for (int id = request->page_token().empty() ? 4 : std::stoi(request->page_token()) - 1; id > 0; --id) {
+      if (response->events_size() == request->page_size()) {
+        response->set_next_page_token(std::to_string(id + 1));
+        break;
+      }
+      response->add_events()->set_to("STEP-" + std::to_string(id));
+    }
     return Status::OK;
   }
   Status RotateKeys(ServerContext*, const api::RotateKeysRequest* request, api::Rotation*) override {
+    const std::lock_guard lock(mutex_);
+    rotated_.push_back(request->domain() + (request->compromised() ? " compromised" : ""));
     return request->domain() == "b.example" ? Status(grpc::UNAVAILABLE, "Socket closed") : Status::OK;
   }
   Status GetRotationPolicy(ServerContext*, const api::GetRotationPolicyRequest* request,
                            api::RotationPolicy* response) override {
     response->set_domain(request->domain());
     response->set_lifetime_seconds((request->domain().empty() ? 90 : 30) * 86400);
+    response->add_algorithms(api::KEY_ALGORITHM_RSA_2048);
+    response->set_propagation_seconds(3600);
+    response->set_retire_seconds(7 * 86400);
+    response->set_revoked_seconds(30 * 86400);
+    response->set_trash_seconds(30 * 86400);
+    response->set_record_ttl_seconds(3600);
+    response->set_selector("{date}{letter}{random}");
     response->set_token("hsm-2");
     response->set_backup_waiver("made again in an hour");
     response->set_etag("of " + request->domain());
@@ -63,8 +117,9 @@ class FakeRotation final : public api::RotationService::Service {
     *response = request->policy();
     return Status::OK;
   }
-  std::mutex mutex_;  // guards set_
+  std::mutex mutex_;  // guards what follows
   std::vector<api::SetRotationPolicyRequest> set_;
+  std::vector<std::string> rotated_;
 };
 
 class RotationTest : public testing::Test {
@@ -75,7 +130,8 @@ class RotationTest : public testing::Test {
   }
   FakeAdmin admin_;
   FakeRotation rotation_;
-  FakeSignerd signerd_{&admin_, nullptr, {&rotation_}};
+  FakeAlerts alerts_;
+  FakeSignerd signerd_{&admin_, nullptr, {&rotation_, &alerts_}};
 };
 
 TEST_F(RotationTest, InheritShowsWhatWillBeInForce) {
@@ -118,6 +174,87 @@ TEST_F(RotationTest, NoneTakesWaiverAndTokenBack) {
   EXPECT_EQ(rotation_.set()[0].policy().backup_waiver(), "");
   EXPECT_EQ(rotation_.set()[0].policy().token(), "");
   EXPECT_EQ(rotation_.set()[0].policy().lifetime_seconds(), 30 * 86400);
+}
+
+TEST_F(RotationTest, ADryRunOfAPolicySaysWhatSignerdWouldRefuse) {
+  const std::tuple<const char*, const char*, const char*> wrong[] = {
+      {"--retire", "1d", "retire_seconds"},
+      {"--record-ttl", "8d", "record_ttl_seconds"},
+      {"--algorithms", "ed25519", "RSA key is needed"},
+      {"--selector", "s{date}", "selector"},
+      {"--delegation", "a..b", "delegation"},
+  };
+  for (const auto& [option, value, says] : wrong) {
+    const auto run = Run({"key", "policy", "set", "example.com", option, value, "--dry-run"});
+    EXPECT_EQ(run.exit_code, 1) << option;
+    EXPECT_THAT(run.err, AllOf(HasSubstr("INVALID_ARGUMENT: "), HasSubstr(says)));
+    EXPECT_EQ(run.out, "");
+  }
+  const auto good = Run({"key", "policy", "set", "example.com", "--retire", "7d", "--dry-run"});
+  EXPECT_EQ(good.exit_code, 0) << good.err;
+  // It alone knows these.
+  EXPECT_THAT(good.out, HasSubstr("Whether the publisher and the token are there"));
+  EXPECT_LE(LongestLine(good.out), 80u) << good.out;
+  EXPECT_TRUE(rotation_.set().empty());
+}
+
+TEST_F(RotationTest, ADryRunSaysWhatARotationWouldDo) {
+  const auto calm = Run({"key", "rotate", "calm.example", "--dry-run"});
+  EXPECT_EQ(calm.exit_code, 0) << calm.err;
+  EXPECT_THAT(calm.out, AllOf(HasSubstr("would make new keys"), HasSubstr("present then retires")));
+  const auto stolen = Run({"key", "rotate", "calm.example", "--compromised", "--dry-run"});
+  EXPECT_THAT(stolen.out, AllOf(HasSubstr("would make new keys"), HasSubstr("present would count as known to others")));
+  const auto hurried = Run({"key", "rotate", "example.com", "--compromised", "--dry-run"});
+  EXPECT_EQ(hurried.exit_code, 0) << hurried.err;
+  EXPECT_THAT(hurried.out, AllOf(HasSubstr("would hurry the rotation of example.com"), Not(HasSubstr("new keys ("))));
+  const auto again = Run({"key", "rotate", "stolen.example", "--compromised", "--dry-run"});
+  EXPECT_THAT(again.out, HasSubstr("where old wait for a second officer already, it begins nothing"));
+  EXPECT_TRUE(rotation_.rotated().empty());
+}
+
+TEST_F(RotationTest, ADryRunSaysThatARotationWouldBeRefused) {
+  const std::tuple<const char*, bool, const char*> refused[] = {
+      {"paused.example", false, "is paused (the zone moves, by ann)"},
+      {"paused.example", true, "is paused (the zone moves, by ann)"},
+      {"example.com", false, "is under way"},
+      {"stuck.example", false, "is under way"},
+  };
+  for (const auto& [domain, compromised, says] : refused) {
+    std::vector<std::string> words = {"key", "rotate", domain, "--dry-run"};
+    if (compromised) words.push_back("--compromised");
+    const auto run = Run(words);
+    EXPECT_EQ(run.exit_code, 1) << domain << run.out;
+    EXPECT_EQ(run.out, "");
+    EXPECT_THAT(run.err, AllOf(HasSubstr("STATE_CONFLICT: "), HasSubstr(says)));
+  }
+}
+
+// It condemns the keys of the domain before any second officer is asked.
+TEST_F(RotationTest, AnEmergencyIsAskedForFirst) {
+  const auto alone = Run({"key", "rotate", "calm.example", "--compromised"});
+  EXPECT_EQ(alone.exit_code, 1);
+  EXPECT_THAT(alone.err, HasSubstr("say --now"));
+  EXPECT_TRUE(rotation_.rotated().empty());
+  EXPECT_EQ(Run({"key", "rotate", "calm.example", "--compromised", "--now"}).exit_code, 0);
+  EXPECT_THAT(rotation_.rotated(), testing::ElementsAre("calm.example compromised"));
+}
+
+TEST_F(RotationTest, AListThatIsCutSaysHowToGoOn) {
+  for (const std::vector<std::string>& list : {std::vector<std::string>{"key", "history"}, {"alerts", "list"}}) {
+    const auto page = [&](std::vector<std::string> more) {
+      more.insert(more.begin(), list.begin(), list.end());
+      return Run(more).out;
+    };
+    const bool steps = list.back() == "history";
+    EXPECT_THAT(page({"--most", "2"}), HasSubstr(steps ? "more with --page 3\n" : "more with --page 4\n"));
+    const std::string last = page({"--most", "2", "--page", "3"});
+    EXPECT_THAT(last, steps ? HasSubstr("STEP-1") : HasSubstr("1  "));
+    EXPECT_THAT(last, Not(HasSubstr(steps ? "STEP-3" : "3  ")));
+    EXPECT_THAT(last, Not(HasSubstr("more with")));
+    EXPECT_THAT(page({}), Not(HasSubstr("more with")));
+    EXPECT_THAT(page({"--most", "2", "--output", "json"}),
+                HasSubstr("\"next_page_token\": \"" + std::string(steps ? "3" : "4")));
+  }
 }
 
 TEST_F(RotationTest, ReplaceMissingTellsWhatItBeganBeforeItFailed) {

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "dkimctl_run.h"
 
 namespace {
@@ -82,6 +84,10 @@ const Words kCommands[] = {{"init"},
                            {"approvals", "reject"},
                            {"status"}};
 
+// These ask no Admin API: there is no operator to be.
+const std::set<Words> kOfNobody = {
+    {"init"}, {"sign"}, {"verify"}, {"backup", "check"}, {"backup", "unpack"}, {"backup", "restore"}};
+
 std::string Join(const Words& words) {
   std::string text = "dkimctl";
   for (const std::string& word : words) text += " " + word;
@@ -100,6 +106,8 @@ TEST_P(Help, HasExamplesAndCommonOptions) {
   EXPECT_THAT(run.out, HasSubstr(example));
   EXPECT_THAT(run.out, HasSubstr("--dir DIR"));
   EXPECT_THAT(run.out, HasSubstr("--output FORMAT"));
+  const bool asks = !kOfNobody.contains(GetParam());
+  EXPECT_EQ(run.out.find("--as NAME") != std::string::npos, asks) << run.out;
   EXPECT_LE(LongestLine(run.out), 80u) << run.out;
 }
 INSTANTIATE_TEST_SUITE_P(OfEvery, Help, testing::ValuesIn(kCommands));

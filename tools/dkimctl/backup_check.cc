@@ -3,6 +3,7 @@
 
 #include <fstream>
 
+#include "firmware/runtime/config.h"
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/file.h"
 #include "hallmark/ledger/v1/record.pb.h"
@@ -152,6 +153,24 @@ Status CheckLedger(const std::filesystem::path& directory, const std::string& ma
       "another backup; or go without --verifier-key, where you know by other means who made it");
 }
 
+// Where that box had its ledger, if not in its state. Its hallmark.toml may have another name.
+std::string LedgerDirectory(const std::filesystem::path& config) {
+  const auto normal = [](const std::filesystem::path& path) { return (path / "").lexically_normal(); };
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(config, failed)) {
+    if (entry.path().extension() != ".toml") continue;
+    const auto file = ConfigFile::Load(entry.path());
+    if (!file) continue;
+    ConfigTable root = (*file)->root();
+    auto state = root.OptionalTable("state"), ledger = root.OptionalTable("ledger");
+    if (!state || !ledger) continue;
+    const std::filesystem::path directory = ledger->String("directory", "", "");
+    const std::filesystem::path usual = std::filesystem::path(state->String("directory", "", "")) / "ledger";
+    if (!directory.empty() && normal(directory) != normal(usual)) return directory;
+  }
+  return "";
+}
+
 }  // namespace
 
 Answer<ledger::VerifierKeys> ReadGivenKeys(const std::filesystem::path& path) {
@@ -169,6 +188,7 @@ Answer<BackupFacts> CheckBackup(const std::filesystem::path& folder, const ledge
   const auto manifest = ReadFile(folder / backup::kManifest, kMostManifest);
   Status done = manifest ? CheckFiles(folder, *manifest, stop, facts) : Status(manifest.error());
   if (done) done = CheckLedger(folder / "ledger", *manifest, given, stop, facts);
+  if (done) facts.ledger_directory = LedgerDirectory(folder / backup::kConfigFolder);
   if (done) return facts;
   const Reason reason = done.error().reason;
   if (reason == Reason::kIoFailed || reason == Reason::kCancelled) return FromError(done.error());

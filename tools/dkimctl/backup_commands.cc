@@ -72,6 +72,7 @@ Json FactsJson(const BackupFacts& facts) {
       .Set("deleted_records", Json::Number(static_cast<std::int64_t>(facts.deleted)))
       .Set("checkpoints", Json::Number(static_cast<std::int64_t>(facts.checkpoints)))
       .Set("verifier_key", Json::Text(facts.verifier_key))
+      .Set("ledger_directory", Json::Text(facts.ledger_directory))
       .Set("proved", Json::Bool(facts.proved));
 }
 
@@ -89,6 +90,7 @@ std::string FactsText(const BackupFacts& facts) {
   table.Add({"verifier key:", facts.verifier_key});
   table.Add({"proved:", facts.proved ? "yes: its contents are under a signed checkpoint"
                                      : "NO: no checkpoint was signed after it was begun"});
+  if (!facts.ledger_directory.empty()) table.Add({"ledger.directory:", facts.ledger_directory});
   return table.Render();
 }
 
@@ -97,7 +99,9 @@ class PrivateFolder {
  public:
   PrivateFolder() {
     std::error_code failed;
-    std::string pattern = (std::filesystem::temp_directory_path(failed) / "dkimctl-backup-XXXXXX").string();
+    const std::filesystem::path temporary = std::filesystem::temp_directory_path(failed);
+    if (failed) return;  // and not into the folder that happens to be the current one
+    std::string pattern = (temporary / "dkimctl-backup-XXXXXX").string();
     if (const char* made = ::mkdtemp(pattern.data())) path_ = made;
   }
   ~PrivateFolder() {
@@ -137,6 +141,14 @@ Outcome UnpackAll(const Context& context, const Options& options) {
   return ExitCode::kDone;
 }
 
+// For a box that had its ledger elsewhere: a restore always puts it into the state.
+std::string LedgerStep(const BackupFacts& facts, const std::filesystem::path& state) {
+  if (facts.ledger_directory.empty()) return "";
+  return "That configuration has the ledger in " + OneLine(facts.ledger_directory) +
+         " (ledger.directory). Where signerd's has it too, it does\nnot start before you move " +
+         (state / "ledger").string() + " there, in the place of any that is there.\n";
+}
+
 Outcome Restore(const Context& context, const Options& options) {
   const StopSignals stop;
   const auto given = ReadGivenKeys(options.verifier_key);
@@ -158,7 +170,8 @@ Outcome Restore(const Context& context, const Options& options) {
         FactsText(*facts) + "\n" + options.folder +
             ": is the state of that box. Start signerd with its configuration (dkimctl\n"
             "backup unpack has it). Where the token is another one: dkimctl key replace-missing,\n"
-            "and give the new verifier key to whoever verifies the ledger.\n",
+            "and give the new verifier key to whoever verifies the ledger.\n" +
+            LedgerStep(*facts, options.folder),
         FactsJson(*facts));
   return ExitCode::kDone;
 }

@@ -42,8 +42,10 @@ struct BackupFacts {
   std::uint64_t deleted = 0;  // of them, by retention
   std::uint64_t checkpoints = 0;
   std::string verifier_key;  // the newest
-  bool proved = false;       // a signed checkpoint is of the record that says what is in the backup
-  std::string problem;       // why it is not whole; empty: it is
+  // ledger.directory of the configuration in it, as that has it; empty: where a restore puts the ledger.
+  std::string ledger_directory;
+  bool proved = false;  // a signed checkpoint is of the record that says what is in the backup
+  std::string problem;  // why it is not whole; empty: it is
 };
 
 // The ledger's verifier keys in a file that the caller was given; none where `path` is empty. Before the backup is

@@ -22,6 +22,33 @@ struct Options {
   bool offline = false;
 };
 
+// A file of a policy keeps its lines; a sentence is wrapped.
+std::string Comment(const std::string& text) {
+  std::string lines;
+  for (const std::string& line : Wrap(OneLine(text), Table::kColumns - 2)) lines += "; " + line + "\n";
+  return lines;
+}
+
+// Where receivers ask for the record.
+std::string OwnerOf(const admin::v1::DnsRecord& record, const std::string& domain) {
+  // Without a selector there is nothing to tell an alias by.
+  return record.selector().empty() ? record.name() : posture::SelectorName(record.selector(), domain);
+}
+
+std::string LineOf(const admin::v1::DnsRecord& record) {
+  std::string line = record.zone_file_line();
+  while (line.ends_with('\n')) line.pop_back();
+  return line;
+}
+
+// The lines for the domain's own zone: an alias where the record is kept in another.
+std::string ZoneLines(const admin::v1::DnsRecord& record, const std::string& owner) {
+  if (record.name() == owner) return LineOf(record) + "\n";
+  return Comment("The record of " + record.selector() +
+                 " is kept in the zone that the alias leads to; where a DNAME does, leave the alias out:") +
+         "; " + LineOf(record) + "\n" + posture::AliasLine(owner, record.name()) + "\n";
+}
+
 Outcome Show(const Context& context, const Options& options) {
   auto client = AdminClient::Open(context);
   if (!client) return client.error();
@@ -29,11 +56,14 @@ Outcome Show(const Context& context, const Options& options) {
   request.set_domain(options.domain);
   const auto answer = client->Call(&Stub::GetDnsRecords, request);
   if (!answer) return answer.error();
+  // As the records have it: signerd takes it in any case, and in Unicode.
+  const auto normalized = dkim::NormalizeDomain(options.domain);
+  const std::string domain = normalized ? *normalized : options.domain;
   std::string text;
   for (const auto& record : answer->records()) {
+    const std::string owner = OwnerOf(record, domain);
     text +=
-        options.format == "zone" ? record.zone_file_line() : record.name() + " " + record.type() + " " + record.value();
-    if (!text.ends_with('\n')) text += '\n';
+        options.format == "zone" ? ZoneLines(record, owner) : owner + " " + record.type() + " " + record.value() + "\n";
   }
   if (text.empty() && !context.json())
     Complain(options.domain + " has no keys; make one with: dkimctl key generate " + options.domain);
@@ -52,9 +82,8 @@ Answer<void> AddKeyRecords(const Context& context, posture::SuggestRequest& sugg
   if (!answer) return answer.error();
   for (const auto& record : answer->records()) {
     if (record.state() == admin::v1::KEY_STATE_WITHDRAWN || record.state() == admin::v1::KEY_STATE_DESTROYED) continue;
-    std::string line = record.zone_file_line();
-    while (line.ends_with('\n')) line.pop_back();
-    const std::string owner = posture::SelectorName(record.selector(), suggest.domain);
+    std::string line = LineOf(record);
+    const std::string owner = OwnerOf(record, suggest.domain);
     const bool delegated = record.name() != owner;
     if (delegated) suggest.key_records.push_back(posture::AliasLine(owner, record.name()));
     (delegated ? suggest.kept_elsewhere : suggest.key_records).push_back(std::move(line));
@@ -69,13 +98,6 @@ std::string PolicyId() {
   char text[32];
   ::gmtime_r(&now, &utc);
   return std::string(text, std::strftime(text, sizeof text, "%Y%m%d%H%M%S", &utc));
-}
-
-// A file of a policy keeps its lines; a sentence is wrapped.
-std::string Comment(const std::string& text) {
-  std::string lines;
-  for (const std::string& line : Wrap(OneLine(text), Table::kColumns - 2)) lines += "; " + line + "\n";
-  return lines;
 }
 
 std::string ZoneFile(const std::string& domain, const std::vector<posture::Section>& sections) {

@@ -328,11 +328,13 @@ void AddLedgerCommands(CLI::App& app, Context& context) {
   verify->add_option("--checkpoint", options->checkpoint, "Checkpoints that you kept elsewhere")->type_name("FILE");
   verify->add_option("--from", options->from, "Only from this record on")->type_name("SEQUENCE");
   verify->add_option("--to", options->to, "Only up to this record")->type_name("SEQUENCE");
+  AddAs(*verify, context);
 
   CLI::App* output = AddCommand(*group, context, "export", "Copy the ledger's files into a new folder",
                                 "dkimctl ledger export ledger-copy\nledger-verify ledger-copy",
                                 [&context, options] { return Export(context, *options); });
   output->add_option("FOLDER", options->directory, "Made anew")->required()->type_name("");
+  AddAs(*output, context);
 
   CLI::App* checkpoint = AddCommand(*group, context, "checkpoint", "Show the newest signed head, to keep",
                                     "dkimctl ledger checkpoint --out kept-2026-01-31",
@@ -340,8 +342,9 @@ void AddLedgerCommands(CLI::App& app, Context& context) {
   checkpoint->add_option("--out", options->out, "New file to write it to")->type_name("FILE");
   AddTimeout(*checkpoint, context);
 
-  AddCommand(*group, context, "rebuild-index", "Make the search index anew", "dkimctl ledger rebuild-index",
-             [&context] { return Rebuild(context); });
+  CLI::App* rebuild = AddCommand(*group, context, "rebuild-index", "Make the search index anew",
+                                 "dkimctl ledger rebuild-index", [&context] { return Rebuild(context); });
+  AddAs(*rebuild, context);
 
   CLI::App* retention = AddCommand(*group, context, "retention", "Show or set how long records are kept",
                                    "dkimctl ledger retention\ndkimctl ledger retention --keep-days 400",

@@ -101,9 +101,8 @@ Outcome PrintOperators(const Context& context, const google::protobuf::RepeatedP
   Table table({"NAME", "ROLE", "STATE", "IDENTITY", "LOCKED UNTIL"});
   Json list = Json::Array();
   for (const auto& row : operators) {
-    const bool locked = row.locked_until().seconds() > std::time(nullptr);
     table.Add({row.name(), NameOf(row.role()), NameOf(row.state()), row.identity(),
-               locked ? TimeText(row.locked_until()) : ""});
+               row.has_locked_until() ? TimeText(row.locked_until()) : ""});
     list.Add(Json::Message(row));
   }
   Print(context, table.Render(), Json::Object().Set("operators", std::move(list)));

@@ -108,6 +108,9 @@ Outcome Set(const Context& context, const Options& options) {
   }
   for (const auto& change : options.changes) change(*profile);
   if (options.dry_run) {
+    if (options.name == "default") {
+      return Failed("INVALID_ARGUMENT: the profile default is built in and cannot be changed");
+    }
     Print(context, std::string("would ") + (exists ? "change" : "create") + " the profile to:\n" + Facts(*profile),
           Json::Object()
               .Set("dry_run", Json::Bool(true))

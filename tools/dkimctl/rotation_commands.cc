@@ -6,6 +6,7 @@
 #include "hallmark/admin/v1/rotation.grpc.pb.h"
 #include "tools/dkimctl/client.h"
 #include "tools/dkimctl/names.h"
+#include "tools/dkimctl/rotation_outlook.h"
 #include "tools/dkimctl/rotation_text.h"
 
 namespace hallmark::ctl {
@@ -17,7 +18,7 @@ using Stub = api::RotationService::Stub;
 constexpr std::chrono::milliseconds kWatchInterval{2000};
 
 struct Options {
-  std::string domain, selector, reason;
+  std::string domain, selector, reason, page;
   bool now = false, compromised = false, dry_run = false, watch = false, yes = false;
   int most = 100;
   // Of a policy; empty: as it is.
@@ -43,45 +44,22 @@ Outcome PrintRotation(const Context& context, const api::Rotation& rotation) {
   return ExitCode::kDone;
 }
 
-std::string Signing(const api::Rotation& rotation) {
-  std::string text;
-  for (const auto& progress : rotation.keys()) {
-    if (progress.key().state() != api::KEY_STATE_ACTIVE) continue;
-    text += (text.empty() ? "" : ", ") + progress.key().selector();
-  }
-  return text;
-}
-
-// What a rotation of the domain would do, in one sentence.
-std::string Intent(const api::Rotation& rotation, bool compromised) {
-  std::string algorithms;
-  for (const int algorithm : rotation.policy().algorithms()) {
-    algorithms += (algorithms.empty() ? "" : " and ") + NameOf(static_cast<api::KeyAlgorithm>(algorithm));
-  }
-  const std::string old = Signing(rotation);
-  const std::string publisher = rotation.policy().publisher();
-  std::string text = "make new keys (" + algorithms + ") for " + rotation.domain() + ", publish them (" + publisher +
-                     "), sign with them once every authoritative server has their records";
-  text +=
-      compromised ? "" : " and caches had " + DurationText(rotation.policy().propagation_seconds()) + " and the TTLs";
-  if (old.empty()) return text;
-  text += "; " + old + " then ";
-  return text + (compromised ? "would be revoked as soon as a second officer approves"
-                             : "retires and is revoked after " + DurationText(rotation.policy().retire_seconds()));
-}
-
 Outcome Rotate(const Context& context, const Options& options) {
   auto client = AdminClient::Open(context);
   if (!client) return client.error();
   const auto present = GetRotation(*client, options.domain);
   if (!present) return present.error();
-  const std::string intent = Intent(*present, options.compromised);
+  if (options.dry_run || !options.now) {
+    const std::string refused = RefusalOfRotation(*present, options.compromised);
+    if (!refused.empty()) return Failed(refused);
+  }
+  const std::string intent = RotationIntent(*present, options.compromised);
   if (options.dry_run) {
     Print(context, "would " + intent + "\n",
           Json::Object().Set("dry_run", Json::Bool(true)).Set("would", Json::Text(intent)));
     return ExitCode::kDone;
   }
-  if (!options.now && !options.compromised && !Confirm("This would " + intent + ". Begin now?")) {
+  if (!options.now && !Confirm("This would " + intent + ". Begin now?")) {
     return Failed("a rotation was not begun; say --now to begin it without being asked");
   }
   auto request = ForDomain<api::RotateKeysRequest>(options.domain);
@@ -150,9 +128,10 @@ Outcome RollBack(const Context& context, const Options& options) {
   if (!client) return client.error();
   const auto present = GetRotation(*client, options.domain);
   if (!present) return present.error();
-  const std::string intent = present->under_way()
-                                 ? "give up the keys that are on their way to replace " + Signing(*present)
-                                 : "sign with the keys that " + Signing(*present) + " replaced";
+  const std::string intent =
+      present->under_way()
+          ? "give up the keys that are on their way to replace " + SelectorsIn(*present, api::KEY_STATE_ACTIVE)
+          : "sign with the keys that " + SelectorsIn(*present, api::KEY_STATE_ACTIVE) + " replaced";
   if (options.dry_run) {
     Print(context, "would " + intent + ", and pause the rotation\n",
           Json::Object().Set("dry_run", Json::Bool(true)).Set("would", Json::Text(intent)));
@@ -190,9 +169,12 @@ Outcome History(const Context& context, const Options& options) {
   auto request = ForDomain<api::ListKeyEventsRequest>(options.domain);
   request.set_selector(options.selector);
   request.set_page_size(options.most);
+  request.set_page_token(options.page);
   const auto events = client->Call(&Stub::ListKeyEvents, request);
   if (!events) return events.error();
-  Print(context, EventsText(*events), Json::Message(*events));
+  const std::string& next = events->next_page_token();
+  const std::string more = next.empty() ? "" : "more with --page " + next + "\n";
+  Print(context, EventsText(*events) + more, Json::Message(*events));
   return ExitCode::kDone;
 }
 
@@ -251,6 +233,9 @@ bool Changes(const Options& options) {
   return options.automatic || options.on_demand;
 }
 
+// What only signerd can look at.
+constexpr char kNotJudged[] = "Whether the publisher and the token are there is looked at when it is set.\n";
+
 Outcome SetPolicy(const Context& context, const Options& options) {
   if (options.inherit && (options.domain.empty() || Changes(options))) {
     return WrongUsage("--inherit takes a DOMAIN, and nothing else that is to be changed");
@@ -276,7 +261,9 @@ Outcome SetPolicy(const Context& context, const Options& options) {
   const std::string wrong = Change(options, *request.mutable_policy());
   if (!wrong.empty()) return WrongUsage(wrong);
   if (options.dry_run) {
-    Print(context, "would be in force:\n" + PolicyText(request.policy()),
+    const auto judged = JudgePolicy(request.policy());
+    if (!judged) return judged.error();
+    Print(context, "would be in force:\n" + PolicyText(request.policy()) + kNotJudged,
           Json::Object().Set("dry_run", Json::Bool(true)).Set("policy", Json::Message(request.policy())));
     return ExitCode::kDone;
   }
@@ -337,6 +324,7 @@ void AddViews(CLI::App& group, Context& context, const Shared& options) {
   history->add_option("DOMAIN", options->domain, "The signing domain [all]")->type_name("");
   history->add_option("SELECTOR", options->selector, "Of this key alone")->type_name("");
   history->add_option("--most", options->most, "At most so many")->check(CLI::Range(1, 10'000))->capture_default_str();
+  history->add_option("--page", options->page, "Go on where a page ended")->type_name("TOKEN");
   AddTimeout(*history, context);
 }
 

@@ -67,11 +67,15 @@ std::string ManualWork(const api::Rotation& rotation, const api::KeyProgress& pr
   return text;
 }
 
+// What has to be done in the domain's own zone, where its keys are kept in another: with any publisher.
 std::string AliasWork(const api::KeyProgress& progress) {
   const api::Key& key = progress.key();
-  if (key.state() != api::KEY_STATE_PUBLISHED || progress.has_visible_since()) return "";
   const std::string name = key.selector() + "._domainkey." + key.domain();
   if (progress.record_name() == name) return "";
+  // Whether it still is there is not seen: no server is asked for the alias alone.
+  if (key.state() == api::KEY_STATE_WITHDRAWN) return "remove from DNS, where there is no DNAME:\n" + name + ".\n";
+  const bool made_by_hand = key.state() == api::KEY_STATE_GENERATED;
+  if ((key.state() != api::KEY_STATE_PUBLISHED && !made_by_hand) || progress.has_visible_since()) return "";
   return "the domain's own zone needs, where it has no DNAME:\n" + name + ". IN CNAME " + progress.record_name() +
          ".\n";
 }

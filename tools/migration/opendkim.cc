@@ -254,7 +254,7 @@ class OpenDkim {
     if (!keys) return keys.error();
     const auto table = Read(*signing);
     if (!table) return table.error();
-    const auto rules = RulesFromTables(*table, *keys, "", plan_.notes);
+    const auto rules = RulesFromTables(*table, *keys, PathDomain::kKeys, "", plan_.notes);
     if (!rules) return rules.error();
     AddRules(*rules, Yes("MultipleSignatures"), plan_);
     return Ok();

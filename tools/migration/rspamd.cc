@@ -101,23 +101,27 @@ class Rspamd {
   Status ReadModule(const std::string& module, Ucl& out) {
     out.kind = Ucl::Kind::kObject;
     const auto named = files_.read(path_);
-    if (named) return ReadPart(path_, *named, module, out);
+    if (named) return ReadPart(path_, *named, module, SameName::kMerged, out);
     folder_ = true;
     bool any = false;
-    for (const char* part : {"modules.d", "local.d", "override.d"}) {
+    // The files of modules.d include local.d with duplicate=merge, and override.d without.
+    for (const auto& [part, same_name] : {std::pair{"modules.d", SameName::kMerged},
+                                          {"local.d", SameName::kMerged},
+                                          {"override.d", SameName::kReplaced}}) {
       const std::string file = path_ + "/" + part + "/" + module + ".conf";
       const auto text = files_.read(file);
       if (!text && text.error().reason == Reason::kNotFound) continue;
       if (!text) return text.error();
       any = true;
-      const Status read = ReadPart(file, *text, module, out);
+      const Status read = ReadPart(file, *text, module, same_name, out);
       if (!read) return read;
     }
     if (any || module != "dkim_signing") return Ok();
     return MakeError(Reason::kNotFound, path_ + ": there is no dkim_signing.conf in modules.d, local.d or override.d");
   }
 
-  Status ReadPart(const std::string& file, const std::string& text, const std::string& module, Ucl& out) {
+  Status ReadPart(const std::string& file, const std::string& text, const std::string& module, SameName same_name,
+                  Ucl& out) {
     const auto parsed = ParseUcl(text, file);
     if (!parsed) return parsed.error();
     const Ucl* section = parsed->Find(module);
@@ -130,7 +134,7 @@ class Rspamd {
             value.name + " " + value.text + ": not followed; name that file to read it");
       }
     }
-    MergeUcl(out, content);
+    MergeUcl(out, content, same_name);
     return Ok();
   }
 
@@ -256,7 +260,7 @@ class Rspamd {
     map = ReadMap(*Get("key_table"));
     if (!map) return map.error();
     keys.entries = std::move(*map);
-    const auto rules = RulesFromTables(signing, keys, Text("selector", kSelector), plan_.notes);
+    const auto rules = RulesFromTables(signing, keys, PathDomain::kAuthors, Text("selector", kSelector), plan_.notes);
     if (!rules) return rules.error();
     AddRules(*rules, false, plan_);
     return Ok();
@@ -270,7 +274,15 @@ class Rspamd {
       for (const Ucl& block : blocks->members) AddBlock(block, domains[Lower(block.name)]);
     }
     Status done = AddMaps(domains);
-    if (done && IsYes(Get("try_fallback"), true) && !IsYes(Get("use_redis"), false)) done = AddFiles(domains);
+    const bool falls_back = IsYes(Get("try_fallback"), true) && !IsYes(Get("use_redis"), false);
+    if (falls_back && blocks != nullptr) {
+      // An empty block says nothing: its domain has the selector and the path of all.
+      for (const Ucl& block : blocks->members) {
+        auto& selectors = domains[Lower(block.name)];
+        if (selectors.empty()) selectors.push_back({"", "", block.place});
+      }
+    }
+    if (done && falls_back) done = AddFiles(domains);
     if (!done) return done;
     const std::string path = Expand(Text("path", kKeyPath)), selector = Text("selector", kSelector);
     const bool organizational = IsYes(Get("use_esld"), true);

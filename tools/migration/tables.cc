@@ -20,15 +20,18 @@ std::optional<Authors> AuthorsOf(const std::string& key, bool patterns) {
   const bool below = patterns ? domain.starts_with("*.") : domain.starts_with('.');
   const std::string name = below ? domain.substr(patterns ? 2 : 1) : domain;
   if (name.empty() || name.find('*') != std::string::npos) return std::nullopt;
-  // A pattern is matched with the whole address, so one without '@' matches none.
-  if (patterns && (!has_local || (!everyone && local.find('*') != std::string::npos))) return std::nullopt;
+  // A pattern is matched with the whole address: without '@' it is "*.example.com" that says something, for what its
+  // "*" stands for may have one.
+  if (patterns && !has_local && !below) return std::nullopt;
+  if (patterns && !everyone && local.find('*') != std::string::npos) return std::nullopt;
   if (!everyone) return Authors{Authors::Kind::kAddress, key};
   return Authors{below ? Authors::Kind::kBelow : Authors::Kind::kDomain, name};
 }
 
 class Tables {
  public:
-  Tables(std::string selector, Notes& notes) : selector_(std::move(selector)), notes_(notes) {}
+  Tables(PathDomain path_domain, std::string selector, Notes& notes)
+      : path_domain_(path_domain), selector_(std::move(selector)), notes_(notes) {}
 
   Status ReadKeys(const DataSet& table) {
     for (const Entry& entry : table.entries) {
@@ -106,20 +109,20 @@ class Tables {
     return Ok();
   }
 
-  // "%" is the author's domain.
+  // "%" for the domain is the author's, and in a path what path_domain_ says.
   bool Expand(TableKey& key, const Authors& authors, const Place& place) {
     const bool in_file = key.key.starts_with('/') || key.key.starts_with('.');
     std::size_t at = in_file ? key.key.find('%') : std::string::npos;
-    if (key.domain != "%" && at == std::string::npos) return true;
-    if (authors.kind != Authors::Kind::kDomain) {
+    const bool path_of_author = at != std::string::npos && path_domain_ == PathDomain::kAuthors;
+    const bool of_author = key.domain == "%" || path_of_author;
+    if (of_author && authors.kind != Authors::Kind::kDomain) {
       Lost(place, "the key depends on the author's domain (% at " + key.place.Text() +
                       "), and the table does not say which there are: import each with dkimctl import pem");
       return false;
     }
     if (key.domain == "%") key.domain = authors.name;
-    for (; at != std::string::npos; at = key.key.find('%', at + authors.name.size())) {
-      key.key.replace(at, 1, authors.name);
-    }
+    const std::string& domain = path_of_author ? authors.name : key.domain;
+    for (; at != std::string::npos; at = key.key.find('%', at + domain.size())) key.key.replace(at, 1, domain);
     return true;
   }
 
@@ -130,6 +133,7 @@ class Tables {
     Lost(rule.place, "i=" + signer + " is not carried over: dkimctl profile set NAME --auid says it for a profile");
   }
 
+  const PathDomain path_domain_;
   const std::string selector_;
   Notes& notes_;
   std::map<std::string, TableKey> keys_;  // by name
@@ -152,9 +156,9 @@ bool IsLookedUpBefore(const SigningRule& a, const SigningRule& b) {
   return a.authors.kind == Authors::Kind::kBelow && a.authors.name.size() > b.authors.name.size();
 }
 
-Result<std::vector<SigningRule>> RulesFromTables(const DataSet& signing, const DataSet& keys,
+Result<std::vector<SigningRule>> RulesFromTables(const DataSet& signing, const DataSet& keys, PathDomain path_domain,
                                                  const std::string& selector, Notes& notes) {
-  Tables tables(selector, notes);
+  Tables tables(path_domain, selector, notes);
   Status done = tables.ReadKeys(keys);
   if (done) done = tables.ReadSigning(signing);
   if (!done) return done.error();

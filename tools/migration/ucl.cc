@@ -264,11 +264,11 @@ Result<Ucl> ParseUcl(std::string_view text, const std::string& file) {
   Ucl out;
   out.kind = Ucl::Kind::kObject;
   out.place = parsed->place;
-  MergeUcl(out, *parsed);
+  MergeUcl(out, *parsed, SameName::kMerged);
   return out;
 }
 
-void MergeUcl(Ucl& under, const Ucl& over) {
+void MergeUcl(Ucl& under, const Ucl& over, SameName objects) {
   std::map<std::string, std::size_t> places;
   for (std::size_t i = 0; i < under.members.size(); ++i) places.emplace(under.members[i].name, i);
   for (const Ucl& value : over.members) {
@@ -279,8 +279,9 @@ void MergeUcl(Ucl& under, const Ucl& over) {
       continue;
     }
     Ucl& known = under.members[place->second];
-    if (known.kind == Ucl::Kind::kObject && value.kind == Ucl::Kind::kObject) {
-      MergeUcl(known, value);
+    const bool both = known.kind == Ucl::Kind::kObject && value.kind == Ucl::Kind::kObject;
+    if (both && objects == SameName::kMerged) {
+      MergeUcl(known, value, objects);
     } else {
       known = value;  // of the same name
     }

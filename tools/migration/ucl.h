@@ -32,7 +32,10 @@ inline constexpr std::size_t kMostUclValues = 50'000;
 // The members of a whole file. A macro is a member whose key begins with a dot. kInvalidArgument with the line.
 Result<Ucl> ParseUcl(std::string_view text, const std::string& file);
 
-// Puts `over` on top of `under`: members of objects one by one, all else whole.
-void MergeUcl(Ucl& under, const Ucl& over);
+// What becomes of two objects of the same name: one with the members of both, and so on below; or the later one alone.
+enum class SameName { kMerged, kReplaced };
+
+// Puts `over` on top of `under`: of two values of the same name the later one counts, but for objects that are merged.
+void MergeUcl(Ucl& under, const Ucl& over, SameName objects);
 
 }  // namespace hallmark::migration

@@ -2,9 +2,11 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/algorithm/string/join.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <utility>
 
 #include "firmware/runtime/log.h"
 #include "firmware/runtime/metrics.h"
@@ -12,6 +14,7 @@
 #include "firmware/runtime/sd_notify.h"
 #include "firmware/runtime/tls13.h"
 #include "tools/milter/milter_metrics.h"
+#include "tools/milter/own_addresses.h"
 #include "tools/milter/server.h"
 #include "tools/milter/settings.h"
 
@@ -30,11 +33,17 @@ void RaiseDescriptorLimit(std::size_t connections) {
   }
 }
 
-Status Run(const MilterSettings& settings) {
+Status Run(MilterSettings settings) {
   // Debian builds Abseil with its search for deadlocks on, which costs gRPC some percent of a call.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   const sigset_t signals = BlockEndSignals();
   RaiseDescriptorLimit(settings.connections);
+  auto listed = InterfaceAddresses();
+  if (!listed) return listed.error();
+  OwnAddresses own_addresses(InterfaceAddresses, std::move(*listed), std::chrono::steady_clock::now());
+  settings.session.outbound.is_own_address = [&](const boost::asio::ip::address& address) {
+    return own_addresses.Has(address, std::chrono::steady_clock::now());
+  };
   auto connection = relay::Client::Connect(settings.session.signerd);
   if (!connection.client) return MakeError(Reason::kConfigInvalid, connection.failure->message);
   connection.client->Health();  // begins to connect
@@ -109,7 +118,7 @@ int Main(int argc, char** argv) {
     return 0;
   }
   log::Init("dkim-milter", settings->log_level);
-  done = Run(*settings);
+  done = Run(std::move(*settings));
   if (!done) log::error("cannot start: {}", done.error().message);
   return done ? 0 : 1;
 }

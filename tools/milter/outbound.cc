@@ -32,13 +32,17 @@ std::string_view VerifiedCertificate(const Macros& macros) {
   return trusted ? macros.Get("cert_subject") : std::string_view();
 }
 
-bool IsThisHost(const Peer& peer) {
-  if (peer.local) return true;
-  if (!peer.address) return false;
-  const auto& address = *peer.address;
+bool IsLoopback(const ip::address& address) {
   return address.is_v6() && address.to_v6().is_v4_mapped()
              ? ip::make_address_v4(ip::v4_mapped, address.to_v6()).is_loopback()
              : address.is_loopback();
+}
+
+// What connects to an address of its own host comes from that address as a rule, and not over loopback.
+bool IsThisHost(const OutboundRules& rules, const Peer& peer) {
+  if (peer.local) return true;
+  if (!peer.address) return false;
+  return IsLoopback(*peer.address) || (rules.is_own_address && rules.is_own_address(*peer.address));
 }
 
 }  // namespace
@@ -96,7 +100,7 @@ Origin OriginOf(const OutboundRules& rules, const Peer& peer, const Macros& macr
                         return network.Contains(*address);
                       });
   if (!inside) return Origin::kOutside;
-  return IsThisHost(peer) && !rules.reinjected ? Origin::kThisHost : Origin::kOwn;
+  return !rules.reinjected && IsThisHost(rules, peer) ? Origin::kThisHost : Origin::kOwn;
 }
 
 std::string_view FindPartner(const std::vector<PartnerRule>& partners, const Macros& macros) {

@@ -5,6 +5,7 @@
 #include <boost/asio/ip/network_v6.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,6 +39,8 @@ struct OutboundRules {
   std::vector<std::string> daemon_ports;
   std::vector<std::string> inbound_daemon_names;
   bool reinjected = false;  // what this host hands over is outbound, wherever it was before
+  // Whether an address is one of this host's own, beside loopback. Null: none is. Any thread.
+  std::function<bool(const boost::asio::ip::address&)> is_own_address;
 };
 
 // One [[partner]] of the configuration. Users and certificates are patterns.

@@ -174,9 +174,7 @@ class Server::Listener {
   Listener(Server& server, tcp::acceptor acceptor) : server_(server), acceptor_(std::move(acceptor)) {}
   Listener(Server& server, Local::acceptor acceptor, std::filesystem::path path)
       : server_(server), acceptor_(std::move(acceptor)), path_(std::move(path)) {}
-  ~Listener() {
-    if (!path_.empty()) ::unlink(path_.c_str());
-  }
+  ~Listener() { RemoveName(); }
 
   void Begin() {
     std::visit(
@@ -186,12 +184,19 @@ class Server::Listener {
         },
         acceptor_);
   }
+  // The name goes first: a process that starts from here on makes a file of its own, which is not ours to remove.
   void Close() {
+    RemoveName();
     error_code ignored;
     std::visit([&](auto& acceptor) { acceptor.close(ignored); }, acceptor_);
   }
 
  private:
+  void RemoveName() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+    path_.clear();
+  }
+
   template <class Acceptor>
   asio::awaitable<void> Accept(Acceptor& acceptor) {
     asio::steady_timer breath(acceptor.get_executor());
@@ -214,7 +219,7 @@ class Server::Listener {
 
   Server& server_;
   std::variant<tcp::acceptor, Local::acceptor> acceptor_;
-  const std::filesystem::path path_;
+  std::filesystem::path path_;  // of the socket's file, while it is ours; empty for TCP
 };
 
 Server::Server(const MilterSettings& settings, const Service& service) : settings_(settings), service_(service) {

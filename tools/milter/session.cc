@@ -9,7 +9,10 @@ namespace hallmark::milter {
 namespace {
 
 constexpr std::size_t kMostRecipients = 10000;  // as signerd takes
-constexpr std::size_t kMostRecipientOctets = 1u << 20;
+// What the ledger can keep in clear beside all else of a signature: a record has 1 MiB at most, and there each
+// recipient has up to three octets of its own (a tag and a length).
+constexpr std::size_t kMostRecipientOctets = 900u << 10;
+constexpr std::size_t kBesideRecipient = 4;
 constexpr std::size_t kLongestPath = 4096;    // MTAs take no longer command lines than half of this
 constexpr std::size_t kPostfixShows = 60000;  // of a header field (below)
 
@@ -219,11 +222,12 @@ Status Session::Recipient(std::string_view data) {
   if (recipient.size() > kLongestPath)
     return Violation("a recipient of " + std::to_string(recipient.size()) + " octets");
   auto& recipients = message_->options().envelope_recipients;
-  if (recipients.size() >= kMostRecipients || recipient.size() > kMostRecipientOctets - recipient_octets_) {
+  const std::size_t octets = recipient.size() + kBesideRecipient;
+  if (recipients.size() >= kMostRecipients || octets > kMostRecipientOctets - recipient_octets_) {
     ++recipients_left_out_;
     return Ok();
   }
-  recipient_octets_ += recipient.size();
+  recipient_octets_ += octets;
   recipients.emplace_back(recipient);
   return Ok();
 }

@@ -21,8 +21,8 @@ Result<BimiRecord> ParseBimi(std::string_view text);
 // What is wrong with a reference to a file; empty when nothing is. `extension`: ".svg", ".pem".
 std::string FaultOfReference(const std::string& reference, std::string_view extension);
 
-// Whether DMARC is strong enough for a mark to be shown.
-void CheckBimiDmarc(const std::string& owner, const FoundDmarc& dmarc, Report& report);
+// What the record `text` at `owner` says, and whether DMARC is strong enough for it.
+void CheckBimiRecord(const std::string& owner, const std::string& text, const FoundDmarc& dmarc, Report& report);
 
 // The record at default._bimi, and whether DMARC is strong enough for it. Nothing is fetched.
 void CheckBimi(const std::string& domain, const FoundDmarc& dmarc, Dns& dns, Report& report);

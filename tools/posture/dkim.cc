@@ -24,7 +24,8 @@ struct Expected {
   std::string owner;  // sel._domainkey.example.com
   const Selector& selector;
   std::string domain, auid;
-  std::optional<PublicKey> key;  // where it is known
+  std::optional<PublicKey> key = std::nullopt;  // where it is known
+  bool below_dname = false;                     // then there is an alias, and none can be put there
 
   // The record as it should be, where the key is known; with the alias that leads to it, where there is to be one.
   std::vector<std::string> Publish() const {
@@ -32,6 +33,7 @@ struct Expected {
     const std::string value =
         selector.use == KeyUse::kRevoked ? dkim::RevokedKeyRecordValue(*key) : dkim::KeyRecordValue(*key);
     if (selector.kept_at.empty()) return {TxtLine(owner, value)};
+    if (below_dname) return {TxtLine(selector.kept_at, value)};
     return {AliasLine(owner, selector.kept_at), TxtLine(selector.kept_at, value)};
   }
 };
@@ -119,8 +121,7 @@ std::optional<Algorithm> CheckInUse(const dkim::KeyRecord& record, const Expecte
   return std::nullopt;
 }
 
-void CheckNone(const Expected& expected, const Fetched& fetched, Report& report) {
-  if (fetched.aliased_nowhere) return;
+void CheckNone(const Expected& expected, Report& report) {
   const std::string what = "there is no key record at " + expected.owner;
   switch (expected.selector.use) {
     case KeyUse::kNamed:
@@ -132,24 +133,37 @@ void CheckNone(const Expected& expected, const Fetched& fetched, Report& report)
   }
 }
 
-// Nothing is to be there: no record, and no alias that led to one.
+// Nothing is to be there: no record, and no alias that led to one. That of a DNAME is not the key's.
 void CheckWithdrawn(const Expected& expected, Dns& dns, Report& report) {
   const auto answer = dns.Find(expected.owner, dns::RecordType::kTxt);
-  if (answer && (!answer->values.empty() || !answer->alias.empty()))
+  if (answer && (!answer->values.empty() || (!answer->alias.empty() && !answer->by_dname)))
     report.Add(kinds::kDkimRecordLeftOver, expected.owner, "the key was withdrawn, and there still is a record");
 }
 
-std::optional<Algorithm> CheckSelector(const Expected& expected, Dns& dns, Report& report) {
+// Whether the name is an alias that leads to nowhere, and may: it is put in before the record, and goes after it.
+bool MayLeadNowhere(const Expected& expected, Dns& dns) {
+  const KeyUse use = expected.selector.use;
+  if (use != KeyUse::kUpcoming && use != KeyUse::kRevoked) return false;
+  const auto answer = dns.Find(expected.owner, dns::RecordType::kTxt);
+  return answer && !answer->exists && !answer->alias.empty() && !answer->by_dname;
+}
+
+std::optional<Algorithm> CheckSelector(Expected& expected, Dns& dns, Report& report) {
   const KeyUse use = expected.selector.use;
   if (use == KeyUse::kWithdrawn) {
     CheckWithdrawn(expected, dns, report);
     return std::nullopt;
   }
+  if (MayLeadNowhere(expected, dns)) {
+    CheckNone(expected, report);
+    return std::nullopt;
+  }
   // Whatever stands at a selector is taken for a key record: v= may be left out.
   const Fetched fetched = dns.FetchTxt(expected.owner, [](std::string_view) { return true; });
-  if (fetched.state == Fetched::State::kUnavailable) return std::nullopt;
+  expected.below_dname = fetched.below_dname;
+  if (fetched.state == Fetched::State::kUnavailable || fetched.aliased_nowhere) return std::nullopt;
   if (fetched.state == Fetched::State::kNone) {
-    CheckNone(expected, fetched, report);
+    CheckNone(expected, report);
     return std::nullopt;
   }
   if (fetched.state == Fetched::State::kSeveral) {
@@ -182,7 +196,7 @@ void CheckDkim(const std::string& domain, const std::vector<Selector>& selectors
                Report& report) {
   bool ed25519 = false, rsa = false;
   for (const Selector& selector : selectors) {
-    Expected expected{SelectorName(selector.name, domain), selector, domain, auid, std::nullopt};
+    Expected expected{SelectorName(selector.name, domain), selector, domain, auid};
     if (!selector.spki.empty()) {
       if (auto key = PublicKey::FromSpki(selector.spki)) expected.key = std::move(*key);
     }

@@ -49,6 +49,7 @@ Fetched Dns::FetchTxt(const std::string& name, bool (*of_version)(std::string_vi
     return fetched;
   }
   fetched.exists = answer->exists;
+  fetched.below_dname = answer->by_dname;
   for (const std::string& value : answer->values) {
     if (of_version(value)) {
       fetched.records.push_back(value);
@@ -58,7 +59,7 @@ Fetched Dns::FetchTxt(const std::string& name, bool (*of_version)(std::string_vi
   }
   if (fetched.records.size() == 1) fetched.state = Fetched::State::kOne;
   if (fetched.records.size() > 1) fetched.state = Fetched::State::kSeveral;
-  if (!answer->exists && !answer->alias.empty()) {
+  if (!answer->exists && !answer->alias.empty() && !answer->by_dname) {
     fetched.aliased_nowhere = true;
     report_.Add(kinds::kAliasBroken, name, name + " is an alias of " + answer->alias + ", which does not exist");
   }
@@ -81,7 +82,7 @@ std::string Instead(const Fetched& fetched) {
 bool HasVersion(std::string_view text, std::string_view version) {
   const std::string_view first = text.substr(0, text.find(';'));
   const std::size_t equals = first.find('=');
-  if (equals == std::string_view::npos) return false;
+  if (equals == std::string_view::npos || first.front() != 'v') return false;
   return dkim::TrimFws(first.substr(0, equals)) == "v" && dkim::TrimFws(first.substr(equals + 1)) == version;
 }
 

@@ -28,6 +28,7 @@ struct Fetched {
   std::vector<std::string> records;  // those of the version
   std::string instead;               // where there are none: another TXT record at the name, if any
   bool aliased_nowhere = false;      // kNone, because a CNAME leads to no name
+  bool below_dname = false;          // a DNAME stands above the name
   bool exists = true;                // the name does
 };
 
@@ -38,7 +39,8 @@ class Dns {
 
   // nullopt, with DNS_NO_ANSWER in the report, when there was no usable answer. What is no domain name does not exist.
   std::optional<dns::Answer> Find(const std::string& name, dns::RecordType type);
-  // The TXT records that `of_version` takes. Reports DNS_NO_ANSWER and ALIAS_BROKEN.
+  // The TXT records that `of_version` takes. Reports DNS_NO_ANSWER and ALIAS_BROKEN, but not where the alias is made of
+  // a DNAME: that makes one of every name, and promises nothing of this one.
   Fetched FetchTxt(const std::string& name, bool (*of_version)(std::string_view));
   // Whether the name has an address, IPv4 or IPv6; nullopt as above.
   std::optional<bool> HasAddress(const std::string& name);
@@ -51,7 +53,8 @@ class Dns {
 // "; found instead: ..." for the sentence that says that a record is missing.
 std::string Instead(const Fetched& fetched);
 
-// Whether `text` begins with the tag v= of this version: "v=DMARC1", then ";" or the end; blanks may stand around "=".
+// Whether `text` begins with the tag v= of this version: "v=DMARC1", then ";" or the end; blanks may stand around "="
+// and before the ";", and none in front.
 bool HasVersion(std::string_view text, std::string_view version);
 
 }  // namespace hallmark::posture

@@ -18,12 +18,15 @@ std::string Join(const std::vector<std::string>& terms, std::string_view end) {
   return text + " " + std::string(end);
 }
 
-// The record with ~all at its end: its other terms and its modifiers stay. A redirect beside an all means nothing.
-std::string WithSoftFail(const SpfRecord& record) {
+// The line of the record with ~all at its end: its other terms and its modifiers stay. A redirect beside an all means
+// nothing. None where it would let nobody in, or may lack somebody who was meant to pass.
+std::vector<std::string> WithSoftFail(const std::string& domain, const SpfRecord& record) {
   std::string text = Join(SpfTermsToKeep(record), "~all");
   for (const std::string& modifier : record.unknown) text += " " + modifier;
   if (record.exp) text += " exp=" + *record.exp;
-  return text;
+  const auto mended = ParseSpf(text);
+  if (record.MayMeanToLetIn() || !mended || !mended->LetsIn()) return {};
+  return {TxtLine(domain, text)};
 }
 
 // The line of a record that was mended. None where it would let nobody in: somebody was to pass, by a term that is
@@ -49,7 +52,7 @@ SpfRecord WithoutUnknown(SpfRecord record) {
   return record;
 }
 
-// One record with the terms of all, where each can be read.
+// One record with the terms of all, where each can be read. None where it would let nobody in.
 std::vector<std::string> Merged(const std::string& domain, const std::vector<std::string>& records) {
   std::vector<std::string> terms;
   for (const std::string& text : records) {
@@ -59,7 +62,10 @@ std::vector<std::string> Merged(const std::string& domain, const std::vector<std
       if (std::find(terms.begin(), terms.end(), term) == terms.end()) terms.push_back(term);
     }
   }
-  return {TxtLine(domain, Join(terms, "~all"))};
+  const std::string text = Join(terms, "~all");
+  const auto merged = ParseSpf(text);
+  if (!merged || !merged->LetsIn()) return {};
+  return {TxtLine(domain, text)};
 }
 
 void CheckMissing(const std::string& domain, const Fetched& fetched, Dns& dns, Report& report) {
@@ -78,8 +84,7 @@ void CheckEnd(const std::string& domain, const SpfRecord& record, const SpfWalk&
   const bool redirected = record.All() == nullptr && record.redirect;
   const std::string who = redirected ? "what redirect=" + *record.redirect + " leads to" : "the record";
   std::vector<std::string> mended;
-  if (!redirected && record.LetsIn() && !record.MayMeanToLetIn())
-    mended.push_back(TxtLine(domain, WithSoftFail(record)));
+  if (!redirected) mended = WithSoftFail(domain, record);
   if (walk.end() == '?') report.Add(kinds::kSpfNeutralAll, domain, who + " ends with ?all", mended);
   if (walk.end() == '\0') report.Add(kinds::kSpfNoAll, domain, who + " ends without all and without redirect", mended);
   if (record.after_all.empty() && !(record.All() != nullptr && record.redirect)) return;
@@ -94,8 +99,7 @@ void CheckPassAll(const std::string& domain, const SpfRecord& record, const SpfA
   if (!admits.everyone) return;
   std::vector<std::string> publish;
   const SpfTerm* all = record.All();
-  if (all != nullptr && all->qualifier == '+' && !record.MayMeanToLetIn())
-    publish.push_back(TxtLine(domain, WithSoftFail(record)));
+  if (all != nullptr && all->qualifier == '+') publish = WithSoftFail(domain, record);
   report.Add(kinds::kSpfPassAll, domain,
              all != nullptr && all->qualifier == '+' ? "the record ends with " + Quoted(all->text)
                                                      : "the record, or one that it leads to, passes every address",

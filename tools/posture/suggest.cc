@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "signerd/dkim/ascii.h"
 #include "signerd/dkim/author.h"
 #include "tools/posture/bimi.h"
 #include "tools/posture/dmarc.h"
@@ -17,7 +18,8 @@ namespace {
 // What the parts share.
 struct Making {
   const SuggestRequest& request;
-  Dns& dns;
+  const Lookup& lookup;         // what `dns` asks by
+  Dns& dns;                     // what it gets no answer for ends it all
   std::vector<std::string> mx;  // of the request or published; none: the domain takes no mail that it says of
 };
 
@@ -33,7 +35,8 @@ std::string RelayTerm(const std::string& relay) {
 struct PublishedSpf {
   std::vector<std::string> terms;
   std::string end = "~all";
-  bool may_lack = false;  // a modifier that nobody knows may be meant to let somebody pass
+  bool unreadable = false;  // who else was to pass is not known
+  bool may_lack = false;    // a modifier that nobody knows may be meant to let somebody pass
 };
 
 void TellLeftOut(const SpfRecord& record, const std::vector<std::string>& kept, Section& section) {
@@ -48,14 +51,13 @@ void TellLeftOut(const SpfRecord& record, const std::vector<std::string>& kept, 
 
 PublishedSpf ReadSpf(const Fetched& fetched, Section& section) {
   PublishedSpf published;
-  std::size_t readable = 0;
   for (const std::string& text : fetched.records) {
     const auto record = ParseSpf(text);
     if (!record) {
-      section.comments.push_back("A published record is left out, because " + record.error().message + ".");
+      section.comments.push_back("A published record cannot be read, because " + record.error().message + ".");
+      published.unreadable = true;
       continue;
     }
-    ++readable;
     const std::vector<std::string> kept = SpfTermsToKeep(*record);
     for (const std::string& term : kept) {
       if (!Has(published.terms, term)) published.terms.push_back(term);
@@ -71,8 +73,27 @@ PublishedSpf ReadSpf(const Fetched& fetched, Section& section) {
     if (record->exp) published.end += " exp=" + *record->exp;
   }
   // Several records together let in more hosts than any of them did: they must not refuse the others'.
-  if (readable > 1) published.end = "~all";
+  if (fetched.records.size() > 1) published.end = "~all";
   return published;
+}
+
+// Of what lets others pass.
+void TellThirdParties(const SpfRecord& record, const std::string& domain, Section& section) {
+  for (const SpfTerm& term : record.terms) {
+    if (term.domain_spec.empty() || term.qualifier != '+') continue;
+    const auto name = ExpandForDomain(term.domain_spec, domain);
+    if (name && IsThirdParty(*name, domain))
+      section.comments.push_back(term.text +
+                                 " lets hosts of others pass. Have that partner relay through the signing point, "
+                                 "then take it out.");
+  }
+}
+
+// Whether this is what the domain says already, and all that it says.
+bool IsPublished(const SpfRecord& record, const Fetched& fetched) {
+  if (fetched.records.size() != 1) return false;
+  const auto published = ParseSpf(fetched.records.front());
+  return published && dkim::EqualsIgnoringCase(SpfText(*published), SpfText(record));
 }
 
 Section SuggestSpf(const Making& making) {
@@ -80,6 +101,10 @@ Section SuggestSpf(const Making& making) {
   const std::string& domain = making.request.domain;
   const Fetched fetched = making.dns.FetchTxt(domain, &IsSpf);
   PublishedSpf spf = ReadSpf(fetched, section);
+  if (spf.unreadable) {
+    section.comments.push_back("Put it right first. Until then no record is suggested: it would refuse who is meant.");
+    return section;
+  }
   // Without it, hosts that are let pass by no all, or by a receiver's goodwill, would be refused.
   if (spf.may_lack) {
     section.comments.push_back(
@@ -92,24 +117,21 @@ Section SuggestSpf(const Making& making) {
     if (!Has(spf.terms, RelayTerm(relay))) relays.push_back(RelayTerm(relay));
   }
   spf.terms.insert(spf.terms.begin(), relays.begin(), relays.end());
-  if (spf.terms.empty() && fetched.records.empty()) {
-    if (!making.mx.empty()) spf.terms.push_back("mx");
-    section.comments.push_back("Name the addresses that mail leaves from with --relay.");
-  }
-  for (const std::string& term : spf.terms) {
-    const auto parsed = ParseSpf("v=spf1 " + term);
-    if (!parsed || parsed->terms.size() != 1) continue;
-    const SpfTerm& mechanism = parsed->terms.front();
-    if (mechanism.domain_spec.empty() || mechanism.qualifier != '+') continue;
-    const auto name = ExpandForDomain(mechanism.domain_spec, domain);
-    if (name && IsThirdParty(*name, domain))
-      section.comments.push_back(term +
-                                 " lets hosts of others pass. Have that partner relay through the signing point, "
-                                 "then take it out.");
-  }
+  const bool guessed = spf.terms.empty() && fetched.records.empty() && !making.mx.empty();
+  if (guessed) spf.terms.push_back("mx");
   std::string value = "v=spf1";
   for (const std::string& term : spf.terms) value += " " + term;
-  section.records.push_back(TxtLine(domain, value + " " + spf.end));
+  value += " " + spf.end;
+  const auto record = ParseSpf(value);
+  // That nobody sends is for the domain to say, as v=spf1 -all does; it does not follow from who is not named.
+  const bool refuses_all = !record || (!record->LetsIn() && !IsPublished(*record, fetched));
+  if (guessed || refuses_all) section.comments.push_back("Name the addresses that mail leaves from with --relay.");
+  if (refuses_all) {
+    section.comments.push_back("Until then no record is suggested: it would let nobody send.");
+    return section;
+  }
+  TellThirdParties(*record, domain, section);
+  section.records.push_back(TxtLine(domain, value));
   return section;
 }
 
@@ -117,20 +139,36 @@ std::string ReportUriOf(const SuggestRequest& request) {
   return "mailto:" + (request.report_address.empty() ? "dmarc-reports@" + request.domain : request.report_address);
 }
 
-// What other organisations have to publish so that they get the reports.
+// What other organisations have to publish so that they get the reports. Whether they do already only decides on a
+// comment: a name server of theirs that does not answer keeps nothing back.
 void AddAuthorisations(const Making& making, const std::string& value, Section& section) {
   const auto record = ParseDmarc(value);
   if (!record) return;
+  Report unanswered;
+  Dns dns(making.lookup, unanswered);
   for (const auto* list : {&record->aggregate, &record->failure}) {
     for (const std::string& text : *list) {
       const auto uri = ParseReportUri(text, true);
       if (!uri || !IsExternal(uri->domain, making.request.domain)) continue;
       const std::string name = AuthorisationName(uri->domain, making.request.domain);
-      if (making.dns.FetchTxt(name, &IsDmarc).state == Fetched::State::kOne) continue;
+      if (dns.FetchTxt(name, &IsDmarc).state == Fetched::State::kOne) continue;
       section.comments.push_back("Reports to " + uri->domain + " are only sent when that domain publishes:");
       section.later.push_back(TxtLine(name, "v=DMARC1"));
     }
   }
+}
+
+// The rua= of the record, with the address of the request at its end where it is not among them.
+std::string ReportUris(const DmarcRecord& record, const SuggestRequest& request) {
+  const std::string uri = ReportUriOf(request);
+  std::string list;
+  bool there = request.report_address.empty() && !record.aggregate.empty();
+  for (const std::string& address : record.aggregate) {
+    list += (list.empty() ? "" : ",") + address;
+    const auto read = ParseReportUri(address, true);
+    there = there || (read && read->text == uri);
+  }
+  return there ? list : list + (list.empty() ? "" : ",") + uri;
 }
 
 Section SuggestDmarc(const Making& making, const FoundDmarc& found) {
@@ -149,12 +187,7 @@ Section SuggestDmarc(const Making& making, const FoundDmarc& found) {
   }
   std::string value = "v=DMARC1; p=none; rua=" + ReportUriOf(making.request);
   if (found.state == FoundDmarc::State::kFound) {
-    const std::string uri = ReportUriOf(making.request);
-    std::string rua;
-    for (const std::string& address : found.record.aggregate) rua += (rua.empty() ? "" : ",") + address;
-    if (rua.empty()) rua = uri;
-    if (!making.request.report_address.empty() && rua.find(uri) == std::string::npos) rua += "," + uri;
-    value = WithTag(found.record, "rua", rua);
+    value = WithTag(found.record, "rua", ReportUris(found.record, making.request));
     section.comments.push_back("The policy is the published one.");
   } else {
     section.comments.push_back(
@@ -166,25 +199,36 @@ Section SuggestDmarc(const Making& making, const FoundDmarc& found) {
   return section;
 }
 
+// The record, as a comment where it would be in error today.
+void AddBimi(const std::string& owner, const std::string& value, const FoundDmarc& dmarc, Section& section) {
+  Report judged;
+  CheckBimiRecord(owner, value, dmarc, judged);
+  std::vector<std::string> faults;
+  for (const Finding& finding : judged.findings()) {
+    if (finding.kind->severity != Severity::kError) continue;
+    const bool of_dmarc = finding.kind->id == kinds::kBimiDmarcTooWeak.id;
+    faults.push_back((of_dmarc ? "To be published when DMARC is strong enough: " : "To be put right first: ") +
+                     finding.what + ".");
+  }
+  (faults.empty() ? section.records : section.later).push_back(TxtLine(owner, value));
+  section.comments.insert(section.comments.end(), faults.begin(), faults.end());
+}
+
 Section SuggestBimi(const Making& making, const FoundDmarc& dmarc) {
   Section section{"BIMI", {}, {}, {}};
   const SuggestRequest& request = making.request;
   const std::string owner = "default._bimi." + request.domain;
   const Fetched fetched = making.dns.FetchTxt(owner, &IsBimi);
   if (request.bimi_svg.empty()) {
-    if (fetched.state == Fetched::State::kOne) section.records.push_back(TxtLine(owner, fetched.records.front()));
+    if (fetched.state == Fetched::State::kOne) AddBimi(owner, fetched.records.front(), dmarc, section);
+    if (fetched.state == Fetched::State::kSeveral)
+      section.comments.push_back("There are " + Count(fetched.records.size(), "BIMI record") + " at " + owner +
+                                 ", so none is used: keep one.");
     return section;
   }
   std::string value = "v=BIMI1; l=" + request.bimi_svg + ";";
   if (!request.bimi_certificate.empty()) value += " a=" + request.bimi_certificate + ";";
-  Report faults;
-  CheckBimiDmarc(owner, dmarc, faults);
-  if (faults.findings().empty()) {
-    section.records.push_back(TxtLine(owner, value));
-  } else {
-    section.comments.push_back("To be published when DMARC is strong enough: " + faults.findings().front().what + ".");
-    section.later.push_back(TxtLine(owner, value));
-  }
+  AddBimi(owner, value, dmarc, section);
   if (request.bimi_certificate.empty())
     section.comments.push_back("Large receivers show a mark only with a mark certificate (--bimi-cert).");
   return section;
@@ -228,9 +272,18 @@ Section SuggestTlsRpt(const Making& making) {
   const SuggestRequest& request = making.request;
   const std::string owner = "_smtp._tls." + request.domain;
   const Fetched fetched = making.dns.FetchTxt(owner, &IsTlsRpt);
-  if (fetched.state == Fetched::State::kOne && ParseTlsRpt(fetched.records.front())) {
+  Report faults;
+  Dns dns(making.lookup, faults);
+  CheckTlsRpt(request.domain, false, dns, faults);
+  if (fetched.state == Fetched::State::kOne && faults.findings().empty()) {
     section.records.push_back(TxtLine(owner, fetched.records.front()));
-  } else if (!making.mx.empty()) {
+    return section;
+  }
+  for (const Finding& finding : faults.findings()) {
+    section.comments.push_back("What is published is in error: " + finding.what + ".");
+    section.records.insert(section.records.end(), finding.publish.begin(), finding.publish.end());
+  }
+  if (section.records.empty() && !making.mx.empty()) {
     const std::string address =
         request.report_address.empty() ? "tls-reports@" + request.domain : request.report_address;
     section.records.push_back(TxtLine(owner, "v=TLSRPTv1; rua=mailto:" + address));
@@ -268,7 +321,7 @@ Result<std::vector<Section>> Suggest(const SuggestRequest& request, const Lookup
   Report report;
   const Lookup remembering = Remembering(lookup);
   Dns dns(remembering, report);
-  Making making{request, dns, request.mx};
+  Making making{request, remembering, dns, request.mx};
   if (making.mx.empty()) {
     if (const auto published = dns.Find(request.domain, dns::RecordType::kMx)) making.mx = published->values;
     std::erase(making.mx, "");  // the null MX
@@ -276,7 +329,9 @@ Result<std::vector<Section>> Suggest(const SuggestRequest& request, const Lookup
   }
   Section keys{"DKIM", {}, request.key_records, request.kept_elsewhere};
   if (!request.kept_elsewhere.empty())
-    keys.comments.push_back("The records of these keys are kept in the zone that the aliases lead to:");
+    keys.comments.push_back(
+        "The records of these keys are kept in the zone that the aliases lead to; where a DNAME does, "
+        "leave the aliases out:");
   const FoundDmarc dmarc = FindDmarc(request.domain, dns, report);
   std::vector<Section> sections{
       std::move(keys),       SuggestSpf(making),   SuggestDmarc(making, dmarc), SuggestBimi(making, dmarc),

@@ -105,6 +105,33 @@ void CheckMtaSts(const std::string& domain, bool takes_mail, Dns& dns, Report& r
   report.Add(kinds::kMtaStsNotFetched, owner, "the policy at https://" + host + " was not fetched");
 }
 
+}  // namespace
+
+bool IsMtaSts(std::string_view text) { return text.starts_with("v=STSv1;"); }
+
+Result<std::string> ParseMtaSts(std::string_view text) {
+  const auto tags = dkim::TagList::Parse(text);
+  if (!tags) return tags.error();
+  if (!IsMtaSts(text)) return MakeError(Reason::kInvalidArgument, "v=STSv1 is not the first tag");
+  const std::string_view id = tags->Value("id");
+  if (id.empty() || id.size() > kLongestId || !std::all_of(id.begin(), id.end(), &IsOfId))
+    return MakeError(Reason::kInvalidArgument, "id= is not 1 to 32 letters and digits");
+  return std::string(id);
+}
+
+bool IsTlsRpt(std::string_view text) { return text.starts_with("v=TLSRPTv1;"); }
+
+Result<std::vector<std::string>> ParseTlsRpt(std::string_view text) {
+  const auto tags = dkim::TagList::Parse(text);
+  if (!tags) return tags.error();
+  if (!IsTlsRpt(text)) return MakeError(Reason::kInvalidArgument, "v=TLSRPTv1 is not the first tag");
+  const std::string_view rua = tags->Value("rua");
+  if (rua.empty()) return MakeError(Reason::kInvalidArgument, "rua= is missing");
+  std::vector<std::string> addresses;
+  for (const std::string_view uri : SplitUris(rua)) addresses.emplace_back(uri);
+  return addresses;
+}
+
 void CheckTlsRpt(const std::string& domain, bool takes_mail, Dns& dns, Report& report) {
   const std::string owner = "_smtp._tls." + domain;
   const Fetched fetched = dns.FetchTxt(owner, &IsTlsRpt);
@@ -132,33 +159,6 @@ void CheckTlsRpt(const std::string& domain, bool takes_mail, Dns& dns, Report& r
     if (const auto uri = ParseReportUri(address, false); !uri)
       report.Add(kinds::kTlsRptAddress, owner, "rua=: " + uri.error().message, std::exchange(mended, {}));
   }
-}
-
-}  // namespace
-
-bool IsMtaSts(std::string_view text) { return HasVersion(text, "STSv1"); }
-
-Result<std::string> ParseMtaSts(std::string_view text) {
-  const auto tags = dkim::TagList::Parse(text);
-  if (!tags) return tags.error();
-  if (!IsMtaSts(text)) return MakeError(Reason::kInvalidArgument, "v=STSv1 is not the first tag");
-  const std::string_view id = tags->Value("id");
-  if (id.empty() || id.size() > kLongestId || !std::all_of(id.begin(), id.end(), &IsOfId))
-    return MakeError(Reason::kInvalidArgument, "id= is not 1 to 32 letters and digits");
-  return std::string(id);
-}
-
-bool IsTlsRpt(std::string_view text) { return HasVersion(text, "TLSRPTv1"); }
-
-Result<std::vector<std::string>> ParseTlsRpt(std::string_view text) {
-  const auto tags = dkim::TagList::Parse(text);
-  if (!tags) return tags.error();
-  if (!IsTlsRpt(text)) return MakeError(Reason::kInvalidArgument, "v=TLSRPTv1 is not the first tag");
-  const std::string_view rua = tags->Value("rua");
-  if (rua.empty()) return MakeError(Reason::kInvalidArgument, "rua= is missing");
-  std::vector<std::string> addresses;
-  for (const std::string_view uri : SplitUris(rua)) addresses.emplace_back(uri);
-  return addresses;
 }
 
 void CheckTransport(const std::string& domain, bool takes_mail, Dns& dns, Report& report) {

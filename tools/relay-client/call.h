@@ -31,9 +31,10 @@ struct Calls {
 
 // One message being signed: asks the next server that is ready, and another one, or the same after a pause, where the
 // answer is UNAVAILABLE; another one too, where there is no answer in half of the time, and one more where the refusal
-// may be the server's own trouble; always with the same request_id, so that it is signed once. When no server is ready,
-// or none but the one that refused, it waits for one, but not for the whole of its time. Owns itself until `done` has
-// returned; never blocks, and only one thread is in it at a time.
+// may be the server's own trouble; always with the same request_id, so that each server signs it once: what one of them
+// has signed without being heard another one signs again. When no server is ready, or none but the one that refused, it
+// waits for one, but not for the whole of its time. Owns itself until `done` has returned; never blocks, and only one
+// thread is in it at a time.
 class Call {
  public:
   using Done = std::function<void(Outcome)>;

@@ -1,6 +1,7 @@
 #include <condition_variable>
 #include <future>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -56,7 +57,12 @@ Client::Connection Client::Connect(const Settings& settings) {
     const std::string reason(passes ? ReasonName(error.reason) : "INVALID_SETTINGS");
     return {nullptr, Failure{FailureKind::kUnavailable, reason, error.message, {}}};
   }
-  auto parts = std::make_unique<Parts>();
+  std::unique_ptr<Parts> parts;
+  try {  // a thread that the system does not let us have is no mistake of the settings, and may be had later
+    parts = std::make_unique<Parts>();
+  } catch (const std::system_error& error) {
+    return {nullptr, Failure{FailureKind::kUnavailable, "NO_THREAD", std::string("no thread: ") + error.what(), {}}};
+  }
   parts->settings = settings;
   parts->endpoints = std::move(*endpoints);
   return {std::unique_ptr<Client>(new Client(std::move(parts))), {}};

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::chrono::seconds kLookEvery{1};
 constexpr std::chrono::milliseconds kShortestTimeout{100};
+constexpr std::chrono::seconds kLongestTimeout{600};  // the sum with a time must not overflow
 constexpr std::chrono::seconds kRest{30};
 // Longer than a server takes to start, the computer below it included.
 constexpr std::chrono::minutes kMissed{5};
@@ -59,8 +60,8 @@ Status CheckSettings(const Settings& settings) {
                        "server \"" + server + "\": expected HOST:PORT or [IPv6]:PORT, such as 127.0.0.1:8461");
     }
   }
-  if (settings.timeout < kShortestTimeout) {
-    return MakeError(Reason::kConfigInvalid, "timeout: expected at least 100 ms");
+  if (settings.timeout < kShortestTimeout || settings.timeout > kLongestTimeout) {
+    return MakeError(Reason::kConfigInvalid, "timeout: expected 100 ms to 600 s");
   }
   return Ok();
 }

@@ -48,7 +48,8 @@ struct Settings {
   // message_octets.
   bool send_message = false;
   std::uint64_t message_octets = 64u << 20;
-  // How long Finish may take, with all that it tries again. One server gets half of it while another is ready.
+  // How long Finish may take, with all that it tries again: 100 ms to 600 s. One server gets half of it while another
+  // is ready.
   std::chrono::milliseconds timeout{20000};
 };
 
@@ -84,7 +85,7 @@ enum class FailureKind : std::uint8_t {
 struct Failure {
   FailureKind kind = FailureKind::kUnavailable;
   // Of the API ("DOMAIN_NOT_ALLOWED", docs/api.md), or of this library: UNREACHABLE, no server answered; TIMEOUT;
-  // CANCELLED; and INVALID_SETTINGS, STATE_CONFLICT, MESSAGE_TOO_LARGE, HEADER_TOO_LARGE.
+  // CANCELLED; and INVALID_SETTINGS, STATE_CONFLICT, NO_THREAD, MESSAGE_TOO_LARGE, HEADER_TOO_LARGE.
   std::string reason;
   // For a person.
   std::string message;
@@ -133,7 +134,7 @@ class HALLMARK_RELAY_API Client {
  public:
   struct Connection;
   // Reads and checks the files; connects when it is first needed. INVALID_SETTINGS with a sentence that names what is
-  // wrong; STATE_CONFLICT while the files are being replaced: try again.
+  // wrong; STATE_CONFLICT while the files are being replaced, NO_THREAD where the system has none to give: try again.
   static Connection Connect(const Settings& settings);
   ~Client();
 

@@ -39,6 +39,7 @@ std::string Zone() {
          "alias CNAME short\n"
          "far CNAME target.other.test.\n"
          "dangling CNAME nowhere\n"
+         "tree DNAME other.test.\n"
          "loop1 CNAME loop2\nloop2 CNAME loop1\n"
          "*.wild TXT \"any\"\n"
          "address AAAA 2001:db8::1\n"
@@ -131,6 +132,20 @@ TEST_F(ResolverTest, SaysWhereAliasesLead) {
   ASSERT_TRUE(dangling);
   EXPECT_EQ(dangling->alias, "nowhere.example.test");
   EXPECT_FALSE(dangling->exists);
+}
+
+TEST_F(ResolverTest, SaysWhatADnameMakes) {
+  const auto there = Ask("target.tree.example.test", RecordType::kTxt);
+  ASSERT_TRUE(there);
+  EXPECT_THAT(there->values, ElementsAre("elsewhere"));
+  EXPECT_TRUE(there->by_dname);
+  const auto gone = Ask("gone.tree.example.test", RecordType::kTxt);
+  ASSERT_TRUE(gone);
+  EXPECT_EQ(gone->alias, "gone.other.test");
+  EXPECT_FALSE(gone->exists);
+  EXPECT_TRUE(gone->by_dname);
+  EXPECT_FALSE(Ask("far.example.test", RecordType::kTxt)->by_dname);
+  EXPECT_FALSE(Ask("short.example.test", RecordType::kTxt)->by_dname);
 }
 
 TEST_F(ResolverTest, TruncatedAnswerComesOverTcp) {

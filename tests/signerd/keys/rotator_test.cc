@@ -321,6 +321,54 @@ TEST_F(Rotations, AnEmergencyIsUrgentUntilItsKeysAreRevoked) {
   EXPECT_THAT(*world_.store->ListUrgentDomains(), IsEmpty());
 }
 
+// By hand, where the first look at it fails.
+TEST_F(Rotations, WhatAnOperatorRevokesIsUrgentUntilDnsSaysSo) {
+  Begin();
+  Replace(false);
+  ASSERT_TRUE(world_.manager->Revoke(kDomain, first_[0], "alice"));
+  world_.dns.records[KeyWorld::Name(first_[0])] = "of someone else";  // which the publisher leaves alone
+  EXPECT_TRUE(world_.rotator->Tick(kDomain).urgent);
+  EXPECT_NE(Trouble(), "");
+  EXPECT_THAT(*world_.store->ListUrgentDomains(), testing::ElementsAre(kDomain)) << "also after a restart";
+  world_.dns.records[KeyWorld::Name(first_[0])] = KeyRecordOf(first_[0]);
+  world_.Live(20min);
+  ASSERT_EQ(world_.Key(first_[0]).key.record, RecordState::kVisible) << Trouble();
+  EXPECT_FALSE(world_.rotator->Tick(kDomain).urgent);
+  EXPECT_THAT(*world_.store->ListUrgentDomains(), IsEmpty());
+}
+
+// That is of every rotation, and may be of many domains whose name servers do not answer.
+TEST_F(Rotations, WhatARotationRevokesIsNotUrgent) {
+  Begin();
+  Replace(false);
+  world_.Live(days(6));
+  world_.dns.silent = {"ns1", "ns2"};
+  world_.Live(days(2));
+  ASSERT_EQ(world_.In(KeyState::kRevoked), first_) << Trouble();
+  ASSERT_EQ(world_.Key(first_[0]).key.record, RecordState::kUnretentive);
+  EXPECT_FALSE(world_.rotator->Tick(kDomain).urgent);
+  EXPECT_THAT(*world_.store->ListUrgentDomains(), IsEmpty());
+}
+
+// Nor is an emergency put off by more than others are.
+TEST_F(Rotations, ADomainThatCannotBeReadIsTriedAgainSoonAndAsUrgentAsBefore) {
+  Begin();
+  world_.tokens.silent = {"softhsm"};  // or it would be over with one look
+  ASSERT_TRUE(world_.rotator->Request(kDomain, true, "alice"));
+  auto database = store::Database::Open(world_.folder.path() / "hallmark.db");
+  ASSERT_TRUE(database);
+  ASSERT_TRUE(database->Execute("UPDATE rotation_policy SET algorithms = 'x'"));
+  const NextLook first = world_.rotator->Tick(kDomain);
+  EXPECT_TRUE(first.failed);
+  EXPECT_EQ(first.time, world_.clock.Now() + 10s);
+  EXPECT_EQ(world_.rotator->Tick(kDomain).time, world_.clock.Now() + 20s);
+  world_.SetPolicy();
+  EXPECT_THAT(Trouble(), HasSubstr("unknown algorithm"));
+  const NextLook next = world_.rotator->Tick(kDomain);
+  EXPECT_TRUE(next.urgent);
+  EXPECT_FALSE(next.failed);
+}
+
 TEST_F(Rotations, AKeyIsLookedAtAnewWhenItIsRevoked) {
   Begin();
   Replace(false);

@@ -144,6 +144,63 @@ TEST(Schedule, WhatIsAskedForIsDoneThoughAllElseIsSlow) {
   release.notify_all();
 }
 
+// Nor until those of other emergencies do.
+TEST(Schedule, WhatIsAskedForIsDoneThoughAllThatIsUrgentIsSlow) {
+  const SystemClock clock;
+  std::atomic<bool> release{false};
+  std::atomic<unsigned> slow{0};
+  std::atomic<int> asked{0};
+  std::mutex mutex;
+  std::map<std::string, int> looks;
+  const auto count = [&](const std::string& domain) {
+    const std::lock_guard lock(mutex);
+    return ++looks[domain];
+  };
+  Schedule schedule(
+      [&](const std::string& domain) {
+        if (domain == "asked") {
+          ++asked;
+          return NextLook{clock.Now() + 1h};
+        }
+        if (count(domain) > 1) {  // it is tried again
+          ++slow;
+          release.wait(false);
+        }
+        return NextLook{clock.Now() + (release ? 1h : 0h), true};
+      },
+      clock);
+  for (unsigned i = 0; i < 2 * Schedule::kThreads; ++i) schedule.Poke("slow" + std::to_string(i));
+  EXPECT_TRUE(Eventually([&] { return slow >= Schedule::kThreads - 1; }));
+  for (int i = 1; i <= 20 && asked == i - 1; ++i) {  // more than a thread does before it takes what is slow
+    schedule.Poke("asked");
+    EXPECT_TRUE(Eventually([&] { return asked == i; }));
+  }
+  release = true;
+  release.notify_all();
+}
+
+// Where nothing could be read of it, what was asked for is no less urgent.
+TEST(Schedule, ALookThatFailedIsAsUrgentTheNextTime) {
+  const SystemClock clock;
+  std::atomic<bool> release{false};
+  std::atomic<int> looks{0};
+  Schedule schedule(
+      [&](const std::string& domain) {
+        if (domain != "asked") {
+          release.wait(false);
+        } else if (++looks < 3) {
+          return NextLook{clock.Now() + 1s, false, true};
+        }
+        return NextLook{clock.Now() + 1h};
+      },
+      clock);
+  for (unsigned i = 0; i < 2 * Schedule::kThreads; ++i) schedule.Queue("slow" + std::to_string(i));
+  schedule.Poke("asked");
+  EXPECT_TRUE(Eventually([&] { return looks == 3; }));
+  release = true;
+  release.notify_all();
+}
+
 // Nor may what comes after its first step.
 TEST(Schedule, WhatIsUrgentIsLookedAtAgainThoughAllElseIsSlow) {
   const SystemClock clock;

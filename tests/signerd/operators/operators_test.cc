@@ -125,8 +125,12 @@ TEST_F(OperatorsTest, ALockByAClockThatWasAheadIsOverWhenItIsSet) {
   Advance(std::chrono::days(30));
   for (int i = 0; i < 5; ++i) operators_->Login(kAdmin, WrongCode(secret));
   EXPECT_EQ(LoginReason(kAdmin, totp::CodeAt(secret, Step())), Reason::kLockedOut);
+  EXPECT_GT(operators_->Get("admin")->locked_until, clock_.Now());
+  EXPECT_GT(operators_->List().at(0).locked_until, clock_.Now());
   Advance(-std::chrono::days(30) + 2 * totp::kStep);
   Reopen();
+  EXPECT_EQ(operators_->Get("admin")->locked_until, std::chrono::sys_seconds()) << "nor is it shown";
+  EXPECT_EQ(operators_->List().at(0).locked_until, std::chrono::sys_seconds());
   EXPECT_TRUE(operators_->Login(kAdmin, totp::CodeAt(secret, Step())));
 }
 

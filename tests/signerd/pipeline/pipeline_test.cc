@@ -127,6 +127,8 @@ TEST_F(PipelineTest, ARetryGetsTheSameAnswerAndNoSecondSignature) {
   }
   while (answered != 50) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   EXPECT_EQ(repeated, std::set{fields});
+  EXPECT_EQ(pipeline.counters().signed_messages, 1);
+  EXPECT_EQ(pipeline.counters().repeated_messages, 50);
   EXPECT_EQ(ledger_->durable().size, 2u);
   EXPECT_EQ(quotas_.Use("own", clock_.Precise()).messages, 1u);
 
@@ -164,6 +166,44 @@ TEST_F(PipelineTest, RequestsOfOneIdInFlightAreSignedOnce) {
   EXPECT_EQ(fields.size(), 1u) << *fields.begin();
   EXPECT_EQ(ledger_->durable().size, 2u);
   EXPECT_EQ(quotas_.Use("own", clock_.Precise()).messages, 1u);
+}
+
+// A relay may have two certificates. What was signed for one is not given to the other once that is revoked.
+class WhileTheTokenSigns : public PipelineTest {
+ protected:
+  WhileTheTokenSigns() : PipelineTest("", "C_Sign * delay 300") {}
+  Job JobWith(const std::string& certificate, std::function<void(Result<SignedMessage>)> done) const {
+    Job job = MakeJob(std::move(done));
+    job.origin.certificate = certificate;
+    job.origin.envelope.request_id = "of both";
+    return job;
+  }
+};
+
+TEST_F(WhileTheTokenSigns, ARepetitionWhoseCertificateWasRevokedGetsNothing) {
+  Pipeline& pipeline = Make();
+  auto view = std::make_shared<snapshot::Snapshot>(*view_);
+  view->revoked_certificates.insert("c2");
+  current_.Set(view);  // both were let in before
+  std::promise<Result<SignedMessage>> first, second;
+  pipeline.Submit(JobWith("c1", [&](Result<SignedMessage> result) { first.set_value(std::move(result)); }));
+  pipeline.Submit(JobWith("c2", [&](Result<SignedMessage> result) { second.set_value(std::move(result)); }));
+  const auto made = first.get_future().get();
+  ASSERT_TRUE(made) << made.error().message;
+  const auto waited = second.get_future().get();
+  ASSERT_FALSE(waited);
+  EXPECT_EQ(waited.error().reason, Reason::kCertificateRevoked);
+  // And later, from the ledger.
+  const auto again = Wait(pipeline, JobWith("c2", nullptr));
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().reason, Reason::kCertificateRevoked);
+  EXPECT_TRUE(Wait(pipeline, JobWith("c1", nullptr)));
+  auto own = test::PartnerForAll("own");
+  own.state = snapshot::PartnerState::kSuspended;
+  current_.Set(With(own));
+  const auto stopped = Wait(pipeline, JobWith("c1", nullptr));
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().reason, Reason::kPartnerSuspended);
 }
 
 TEST_F(PipelineTest, AFailedAttemptIsForgottenAndTheNextIsReallyTried) {

@@ -36,7 +36,9 @@ TEST_F(PeerCertificatesTest, TwoConnectionsThatSendOtherCasAreEachReadOnce) {
   EXPECT_EQ(peers_.Of(PeerContext(relay_, first_)), one);
   EXPECT_EQ(peers_.Of(PeerContext(relay_, second_)), two);
   EXPECT_NE(one->sent.at(0).key, two->sent.at(0).key);
-  EXPECT_EQ(peers_.Seen(), std::vector{two}) << "one certificate, as its newest connection showed it";
+  EXPECT_EQ(peers_.Seen(), std::vector{two}) << "one certificate, with the list that was new last";
+  EXPECT_EQ(peers_.With(one->fingerprint), (std::vector{one, two}));
+  EXPECT_TRUE(peers_.With(std::string(64, '0')).empty());
 }
 
 TEST_F(PeerCertificatesTest, ASessionThatWasResumedIsJudgedByTheNewestHandshake) {

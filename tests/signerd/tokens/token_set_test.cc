@@ -153,6 +153,37 @@ TEST_F(TokenSetTest, AMemberThatTurnsOutToHaveTheKeyIsAskedAgain) {
   EXPECT_GT(SignMany(key, 50)["b"], 0);
 }
 
+// As when the vendor's copy has come: nothing else would have it asked while the other signs.
+TEST_F(TokenSetTest, AMemberThatIsSeenToHaveTheKeyIsAskedAgain) {
+  Start({Faulty("a", "hsm"), Faulty("b", "hsm")});
+  const auto key = MakeKey("a", "hsm");
+  WriteFaults("b", "C_FindObjects * length 0");  // it finds nothing
+  EXPECT_EQ(SignMany(key, 50)["b"], 0);
+  WriteFaults("b", "");
+  EXPECT_EQ(SignMany(key, 50)["b"], 0);
+  ASSERT_TRUE(tokens_->Find("b", key->cka_id));
+  EXPECT_GT(SignMany(key, 50)["b"], 0);
+}
+
+// That it has a pair under this CKA_ID is seen over and over; it is another one, and signs nothing.
+TEST_F(TokenSetTest, AMemberWithAnotherPairInItsPlaceIsNotAskedWheneverThatIsSeen) {
+  const test::SoftToken other{kTokend};
+  TokenConfig with_other = Faulty("b", "hsm");
+  with_other.pin_file = other.Config("b").pin_file;
+  with_other.uri = other.Config("b").uri;
+  with_other.environment["SOFTHSM2_CONF"] = other.Config("b").environment["SOFTHSM2_CONF"];
+  with_other.sign_timeout = 600s;
+  Start({Faulty("a", "hsm"), with_other});
+  const Bytes id = NewId();
+  const auto key = MakeKey("a", "hsm", link::KeyType::kEd25519, id);
+  MakeKey("b", "hsm", link::KeyType::kEd25519, id);
+  EXPECT_EQ(SignMany(key, 20)["a"], 20);
+  ASSERT_TRUE(tokens_->Find("b", id));
+  WriteFaults("b", "C_FindObjectsInit * hang");  // with which tokend looks for a key that it is to sign with
+  EXPECT_EQ(SignMany(key, 20)["a"], 20);
+  EXPECT_FALSE(Hangs("b")) << "it was asked";
+}
+
 // The one that is late, and then fails, is sick though the other's signature was the answer.
 TEST_F(TokenSetTest, TheErrorOfOneThatIsTooLateCounts) {
   std::vector<TokenConfig> configs = {Faulty("a", "hsm"), Faulty("b", "hsm")};

@@ -58,6 +58,50 @@ TEST_F(DetectorTest, AClockThatIsSetForwardEndsNoLearning) {
   EXPECT_THAT(Steady(minutes(10), 5000), IsEmpty());
 }
 
+// A partner, and a domain of one that is known for longer, of two days: before, with and after an old clock.
+TEST_F(DetectorTest, AStartWithAnOldClockEndsNoLearning) {
+  EXPECT_THAT(Steady(days(2), 100), IsEmpty());
+  clock_.Set(clock_.Now() - days(40));
+  Detector again(settings_);
+  again.Restore(detector_.TakeChanged(), view_);
+  in_use_ = &again;
+  EXPECT_THAT(Steady(minutes(5), 100), IsEmpty());
+  clock_.Set(clock_.Now() + days(40));
+  domain_ = "new.example";
+  EXPECT_THAT(Steady(minutes(10), 5000), IsEmpty());
+  EXPECT_THAT(Steady(days(5), 100), IsEmpty());
+  domain_ = "other.example";
+  EXPECT_THAT(Steady(minutes(10), 100), ElementsAre("DORMANT_DOMAIN")) << "it has learnt for long enough by now";
+}
+
+TEST_F(DetectorTest, AStartWithAnOldClockEndsNoLearningOfADomain) {
+  // So much each night that a surge of the new domain is none of the partner.
+  const auto known = [](std::chrono::sys_seconds now) {
+    const auto of_day = now - std::chrono::floor<days>(now);
+    return of_day >= hours(3) && of_day < hours(3) + minutes(5) ? 3000.0 : 100.0;
+  };
+  // Each domain has every second step.
+  const auto both = [&](seconds length, double rate) {
+    return Run(length, [&](std::chrono::sys_seconds now) {
+      const bool is_new = domain_ == "new.example";
+      domain_ = is_new ? "example.com" : "new.example";
+      return is_new ? rate : known(now);
+    });
+  };
+  EXPECT_THAT(Run(days(8), known), IsEmpty());
+  EXPECT_THAT(both(days(2), 5), ElementsAre("DORMANT_DOMAIN"));
+  clock_.Set(clock_.Now() - days(40));
+  Detector again(settings_);
+  again.Restore(detector_.TakeChanged(), view_);
+  in_use_ = &again;
+  EXPECT_THAT(both(minutes(5), 5), IsEmpty());
+  clock_.Set(clock_.Now() + days(40));
+  EXPECT_THAT(both(minutes(30), 5), IsEmpty());
+  EXPECT_THAT(both(minutes(5), 2000), IsEmpty());
+  EXPECT_THAT(both(days(6), 5), IsEmpty());
+  EXPECT_THAT(both(minutes(5), 2500), ElementsAre("SURGE")) << "it has learnt for long enough by now";
+}
+
 TEST_F(DetectorTest, AnEventThatGoesOnAsTheClockIsSetForwardIsTheSame) {
   EXPECT_THAT(Steady(days(8), 100), IsEmpty());
   EXPECT_THAT(Steady(minutes(10), 1000), ElementsAre("SURGE"));
