@@ -23,8 +23,10 @@ constexpr std::chrono::minutes kLimit{5};  // a box may be busy, and slow
 class Staging {
  public:
   static Result<Staging> Make() {
-    std::error_code ignored;
-    std::string pattern = (fs::temp_directory_path(ignored) / "hallmark-check.XXXXXX").string();
+    std::error_code failed;
+    const fs::path folder = fs::temp_directory_path(failed);
+    if (failed) return MakeError(Reason::kIoFailed, "TMPDIR: " + failed.message());
+    std::string pattern = (folder / "hallmark-check.XXXXXX").string();
     if (::mkdtemp(pattern.data()) == nullptr) {
       return MakeError(Reason::kIoFailed, pattern + ": cannot be made: " + std::strerror(errno));
     }

@@ -171,7 +171,8 @@ class DkimSignTest(unittest.TestCase):
                 finished = self.run_with(message, stdout=full)
                 self.assertEqual(finished.returncode, IO)
                 self.assertEqual(finished.stderr, b"dkim-sign: standard output: cannot write: No space left on device\n")
-        self.assert_ends(self.run_with(large, env={**os.environ, "TMPDIR": "/proc"}), IO, "cannot make a temporary file")
+        for folder in ("/proc", "/nonexistent"):
+            self.assert_ends(self.run_with(large, env={**os.environ, "TMPDIR": folder}), IO, "cannot make a temporary file")
 
         def small_files():
             resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))

@@ -25,8 +25,13 @@ ssize_t ReadSome(int fd, char* buffer, std::size_t size) {
 }
 
 FileDescriptor TemporaryFile() {
-  std::error_code ignored;
-  std::string pattern = (std::filesystem::temp_directory_path(ignored) / "dkimctl.XXXXXX").string();
+  std::error_code failed;
+  const std::filesystem::path folder = std::filesystem::temp_directory_path(failed);
+  if (failed) {  // and not into the folder that happens to be the current one
+    errno = failed.value();
+    return FileDescriptor();
+  }
+  std::string pattern = (folder / "dkimctl.XXXXXX").string();
   FileDescriptor file(::mkostemp(pattern.data(), O_CLOEXEC));
   if (file) ::unlink(pattern.c_str());
   return file;

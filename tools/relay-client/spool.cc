@@ -41,8 +41,13 @@ Status Spool::Append(std::string_view octets) {
 }
 
 Status Spool::MoveToFile() {
-  std::error_code ignored;
-  std::string pattern = (std::filesystem::temp_directory_path(ignored) / "dkim-sign.XXXXXX").string();
+  std::error_code failed;
+  const std::filesystem::path folder = std::filesystem::temp_directory_path(failed);
+  if (failed) {  // and not into the folder that happens to be the current one
+    errno = failed.value();
+    return IoFailure("cannot make a temporary file");
+  }
+  std::string pattern = (folder / "dkim-sign.XXXXXX").string();
   file_ = FileDescriptor(::mkostemp(pattern.data(), O_CLOEXEC));
   if (!file_) return IoFailure("cannot make a temporary file");
   ::unlink(pattern.c_str());
