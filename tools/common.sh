@@ -17,9 +17,10 @@ fail() {
   exit 1
 }
 
-# install_packages GROUP...: what tools/packages lists for the groups and is not installed.
+# install_packages GROUP...: what tools/packages lists for the groups and is not installed. It takes nothing away, and the servers that come
+# with it do not start, today or with the machine: they are tools here, and listen everywhere where nobody says otherwise.
 install_packages() {
-  local group package command missing=()
+  local group package command missing=() before failed=""
   while read -r group package command; do
     [[ " $* " == *" $group "* ]] || continue
     [[ $package != */* || ${package#*/} == $(dpkg --print-architecture) ]] || continue
@@ -29,16 +30,62 @@ install_packages() {
     missing+=("$package")
   done <"$root/tools/packages"
   [[ ${#missing[@]} -gt 0 ]] || return 0
-  ((EUID == 0)) || fail "packages are missing" "run as root: apt-get install ${missing[*]}"
+  ((EUID == 0)) || fail "packages are missing" "run this as root, or as root: apt-get install --no-remove ${missing[*]}"
   printf 'installing %d packages: %s\n' "${#missing[@]}" "${missing[*]}"
 
   # In a shell of its own, which takes its policy away at its end, whatever traps the caller sets.
   (
     start_no_servers
+    before=$(packages_there)
+    [[ -n $before ]] || fail "dpkg-query does not say what is installed" "see the lines above"
     apt-get -q update || fail "apt-get update failed" "see the lines above; a Debian mirror must be reachable"
-    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "${missing[@]}" ||
-      fail "apt-get install failed" "see the lines above; Hallmark builds on Debian 12"
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends --no-remove install "${missing[@]}" || failed=yes
+    disable_servers "$before" # of those, too, that came before it failed
+    [[ -z $failed ]] || not_installed "${missing[@]}"
   ) || exit 1
+}
+
+# Those that wait to be configured, too: they are somebody's.
+packages_there() {
+  # shellcheck disable=SC2016 # dpkg's fields
+  dpkg-query -W -f '${db:Status-Status} ${binary:Package}\n' | sed -nE '/^(not-installed|config-files) /!s/^[^ ]+ //p' | sort
+}
+
+# disable_servers BEFORE: services and sockets of packages that are not in BEFORE, for systemd and for SysV's init. systemd itself stays as it
+# is: a machine may start by it.
+disable_servers() {
+  local package name disabled=()
+  while read -r package; do
+    [[ $package != systemd ]] || continue
+    while read -r name; do
+      disable_unit "$name" && disabled+=("$name")
+    done < <(dpkg-query -L "$package" | sed -nE 's#^.*/systemd/system/([^/]+\.(service|socket))$#\1#p')
+    while read -r name; do
+      disable_script "$name"
+    done < <(dpkg-query -L "$package" | sed -nE 's#^/etc/init\.d/([^/]+)$#\1#p')
+  done < <(comm -13 <(printf '%s\n' "$1") <(packages_there))
+  [[ ${#disabled[@]} == 0 ]] || printf 'disabled, and not started: %s\n' "${disabled[*]}"
+}
+
+# Whether it was enabled. Its links are removed here, for which systemd need not be there; when a package is upgraded a missing link counts as
+# the administrator's wish.
+disable_unit() {
+  local links=/etc/systemd/system
+  [[ -d $links && -n $(find "$links" -type l -lname "*/systemd/system/$1" -print -delete) ]]
+}
+
+disable_script() {
+  compgen -G "/etc/rc[2-5].d/S[0-9][0-9]$1" >/dev/null || return 0
+  update-rc.d "$1" disable </dev/null || fail "$1 would start with this machine" "run as root: update-rc.d $1 disable"
+}
+
+# not_installed PACKAGE...: says why, as far as it can be told.
+not_installed() {
+  local others
+  others=$(apt-get -q -s --no-install-recommends install "$@" 2>/dev/null | sed -nE 's/^Remv ([^ ]+).*/\1/p' | xargs)
+  [[ -z $others ]] || fail "what is missing cannot be installed beside what this machine has: $others would be removed" \
+    "run this in a container or on another machine; or, if you can do without that here: apt-get install --no-install-recommends $*"
+  fail "apt-get install failed" "see the lines above; Hallmark builds on Debian 12"
 }
 
 # Until this shell ends: a server that comes with a package (knot) is only a tool here.

@@ -86,7 +86,7 @@ Result<Store> OwnerStore(const std::filesystem::path& owner_ca) {
   return store;
 }
 
-// The subject of the certificate above the signer that is not valid by the clock, where the owner's signature lacks no
+// Which certificate above the signer is not valid by the clock, and what helps, where the owner's signature lacks no
 // more than that; empty where it lacks more. A clock may be set yet, a stranger stays one.
 std::string OutOfDate(CMS_ContentInfo* cms, X509* signer, X509_STORE* store) {
   const std::unique_ptr<STACK_OF(X509), void (*)(STACK_OF(X509)*)> others(
@@ -100,7 +100,12 @@ std::string OutOfDate(CMS_ContentInfo* cms, X509* signer, X509_STORE* store) {
   for (int i = 0; i < sk_X509_num(chain); ++i) {
     X509* const certificate = sk_X509_value(chain, i);
     if (const int age = Age(certificate); age != 0) {
-      return Describe(certificate).subject + (age < 0 ? " is not valid yet" : " is not valid any more");
+      // Those before it in the chain came with the file.
+      const bool owners = i >= X509_STORE_CTX_get_num_untrusted(context.get());
+      return std::string("the certificate of ") + (owners ? "the owner's CA " : "a CA in the file ") +
+             Describe(certificate).subject + (age < 0 ? " is not valid yet" : " is not valid any more") +
+             "; is this machine's clock right? If it is, " +
+             (owners ? "only an image with another CA takes this" : "sign again, with a valid one in its place");
     }
   }
   return "";
@@ -179,9 +184,7 @@ Result<Signed> Open(std::string_view der, const std::string& name, const std::fi
     if (!again || CMS_verify(cms, nullptr, store.get(), nullptr, again.get(), CMS_BINARY) != 1) {
       if (const std::string old = OutOfDate(cms, *signer, store.get()); !old.empty()) {
         ERR_clear_error();
-        return MakeError(Reason::kDeadlineExceeded,
-                         name + ": the certificate of the owner's CA " + old +
-                             "; is this machine's clock right? If it is, only an image with another CA takes this");
+        return MakeError(Reason::kDeadlineExceeded, name + ": " + old);
       }
       return Invalid(name + ": signed by " + opened.signer.subject + ", who is not under this box's owner's CA");
     }

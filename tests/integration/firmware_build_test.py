@@ -10,7 +10,8 @@ import unittest
 
 import paths
 
-IMAGE = paths.TESTS.parent / "firmware/image"
+ROOT = paths.TESTS.parent
+IMAGE = ROOT / "firmware/image"
 
 
 def call(script, *words):
@@ -73,6 +74,38 @@ class KeysTest(unittest.TestCase):
         (keys / "db.auth").write_text("")
         self.assertIn(f"{keys} has not all of: ", self.sh("check_keys", keys))
 
+    def trial_keys(self, default="nowhere"):
+        return self.sh("trial_keys", self.folder / "keys", self.folder / default)
+
+    def test_trial_keys_are_made_once(self):
+        keys = self.folder / "keys"
+        self.assertEqual(self.trial_keys(), "")
+        self.assertIn("for trials", (keys / "TRIAL").read_text())
+        made = {path.name: path.read_bytes() for path in keys.iterdir()}
+        self.assertEqual(self.trial_keys(), "")
+        self.assertEqual({path.name: path.read_bytes() for path in keys.iterdir()}, made)
+        self.assertEqual({path.name for path in self.folder.iterdir()}, {"bin", "keys"})
+
+    def test_nothing_is_removed_where_a_key_is_missing(self):
+        """Its owner has it in a safe: the others are all that there is of them."""
+        keys = self.folder / "keys"
+        self.assertEqual(self.sh("make_keys", keys), "")
+        (keys / "PK.key").unlink()
+        kept = {path.name: path.read_bytes() for path in keys.iterdir()}
+        self.assertIn("there is no PK.key", self.trial_keys(default="keys"))
+        self.assertEqual({path.name: path.read_bytes() for path in keys.iterdir()}, kept)
+
+    def test_keys_that_matter_are_not_taken_for_trial_keys(self):
+        self.assertEqual(self.sh("make_keys", self.folder / "keys"), "")
+        self.assertIn("its keys were not made for trials", self.trial_keys())
+        self.assertEqual(self.trial_keys(default="keys"), "", "an earlier version put no mark on those of the default place")
+
+    def test_keys_are_made_beside_what_is_there(self):
+        (self.folder / "keys.new").mkdir()
+        (self.folder / "keys.new/db.key").write_text("of somebody")
+        self.assertEqual(self.sh("make_keys", self.folder / "keys"), "")
+        self.assertEqual((self.folder / "keys.new/db.key").read_text(), "of somebody")
+
     def test_no_keys_where_a_program_fails(self):
         keys = self.folder / "keys"
         good = (self.bin / "sign-efi-sig-list").read_text()
@@ -85,7 +118,8 @@ class KeysTest(unittest.TestCase):
                 self.program(name, good.split("\n", 1)[1] if name != "openssl" else 'PATH=${PATH#*:}\nexec openssl "$@"')
         self.program("sign-efi-sig-list", "exit 0")  # and writes nothing
         self.assertIn("making keys failed", self.sh("make_keys", keys))
-        self.assertFalse(keys.exists())
+        self.assertIn("there is no PK.auth", (self.folder / "keys.log").read_text())
+        self.assertEqual({path.name for path in self.folder.iterdir()}, {"bin", "keys.log"})
 
     def test_the_owners_ca(self):
         key, certificate = self.folder / "owner.key", self.folder / "owner.pem"
@@ -103,26 +137,90 @@ class KeysTest(unittest.TestCase):
         self.assertIn("is no certificate", self.sh("check_owner_ca", both), "the box reads PEM")
 
 
+class FolderTest(unittest.TestCase):
+    """firmware/test empties its own folder, and no other. It comes as far as a dkimctl that does nothing."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="hallmark-folder-")))
+        for path, text in (("bin/dpkg-query", "echo installed"), ("bin/apt-get", "exit 1"), ("bin/dkimctl", "exit 1"), ("bin/tokend", "exit 1"),
+                           ("image/hallmark_1.raw", "")):
+            (self.folder / path).parent.mkdir(exist_ok=True)
+            (self.folder / path).write_text(f"#!/bin/sh\n{text}\n")
+            (self.folder / path).chmod(0o755)
+        self.dir = self.folder / "machine"
+
+    def run_in_dir(self, scenario="first-boot"):
+        """Why it ended."""
+        done = subprocess.run([ROOT / "firmware/test", "--only", scenario, "--direct", "--dir", self.dir, "--image", self.folder / "image",
+                               "--programs", self.folder / "bin"], capture_output=True, text=True, timeout=60, check=False,
+                              env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"})
+        self.assertEqual(done.returncode, 1, done)
+        return done.stderr.splitlines()[-1]
+
+    def test_somebody_elses_folder(self):
+        (self.dir / "pushed").mkdir(parents=True)
+        (self.dir / "pushed/letter").write_text("dear")
+        for scenario in ("first-boot", "pushed"):
+            self.assertIn(f"{self.dir} holds files, and not .hallmark-firmware-test", self.run_in_dir(scenario))
+            self.assertEqual([path.name for path in self.dir.iterdir()], ["pushed"])
+            self.assertEqual((self.dir / "pushed/letter").read_text(), "dear")
+
+    def test_its_own_folder(self):
+        for begun in ("new", "empty"):
+            with self.subTest(begun):
+                self.dir = self.folder / begun
+                if begun == "empty":
+                    self.dir.mkdir()
+                self.assertIn("dkimctl init failed", self.run_in_dir("pushed"))
+                (self.dir / "first.console").write_text("of the run before")
+                self.assertIn("dkimctl init failed", self.run_in_dir())
+                self.assertEqual([path.name for path in self.dir.iterdir()], [".hallmark-firmware-test"])
+
+
 class InstallTest(unittest.TestCase):
-    """install_packages starts no servers, and leaves no trace of that: what a caller traps is the caller's."""
+    """install_packages starts no servers, neither now nor with the machine, takes nothing away, and leaves no trace of that: what a caller
+    traps is the caller's."""
+
+    # What apt-get installs: a server with a unit and one with a script alone. A file says what is installed.
+    PACKAGES = {"there": "/lib/systemd/system/there.service\n", "server": "/lib/systemd/system/server.service\n/lib/systemd/system/server.timer\n",
+                "old-server": "/etc/init.d/old-server\n/usr/share/doc/old-server\n", "systemd": "/lib/systemd/system/getty@.service\n"}
+    INSTALL = "printf 'server\\nold-server\\nsystemd\\n' >>installed; for unit in server.service server.timer getty@.service; do link $unit; done; " \
+              ">etc/rc2.d/S01old-server"
+
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="hallmark-install-")))
+        for name in ("bin", "etc/systemd/system/multi-user.target.wants", "etc/rc2.d", "lib", "tools"):
+            (self.folder / name).mkdir(parents=True)
+        for name, files in self.PACKAGES.items():
+            (self.folder / "lib" / name).write_text(files)
+        (self.folder / "installed").write_text("there\n")
+        self.wants = self.folder / "etc/systemd/system/multi-user.target.wants"
+        (self.wants / "there.service").symlink_to("/lib/systemd/system/there.service")
+        self.program("dpkg-query", f'case "$1 $#" in "-W 3") sed "s/^/installed /" {self.folder}/installed ;; -L*) cat {self.folder}/lib/$2 ;; *) exit 1 ;; esac')
+        self.program("update-rc.d", f'echo "update-rc.d $*" >>{self.folder}/calls; rm {self.folder}/etc/rc2.d/S01$1')
+
+    def program(self, name, text):
+        (self.folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (self.folder / "bin" / name).chmod(0o755)
 
     def install(self, apt, commands):
         """What is said, and whether the policy was there while apt-get ran, and is there in the end."""
-        with tempfile.TemporaryDirectory(prefix="hallmark-install-") as name:
-            folder = pathlib.Path(name)
-            for path, text in (("bin/dpkg-query", "exit 1"), ("bin/apt-get", f"[ -x {folder}/policy-rc.d ] && touch {folder}/there; {apt}")):
-                (folder / path).parent.mkdir(exist_ok=True)
-                (folder / path).write_text(f"#!/bin/sh\n{text}\n")
-                (folder / path).chmod(0o755)
-            (folder / "tools").mkdir()
-            (folder / "tools/packages").write_text("run nothing\n")
-            text = (IMAGE.parent.parent / "tools/common.sh").read_text()
-            self.assertIn("((EUID == 0))", text)
-            text = text.replace("((EUID == 0))", "true").replace("/usr/sbin/policy-rc.d", f"{folder}/policy-rc.d")
-            (folder / "tools/common.sh").write_text(text)
-            done = subprocess.run(["bash", "-c", f"set -euo pipefail; source {folder}/tools/common.sh; {commands}", "check"], capture_output=True,
-                                  text=True, timeout=60, check=False, env={**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"})
-            return done.stdout.splitlines()[1:], done.returncode, (folder / "there").exists(), (folder / "policy-rc.d").exists()
+        self.program("apt-get", f'cd {self.folder}; [ -x policy-rc.d ] && touch there; echo "apt-get $*" >>calls\n'
+                                f'link() {{ ln -s /lib/systemd/system/$1 {self.wants}/; }}\n{apt}')
+        (self.folder / "tools/packages").write_text("run nothing\n")
+        text = (ROOT / "tools/common.sh").read_text()
+        for real, here in (("((EUID == 0))", "true"), ("/usr/sbin/policy-rc.d", f"{self.folder}/policy-rc.d"),
+                           ("/etc/systemd", f"{self.folder}/etc/systemd"), ("/etc/rc[", f"{self.folder}/etc/rc[")):
+            self.assertIn(real, text)
+            text = text.replace(real, here)
+        (self.folder / "tools/common.sh").write_text(text)
+        done = subprocess.run(["bash", "-c", f"set -euo pipefail; source {self.folder}/tools/common.sh; {commands}", "check"], capture_output=True,
+                              text=True, timeout=60, check=False, env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"})
+        self.said = done.stderr
+        return done.stdout.splitlines()[1:], done.returncode, (self.folder / "there").exists(), (self.folder / "policy-rc.d").exists()
+
+    def calls(self):
+        return (self.folder / "calls").read_text().splitlines()
 
     def test_a_later_trap(self):
         self.assertEqual(self.install("exit 0", "install_packages run; trap 'echo over' EXIT"), (["over"], 0, True, False))
@@ -132,6 +230,25 @@ class InstallTest(unittest.TestCase):
 
     def test_apt_fails(self):
         self.assertEqual(self.install("exit 100", "trap 'echo over' EXIT; install_packages run; echo on"), (["over"], 1, True, False))
+
+    def test_nothing_is_removed_for_it(self):
+        install = "case $* in *' -s '*) echo 'Remv exim4-base [4.96]'; echo 'Remv exim4 [4.96]'; echo 'Inst postfix' ;; *' install '*) exit 100 ;; esac"
+        self.assertEqual(self.install(install, "install_packages run"), ([], 1, True, False))
+        self.assertIn(" --no-remove ", next(call for call in self.calls() if " install " in call))
+        self.assertIn("exim4-base exim4 would be removed; run this in a container", self.said)
+
+    def check_servers(self, install, status):
+        """Those that came are disabled; the unit of a package that was there stays as it was, as do timers, and systemd's own."""
+        said, *done = self.install(f"case $* in *' -s '*) ;; *' install '*) {install} ;; esac", "install_packages run")
+        self.assertEqual((said, done), (["disabled, and not started: server.service"], [status, True, False]))
+        self.assertEqual({path.name for path in self.wants.iterdir()}, {"there.service", "server.timer", "getty@.service"})
+        self.assertIn("update-rc.d old-server disable", self.calls())
+
+    def test_servers_that_come_are_disabled(self):
+        self.check_servers(self.INSTALL, 0)
+
+    def test_servers_that_come_before_it_fails_are_disabled(self):
+        self.check_servers(f"{self.INSTALL}; exit 100", 1)
 
 
 class CommandLineTest(unittest.TestCase):

@@ -74,9 +74,13 @@ class Pages(unittest.TestCase):
                 run = subprocess.run(["man", "--warnings", "--encoding=utf8", "--local-file", page], capture_output=True, text=True,
                                      check=False, env={"MANWIDTH": "80", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
                 self.assertEqual((run.returncode, run.stderr), (0, ""))
-                if shutil.which("mandoc"):
-                    run = subprocess.run(["mandoc", "-Tlint", "-Wwarning", page], capture_output=True, text=True, check=False)
-                    self.assertEqual((run.returncode, run.stdout), (0, ""))
+
+    @unittest.skipUnless(shutil.which("mandoc"), "mandoc is not installed: its lint did not see the manual pages")
+    def test_mandoc_has_nothing_to_say(self):
+        for page in PAGES:
+            with self.subTest(page.name):
+                run = subprocess.run(["mandoc", "-Tlint", "-Wwarning", page], capture_output=True, text=True, check=False)
+                self.assertEqual((run.returncode, run.stdout), (0, ""))
 
     def test_pages_that_are_referred_to_are_there(self):
         ours = {page.name for page in PAGES}

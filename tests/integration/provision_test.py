@@ -42,19 +42,24 @@ def days(number):
     return datetime.datetime.utcnow() + datetime.timedelta(days=number)
 
 
-def owner_and_signer(operator, since, until):
-    """Two PEM files: a CA that is valid between these days from now, and a signer under it, valid for years."""
-    names, keys = {}, {}
-    for name, begin, end in (("owner", since, until), ("carol", -1000, 1000)):
+def make_certificates(operator, *certificates):
+    """PEM files of certificates and keys: each a name, its issuer's, and the days from now between which it is valid. Issuers are CAs."""
+    names, keys, issuers = {}, {}, {issuer for _, issuer, _, _ in certificates}
+    for name, issuer, begin, end in certificates:
         keys[name] = ec.generate_private_key(ec.SECP256R1())
         names[name] = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = (x509.CertificateBuilder().subject_name(names[name]).issuer_name(names["owner"]).public_key(keys[name].public_key())
+        builder = (x509.CertificateBuilder().subject_name(names[name]).issuer_name(names[issuer]).public_key(keys[name].public_key())
                    .serial_number(x509.random_serial_number()).not_valid_before(days(begin)).not_valid_after(days(end))
-                   .add_extension(x509.BasicConstraints(ca=name == "owner", path_length=None), critical=True))
-        certificate = builder.sign(keys["owner"], hashes.SHA256())
+                   .add_extension(x509.BasicConstraints(ca=name in issuers, path_length=None), critical=True))
+        certificate = builder.sign(keys[issuer], hashes.SHA256())
         (operator.folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         (operator.folder / f"{name}.key").write_bytes(keys[name].private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+
+
+def owner_and_signer(operator, since, until):
+    """A CA that is valid between these days from now, and a signer under it, valid for years."""
+    make_certificates(operator, ("owner", "owner", since, until), ("carol", "owner", -1000, 1000))
     return operator.folder / "owner", operator.folder / "carol"
 
 
@@ -616,10 +621,20 @@ class PackTest(box.ProvisionCase):
         packed = self.operator.pack(signer=signer)
         said = box.run("show", packed, "--owner-ca", f"{owner}.pem", status=1).stderr
         self.assertIn("the certificate of the owner's CA CN = owner is not valid any more", said)
+        self.assertIn("only an image with another CA takes this", said)
         self.assertNotIn("who is not under", said)
         with self.subTest("a stranger is one by any clock"):
             said = box.run("show", self.operator.pack(), "--owner-ca", f"{owner}.pem", status=1).stderr
             self.assertIn("signed by CN = alice, who is not under this box's owner's CA", said)
+
+    def test_expired_ca_between(self):
+        """It is no CA of the box's image: whoever signs can put another in its place."""
+        make_certificates(self.operator, ("owner", "owner", -60, 60), ("middle", "owner", -60, -30), ("carol", "middle", -1000, 1000))
+        names = {name: self.operator.folder / name for name in ("owner", "middle", "carol")}
+        made = self.sign_with_openssl("-signer", f"{names['carol']}.pem", "-inkey", f"{names['carol']}.key", "-certfile", f"{names['middle']}.pem")
+        said = box.run("show", made, "--owner-ca", f"{names['owner']}.pem", status=1).stderr
+        self.assertIn("the certificate of a CA in the file CN = middle is not valid any more; is this machine's clock right? If it is, sign again", said)
+        self.assertNotIn("another CA", said)
 
     def test_not_exactly_one_signer(self):
         alice, bob = self.operator.signer, self.operator.make_signer("bob")

@@ -6,7 +6,7 @@ import tempfile
 import bodies
 import service
 import signatures
-from samples import median, number, shown, table
+from samples import latency, median, number, shown, table
 
 # What FAULTY_PKCS11_SIMULATE takes, how long a signature takes in it (us), how many sessions sign, how many messages.
 TOKENS = {
@@ -62,10 +62,6 @@ def cpu(samples, process):
     return [next(entry["cpu_us_per_message"] for entry in sample["processes"] if entry["name"] == process) for sample in samples]
 
 
-def latencies(samples, quantile):
-    return [sample["latency_us"][quantile] / 1000 for sample in samples]
-
-
 def host_cpu(samples):
     return [a + b for a, b in zip(cpu(samples, "signerd"), cpu(samples, "tokend"))]
 
@@ -100,9 +96,9 @@ def report(result, plots):
         calls, idle = (cell["idle"][0]["latency_us"][what] for what in ("count", "p50"))
         rows.append([name.replace("/", ", "), "" if own is None else number(own / 1000), f"{calls:,}", number(idle / 1000),
                      "" if own is None else number((idle - own) / 1000),
-                     *(shown(latencies(cell["half"], quantile)) for quantile in ("p50", "p99", "p99_9"))])
+                     *(latency(cell["half"], quantile) for quantile in ("p50", "p99", "p99_9"))])
     text.append("Latency in ms: one call after the other (idle; the column says how many), and open loop with Poisson arrivals at half the"
-                " throughput above, counted from when a message was due.\n\n" +
+                " throughput above, counted from when a message was due; \"-\" where these were so few that it would be the slowest of them.\n\n" +
                 table(["", "token", "idle calls", "idle p50", "over the token", "half load p50", "p99", "p99.9"], rows))
     rows = [[method, size, shown([sample["throughput"] for sample in samples]), shown(host_cpu(samples))]
             for size in SIZES for method, samples in result[f"instant/{size}"]["methods"].items()]

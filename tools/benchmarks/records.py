@@ -16,6 +16,8 @@ def measure(context):
         for line in json.loads(run.stdout)["benchmarks"]:
             if line["run_type"] != "iteration":
                 continue
+            if line.get("error_occurred"):
+                raise RuntimeError(f"{program}: {line['run_name']}: {line['error_message']}")
             cell = result.setdefault(line["run_name"], {"cpu_us": [], "real_us": [], "per_second": []})
             scale = {"ns": 1e-3, "us": 1, "ms": 1e3}[line["time_unit"]]
             cell["cpu_us"].append(line["cpu_time"] * scale)

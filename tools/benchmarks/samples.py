@@ -22,6 +22,16 @@ def shown(samples):
     return f"{number(middle)} ±{(max(samples) - min(samples)) / 2 / middle * 100:.0f} %"
 
 
+SHARES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
+
+
+def latency(loads, quantile):
+    """In ms, of what dkimload says of each sample. "-" where a sample has so few messages that this is the slowest by another name."""
+    if any(load["latency_us"]["count"] * (1 - SHARES[quantile]) < 1 for load in loads):
+        return "-"
+    return shown([load["latency_us"][quantile] / 1000 for load in loads])
+
+
 def table(columns, rows):
     """A Markdown table; the first column is text, the others are numbers."""
     lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
