@@ -4,6 +4,7 @@
 #include "firmware/runtime/identity.h"
 #include "firmware/runtime/metrics.h"
 #include "signerd/config_tables.h"
+#include "signerd/service/client_crl.h"
 
 // Where signerd listens, and who may come in there.
 namespace hallmark {
@@ -45,7 +46,13 @@ service::ListenerConfig ReadListener(ConfigTable& table) {
   if (!listener.private_key.empty()) {
     table.Check("private_key", CheckPrivateKey(listener.private_key, listener.certificate), kPrivateKey);
   }
-  if (!listener.client_ca.empty()) table.Check("client_ca", CheckClientCa(listener.client_ca), kClientCa);
+  if (!listener.client_ca.empty()) {
+    const Status good = CheckClientCa(listener.client_ca);
+    table.Check("client_ca", good, kClientCa);
+    if (good && !listener.client_crl.empty()) {
+      table.Check("client_crl", service::CheckRevocationLists(listener.client_crl, listener.client_ca), kClientCrl);
+    }
+  }
   return listener;
 }
 

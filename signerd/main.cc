@@ -14,8 +14,8 @@
 #include "firmware/runtime/sd_notify.h"
 #include "firmware/runtime/tls13.h"
 #include "signerd/config.h"
+#include "signerd/initial_policy.h"
 #include "signerd/parts.h"
-#include "signerd/policy/policy_file.h"
 #include "signerd/serving.h"
 #include "signerd/system_metrics.h"
 
@@ -53,7 +53,9 @@ Status RestoreQuotas(const ledger::Ledger& ledger, const ledger::Indexer& indexe
 void LookAtDomains(store::Store& store, const snapshot::Snapshot& snapshot, keys::Schedule& schedule) {
   const auto urgent = store.ListUrgentDomains();
   if (!urgent) log::error("which domains are in an emergency is not known: {}", urgent.error().message);
-  if (urgent) std::for_each(urgent->begin(), urgent->end(), [&](const std::string& name) { schedule.Poke(name); });
+  if (urgent) {
+    std::for_each(urgent->begin(), urgent->end(), [&](const std::string& name) { schedule.QueueUrgent(name); });
+  }
   for (const auto& [name, domain] : snapshot.domains) schedule.Queue(name);
 }
 
@@ -218,14 +220,10 @@ int Main(int argc, char** argv) {
     return 1;
   }
   if (check) {
-    std::error_code ignored;
-    // Not needed after the first start, so it may be gone.
-    if (!config->initial_policy.empty() && std::filesystem::exists(config->initial_policy, ignored)) {
-      const auto policy = policy::LoadPolicy(config->initial_policy);
-      if (!policy) {
-        std::fprintf(stderr, "%s\n", policy.error().message.c_str());
-        return 1;
-      }
+    done = CheckInitialPolicy(config->initial_policy);
+    if (!done) {
+      std::fprintf(stderr, "%s\n", done.error().message.c_str());
+      return 1;
     }
     std::printf("%s: OK\n", path.c_str());
     return 0;

@@ -276,9 +276,9 @@ Admin::Admin(const SignerdConfig& config, const Parts& parts, const std::filesys
       ledger_service(
           {gate, *all.books.ledger, *all.books.indexer, all.retention, all.books.recipients, all.VerifierKeys(config)}),
       alert_service({gate, *all.state.store, all.state.clock}),
-      appliance_service({gate, *all.books.ledger, *all.state.store, all.tokens.signer, all.state.clock, backup,
-                         all.VerifierKeys(config), reset_mark, all.Note(), [this] { StopMakingKeys(); },
-                         [] { ::kill(::getpid(), SIGTERM); }}) {}
+      appliance_service({gate, *all.books.ledger, *all.state.store, all.tokens.signer, all.rotation.keys,
+                         all.state.clock, backup, all.VerifierKeys(config), reset_mark, all.Note(),
+                         [this] { StopMakingKeys(); }, [] { ::kill(::getpid(), SIGTERM); }}) {}
 
 std::vector<grpc::Service*> Admin::Services() {
   return {&admin_service, &policy_service,   &certificate_service, &operator_service, &ledger_service,

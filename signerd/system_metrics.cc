@@ -92,9 +92,11 @@ void WriteQuotas(const SystemParts& parts, MetricWriter& out) {
 }
 
 void WriteCertificates(const SystemParts& parts, MetricWriter& out) {
-  out.Family("hallmark_certificate_expiry_seconds", "Until the certificate expires", MetricType::Gauge);
+  out.Family("hallmark_certificate_expiry_seconds", "Until the certificate expires; not of revoked ones",
+             MetricType::Gauge);
   const auto now = parts.clock.Now();
   for (const service::Expiry& expiry : parts.certificates.Expiries()) {
+    if (expiry.revoked) continue;
     // Two of one name differ in their fingerprints: one that replaces the other, as a rule.
     out.Gauge({{"certificate", expiry.name}, {"fingerprint", expiry.fingerprint.substr(0, 16)}},
               static_cast<double>((expiry.not_after - now).count()));

@@ -47,6 +47,7 @@ class MailboxList {
  private:
   Status Take(char c) {
     if (c == '\r' || c == '\n') return Ok();  // unfolded
+    if (c == '\0') return Unusable("there is a NUL, a control character that ends the field for some mail readers");
     if (escaped_) {
       escaped_ = false;
       return comment_depth_ == 0 ? Append(c) : Ok();

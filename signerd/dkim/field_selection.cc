@@ -14,12 +14,13 @@ bool MayBeAddedLater(std::string_view lower_name) { return lower_name == "date" 
 
 }  // namespace
 
+// DKIM-Signature is not oversigned, whatever a profile of older versions says: none of two signatures would verify.
 FieldRules::FieldRules(const SigningProfile& profile) {
   for (const std::string& name : profile.excluded_fields) places_.emplace(ToLower(name), kNone);
   places_.erase("from");
   Add("from", false);
   for (const std::string& name : profile.signed_fields) Add(name, false);
-  for (const std::string& name : profile.oversigned_fields) Add(name, true);
+  for (const std::string& name : profile.oversigned_fields) Add(name, !EqualsIgnoringCase(name, "DKIM-Signature"));
 }
 
 void FieldRules::Add(const std::string& name, bool oversigned) {

@@ -113,6 +113,15 @@ Status ValidateProfile(const SigningProfile& profile) {
       return MakeError(Reason::kInvalidArgument, "excluded_fields: From must be signed (RFC 6376 section 5.4)");
     }
   }
+  // Each of a domain's signatures would say that the others are not there. Where it is excluded as well it is neither.
+  const auto lists_signature = [](const std::vector<std::string>& list) {
+    return std::any_of(list.begin(), list.end(),
+                       [](const std::string& name) { return EqualsIgnoringCase(name, "DKIM-Signature"); });
+  };
+  if (lists_signature(profile.oversigned_fields) && !lists_signature(profile.excluded_fields)) {
+    return MakeError(Reason::kInvalidArgument,
+                     "oversigned_fields: DKIM-Signature cannot be: a second signature would break the first");
+  }
   if (profile.expires_after && (*profile.expires_after < kShortestExpiry || *profile.expires_after > kLongestExpiry)) {
     return MakeError(Reason::kInvalidArgument,
                      "expires_after: expected 3600 s to ten years; mail waits in queues for days");

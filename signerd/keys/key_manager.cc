@@ -48,7 +48,8 @@ Status CheckFate(const store::KeyLife& life) {
   switch (life.fate) {
     case store::Fate::kNone: return Ok();
     case store::Fate::kAbandoned:
-      return MakeError(Reason::kStateConflict, name + " was given up, and its record goes: begin another rotation");
+      return MakeError(Reason::kStateConflict, name + " was given up, and its record goes: " +
+                                                   (life.set == 0 ? "make another key" : "begin another rotation"));
     case store::Fate::kSuspected:
     case store::Fate::kCompromised:
       return MakeError(Reason::kStateConflict, name + " is said to be compromised: it is not signed with again");
@@ -81,6 +82,11 @@ Status CheckWhatStays(const store::DomainLife& life, const std::string& selector
                                                ": many receivers do not verify Ed25519, and would take its mail for "
                                                "unsigned" +
                                                advice);
+}
+
+// Made by hand, imported or adopted, and it never signed: no rotation has it, and no verifier needs to be told.
+bool MayBeGivenUp(const store::KeyLife& life) {
+  return life.key.state == snapshot::KeyState::kGenerated && life.set == 0 && life.fate == store::Fate::kNone;
 }
 
 // A token's process that ended is started again within a moment, and until then calls are refused.
@@ -146,6 +152,11 @@ Result<std::string> KeyManager::ChooseToken(const std::string& wanted) const {
   return token;
 }
 
+Status KeyManager::CheckMaking() const {
+  if (making_) return Ok();
+  return MakeError(Reason::kShuttingDown, "a factory reset destroys all keys: none is made, imported or adopted");
+}
+
 Result<snapshot::Key> KeyManager::Generate(const std::string& domain, const std::string& selector, const KeySpec& spec,
                                            const std::string& token) {
   const auto exists = store_.GetDomain(domain);
@@ -169,6 +180,8 @@ Result<snapshot::Key> KeyManager::Generate(const std::string& domain, const std:
 }
 
 Result<snapshot::Key> KeyManager::Make(const snapshot::Key& key, const std::function<Result<TokenKey>()>& put) {
+  const Status making = CheckMaking();
+  if (!making) return making.error();
   const Status cleared = ClearNoted(key.domain, key.selector);
   if (!cleared) return cleared.error();
   const auto members = MembersWithRoom(key);
@@ -238,6 +251,8 @@ Result<std::vector<std::string>> KeyManager::MembersWithRoom(const snapshot::Key
 
 Result<snapshot::Key> KeyManager::Adopt(const std::string& domain, const std::string& selector,
                                         const std::string& token, const Bytes& cka_id) {
+  const Status making = CheckMaking();
+  if (!making) return making.error();
   const auto exists = store_.GetDomain(domain);
   if (!exists) return exists.error();
   if (selector.empty()) return MakeError(Reason::kInvalidArgument, "name the selector of the key");
@@ -307,15 +322,33 @@ Result<snapshot::Key> KeyManager::Retire(const std::string& domain, const std::s
 }
 
 Status KeyManager::CanRevoke(const std::string& domain, const std::string& selector) {
-  const auto key = store_.GetKey(domain, selector);
-  if (!key) return key.error();
-  const auto next = StateAfter(*key, Act::kRevoke);
+  const auto life = store_.GetKeyLife(domain, selector);
+  if (!life) return life.error();
+  if (MayBeGivenUp(*life)) return Ok();
+  const auto next = StateAfter(life->key, Act::kRevoke);
   return next ? Ok() : Status(next.error());
 }
 
 Result<snapshot::Key> KeyManager::Revoke(const std::string& domain, const std::string& selector,
                                          const std::string& by) {
-  return Change(domain, selector, Act::kRevoke, by);
+  const auto guard = locks_.Acquire(domain, kLockWait);
+  if (!guard) return Busy(domain);
+  const auto life = store_.GetKeyLife(domain, selector);
+  if (!life) return life.error();
+  return MayBeGivenUp(*life) ? GiveUp(*life, by) : ChangeHeld(domain, selector, Act::kRevoke, by);
+}
+
+Result<snapshot::Key> KeyManager::GiveUp(store::KeyLife life, const std::string& by) {
+  const auto now = clock_.Now();
+  const std::string state(StateName(life.key.state));
+  life.fate = store::Fate::kAbandoned;
+  store::RotationCommit commit;
+  commit.domain = life.key.domain;
+  commit.events.push_back({0, life.key.domain, life.key.selector, "key", state, "GIVEN_UP", now, now, by, ""});
+  commit.keys.push_back({life, life.key.state});
+  const Status kept = store_.CommitRotation(commit);
+  if (!kept) return kept.error();
+  return life.key;
 }
 
 Result<snapshot::Key> KeyManager::Change(const std::string& domain, const std::string& selector, Act act,

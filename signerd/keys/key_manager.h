@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -114,8 +115,13 @@ class KeyManager {
                                const std::string& by);
   // kStateConflict, with a sentence, where Revoke would be refused.
   Status CanRevoke(const std::string& domain, const std::string& selector);
-  // For good.
+  // For good. A key made by hand that never signed is given up: the rotation withdraws it, and destroys its pair.
   Result<snapshot::Key> Revoke(const std::string& domain, const std::string& selector, const std::string& by);
+
+  // From here on Generate, Adopt and Import bring no key into a token: kShuttingDown. Whether they did until now. Waits
+  // for none that is under way.
+  bool StopMaking() { return making_.exchange(false); }
+  void ResumeMaking() { making_ = true; }
 
   // Shared with the rotation, so that no key is changed from two sides.
   DomainLocks& locks() { return locks_; }
@@ -123,6 +129,7 @@ class KeyManager {
  private:
   Result<std::string> ChooseSelector(const std::string& domain, const std::string& wanted, dkim::Algorithm algorithm);
   Result<std::string> ChooseToken(const std::string& wanted) const;
+  Status CheckMaking() const;
   Result<TokenKey> ImportCopies(const snapshot::Key& key, const std::vector<WrappedKey>& copies);
   // Has `put` put the pair that `key` names into its token, and records it. A pair that is not recorded does not stay
   // there, or is noted (noted_pairs.h).
@@ -133,7 +140,9 @@ class KeyManager {
   Result<std::vector<std::string>> MembersWithRoom(const snapshot::Key& key);
   Result<snapshot::Key> Record(snapshot::Key key, const TokenKey& described);
   Result<snapshot::Key> Change(const std::string& domain, const std::string& selector, Act act, const std::string& by);
-  // The same, with the domain locked.
+  // With the domain locked.
+  Result<snapshot::Key> GiveUp(store::KeyLife life, const std::string& by);
+  // As Change, with the domain locked.
   Result<snapshot::Key> ChangeHeld(const std::string& domain, const std::string& selector, Act act,
                                    const std::string& by);
 
@@ -142,6 +151,7 @@ class KeyManager {
   const Clock& clock_;
   std::function<Status()> publish_;
   DomainLocks locks_;
+  std::atomic<bool> making_{true};
 };
 
 }  // namespace hallmark::keys

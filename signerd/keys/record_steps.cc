@@ -21,18 +21,43 @@ Status StepMaker::CheckPublisher() const {
                    "the policy names the publisher " + policy_.publisher + ", which is not configured");
 }
 
+// An empty p= is not ours to replace with a key: whoever revoked it knew more than a state that was restored since.
 Status StepMaker::PutRecord(const KeyLife& key, Expected value) {
   const auto& public_key = *key.key.public_key;
-  return parts_.publisher.Put(
-      key.publisher, key.published_name,
-      value == Expected::kRevoked ? dkim::RevokedKeyRecordValue(public_key) : dkim::KeyRecordValue(public_key),
-      policy_.record_ttl, OwnValues(public_key));
+  const bool revokes = value == Expected::kRevoked;
+  const std::string text = revokes ? dkim::RevokedKeyRecordValue(public_key) : dkim::KeyRecordValue(public_key);
+  const Status done = parts_.publisher.Put(key.publisher, key.published_name, text, policy_.record_ttl,
+                                           revokes ? OwnValues(public_key) : std::vector{text});
+  if (done || done.error().reason != Reason::kRecordConflict) return done;
+  const auto verdict = Look(key, value);
+  if (!verdict) return done;
+  if (revokes) return verdict->everywhere ? Ok() : done;  // a person did it, in other words
+  // Whoever is told to remove what is not ours would have such a key verify again.
+  if (!SaysRevoked(seen_[key.key.selector].view)) return done;
+  return MakeError(Reason::kRecordConflict, RecordName(key.key) +
+                                                ": its record says that it is revoked (an empty p=), and is left so; "
+                                                "new keys: dkimctl key rotate " +
+                                                life_.domain + " --compromised");
 }
 
 Status StepMaker::RemoveRecord(const KeyLife& key) {
   const Status done = parts_.publisher.Remove(key.publisher, key.published_name, OwnValues(*key.key.public_key));
   // What someone else has there is not ours to remove; whether ours is gone is what the servers say.
   return !done && done.error().reason == Reason::kRecordConflict ? Ok() : done;
+}
+
+bool StepMaker::IsOrphaned(const KeyLife& key) const {
+  return !key.publisher.empty() && key.publisher != kManual && !parts_.publisher.HasPublisher(key.publisher);
+}
+
+Status StepMaker::ChangeRecord(KeyLife& key, Expected value) {
+  // Where the policy names none that is there either, a person has to, as with manual, until it does.
+  if (IsOrphaned(key) && CheckPublisher()) {
+    const Status chosen = ChoosePlace(key);
+    if (!chosen) return chosen;
+  }
+  if (key.publisher.empty() || key.publisher == kManual || IsOrphaned(key)) return Ok();
+  return value == Expected::kNothing ? RemoveRecord(key) : PutRecord(key, value);
 }
 
 // What follows may be put there: after a crash, and under another policy, it is known where it may be.
@@ -45,8 +70,8 @@ Status StepMaker::ChoosePlace(KeyLife& key) {
   if (!publishes) return publishes;
   if (!key.publisher.empty() && key.publisher != kManual) {
     const Status removed = RemoveRecord(key);
-    // The old place may be gone for good, and the policy be changed for that reason.
-    if (!removed)
+    // The old place may be gone for good, and the policy be changed for that reason; or only who publishes there.
+    if (!removed && (chosen.published_name != key.published_name || !IsOrphaned(key)))
       log::warn("{}: a record may be left at {}: {}", life_.domain, key.published_name, removed.error().message);
   }
   RotationCommit commit;
@@ -69,6 +94,8 @@ Result<Verdict> StepMaker::Look(const KeyLife& key, Expected expected) {
   Verdict verdict = Judge(*view, *key.key.public_key, expected);
   seen.view = std::move(*view);
   seen.problem = verdict.problem;
+  if (!seen.problem.empty() && IsOrphaned(key))
+    seen.problem += "; its publisher " + key.publisher + " is not in the configuration";
   return verdict;
 }
 
@@ -88,7 +115,7 @@ Status StepMaker::Confirm(const Step& step, const KeyLife& key) {
     if (verdict->contradicted) after.visible_since = {};
     Status done = CommitRecord(key, after);
     // Someone may have taken it away by hand.
-    if (done && verdict->contradicted && key.publisher != kManual) done = PutRecord(key, Expected::kKey);
+    if (done && verdict->contradicted) done = ChangeRecord(after, Expected::kKey);
     return done ? MakeError(Reason::kRecordNotVisible, RecordName(key.key) + ": " + verdict->problem) : done;
   }
   if (key.visible_since == std::chrono::sys_seconds{}) {
@@ -162,8 +189,7 @@ Status StepMaker::Watch(const KeyLife& key, bool put_right) {
   if (expected == Expected::kNothing) {
     const bool ours = std::any_of(seen.view.servers.begin(), seen.view.servers.end(), [&](const ServerView& server) {
       return std::any_of(server.values.begin(), server.values.end(), [&](const std::string& value) {
-        const auto record = dkim::ParseKeyRecord(value);
-        return (record && record->revoked) || IsRecordOf(value, *key.key.public_key);
+        return IsRevokedRecord(value) || IsRecordOf(value, *key.key.public_key);
       });
     });
     using Kind = ServerView::Kind;
@@ -176,7 +202,7 @@ Status StepMaker::Watch(const KeyLife& key, bool put_right) {
       after.key.record = RecordState::kAbsent;
       return CommitRecord(key, after);
     }
-    return put_right && ours && !key.publisher.empty() && key.publisher != kManual ? RemoveRecord(key) : Ok();
+    return put_right && ours ? ChangeRecord(after, expected) : Ok();
   }
   if (verdict->everywhere) {
     after.key.record = RecordState::kVisible;
@@ -188,7 +214,7 @@ Status StepMaker::Watch(const KeyLife& key, bool put_right) {
     const Status done = CommitRecord(key, after);
     if (!done) return done;
   }
-  return put_right && !key.publisher.empty() && key.publisher != kManual ? PutRecord(key, expected) : Ok();
+  return put_right ? ChangeRecord(after, expected) : Ok();
 }
 
 }  // namespace hallmark::keys

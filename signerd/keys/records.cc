@@ -10,11 +10,6 @@ namespace {
 
 constexpr std::size_t kShown = 60;  // octets of a foreign record in a sentence
 
-bool IsRevokedRecord(const std::string& value) {
-  const auto record = dkim::ParseKeyRecord(value);
-  return record && record->revoked;
-}
-
 std::string Shown(const std::vector<std::string>& values) {
   if (values.size() > 1) return std::to_string(values.size()) + " TXT records";
   if (values.empty()) return "no TXT record";
@@ -26,6 +21,17 @@ std::string Shown(const std::vector<std::string>& values) {
 bool IsRecordOf(const std::string& value, const dkim::PublicKey& key) {
   const auto record = dkim::ParseKeyRecord(value);
   return record && !record->revoked && record->algorithm == key.algorithm() && record->public_data == key.RecordData();
+}
+
+bool IsRevokedRecord(const std::string& value) {
+  const auto record = dkim::ParseKeyRecord(value);
+  return record && record->revoked;
+}
+
+bool SaysRevoked(const RecordView& view) {
+  return std::any_of(view.servers.begin(), view.servers.end(), [](const ServerView& server) {
+    return std::any_of(server.values.begin(), server.values.end(), &IsRevokedRecord);
+  });
 }
 
 Result<dkim::PublicKey> PublishedKey(const std::string& value) {

@@ -67,6 +67,11 @@ std::string_view Says(const ServerView& server, const dkim::PublicKey& key, Expe
 // Whether `value` is a usable record of this key.
 bool IsRecordOf(const std::string& value, const dkim::PublicKey& key);
 
+// Whether it has an empty p=: of whose key, it does not say.
+bool IsRevokedRecord(const std::string& value);
+// Whether any server has such a record.
+bool SaysRevoked(const RecordView& view);
+
 // The key that a record gives to verifiers.
 Result<dkim::PublicKey> PublishedKey(const std::string& value);
 

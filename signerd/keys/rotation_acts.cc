@@ -138,17 +138,22 @@ Status Rotator::GiveUpSuccessor(Held& held, RotationCommit& commit) {
   return Ok();
 }
 
-// A record that was seen to be gone would fail all mail from now on.
+// A record that is gone would fail all mail from now on. What was seen last may be long ago: nobody looks at such a
+// record while its domain is paused. It counts where no server can be asked, or bad keys would sign through an outage.
 Status Rotator::ProveReturning(const Held& held, const KeyLife& key) {
-  const bool watched = !key.publisher.empty();  // of one that was made by hand nothing is known
-  if (!watched || key.key.record == RecordState::kVisible) {
+  const auto sign = [&]() -> Status {
     const auto signature = parts_.signer.Sign(std::make_shared<const snapshot::Key>(key.key), "Hallmark");
     return signature ? Ok() : Status(signature.error());
-  }
+  };
+  if (key.publisher.empty()) return sign();  // made by hand: where its record is, is not known
   Memory memory = Recall(held.life.domain);
-  Status proven = StepMaker(parts_, memory.seen, held.life, held.policy).Prove(key);
+  StepMaker maker(parts_, memory.seen, held.life, held.policy);
+  const Status proven = maker.Prove(key);
+  // That it is gone is known also the next time, when no server may answer.
+  if (!proven && proven.error().reason == Reason::kRecordNotVisible) static_cast<void>(maker.Watch(key, false));
   Remember(held.life.domain, std::move(memory));
   if (proven) return proven;
+  if (proven.error().reason == Reason::kDnsUnavailable && key.key.record == RecordState::kVisible) return sign();
   return MakeError(proven.error().reason,
                    proven.error().message +
                        ": put its record back first; or, to sign with it all the same: dkimctl key " + "activate " +

@@ -39,8 +39,9 @@ class Rotator {
   Result<std::vector<std::string>> Suspected(const std::string& domain);
   // The suspected keys are compromised: they are revoked as soon as they sign no longer.
   Status Condemn(const std::string& domain, const std::string& by);
-  // Gives up a successor that does not sign yet; otherwise the keys that it replaced sign again, unless DNS says
-  // something else than their records (kRecordNotVisible). Pauses the domain.
+  // Gives up a successor that does not sign yet; otherwise the keys that it replaced sign again, unless DNS, which is
+  // asked, says something else than their records (kRecordNotVisible). Where it says nothing, what was seen last
+  // counts. Pauses the domain.
   Status RollBack(const std::string& domain, const std::string& by);
   Status Pause(const std::string& domain, const std::string& reason, const std::string& by);
   Status Resume(const std::string& domain, const std::string& by);

@@ -22,7 +22,7 @@ Schedule::Schedule(Tick tick, const Clock& clock, unsigned threads) : tick_(std:
 }
 
 Schedule::Share Schedule::ShareOf(unsigned thread, unsigned threads) {
-  if (thread + 1 == threads) return Share::kAll;
+  if (thread + 1 == threads) return threads > 2 ? Share::kOthersFirst : Share::kAll;
   if (thread == 0) return Share::kAsked;
   return thread == 1 ? Share::kUrgent : Share::kAll;
 }
@@ -76,23 +76,29 @@ void Schedule::NoticeClock(Time now) {
   latest_ = now;
 }
 
+std::optional<Schedule::Taken> Schedule::TakeFrom(Queued& queue, Time until) {
+  if (queue.empty() || queue.begin()->first > until) return std::nullopt;
+  Taken taken{queue.begin()->second, &queue == &urgent_};
+  queue.erase(queue.begin());
+  looks_.erase(taken.domain);
+  running_.insert(taken.domain);
+  return taken;
+}
+
 std::optional<Schedule::Taken> Schedule::TakeDue(Time now, Share share) {
-  for (Queued* queue : {&urgent_, &due_}) {
-    if (queue == &due_ && share != Share::kAll) continue;
-    if (queue->empty() || queue->begin()->first > (share == Share::kAsked ? kAtOnce : now)) continue;
-    Taken taken{queue->begin()->second, queue == &urgent_};
-    queue->erase(queue->begin());
-    looks_.erase(taken.domain);
-    running_.insert(taken.domain);
-    return taken;
-  }
-  return std::nullopt;
+  // What somebody asked for is the first of what is urgent, and everybody's.
+  auto taken = TakeFrom(urgent_, kAtOnce);
+  if (!taken && share == Share::kOthersFirst) taken = TakeFrom(due_, now);
+  if (!taken && share != Share::kAsked) taken = TakeFrom(urgent_, now);
+  if (!taken && share == Share::kAll) taken = TakeFrom(due_, now);
+  return taken;
 }
 
 std::chrono::seconds Schedule::Wait(Time now, Share share) const {
   std::chrono::seconds wait = kClockLook;
   if (!urgent_.empty() && share != Share::kAsked) wait = std::min(wait, urgent_.begin()->first - now);
-  if (!due_.empty() && share == Share::kAll) wait = std::min(wait, due_.begin()->first - now);
+  if (!due_.empty() && (share == Share::kAll || share == Share::kOthersFirst))
+    wait = std::min(wait, due_.begin()->first - now);
   return wait;
 }
 

@@ -266,7 +266,7 @@ Status StepMaker::Revoke(const Step& step, const KeyLife& key) {
   KeyLife after = key;
   Status done = Announce(step, StateName(key.key.state));
   if (done && after.publisher.empty()) done = ChoosePlace(after);  // made by hand: its record is where the policy says
-  if (done && after.publisher != kManual) done = PutRecord(after, Expected::kRevoked);
+  if (done) done = ChangeRecord(after, Expected::kRevoked);
   if (!done) return done;
   after.key.record = RecordState::kUnretentive;
   RotationCommit commit;
@@ -278,7 +278,7 @@ Status StepMaker::Revoke(const Step& step, const KeyLife& key) {
 Status StepMaker::Withdraw(const Step& step, const KeyLife& key) {
   KeyLife after = key;
   Status done = Announce(step, StateName(key.key.state));
-  if (done && !after.publisher.empty() && after.publisher != kManual) done = RemoveRecord(after);
+  if (done) done = ChangeRecord(after, Expected::kNothing);
   if (!done) return done;
   after.key.record = RecordState::kUnretentive;  // until every server was asked: it may have been put there by hand
   after.visible_since = {};

@@ -83,6 +83,11 @@ class StepMaker {
   Status CheckPublisher() const;  // that the policy's is configured
   // Commits that the key's record is where the policy says, before it is put there; takes away what may be elsewhere.
   Status ChoosePlace(store::KeyLife& key);
+  // Whether its publisher has left the configuration.
+  bool IsOrphaned(const store::KeyLife& key) const;
+  // Has the record say that, where it is not for a person to do. The place of an orphaned key is chosen anew.
+  Status ChangeRecord(store::KeyLife& key, Expected value);
+  // kRecordConflict where a key is wanted, and the record says that it is revoked.
   Status PutRecord(const store::KeyLife& key, Expected value);
   Status RemoveRecord(const store::KeyLife& key);
   // Before a step with an effect outside of the store. What changes who can sign or verify is put on the ledger too.

@@ -239,6 +239,7 @@ class Index::Searcher {
   // Whether a part's times and the page leave anything of it to look at.
   bool MayHold(const Part& part) const {
     if (part.count == 0 || part.most_us < query_.since_us || part.least_us >= query_.until_us) return false;
+    if (part.end() <= reader_.first_kept()) return false;
     if (!page_.after) return true;
     return page_.oldest_first ? part.end() - 1 > *page_.after : part.first < *page_.after;
   }
@@ -337,6 +338,7 @@ class Index::Searcher {
     for (std::size_t i = 0; i < positions.size() && !full(); ++i) {
       const std::uint32_t position = page_.oldest_first ? positions[i] : positions[positions.size() - 1 - i];
       const std::uint64_t sequence = part.first + position;
+      if (sequence < reader_.first_kept()) continue;
       if (page_.after && (page_.oldest_first ? sequence <= *page_.after : sequence >= *page_.after)) continue;
       const auto octets = reader_.Read(sequence, PlaceIn(part.first, part.offsets, sequence));
       if (!octets && octets.error().reason == Reason::kNotFound) continue;  // deleted since it was indexed
@@ -401,17 +403,36 @@ Result<std::map<std::string, DayTotal>> Index::Totals(std::int64_t day) const {
   return totals;
 }
 
-Status Index::DropBefore(std::uint64_t first) const {
+Status Index::DropBefore(std::uint64_t first, const std::function<bool()>& go_on) const {
   auto database = OpenReader();
   if (!database) return database.error();
   // The last part stays, whatever it holds: it says where to go on.
-  const std::string parts =
-      "FROM part WHERE first + count <= " + std::to_string(first) + " AND first < (SELECT max(first) FROM part)";
-  auto transaction = store::Transaction::Begin(*database);
+  auto oldest = database->Prepare(
+      "SELECT first, first + count FROM part WHERE first < (SELECT max(first) FROM part) "
+      "ORDER BY first LIMIT 1");
+  if (!oldest) return oldest.error();
+  for (bool begun = false;; begun = true) {
+    const auto row = oldest->Step();
+    if (!row) return row.error();
+    const std::int64_t part = *row ? oldest->Integer(0) : 0;
+    const bool drop = *row && static_cast<std::uint64_t>(oldest->Integer(1)) <= first;
+    oldest->Reset();
+    if (!drop || (begun && !go_on())) return Ok();
+    const Status dropped = DropPart(*database, part);
+    if (!dropped) return dropped;
+  }
+}
+
+Status Index::DropPart(store::Database& database, std::int64_t first) {
+  auto transaction = store::Transaction::Begin(database);
   if (!transaction) return transaction.error();
-  Status done = database->Execute("DELETE FROM posting WHERE part IN (SELECT first " + parts + ")");
-  if (done) done = database->Execute("DELETE " + parts);
-  return done ? transaction->Commit() : done;
+  for (const char* text : {"DELETE FROM posting WHERE part = ?", "DELETE FROM part WHERE first = ?"}) {
+    auto statement = database.Prepare(text);
+    if (!statement) return statement.error();
+    const Status done = statement->Bind(1, first).Run();
+    if (!done) return done;
+  }
+  return transaction->Commit();
 }
 
 }  // namespace hallmark::ledger

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -77,8 +78,9 @@ class Index {
   Result<std::optional<RecordReader::Place>> PlaceNear(std::uint64_t sequence) const;
   // By partner. `day`: days since 1970.
   Result<std::map<std::string, DayTotal>> Totals(std::int64_t day) const;
-  // Forgets parts that lie wholly before `first`: their records are deleted.
-  Status DropBefore(std::uint64_t first) const;
+  // Forgets parts that lie wholly before `first`: their records are deleted. One transaction for each, or whoever adds
+  // would wait too long; `go_on` is asked between two, may wait a little for their sake, and ends it with false.
+  Status DropBefore(std::uint64_t first, const std::function<bool()>& go_on) const;
 
  private:
   struct Posting {
@@ -104,6 +106,7 @@ class Index {
   Status InsertPart(store::Database& database);
   Status InsertPostings(store::Database& database);
   Status InsertTotals(store::Database& database);
+  static Status DropPart(store::Database& database, std::int64_t first);
   Result<store::Database> OpenReader() const;
 
   const std::filesystem::path directory_;

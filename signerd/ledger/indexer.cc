@@ -77,10 +77,10 @@ Result<std::map<std::string, DayTotal>> Indexer::Totals(std::int64_t day) const 
   return (*open)->Totals(day);
 }
 
-Status Indexer::DropBefore(std::uint64_t first) const {
+Status Indexer::DropBefore(std::uint64_t first, const std::function<bool()>& go_on) const {
   const auto open = index();
   if (!open) return open.error();
-  return (*open)->DropBefore(first);
+  return (*open)->DropBefore(first, go_on);
 }
 
 Result<std::string> Indexer::Record(std::uint64_t sequence) const {

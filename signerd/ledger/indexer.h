@@ -39,7 +39,7 @@ class Indexer {
   Result<SearchResult> Search(const Query& query, const SearchPage& page) const;
   Result<std::string> Record(std::uint64_t sequence) const;
   Result<std::map<std::string, DayTotal>> Totals(std::int64_t day) const;
-  Status DropBefore(std::uint64_t first) const;
+  Status DropBefore(std::uint64_t first, const std::function<bool()>& go_on) const;
   Result<std::shared_ptr<const TreeFiles>> tree() const;
 
  private:

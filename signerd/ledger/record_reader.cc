@@ -3,9 +3,19 @@
 #include <algorithm>
 
 namespace hallmark::ledger {
+namespace {
+
+Error Deleted(std::uint64_t sequence) {
+  return MakeError(Reason::kNotFound,
+                   "record " + std::to_string(sequence) + " was deleted when its time to be kept had passed");
+}
+
+}  // namespace
 
 Status RecordReader::OpenSegmentOf(std::uint64_t sequence) {
   if (reader_ && sequence >= reader_->header().first && sequence < end_) return Ok();
+  // Once for all that is deleted: there may be thousands of segments, and a search asks for each record.
+  if (sequence < first_kept_) return Deleted(sequence);
   reader_.reset();
   const auto segments = ListSegments(directory_);  // anew each time: the ledger goes on to further segments
   if (!segments) return segments.error();
@@ -15,8 +25,10 @@ Status RecordReader::OpenSegmentOf(std::uint64_t sequence) {
   if (after == segments->begin()) return MakeError(Reason::kNotFound, "the ledger is empty");
   const SegmentFile& file = *std::prev(after);
   if (file.pruned) {
-    return MakeError(Reason::kNotFound,
-                     "record " + std::to_string(sequence) + " was deleted when its time to be kept had passed");
+    // The oldest go first: what is below the first whole one is gone for good.
+    const auto kept = std::ranges::find(*segments, false, &SegmentFile::pruned);
+    if (kept != segments->end()) first_kept_ = kept->first;
+    return Deleted(sequence);
   }
   auto opened = SegmentReader::Open(file.path);
   if (!opened) return opened.error();

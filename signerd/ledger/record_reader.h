@@ -21,6 +21,8 @@ class RecordReader {
   // The octets of a record, until the next call. `near`: the place of a record that is not after it. kNotFound: there
   // is none, or retention deleted it; kInvalidArgument: damage.
   Result<std::string_view> Read(std::uint64_t sequence, const std::optional<Place>& near = std::nullopt);
+  // Records below this are deleted, as far as Read() came upon such.
+  std::uint64_t first_kept() const { return first_kept_; }
 
  private:
   Status OpenSegmentOf(std::uint64_t sequence);
@@ -28,6 +30,7 @@ class RecordReader {
   std::optional<SegmentReader> reader_;
   std::uint64_t start_ = 0;  // offset of its first record
   std::uint64_t end_ = 0;    // the first record of the segment after it; of the last one: none
+  std::uint64_t first_kept_ = 0;
 };
 
 }  // namespace hallmark::ledger

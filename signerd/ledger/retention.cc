@@ -7,6 +7,7 @@
 
 #include "firmware/runtime/file.h"
 #include "firmware/runtime/log.h"
+#include "hallmark/ledger/v1/record.pb.h"
 #include "signerd/ledger/ledger_file.h"
 #include "signerd/ledger/torn.h"
 
@@ -15,6 +16,8 @@ namespace {
 
 constexpr std::chrono::hours kInterval{1};
 constexpr std::chrono::seconds kSoon{10};  // the first checkpoint is not there yet, the clock is not set, ...
+// Between two parts of the index: SQLite looks every tenth of a second whether the indexer may write.
+constexpr std::chrono::milliseconds kBetweenParts{150};
 constexpr std::int64_t kMicrosecondsOfDay = 86'400'000'000;
 
 std::filesystem::path StoredPath(const Ledger& ledger) { return ledger.directory() / "retention"; }
@@ -84,6 +87,19 @@ Result<std::vector<Hash>> HashesOf(const PruneInput& input, const SegmentHeader&
                        "(dkimctl ledger verify, rebuild-index)");
 }
 
+// Of all records that are left of the segment: damage does not keep the others for ever.
+Result<std::int64_t> NewestTime(SegmentReader segment) {
+  std::int64_t newest = INT64_MIN;
+  v1::Record record;
+  while (true) {
+    const auto octets = segment.Next();
+    if (!octets && octets.error().reason != Reason::kInvalidArgument) return octets.error();
+    if (!octets || !*octets) return newest;
+    if (!record.ParseFromArray((*octets)->data(), static_cast<int>((*octets)->size()))) continue;
+    newest = std::max(newest, record.time_us());
+  }
+}
+
 // The hashes first, durable under their name; then the records go.
 Status PruneOne(const PruneInput& input, const SegmentFile& file, const SegmentHeader& header,
                 const SegmentHeader& next) {
@@ -111,15 +127,20 @@ Result<Pruned> Prune(const PruneInput& input) {
     const SegmentFile& file = (*segments)[i];
     result.first = file.first;
     if (file.pruned) continue;
-    if (i + 1 == segments->size()) break;
+    if (i + 1 == segments->size() || !input.go_on()) break;
     const std::uint64_t end = (*segments)[i + 1].first;
-    const auto reader = SegmentReader::Open(file.path);
+    auto reader = SegmentReader::Open(file.path);
     if (!reader) return reader.error();
     const auto next = SegmentReader::Open((*segments)[i + 1].path);
     if (!next) return next.error();
-    // The next segment was begun when this one's newest record was written, or later.
+    // The next segment was begun when this one's newest record was written, or later; unless the clock was set back in
+    // between, or was behind for a while: so the records say it, where that is not told without a look at them.
     if (next->header().created_us >= input.before_us || end > input.indexed || end > head->size) break;
-    const Status done = PruneOne(input, file, reader->header(), next->header());
+    const SegmentHeader header = reader->header();
+    const auto newest = NewestTime(std::move(*reader));
+    if (!newest) return newest.error();
+    if (*newest >= input.before_us) break;
+    const Status done = PruneOne(input, file, header, next->header());
     if (!done) return done.error();
     ++result.segments;
   }
@@ -174,7 +195,10 @@ Status Retention::Set(std::optional<std::int64_t> days) {
   const std::lock_guard lock(mutex_);
   const Status stored = days ? WriteFileAtomically(StoredPath(parts_.ledger), std::to_string(*days) + "\n")
                              : Remove(StoredPath(parts_.ledger));
-  if (!stored) return stored;
+  if (!stored) {
+    PutBack();
+    return stored;
+  }
   state_.days = days.value_or(state_.default_days);
   state_.stored = days.has_value();
   if (!state_.clock_doubt.empty()) {
@@ -185,6 +209,18 @@ Status Retention::Set(std::optional<std::int64_t> days) {
   changed_ = true;
   wake_.notify_all();
   return Ok();
+}
+
+// What is said to have failed must not hold from the next start on: the file may have its name, but not for certain.
+void Retention::PutBack() {
+  const Status done = state_.stored ? WriteFileAtomically(StoredPath(parts_.ledger), std::to_string(state_.days) + "\n")
+                                    : Remove(StoredPath(parts_.ledger));
+  if (!done) log::error("ledger: how long records are kept: {}", done.error().message);
+}
+
+bool Retention::GoesOn(std::chrono::milliseconds wait) {
+  std::unique_lock lock(mutex_);
+  return !wake_.wait_for(lock, wait, [this] { return stop_ || changed_; });
 }
 
 void Retention::Run() {
@@ -259,9 +295,7 @@ Status Retention::BelieveClock(std::int64_t days, std::chrono::sys_seconds now) 
   return KeepSeen(parts_.ledger, certain);
 }
 
-Status Retention::DeleteOld(std::int64_t days) {
-  const auto now = parts_.clock.Now();
-  const Status believed = BelieveClock(days, now);
+Result<Pruned> Retention::PruneOld(std::int64_t days, std::chrono::sys_seconds now, bool believed) {
   const auto tree = parts_.indexer.tree();
   if (!tree) return tree.error();
   const auto checkpoint = parts_.ledger.latest_checkpoint();
@@ -270,18 +304,29 @@ Status Retention::DeleteOld(std::int64_t days) {
   if (!deleting) return MakeError(Reason::kLedgerUnavailable, "somebody reads the ledger");
   const std::int64_t now_us = std::chrono::microseconds(now.time_since_epoch()).count();
   const std::int64_t before = days == 0 || !believed ? INT64_MIN : now_us - days * kMicrosecondsOfDay;
-  const auto pruned = Prune({parts_.ledger.directory(), before, (*tree)->size(), *checkpoint, **tree});
+  return Prune({parts_.ledger.directory(), before, (*tree)->size(), *checkpoint, **tree,
+                [this] { return GoesOn(std::chrono::milliseconds(0)); }});
+}
+
+Status Retention::DeleteOld(std::int64_t days) {
+  const auto now = parts_.clock.Now();
+  const Status believed = BelieveClock(days, now);
+  const auto pruned = PruneOld(days, now, believed.has_value());
   if (!pruned) return pruned.error();
   {
     const std::lock_guard lock(mutex_);
     state_.first = pruned->first;
   }
+  if (pruned->segments != 0) {
+    log::info("ledger: deleted {} segments, whose records are older than {} days; record {} is the first that is left",
+              pruned->segments, days, pruned->first);
+  }
+  // At each look: the last one may have failed, or ended with the daemon.
+  const Status dropped = parts_.indexer.DropBefore(pruned->first, [this] { return GoesOn(kBetweenParts); });
   // Where nothing is deleted a clock that is ahead is still to be told: others wait for it.
   const bool looked = believed || believed.error().reason != Reason::kLedgerUnavailable;
-  if (pruned->segments == 0) return days == 0 && looked ? Ok() : believed;
-  log::info("ledger: deleted {} segments, whose records are older than {} days; record {} is the first that is left",
-            pruned->segments, days, pruned->first);
-  return parts_.indexer.DropBefore(pruned->first);
+  if (!believed && (days != 0 || !looked)) return believed;
+  return dropped ? dropped : MakeError(dropped.error().reason, "the index still has them: " + dropped.error().message);
 }
 
 }  // namespace hallmark::ledger

@@ -22,6 +22,7 @@ struct PruneInput {
   std::uint64_t indexed = 0;   // records below this are in `tree`
   std::string checkpoint;      // the newest signed note
   const TreeFiles& tree;
+  std::function<bool()> go_on = [] { return true; };  // asked before each segment; false ends it
 };
 struct Pruned {
   std::uint64_t segments = 0;
@@ -68,7 +69,7 @@ class Retention {
   };
   State state() const;
   // Stores `days`; nothing: back to the configuration's. Where state() doubts the clock this says that it is right.
-  // Durable on return. kInvalidArgument, kIoFailed.
+  // Durable on return; what fails holds neither now nor from the next start on. kInvalidArgument, kIoFailed.
   Status Set(std::optional<std::int64_t> days);
   // For others, whose steps a clock that is ahead must not make too early: whether as much time has passed since `time`
   // as the clock says. So it is where the clock is set, and either no further ahead than by kMostAhead, or was as far
@@ -79,6 +80,10 @@ class Retention {
   explicit Retention(Parts parts) : parts_(std::move(parts)) {}
   void Run();
   Status DeleteOld(std::int64_t days);
+  Result<Pruned> PruneOld(std::int64_t days, std::chrono::sys_seconds now, bool believed);
+  // False when there is something else to do. Waits so long before.
+  bool GoesOn(std::chrono::milliseconds wait);
+  void PutBack();
   Status BelieveClock(std::int64_t days, std::chrono::sys_seconds now);
   // How far ahead of the last time that is certain; keeps what is to be doubted. Under mutex_.
   std::chrono::seconds Ahead(std::chrono::sys_seconds now);

@@ -37,6 +37,15 @@ Status SeeJournal() {
   return SinkError(std::string("journald: ") + kJournal + ": " + std::strerror(errno));
 }
 
+// Whether a file does not end with a line's end: what was being written when the power failed. Of one that cannot be
+// read that is not known, and an empty line spoils nothing.
+bool EndsWithinALine(const std::filesystem::path& path, off_t octets) {
+  if (octets == 0) return false;
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  char last = 0;
+  return !file || ::pread(file.get(), &last, 1, octets - 1) != 1 || last != '\n';
+}
+
 // {"sequence":"7","time_us":"1700000000000000","signature":{...}}
 Result<std::string> ToLine(const std::string& octets, std::uint64_t sequence) {
   v1::Record record;
@@ -275,6 +284,17 @@ Status Sink::Reopen() {
   FileDescriptor file(
       ::open(config_.path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640));
   if (!file) return SinkError(config_.path.string() + ": cannot open: " + std::strerror(errno));
+  struct stat facts {};
+  if (::fstat(file.get(), &facts) != 0) {
+    return SinkError(config_.path.string() + ": cannot open: " + std::strerror(errno));
+  }
+  const bool regular = S_ISREG(facts.st_mode);
+  if (regular && facts.st_size == 0) {  // just made, maybe
+    const auto folder = config_.path.has_parent_path() ? config_.path.parent_path() : std::filesystem::path(".");
+    const Status synced = SyncFolder(folder);
+    if (!synced) return SinkError(synced.error().message);
+  }
+  torn_ = regular && EndsWithinALine(config_.path, facts.st_size);
   file_ = std::move(file);
   return Ok();
 }

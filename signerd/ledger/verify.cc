@@ -119,20 +119,24 @@ class Verifier {
     }
   }
 
-  // The first checkpoint of all that is asked for; where there is none yet, what is durable.
+  // The first checkpoint of all that is asked for; where there is none yet, what is durable. Of more each time: the
+  // reading goes on where it was.
   Status SetEnd() {
     result_.end = result_.head.size;
     if (input_.end == 0) return Ok();
     const std::uint64_t wanted = std::max(input_.end, tree_.size());
-    auto reader = CheckpointReader::Open(file_, octets_);
-    if (!reader) return reader.error();
-    while (true) {
-      const auto head = NextHead(*reader);
-      if (!head) return head.error();
-      if (*head && (*head)->size < wanted) continue;
-      if (*head) result_.end = std::min(result_.end, (*head)->size);
-      break;
+    if (!ends_) {
+      auto reader = CheckpointReader::Open(file_, octets_);
+      if (!reader) return reader.error();
+      ends_.emplace(std::move(*reader));
+      end_ = TreeHead();
     }
+    while (end_ && end_->size < wanted) {
+      const auto head = NextHead(*ends_);
+      if (!head) return head.error();
+      end_ = *head;
+    }
+    if (end_) result_.end = std::min(result_.end, end_->size);
     const auto other = others_.lower_bound(wanted);
     if (other != others_.end()) result_.end = std::min(result_.end, other->first);
     return Ok();
@@ -268,6 +272,8 @@ class Verifier {
   std::uint64_t newest_ = 0;                            // size of its last one
   std::optional<CheckpointReader> own_;                 // the second reading
   std::optional<TreeHead> next_;                        // of it: the one that the tree comes to next
+  std::optional<CheckpointReader> ends_;                // the third, where a part is read
+  std::optional<TreeHead> end_;                         // of it: the first one of all that is asked for
   std::map<std::uint64_t, std::vector<Other>> others_;  // by size
   std::uint64_t oldest_left_ = UINT64_MAX;              // the first record of the oldest segment that is not deleted
   CompactTree tree_;

@@ -32,7 +32,7 @@ class Approvals {
   // when too many of this requester wait, or too large ones: 50, and 16 MiB.
   Result<std::int64_t> Request(ApprovalRow row);
   Result<ApprovalRow> Get(std::int64_t id);
-  // The newest first, at most 1,000; without their requests, and of a long danger the beginning.
+  // The newest first, at most 1,000; without their requests, and of a long danger or outcome the beginning.
   Result<std::vector<ApprovalRow>> List(bool all);
 
   // Has it carried out by `carry_out`; the row then says kDone or kFailed, and others that wait for the same thing fail

@@ -32,8 +32,8 @@ template <class Waiter>
 class Deduplication {
  public:
   enum class Outcome : std::uint8_t {
-    kFirst,     // to be carried out; Finish or Forget must follow
-    kWaits,     // the waiter was kept and comes back from Finish or Forget
+    kFirst,     // to be carried out; Finish or Forget must follow. Also what was answered in another way
+    kWaits,     // the waiter was kept and comes back from Finish or Forget; its way may be another one
     kAnswered,  // by the records [first, first + count)
     kReused,    // for another message
   };
@@ -58,14 +58,19 @@ class Deduplication {
     Expire(now);
     const auto [place, fresh] = entries_.try_emplace(name);
     Entry& entry = place->second;
-    if (fresh) {
-      entry.fingerprint = Shorten(fingerprint);
-      return {Outcome::kFirst};
+    const bool same_way = entry.fingerprint.way == fingerprint.way;
+    if (!fresh) {
+      const bool same =
+          entry.fingerprint.asked == fingerprint.asked && (entry.fingerprint.body == fingerprint.body || !same_way);
+      if (!same) return {Outcome::kReused};
+      if (entry.count == 0) {
+        waiters_[name].push_back(std::move(waiter));
+        return {Outcome::kWaits};
+      }
+      if (same_way) return {Outcome::kAnswered, entry.first, entry.count};
     }
-    if (entry.fingerprint != Shorten(fingerprint)) return {Outcome::kReused};
-    if (entry.count > 0) return {Outcome::kAnswered, entry.first, entry.count};
-    waiters_[name].push_back(std::move(waiter));
-    return {Outcome::kWaits};
+    entry = {fingerprint};
+    return {Outcome::kFirst};
   }
 
   // Whether Begin would say something else than kFirst, as far as can be told without the message.
@@ -80,7 +85,7 @@ class Deduplication {
     Entry& entry = entries_[name];
     entry.first = first;
     entry.count = count;
-    order_.emplace_back(now, name);
+    order_.push_back({now, name, first});
     Expire(now);
     return TakeWaiters(name);
   }
@@ -92,14 +97,19 @@ class Deduplication {
     return TakeWaiters(name);
   }
 
+  // The answer that begins with this record is not given again: the next one is the first. Not where there is another
+  // answer by now, or one under way.
+  void Drop(const Name& name, std::uint64_t first) {
+    const std::lock_guard lock(mutex_);
+    EraseAnswer(name, first);
+  }
+
   // What was answered before a restart. In the order of time, before the first Begin.
   void Recall(const Name& name, const Fingerprint& fingerprint, std::uint64_t first, std::uint32_t count,
               std::chrono::sys_seconds when) {
     const std::lock_guard lock(mutex_);
-    const auto [place, fresh] = entries_.try_emplace(name);
-    if (!fresh) return;  // the first answer counts
-    place->second = {Shorten(fingerprint), count, first};
-    order_.emplace_back(when, name);
+    entries_[name] = {fingerprint, count, first};  // the last answer counts, as it did before
+    order_.push_back({when, name, first});
     Expire(when);
   }
 
@@ -116,26 +126,35 @@ class Deduplication {
 
  private:
   struct Entry {
-    Name fingerprint{};       // its first half
+    Fingerprint fingerprint;
     std::uint32_t count = 0;  // 0: in flight
     std::uint64_t first = 0;
   };
+  struct Answered {
+    std::chrono::sys_seconds when;
+    Name name;
+    std::uint64_t first;
+  };
   struct NameHash {
-    std::size_t operator()(const Name& name) const {
+    // noexcept, so that no entry keeps it.
+    std::size_t operator()(const Name& name) const noexcept {
       std::size_t hash;
       std::memcpy(&hash, name.data(), sizeof hash);
       return hash;
     }
   };
-  static Name Shorten(const Fingerprint& fingerprint) {
-    Name half;
-    std::copy_n(fingerprint.begin(), half.size(), half.begin());
-    return half;
+  // False where there is none that begins with this record.
+  bool EraseAnswer(const Name& name, std::uint64_t first) {
+    const auto found = entries_.find(name);
+    if (found == entries_.end() || found->second.count == 0 || found->second.first != first) return false;
+    entries_.erase(found);
+    return true;
   }
   void Expire(std::chrono::sys_seconds now) {
-    while (!order_.empty() && (order_.size() > config_.entries || order_.front().first + config_.window <= now)) {
-      if (config_.entries != 0 && order_.front().first + config_.window > now) ++forgotten_;
-      entries_.erase(order_.front().second);
+    while (!order_.empty() && (order_.size() > config_.entries || order_.front().when + config_.window <= now)) {
+      const Answered& oldest = order_.front();
+      const bool erased = EraseAnswer(oldest.name, oldest.first);
+      if (erased && config_.entries != 0 && oldest.when + config_.window > now) ++forgotten_;
       order_.pop_front();
     }
     if (forgotten_ == told_ || now < told_at_ + kTellEvery) return;
@@ -160,8 +179,8 @@ class Deduplication {
   mutable std::mutex mutex_;  // guards all that follows
   std::unordered_map<Name, Entry, NameHash> entries_;
   std::unordered_map<Name, std::vector<Waiter>, NameHash> waiters_;  // of those in flight
-  std::deque<std::pair<std::chrono::sys_seconds, Name>> order_;      // those answered, the oldest first
-  std::uint64_t forgotten_ = 0, told_ = 0;                           // before their time; of these the log has
+  std::deque<Answered> order_;              // the oldest first; also those that another one has taken the place of
+  std::uint64_t forgotten_ = 0, told_ = 0;  // before their time; of these the log has
   std::chrono::sys_seconds told_at_{};
 };
 

@@ -21,6 +21,17 @@ std::size_t ThreadCount(std::size_t configured) {
   return configured != 0 ? configured : std::max<std::size_t>(2, std::thread::hardware_concurrency());
 }
 
+// Whether it is given again. Of a key that signs no more the record may be gone from the DNS, or say that it is
+// revoked.
+bool IsOfActiveKeys(const SignedMessage& answer, const snapshot::Domain& domain) {
+  const auto active = [&](const MadeSignature& signature) {
+    return std::any_of(domain.active_keys.begin(), domain.active_keys.end(),
+                       [&](const auto& key) { return key->selector == signature.selector; });
+  };
+  return answer.signing_domain == domain.name &&
+         std::all_of(answer.signatures.begin(), answer.signatures.end(), active);
+}
+
 }  // namespace
 
 Pipeline::Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock,
@@ -145,12 +156,13 @@ bool Pipeline::IsFirst(const WorkPointer& work) {
   using Requests = Deduplication<WorkPointer>;
   const auto name = Requests::NameOf(origin.relay->name, origin.envelope.request_id);
   if (!work->fingerprint) work->fingerprint = FingerprintOf(origin, *work->hashed);
-  const auto found = deduplication_.Begin(name, *work->fingerprint, reception_.clock.Now(), work);
-  if (found.outcome == Requests::Outcome::kWaits) return false;  // and may be answered by now
-  if (found.outcome == Requests::Outcome::kAnswered) {
-    AnswerAgain(*work, found.first, found.count);
-    return false;
+  auto found = deduplication_.Begin(name, *work->fingerprint, reception_.clock.Now(), work);
+  while (found.outcome == Requests::Outcome::kAnswered) {
+    if (AnswerAgain(*work, found.first, found.count)) return false;
+    deduplication_.Drop(name, found.first);
+    found = deduplication_.Begin(name, *work->fingerprint, reception_.clock.Now(), work);
   }
+  if (found.outcome == Requests::Outcome::kWaits) return false;  // and may be answered by now
   if (found.outcome == Requests::Outcome::kFirst) work->id = name;
   Status may = ChargeLate(*work);
   if (may && found.outcome == Requests::Outcome::kReused) {
@@ -174,13 +186,8 @@ Status Pipeline::ChargeLate(Work& work) {
   return Ok();
 }
 
-void Pipeline::AnswerAgain(Work& work, std::uint64_t first, std::uint32_t count) {
-  work.hashed->admitted.charge = {};  // given back: its first answer was counted
-  if (const Status allowed = StillAllowed(work, *reception_.snapshot.Get()); !allowed) {
-    Answer(work, allowed.error());
-    return;
-  }
-  work.repeated = true;
+Result<SignedMessage> Pipeline::ReadAnswer(const Work& work, std::uint64_t first, std::uint32_t count) const {
+  if (const Status allowed = StillAllowed(work, *reception_.snapshot.Get()); !allowed) return allowed.error();
   std::vector<std::string> records;
   for (std::uint32_t i = 0; i < count; ++i) {
     auto record = read_record_(first + i);
@@ -189,31 +196,54 @@ void Pipeline::AnswerAgain(Work& work, std::uint64_t first, std::uint32_t count)
   auto answer = AnswerFrom(records);
   if (!answer || records.size() != count) {
     log::error("ledger: the answer in record {} cannot be read back", first);
-    Answer(work, MakeError(Reason::kLedgerUnavailable, "the answer cannot be read back from the ledger"));
-    return;
+    return MakeError(Reason::kLedgerUnavailable, "the answer cannot be read back from the ledger");
   }
-  answer->warnings =
-      dkim::FindWarnings(work.hashed->header, work.hashed->body_facts ? &*work.hashed->body_facts : nullptr,
-                         *work.hashed->admitted.domain->profile);
-  Answer(work, std::move(answer));
+  const snapshot::Domain& domain = *work.hashed->admitted.domain;
+  answer->warnings = dkim::FindWarnings(work.hashed->header,
+                                        work.hashed->body_facts ? &*work.hashed->body_facts : nullptr, *domain.profile);
+  if (answer->signatures.size() < domain.active_keys.size()) {
+    answer->warnings.push_back({dkim::WarningCode::kFewerSignatures,
+                                std::to_string(answer->signatures.size()) + " of the domain's " +
+                                    std::to_string(domain.active_keys.size()) +
+                                    " keys have signed: a token was down, or a key is newer than this answer"});
+  }
+  return answer;
 }
 
-// Those that came again meanwhile: they get the same, or where it failed try themselves.
+// False where it has to be signed again.
+bool Pipeline::AnswerAgain(Work& work, std::uint64_t first, std::uint32_t count) {
+  Admitted& admitted = work.hashed->admitted;
+  auto answer = ReadAnswer(work, first, count);
+  if (answer && !IsOfActiveKeys(*answer, *admitted.domain)) return false;
+  admitted.charge = {};  // given back: its first answer was counted
+  work.repeated = true;
+  Answer(work, std::move(answer));
+  return true;
+}
+
+// Those that came again meanwhile: they get the same, or where it failed, or is not what they would get, try
+// themselves.
 void Pipeline::AnswerWaiters(Work& work, const Result<SignedMessage>& result) {
   const auto name = *std::exchange(work.id, std::nullopt);
+  std::vector<WorkPointer> again;
   if (result) {
     const auto count = static_cast<std::uint32_t>(result->signatures.size());
     const auto now = reception_.snapshot.Get();
-    for (const WorkPointer& waiter : deduplication_.Finish(name, work.first_record, count, reception_.clock.Now())) {
-      waiter->hashed->admitted.charge = {};
+    for (WorkPointer& waiter : deduplication_.Finish(name, work.first_record, count, reception_.clock.Now())) {
+      Admitted& admitted = waiter->hashed->admitted;
+      if (*waiter->fingerprint != *work.fingerprint || !IsOfActiveKeys(*result, *admitted.domain)) {
+        again.push_back(std::move(waiter));
+        continue;
+      }
+      admitted.charge = {};
       const Status allowed = StillAllowed(*waiter, *now);
       waiter->repeated = allowed.has_value();
       Answer(*waiter, allowed ? result : Result<SignedMessage>(allowed.error()));
     }
-    return;
+  } else {
+    again = deduplication_.Forget(name);
   }
-  const std::vector<WorkPointer> waiters = deduplication_.Forget(name);
-  if (!waiters.empty()) boost::asio::post(pool_, [this, waiters] { GoOn(waiters); });
+  if (!again.empty()) boost::asio::post(pool_, [this, again] { GoOn(again); });
 }
 
 std::unique_ptr<dkim::BodyBatch> Pipeline::TakeBodies() {

@@ -64,7 +64,8 @@ struct Counters {
 // Only the intake refuses for want of room: a job holds one credit until it is answered, so nothing is refused after it
 // was signed for want of room. All signatures of a message are made or none is given, but where a domain has keys in
 // several tokens and one is down; and none is given before it is on the ledger. A request that comes again under its
-// request_id gets the answer of the first, and is counted once.
+// request_id gets the answer of the first, and is counted once; unless that answer is not what it would get now: of
+// keys that sign no more, of another canonicalization, with other line ends. Then it is signed and counted again.
 class Pipeline {
  public:
   Pipeline(const PipelineConfig& config, tokens::TokenSet& tokens, const Clock& clock,
@@ -96,7 +97,8 @@ class Pipeline {
   void GoOn(const std::vector<WorkPointer>& hashed);
   bool IsFirst(const WorkPointer& work);
   Status ChargeLate(Work& work);
-  void AnswerAgain(Work& work, std::uint64_t first, std::uint32_t count);
+  Result<SignedMessage> ReadAnswer(const Work& work, std::uint64_t first, std::uint32_t count) const;
+  bool AnswerAgain(Work& work, std::uint64_t first, std::uint32_t count);
   void AnswerWaiters(Work& work, const Result<SignedMessage>& result);
   Status LayOut(Work& work);
   std::unique_ptr<dkim::BodyBatch> TakeBodies();

@@ -18,8 +18,8 @@ struct PastAnswer {
   std::chrono::sys_seconds when;
 };
 
-// Goes through the answers since `since`, the oldest first; through the last `most` records only. kInvalidArgument, and
-// what else a segment that cannot be read says.
+// Goes through the answers since `since`, the oldest first; through the last `most` records only. Of an answer all
+// records must be there, one after the other. kInvalidArgument, and what else a segment that cannot be read says.
 Status RecallAnswers(const ledger::Ledger& ledger, std::chrono::sys_seconds since, std::uint64_t most,
                      const std::function<void(const PastAnswer&)>& take);
 

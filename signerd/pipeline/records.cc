@@ -68,10 +68,32 @@ std::string RecordText(std::string_view text, std::size_t most) {
 }
 
 Fingerprint FingerprintOf(const Origin& origin, const HashedMessage& message) {
-  std::string octets = origin.requested_partner + '\n' + origin.requested_domain + '\n';
-  octets += message.header.block();
-  octets.append(reinterpret_cast<const char*>(message.body_hash.digest.data()), message.body_hash.digest.size());
-  return dkim::Sha256Of(octets);
+  const auto begin = [](const dkim::Digest& digest) {
+    Fingerprint::Part part;
+    std::copy_n(digest.begin(), part.size(), part.begin());
+    return part;
+  };
+  std::string asked = origin.requested_partner + '\n' + origin.requested_domain + '\n';
+  asked += message.header.block();
+  const bool relaxed = message.body_canonicalization == dkim::Canonicalization::kRelaxed;
+  const auto way = static_cast<std::uint8_t>((relaxed ? 1 : 0) | (message.header.crlf() ? 2 : 0));
+  return {begin(dkim::Sha256Of(asked)), begin(message.body_hash.digest), way};
+}
+
+std::string Fingerprint::octets() const {
+  std::string octets(asked.begin(), asked.end());
+  octets.append(body.begin(), body.end());
+  octets.push_back(static_cast<char>(way));
+  return octets;
+}
+
+std::optional<Fingerprint> Fingerprint::From(std::string_view octets) {
+  Fingerprint print;
+  if (octets.size() != print.asked.size() + print.body.size() + 1) return std::nullopt;
+  std::copy_n(octets.begin(), print.asked.size(), print.asked.begin());
+  std::copy_n(octets.begin() + print.asked.size(), print.body.size(), print.body.begin());
+  print.way = static_cast<std::uint8_t>(octets.back());
+  return print;
 }
 
 std::vector<std::string> MakeRecords(const Origin& origin, const HashedMessage& message,
@@ -97,7 +119,7 @@ std::vector<std::string> MakeRecords(const Origin& origin, const HashedMessage& 
   signature.set_octets(octets);
   signature.set_request_id(origin.envelope.request_id);
   signature.set_count(static_cast<std::uint32_t>(signatures.size()));
-  if (fingerprint) signature.set_request_fingerprint(fingerprint->data(), fingerprint->size());
+  if (fingerprint) signature.set_request_fingerprint(fingerprint->octets());
   std::vector<std::string> records;
   for (const RecordedSignature& made : signatures) {
     signature.set_selector(made.key.selector);

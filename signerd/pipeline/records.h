@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -7,7 +8,6 @@
 #include <vector>
 
 #include "signerd/dkim/signature.h"
-#include "signerd/ledger/merkle.h"
 #include "signerd/ledger/recipients.h"
 #include "signerd/pipeline/message_hasher.h"
 #include "signerd/pipeline/signed_message.h"
@@ -16,9 +16,19 @@
 // What the ledger keeps of a signed message: one serialized Record a signature.
 namespace hallmark::pipeline {
 
-// What tells a request from another one under the same request_id: SHA-256 of what was asked for, the header block and
-// the body hash.
-using Fingerprint = ledger::Hash;
+// What tells a request from another one under the same request_id. Who makes two of the same has the other's answer,
+// which does not verify: 64 bits keep accidents out. What older versions wrote is longer and not understood: what they
+// answered is signed again.
+struct Fingerprint {
+  using Part = std::array<std::uint8_t, 8>;
+  Part asked{};          // of what was asked for, and the header with CRLF
+  Part body{};           // of the body hash; says nothing where the other has another `way`
+  std::uint8_t way = 0;  // the body's canonicalization, and the line ends of the answer
+
+  std::string octets() const;
+  static std::optional<Fingerprint> From(std::string_view octets);
+  friend bool operator==(const Fingerprint&, const Fingerprint&) = default;
+};
 Fingerprint FingerprintOf(const Origin& origin, const HashedMessage& message);
 
 struct RecordedSignature {

@@ -11,10 +11,6 @@ namespace {
 
 namespace admin = hallmark::admin::v1;
 
-// A list may be long, but not so long that every message pays for it.
-constexpr int kMostAddresses = 1000;
-constexpr int kMostDomains = 200'000;
-
 Error Invalid(const std::string& member, std::string_view expected) {
   return MakeError(Reason::kInvalidArgument, member + ": expected " + std::string(expected));
 }
@@ -60,7 +56,8 @@ Status ReadAlignment(const admin::Partner& from, snapshot::Partner& to) {
 using Strings = google::protobuf::RepeatedPtrField<std::string>;
 
 Status ReadDomains(const Strings& from, const char* member, snapshot::DomainRules& to) {
-  if (from.empty() || from.size() > kMostDomains) return Invalid(member, kDomainsForm);
+  if (from.empty()) return Invalid(member, kDomainsForm);
+  if (static_cast<std::size_t>(from.size()) > kMostDomains) return Invalid(member, AtMost(kMostDomains));
   auto rules = snapshot::DomainRules::Parse({from.begin(), from.end()});
   if (!rules) return MakeError(Reason::kInvalidArgument, std::string(member) + ": " + rules.error().message);
   to = std::move(*rules);
@@ -68,7 +65,9 @@ Status ReadDomains(const Strings& from, const char* member, snapshot::DomainRule
 }
 
 Status ReadAddresses(const admin::Partner& from, snapshot::Partner& to) {
-  if (from.addresses_size() > kMostAddresses) return Invalid("addresses", "at most 1000");
+  if (static_cast<std::size_t>(from.addresses_size()) > kMostAddresses) {
+    return Invalid("addresses", AtMost(kMostAddresses));
+  }
   for (const std::string& text : from.addresses()) {
     auto pattern = snapshot::AddressPattern::Parse(text);
     if (!pattern) return MakeError(Reason::kInvalidArgument, "addresses: " + pattern.error().message);
@@ -105,10 +104,10 @@ Status ReadLimits(const admin::Partner& from, snapshot::Partner& to) {
 
 Status ReadTime(bool has, const google::protobuf::Timestamp& stamp, const char* member,
                 std::optional<std::chrono::sys_seconds>& to) {
-  constexpr std::int64_t kEndOf9999 = 253'402'300'799;  // the last that RFC 3339 can write
   if (!has) return Ok();
-  if (stamp.seconds() <= 0 || stamp.seconds() > kEndOf9999) return Invalid(member, "a time from 1970 to 9999");
-  to = std::chrono::sys_seconds(std::chrono::seconds(stamp.seconds()));
+  const std::chrono::sys_seconds time{std::chrono::seconds(stamp.seconds())};
+  if (!IsTime(time)) return Invalid(member, kTimeForm);
+  to = time;
   return Ok();
 }
 
@@ -194,6 +193,13 @@ bool IsIdentity(std::string_view text) {
   return (text.starts_with("dns:") || text.starts_with("uri:")) && text.size() > 4 && text.size() <= 2048 &&
          std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
 }
+
+bool IsTime(std::chrono::sys_seconds time) {
+  constexpr std::chrono::sys_seconds kEndOf9999{std::chrono::seconds(253'402'300'799)};  // the last of RFC 3339
+  return time > std::chrono::sys_seconds{} && time <= kEndOf9999;
+}
+
+std::string AtMost(std::size_t most) { return "at most " + std::to_string(most); }
 
 bool IsAlertKind(std::string_view text) {
   constexpr std::string_view kKinds[] = {"SURGE",       "DORMANT_DOMAIN", "REFUSAL_BURST", "AUTHOR_CHANGE",

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <string>
+#include <string_view>
 
 #include "firmware/runtime/result.h"
 #include "hallmark/admin/v1/policy.pb.h"
@@ -34,12 +36,19 @@ inline constexpr std::string_view kAddressesForm =
 inline constexpr std::string_view kSuspendOnForm =
     "a list of SURGE, DORMANT_DOMAIN, REFUSAL_BURST, AUTHOR_CHANGE, SIZE_CHANGE, HARD_LIMIT, OFF_HOURS";
 
+inline constexpr std::string_view kTimeForm = "a time after 1970-01-01T00:00:00Z, up to the end of 9999";
+
 inline constexpr std::int64_t kMostWeight = 1000;
 inline constexpr std::int64_t kMostRate = 1'000'000;           // a second; also of a burst
 inline constexpr std::int64_t kMostCount = 1'000'000'000'000;  // of messages, recipients and octets
+// A list may be long, but not so long that every message pays for it.
+inline constexpr std::size_t kMostAddresses = 1000;
+inline constexpr std::size_t kMostDomains = 200'000;
 
 bool IsName(std::string_view text);
 bool IsIdentity(std::string_view text);
 bool IsAlertKind(std::string_view text);
+bool IsTime(std::chrono::sys_seconds time);
+std::string AtMost(std::size_t most);  // "at most 1000"
 
 }  // namespace hallmark::policy

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "firmware/runtime/config.h"
+#include "firmware/runtime/identity.h"
 #include "firmware/runtime/time_text.h"
 #include "signerd/policy/policy_convert.h"
 #include "signerd/snapshot/rules.h"
@@ -49,10 +50,15 @@ std::string ReadName(ConfigTable& table) {
 
 using Strings = google::protobuf::RepeatedPtrField<std::string>;
 
+void CheckCount(ConfigTable& table, const char* key, std::size_t count, std::size_t most) {
+  if (count > most) table.Reject(key, "found " + std::to_string(count), AtMost(most));
+}
+
 void ReadDomains(ConfigTable& table, const char* key, Strings* to) {
   const std::vector<std::string> rules = table.Strings(key, kDomainsForm);
   const auto parsed = snapshot::DomainRules::Parse(rules);
   if (!parsed) table.Reject(key, parsed.error().message, kDomainsForm);
+  CheckCount(table, key, rules.size(), kMostDomains);
   to->Assign(rules.begin(), rules.end());
 }
 
@@ -62,6 +68,7 @@ void ReadAddresses(ConfigTable& table, Strings* to) {
     if (!pattern) table.Reject("addresses", pattern.error().message, kAddressesForm);
     *to->Add() = text;
   }
+  CheckCount(table, "addresses", static_cast<std::size_t>(to->size()), kMostAddresses);
 }
 
 void ReadMessageRules(ConfigTable& table, admin::MessageRules& rules) {
@@ -91,9 +98,15 @@ void ReadWatch(ConfigTable& table, admin::WatchSettings& watch) {
   watch.set_hard_limit_per_minute(table.Integer("hard_limit_per_minute", 0, 0, kMostCount));
 }
 
+std::optional<std::chrono::sys_seconds> ReadTime(ConfigTable& table, const char* key) {
+  const auto time = table.Time(key);
+  if (time && !IsTime(*time)) table.Reject(key, "found " + TimeText(*time), kTimeForm);
+  return time;
+}
+
 void ReadDates(ConfigTable& table, admin::Partner& partner) {
-  const auto not_before = table.Time("not_before");
-  const auto not_after = table.Time("not_after");
+  const auto not_before = ReadTime(table, "not_before");
+  const auto not_after = ReadTime(table, "not_after");
   if (not_before) partner.mutable_not_before()->set_seconds(not_before->time_since_epoch().count());
   if (not_after) partner.mutable_not_after()->set_seconds(not_after->time_since_epoch().count());
   if (not_before && not_after && *not_after <= *not_before) {
@@ -254,7 +267,7 @@ Result<admin::Policy> LoadPolicy(const std::filesystem::path& path) {
   for (ConfigTable& table : root.OptionalTables("relay")) {
     *policy.add_relays() = ReadRelay(table, names);
     RejectRepeated(table, "name", policy.relays().rbegin()->name(), relay_names);
-    RejectRepeated(table, "identity", policy.relays().rbegin()->identity(), identities);
+    RejectRepeated(table, "identity", NormalIdentity(policy.relays().rbegin()->identity()), identities);
   }
   const Status finished = (*file)->Finish();
   if (!finished) return finished.error();

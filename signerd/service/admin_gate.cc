@@ -14,6 +14,7 @@ namespace {
 constexpr std::chrono::seconds kCountingTime{1};
 // What a person is to judge. An error carries the beginning; all of it is with the approval.
 constexpr std::size_t kMostDanger = 480 << 10, kMostDangerInAnError = 1000;
+constexpr std::size_t kMostLogged = 1500;  // a message may repeat what was asked for, up to the whole request
 constexpr char kSessionMetadata[] = "hallmark-session";
 constexpr std::string_view kBegun = "BEGUN";
 
@@ -33,7 +34,7 @@ void Log(const Caller& caller, const Status& done) {
     log::info("admin: {} by {}", caller.act.method, caller.name);
   } else {
     log::warn("admin: {} by {} failed: {}: {}", caller.act.method, caller.name, ReasonName(done.error().reason),
-              done.error().message);
+              CutText(done.error().message, kMostLogged));
   }
 }
 

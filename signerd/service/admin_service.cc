@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "firmware/runtime/time_text.h"
 #include "signerd/dkim/author.h"
 #include "signerd/dkim/key_record.h"
 #include "signerd/dkim/profile.h"
@@ -96,7 +97,8 @@ Result<std::string> AdminService::ProfileFor(const std::string& domain, const st
 
 // A profile that does not fit a domain would have each of its messages refused.
 Status AdminService::CheckFitsItsDomains(const dkim::SigningProfile& profile) const {
-  for (const auto& [name, domain] : parts_.snapshot.Get()->domains) {
+  const auto view = parts_.snapshot.Get();
+  for (const auto& [name, domain] : view->domains) {
     if (domain.profile->name != profile.name) continue;
     const Status fits = dkim::CheckAuidFor(profile, name);
     if (!fits) return MakeError(fits.error().reason, fits.error().message + ", which has this profile");
@@ -263,10 +265,16 @@ Status AdminService::DoRevokeKey(const Caller& caller, const admin::RevokeKeyReq
   const auto domain = dkim::NormalizeDomain(request.domain());
   if (!domain) return MakeError(domain.error().reason, "domain: " + domain.error().message);
   Status may = parts_.keys.CanRevoke(*domain, request.selector());
-  if (may) {
-    may = parts_.gate.RequireApproval(caller, "revokes the key " + request.selector() + " of " + *domain +
-                                                  ", after which nothing that it signed verifies");
-  }
+  if (!may) return may;
+  const auto key = parts_.store.GetKey(*domain, request.selector());
+  if (!key) return key.error();
+  // Since when it is so, for a key that signed again and was retired once more needs another word.
+  const std::string name = " the key " + request.selector() + " of " + *domain + ", ";
+  const std::string since = " since " + TimeText(key->state_since);
+  may = parts_.gate.RequireApproval(
+      caller, key->state == snapshot::KeyState::kGenerated
+                  ? "gives up" + name + "GENERATED" + since + ", which never signed: its pair is destroyed"
+                  : "revokes" + name + "RETIRING" + since + ", after which nothing that it signed verifies");
   if (!may) return may;
   may = Give(parts_.keys.Revoke(*domain, request.selector(), caller.name), response);
   parts_.poke(*domain);

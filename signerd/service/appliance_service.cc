@@ -101,6 +101,20 @@ Status ApplianceService::NoteLeft(const Caller& caller, const std::vector<std::s
 }
 
 // The mark is last: it has the box erase the state, which is what says where the keys are.
+Status ApplianceService::Erase(const Caller& caller, const std::set<std::string>& leave) const {
+  const auto erased = keys::EraseKeys(parts_.store, parts_.signer, leave);
+  if (!erased) {
+    return MakeError(erased.error().reason, erased.error().message +
+                                                "; the state is there still. Keys may be gone already: ask again, or "
+                                                "restart signerd, which lets keys rotate and checkpoints be signed "
+                                                "again");
+  }
+  if (const Status named = NoteLeft(caller, erased->left); !named) return named;
+  log::warn("factory reset: {} keys are destroyed, {} stay; the box is to erase the state", erased->destroyed,
+            erased->left.size());
+  return WriteFileAtomically(parts_.reset_mark, "by " + caller.name + "\n");
+}
+
 Status ApplianceService::Reset(const Caller& caller, const api::FactoryResetRequest& request) const {
   if (parts_.reset_mark.empty()) {
     return MakeError(Reason::kStateConflict,
@@ -114,19 +128,16 @@ Status ApplianceService::Reset(const Caller& caller, const api::FactoryResetRequ
   const Status may = parts_.gate.RequireApproval(caller, DangerOf(parts_.backup.box, leave));
   if (!may) return may;
   parts_.stop_making_keys();
-  const auto erased = keys::EraseKeys(parts_.store, parts_.signer, leave);
-  if (!erased) {
-    return MakeError(erased.error().reason, erased.error().message +
-                                                "; the state is there still. Keys may be gone already: ask again, or "
-                                                "restart signerd, which lets keys rotate and checkpoints be signed "
-                                                "again");
+  // What operators ask for meanwhile waits for this thread: it comes after the erasure, and must not be made then.
+  const bool made_keys = parts_.keys.StopMaking();
+  const Status done = Erase(caller, leave);
+  std::error_code ignored;
+  if (done) {
+    parts_.end();
+  } else if (made_keys && !std::filesystem::exists(parts_.reset_mark, ignored)) {  // a mark is obeyed at the next start
+    parts_.keys.ResumeMaking();
   }
-  if (const Status named = NoteLeft(caller, erased->left); !named) return named;
-  log::warn("factory reset: {} keys are destroyed, {} stay; the box is to erase the state", erased->destroyed,
-            erased->left.size());
-  const Status marked = WriteFileAtomically(parts_.reset_mark, "by " + caller.name + "\n");
-  if (marked) parts_.end();
-  return marked;
+  return done;
 }
 
 grpc::ServerUnaryReactor* ApplianceService::FactoryReset(Context* context, const api::FactoryResetRequest* request,

@@ -3,6 +3,9 @@
 #include <boost/asio/thread_pool.hpp>
 #include <filesystem>
 #include <functional>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "hallmark/admin/v1/appliance.grpc.pb.h"
 #include "signerd/backup/state_backup.h"
@@ -21,6 +24,7 @@ class ApplianceService final : public hallmark::admin::v1::ApplianceService::Cal
     ledger::Ledger& ledger;
     store::Store& store;
     keys::Signer& signer;
+    keys::KeyManager& keys;
     const Clock& clock;
     const backup::BackupSettings& backup;
     // Who signs the checkpoints, and who did before. Any thread.
@@ -45,6 +49,8 @@ class ApplianceService final : public hallmark::admin::v1::ApplianceService::Cal
  private:
   Status Backup(StreamWriter<hallmark::admin::v1::CreateBackupResponse>& out) const;
   Status NoteLeft(const Caller& caller, const std::vector<std::string>& left) const;
+  // Destroys the keys, and leaves the mark.
+  Status Erase(const Caller& caller, const std::set<std::string>& leave) const;
   Status Reset(const Caller& caller, const hallmark::admin::v1::FactoryResetRequest& request) const;
 
   const Parts parts_;

@@ -6,6 +6,7 @@
 
 #include "firmware/runtime/encoding.h"
 #include "firmware/runtime/time_text.h"
+#include "signerd/service/free_text.h"
 #include "signerd/service/replay.h"
 
 namespace hallmark::service {
@@ -13,7 +14,6 @@ namespace {
 
 namespace api = hallmark::admin::v1;
 
-constexpr std::size_t kMaxReason = 200;
 constexpr std::size_t kSha256Octets = 32;
 
 Result<std::string> ReadFingerprint(std::string text) {
@@ -46,8 +46,8 @@ Result<Named> NamedBy(const api::RevokeCertificateRequest& request) {
   return Named{FactsOf(*certificates.front()).fingerprint, X509_check_ca(certificates.front().get()) == 1};
 }
 
-// A fingerprint refuses the one client that shows that certificate. Of a CA it would refuse nobody, and whoever revoked
-// it would think that all below it are.
+// A fingerprint refuses the one client that shows that certificate. Of a CA it would refuse nobody below it, and
+// whoever revoked it would think that all are.
 Status CheckIsNoCa(const Named& named, const std::vector<Transport*>& transports) {
   std::string trusted_by;
   for (const Transport* transport : transports) {
@@ -58,7 +58,8 @@ Status CheckIsNoCa(const Named& named, const std::vector<Transport*>& transports
   return MakeError(Reason::kInvalidArgument,
                    "the certificate is a CA's" + trusted_by +
                        ": revoked by its fingerprint, it would refuse nobody below it. Take it out of client_ca, or "
-                       "have the CA above it name it in its revocation list (client_crl)");
+                       "have a revocation list (client_crl) name it: that of the CA above it, or its own where it is "
+                       "self-signed");
 }
 
 void SetTime(google::protobuf::Timestamp& time, std::chrono::sys_seconds value) {
@@ -83,10 +84,6 @@ std::string DangerOf(const std::string& fingerprint, const std::vector<store::Re
   return row->reason.empty() ? danger : danger + ": " + row->reason;
 }
 
-bool IsPrintable(const std::string& text) {
-  return std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
-}
-
 }  // namespace
 
 CertificateService::CertificateService(const Parts& parts) : parts_(parts) {
@@ -101,9 +98,8 @@ Status CertificateService::Revoke(const Caller& caller, const api::RevokeCertifi
   if (!named) return named.error();
   const Status is_no_ca = CheckIsNoCa(*named, parts_.watch.transports());
   if (!is_no_ca) return is_no_ca;
-  if (request.reason().size() > kMaxReason || !IsPrintable(request.reason())) {
-    return MakeError(Reason::kInvalidArgument, "reason: expected at most 200 octets without control characters");
-  }
+  const Status is_text = CheckReasonText(request.reason());
+  if (!is_text) return is_text;
   const store::RevokedCertificate row{named->fingerprint, request.reason(), caller.name, parts_.clock.Now()};
   const Status recorded = parts_.store.InsertRevokedCertificate(row);
   if (!recorded && recorded.error().reason != Reason::kAlreadyExists) return recorded;
@@ -137,7 +133,7 @@ void CertificateService::List(api::ListCertificatesResponse& response) {
     entry.set_name(expiry.name);
     SetTime(*entry.mutable_expire_time(), expiry.not_after);
     entry.set_fingerprint(expiry.fingerprint);
-    entry.set_revoked(view->revoked_certificates.contains(expiry.fingerprint));
+    entry.set_revoked(expiry.revoked || view->revoked_certificates.contains(expiry.fingerprint));
   }
   for (const Transport* transport : parts_.watch.transports()) {
     api::CertificateFiles& entry = *response.add_files();

@@ -131,6 +131,15 @@ Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_vi
   }
 }
 
+Status CheckRevocationLists(const std::filesystem::path& file, const std::filesystem::path& client_ca) {
+  const auto pem = ReadFile(file, kMostOctets);
+  if (!pem) return pem.error();
+  const auto authorities = ReadFile(client_ca, kMostOctets);
+  if (!authorities) return authorities.error();
+  const auto lists = ReadRevocationLists(*pem, *authorities);
+  return lists ? Ok() : MakeError(lists.error().reason, file.string() + ": " + lists.error().message);
+}
+
 void ClientCrl::Trust(const std::string& client_ca) {
   client_ca_ = client_ca;
   pem_.clear();  // its lists may be of other CAs now

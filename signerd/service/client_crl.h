@@ -37,6 +37,8 @@ using Authorities = std::set<X509NamePtr, NameOrder>;
 // of `client_ca` (PEM), which must be its issuer. kConfigInvalid says what is wrong. Whether they have expired is the
 // caller's to look at. Any thread.
 Result<RevocationLists> ReadRevocationLists(std::string_view pem, std::string_view client_ca);
+// Whether a listener could start with these two files. kConfigInvalid, or as ReadFile has it. Any thread.
+Status CheckRevocationLists(const std::filesystem::path& file, const std::filesystem::path& client_ca);
 
 // The CRL file of one listener. A file that is missing, unreadable or foreign changes nothing. Each issuer's list is
 // judged by itself: one that has expired, is older than the one in force or is not there any more does not replace it.

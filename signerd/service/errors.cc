@@ -73,7 +73,8 @@ Answer ToAnswer(Reason reason) {
     case kLedgerUnavailable:
       return {grpc::StatusCode::UNAVAILABLE, 1000, "signatures cannot be recorded now, so none is given"};
     case kDeadlineExceeded:
-      return {grpc::StatusCode::DEADLINE_EXCEEDED, kNever, "the deadline passed before the message was signed"};
+      return {grpc::StatusCode::DEADLINE_EXCEEDED, kNever,
+              "the call's deadline, or 30 s, passed before the message was signed"};
     case kCancelled: return {grpc::StatusCode::CANCELLED, kNever, nullptr};
     case kDnsUnavailable: return {grpc::StatusCode::UNAVAILABLE, 5000, nullptr};
     case kShuttingDown: return {grpc::StatusCode::UNAVAILABLE, 2000, nullptr};

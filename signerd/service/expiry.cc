@@ -21,7 +21,7 @@ std::vector<std::string> ExpiryWarnings(const std::vector<Expiry>& expiries, std
   std::vector<std::string> warnings;
   for (const Expiry& expiry : expiries) {
     const auto left = expiry.not_after - now;
-    if (left > kExpiryWarning) continue;
+    if (left > kExpiryWarning || expiry.revoked) continue;
     const auto days = std::chrono::floor<std::chrono::days>(left).count();
     warnings.push_back(expiry.name +
                        (left.count() < 0 ? " has expired" : " expires in " + std::to_string(days) + " days") +

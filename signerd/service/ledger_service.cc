@@ -168,7 +168,9 @@ Status LedgerService::Prove(std::uint64_t sequence, api::InclusionProof& respons
 Status LedgerService::Verify(const api::VerifyLedgerRequest& request,
                              StreamWriter<api::VerifyLedgerResponse>& out) const {
   if (request.checkpoints().size() > kMostCheckpoints) {
-    return MakeError(Reason::kInvalidArgument, "checkpoints: too many at once");
+    return MakeError(Reason::kInvalidArgument,
+                     "checkpoints: more than 16 MiB at once: give the last of them, or check an export with "
+                     "ledger-verify, which takes all");
   }
   const std::uint64_t first = request.first_record(), end = request.end_record();
   const std::uint64_t durable = parts_.ledger.durable().size;

@@ -5,6 +5,7 @@
 #include "firmware/runtime/identity.h"
 #include "firmware/runtime/time_text.h"
 #include "signerd/operators/totp.h"
+#include "signerd/service/free_text.h"
 #include "signerd/service/replay.h"
 
 namespace hallmark::service {
@@ -276,6 +277,8 @@ OperatorService::Reactor* OperatorService::Approve(Context* context, const admin
 OperatorService::Reactor* OperatorService::Reject(Context* context, const admin::RejectRequest* request,
                                                   admin::Approval* response) {
   return parts_.gate.Run(context, {"Reject", Role::kOperator}, *request, [=, this](const Caller& caller) -> Status {
+    const Status is_text = CheckReasonText(request->reason());
+    if (!is_text) return is_text;
     const auto id = static_cast<std::int64_t>(request->id());
     const auto row = parts_.approvals.Get(id);
     if (!row) return row.error();

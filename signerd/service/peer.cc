@@ -121,13 +121,15 @@ PeerCertificates::Facts PeerCertificates::Of(const grpc::AuthContext& peer) {
 
 std::vector<PeerCertificates::Facts> PeerCertificates::Seen() const {
   std::vector<Facts> seen;
-  for (const auto& [pem, facts] : *known_.load()) seen.push_back(facts.back());
+  const auto known = known_.load();
+  for (const auto& [pem, facts] : *known) seen.push_back(facts.back());
   return seen;
 }
 
 std::vector<PeerCertificates::Facts> PeerCertificates::With(std::string_view fingerprint) const {
   std::vector<Facts> found;
-  for (const auto& [pem, facts] : *known_.load()) {
+  const auto known = known_.load();
+  for (const auto& [pem, facts] : *known) {
     if (facts.front()->fingerprint == fingerprint) found.insert(found.end(), facts.begin(), facts.end());
   }
   return found;

@@ -200,6 +200,11 @@ Status PolicyService::SetState(const Caller& caller, const admin::SetPartnerStat
     return MakeError(Reason::kNotFound, "the partner " + request.name() + " does not exist");
   }
   const PartnerState present = found->second.state;
+  // It came back in another way meanwhile; what it is now, say suspended because of an alert, nobody agreed to undo.
+  if (caller.approval != 0 && present != PartnerState::kRevoked) {
+    return MakeError(Reason::kStateConflict, "things have changed since it was requested: partner " + request.name() +
+                                                 " is not revoked any more");
+  }
   if (request.name() == snapshot::kOwn && wanted == PartnerState::kRevoked) {
     return MakeError(Reason::kInvalidArgument, "partner own cannot be revoked: suspend it");
   }

@@ -6,6 +6,7 @@
 #include "signerd/keys/rotation_policy.h"
 #include "signerd/policy/etag.h"
 #include "signerd/service/admin_convert.h"
+#include "signerd/service/free_text.h"
 #include "signerd/service/replay.h"
 #include "signerd/service/rotation_convert.h"
 
@@ -177,7 +178,8 @@ RotationService::Reactor* RotationService::PauseRotation(Context* context, const
                                                          admin::Rotation* response) {
   return RunAct(context, {"PauseRotation", Role::kOperator, Lane::kRotation}, request, response,
                 [=, this](const std::string& domain, const std::string& by) {
-                  return parts_.rotator.Pause(domain, request->reason(), by);
+                  const Status is_text = CheckReasonText(request->reason());
+                  return is_text ? parts_.rotator.Pause(domain, request->reason(), by) : is_text;
                 });
 }
 

@@ -1,5 +1,7 @@
 #include "signerd/service/transport.h"
 
+#include <openssl/x509v3.h>
+
 #include <algorithm>
 #include <mutex>
 #include <tuple>
@@ -76,8 +78,9 @@ bool Transport::IsRevoked(ByteView fingerprint) const {
 
 bool Transport::IsClientCa(std::string_view fingerprint) const {
   const std::vector<X509Ptr> authorities = ReadCertificates(files_->current()->client_ca);
-  return std::any_of(authorities.begin(), authorities.end(),
-                     [&](const X509Ptr& one) { return FactsOf(*one).fingerprint == fingerprint; });
+  return std::any_of(authorities.begin(), authorities.end(), [&](const X509Ptr& one) {
+    return FactsOf(*one).fingerprint == fingerprint && X509_check_ca(one.get()) != 0;
+  });
 }
 
 bool Transport::HasShown(std::string_view fingerprint) const { return !peers_.With(fingerprint).empty(); }
@@ -94,15 +97,17 @@ void Transport::Refresh() {
 
 std::vector<Expiry> Transport::Expiries() const {
   std::vector<Expiry> expiries;
-  const auto add = [&](const std::string& what, const std::string& pem) {
-    for (const X509Ptr& certificate : ReadCertificates(pem)) {
-      const CertificateFacts facts = FactsOf(*certificate);
-      expiries.push_back({name_ + what + facts.subject, facts.fingerprint, facts.not_after});
-    }
-  };
   const auto content = files_->current();
-  add(" server ", content->certificate);
-  add(" client CA ", content->client_ca);
+  const auto crl = crl_.state();
+  for (const X509Ptr& certificate : ReadCertificates(content->certificate)) {
+    const CertificateFacts facts = FactsOf(*certificate);
+    expiries.push_back({name_ + " server " + facts.subject, facts.fingerprint, facts.not_after});
+  }
+  for (const X509Ptr& certificate : ReadCertificates(content->client_ca)) {
+    const CertificateFacts facts = FactsOf(*certificate);
+    expiries.push_back(
+        {name_ + " client CA " + facts.subject, facts.fingerprint, facts.not_after, crl->Revokes(facts.name)});
+  }
   const auto now = clock_.Now();
   std::vector<Expiry> clients;
   for (const auto& facts : peers_.Seen()) {
@@ -110,7 +115,7 @@ std::vector<Expiry> Transport::Expiries() const {
     // One that is revoked replaces no other.
     const bool revoked = IsRevoked(*facts);
     if (revoked && facts->not_after < now) continue;
-    (revoked ? expiries : clients).push_back({name_ + " client " + who, facts->fingerprint, facts->not_after});
+    (revoked ? expiries : clients).push_back({name_ + " client " + who, facts->fingerprint, facts->not_after, revoked});
   }
   for (Expiry& expiry : ClientExpiries(clients, now)) expiries.push_back(std::move(expiry));
   return expiries;

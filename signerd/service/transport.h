@@ -33,8 +33,8 @@ class Transport {
   // them somebody called with is not known.
   bool IsRevoked(ByteView fingerprint) const;
 
-  // By fingerprint, as CertificateFacts has it: whether `client_ca` has it, and whether a caller since the start showed
-  // it as its own.
+  // By fingerprint, as CertificateFacts has it: whether `client_ca` has it and others can be below it, and whether a
+  // caller since the start showed it as its own. A client's own stands in `client_ca` too where no CA issued it.
   bool IsClientCa(std::string_view fingerprint) const;
   bool HasShown(std::string_view fingerprint) const;
 
@@ -42,7 +42,8 @@ class Transport {
   void Refresh();
 
   // Everything that can expire: the server's certificate, the client CAs, and the clients' seen since the start, of
-  // which those that were replaced are left out.
+  // which those that were replaced are left out. A CA is revoked by a CRL alone: by its fingerprint it goes on to let
+  // in those below it.
   std::vector<Expiry> Expiries() const;
   // Why the files on disk are not in force; empty: they are.
   std::string problem() const { return *problem_.load(); }

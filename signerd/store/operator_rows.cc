@@ -6,10 +6,16 @@
 namespace hallmark::store {
 namespace {
 
-// `request`, `danger`: the columns, or what stands for them.
-std::string SelectApproval(const std::string& request, const std::string& danger) {
+// Of a long text.
+std::string Beginning(const std::string& column) {
+  return "CASE WHEN length(" + column + ") > 2000 THEN substr(" + column + ", 1, 2000) || '...' ELSE " + column +
+         " END";
+}
+
+// `request`, `danger`, `outcome`: the columns, or what stands for them.
+std::string SelectApproval(const std::string& request, const std::string& danger, const std::string& outcome) {
   return "SELECT id, state, requester, certificate, least, method, " + request + ", shown, " + danger +
-         ", created, expires, decider, decided, outcome FROM approval ";
+         ", created, expires, decider, decided, " + outcome + " FROM approval ";
 }
 
 OperatorRow ReadOperator(const Statement& row) {
@@ -179,7 +185,7 @@ Status Store::FailSameApprovals(const ApprovalRow& row, const std::string& outco
 
 Result<ApprovalRow> Store::GetApproval(std::int64_t id) {
   const std::lock_guard lock(mutex_);
-  auto statement = database_.Prepare(SelectApproval("request", "danger") + "WHERE id = ?");
+  auto statement = database_.Prepare(SelectApproval("request", "danger", "outcome") + "WHERE id = ?");
   if (!statement) return statement.error();
   const auto row = statement->Bind(1, id).Step();
   if (!row) return row.error();
@@ -189,9 +195,8 @@ Result<ApprovalRow> Store::GetApproval(std::int64_t id) {
 
 Result<std::vector<ApprovalRow>> Store::ListApprovals(std::optional<ApprovalState> state, std::int64_t most) {
   const std::lock_guard lock(mutex_);
-  const std::string beginning = "CASE WHEN length(danger) > 2000 THEN substr(danger, 1, 2000) || '...' ELSE danger END";
-  auto statement =
-      database_.Prepare(SelectApproval("x''", beginning) + "WHERE ?1 < 0 OR state = ?1 ORDER BY id DESC LIMIT ?2");
+  auto statement = database_.Prepare(SelectApproval("x''", Beginning("danger"), Beginning("outcome")) +
+                                     "WHERE ?1 < 0 OR state = ?1 ORDER BY id DESC LIMIT ?2");
   if (!statement) return statement.error();
   statement->Bind(1, state ? static_cast<std::int64_t>(*state) : -1).Bind(2, most);
   return Collect<ApprovalRow>(*statement,

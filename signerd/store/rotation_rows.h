@@ -40,7 +40,7 @@ struct RotationPolicy {
 // What is special about the end of a key. The numbers are in the database.
 enum class Fate : std::uint8_t {
   kNone = 0,
-  kAbandoned = 1,    // a successor that was given up before it signed: its record goes without having been revoked
+  kAbandoned = 1,    // it was given up before it signed: its record goes without having been revoked
   kSuspected = 2,    // an operator said that others know it
   kCompromised = 3,  // a second person agreed: it is revoked as soon as it signs no longer
 };

@@ -107,11 +107,11 @@ void Token::Replace(const std::string& why) {
   if (stopped_) return;
   distrusted_ = false;
   sick_ = true;
+  NoteRefusedPin();
   ++connection_;
   if (channel_ != nullptr) channel_->Close();
   channel_.reset();
   process_.reset();
-  const bool pin_rejected = status_.state == link::TokenState::kPinRejected;
   const bool was_well =
       status_.state == link::TokenState::kReady && (has_signed_ || steady_clock::now() - spawned_ > kLongLife);
   early_deaths_ = was_well ? 0 : early_deaths_ + 1;
@@ -127,34 +127,34 @@ void Token::Replace(const std::string& why) {
 
   status_.state = early_deaths_ >= kDeathsUntilDown ? link::TokenState::kDown : link::TokenState::kStarting;
   status_.message = why;
-  if (pin_rejected) {
+  if (IsPinRefused()) {
     // A new tokend would try the PIN again, and tokens lock after a few tries: only a new PIN file makes it worth one.
     status_.state = link::TokenState::kPinRejected;
     status_.message = "the PIN was refused; tokend starts again when its file changes";
   }
   NoteState();
-  ScheduleRespawn(pin_rejected);
+  ScheduleRespawn();
   if (const auto refusal = Refusal()) FailWaiting(*refusal);
 }
 
-void Token::ScheduleRespawn(bool pin_rejected) {
+void Token::ScheduleRespawn() {
   milliseconds pause = kFirstPause;
   for (int i = 1; i < early_deaths_ && pause < kLongestPause; ++i) pause *= 2;
   pause = std::min(pause, kLongestPause);
   respawn_.expires_after(pause);
-  const auto age = AgeOf(config_.pin_file);
   const std::uint64_t connection = connection_;
-  std::function<void(boost::system::error_code)> retry = [this, pin_rejected, age,
-                                                          connection](boost::system::error_code stopped) {
+  respawn_.async_wait([this, connection](boost::system::error_code stopped) {
     if (stopped || stopped_ || connection != connection_) return;
-    if (pin_rejected && AgeOf(config_.pin_file) == age) {
-      pin_file_age_ = age;
-      return;  // OnTick looks again.
-    }
-    Spawn();
-  };
-  respawn_.async_wait(std::move(retry));
+    waits_for_pin_ = IsPinRefused();
+    if (!waits_for_pin_) Spawn();  // else OnTick looks again
+  });
 }
+
+void Token::NoteRefusedPin() {
+  if (process_ && status_.state == link::TokenState::kPinRejected) refused_pin_age_ = AgeOf(config_.pin_file);
+}
+
+bool Token::IsPinRefused() const { return refused_pin_age_ && AgeOf(config_.pin_file) == *refused_pin_age_; }
 
 void Token::NoteState() {
   const auto now = steady_clock::now();
@@ -231,6 +231,8 @@ void Token::OnStatus(const link::TokenStatus& status) {
     }
   }
   status_ = status;
+  NoteRefusedPin();
+  if (status_.state == link::TokenState::kReady) refused_pin_age_.reset();
   NoteState();
   if (status_.state == link::TokenState::kStarting) GiveBack(status_.message);
   if (const auto refusal = Refusal()) {
@@ -253,8 +255,9 @@ void Token::OnTick() {
   const auto now = steady_clock::now();
   FailExpired(now);
   ReplaceIfItHangs(now);
-  if (pin_file_age_ && AgeOf(config_.pin_file) != *pin_file_age_) {
-    pin_file_age_.reset();
+  NoteRefusedPin();  // a file of the same PIN may have been put in its place
+  if (waits_for_pin_ && !IsPinRefused()) {
+    waits_for_pin_ = false;
     Spawn();
   }
 }

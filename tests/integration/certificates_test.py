@@ -12,6 +12,7 @@ import hpack
 
 import deployment
 import messages
+import metrics_test
 import pki
 import raw_http2
 from waiting import wait_for
@@ -170,6 +171,16 @@ class CertificatesTest(unittest.TestCase):
         self.assertEqual(deployment.error_reason(self.hallmark.call_error(own)), "CALLER_UNKNOWN")
         self.hallmark.dkimctl("certificate", "revoke", fingerprint(self.authority.pem), "--yes")
         self.assert_revoked(own)
+
+    def test_a_clients_own_in_client_ca_is_revoked_before_it_has_called(self):
+        own, other = (pki.self_signed(["relay1.localdomain"]) for _ in range(2))
+        with open(self.hallmark.folder / "tls/relay-ca.pem", "ab") as bundle:
+            bundle.write(own[0] + other[0])
+        self.start()
+        self.relay(other)()
+        self.hallmark.dkimctl("certificate", "revoke", fingerprint(own[0]), "--yes")
+        self.assert_revoked(self.relay(own))
+        self.relay(other)()
 
     def test_crl_file(self):
         crl = self.add_crl("signing", self.authority)
@@ -485,6 +496,24 @@ class CertificatesTest(unittest.TestCase):
         # The test's CAs end within the 30 days; the trial set-up's own do not.
         self.assertRegex(self.hallmark.log_text(), r"signing client CA CN=Test CA expires in \d+ days: renew it")
         self.assertNotRegex(self.hallmark.log_text(), r"signing server \S+ expires in")
+
+    def test_a_revoked_one_is_not_to_be_renewed(self):
+        crl = self.add_crl("signing", self.authority)
+        metrics_test.add_metrics(self.hallmark)
+        self.start()
+        by_fingerprint, by_list, kept = (self.authority.issue(dns=["relay1.localdomain"]) for _ in range(3))
+        for certificate in (by_fingerprint, by_list, kept):
+            self.relay(certificate)()
+        file = self.hallmark.folder / "lost.pem"
+        file.write_bytes(by_fingerprint[0])
+        self.hallmark.dkimctl("certificate", "revoke", file, "--yes")
+        crl.write_bytes(self.authority.crl([by_list[0]]))
+        self.wait(lambda: self.is_revoked(self.relay(by_list)), "the revocation")
+        listed = {entry["fingerprint"]: entry.get("revoked", False)
+                  for entry in self.hallmark.dkimctl_json("certificate", "list")["certificates"]}
+        self.assertEqual([listed[fingerprint(one[0])] for one in (by_fingerprint, by_list, kept)], [True, True, False])
+        told = " ".join(name for name in metrics_test.scrape(self.hallmark) if name.startswith("hallmark_certificate_expiry_seconds"))
+        self.assertEqual([fingerprint(one[0])[:16] in told for one in (by_fingerprint, by_list, kept)], [False, False, True])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import subprocess
 import unittest
 
 import deployment
+import pki
 
 LINE = re.compile(r"^(?P<file>\S+):(?P<line>\d+): (?P<key>\S+): (?P<problem>.+); expected (?P<expected>.+)$", re.MULTILINE)
 
@@ -77,6 +78,10 @@ BROKEN = {
     "missing key file": (section("admin", "private_key", '"tls/none.key"'), "admin.private_key", "private_key", "none.key"),
     "certificate that is none": (section("signing", "certificate", '"hallmark.toml"'), "signing.certificate", "certificate", "certificate"),
     "missing revocation lists": (sub(r"^\[signing\]$", '[signing]\nclient_crl = "tls/none.crl"'), "signing.client_crl", "client_crl", "none.crl"),
+    "revocation lists that are none": (sub(r"^\[signing\]$", '[signing]\nclient_crl = "hallmark.toml"'), "signing.client_crl", "client_crl",
+                                       "not a PEM certificate revocation list"),
+    "revocation list of another CA": (sub(r"^\[admin\]$", '[admin]\nclient_crl = "stranger.crl"'), "admin.client_crl", "client_crl",
+                                      "no client CA of this listener"),
     "key of another certificate": (section("signing", "private_key", '"tls/relay1.key"'), "signing.private_key", "private_key", ""),
     "negative limit": (section("signing", "message_octets", "-1"), "signing.message_octets", "message_octets", "-1"),
     "PIN in the URI": (token_uri(lambda uri: uri.split("?")[0] + "?pin-value=1234"), "token[0].uri", "uri", "pin-"),
@@ -140,6 +145,9 @@ class ConfigTest(unittest.TestCase):
         (cls.hallmark.folder / "empty.secret").write_text("\nsecret\n")
         authority = cls.hallmark.read("tls/server-ca.pem")
         (cls.hallmark.folder / "damaged.pem").write_bytes(authority + authority.replace(b"M", b"!"))
+        stranger = pki.Authority("Stranger")
+        (cls.hallmark.folder / "stranger.crl").write_bytes(stranger.crl([]))
+        cls.hallmark.trust(stranger.pem)
 
     def check(self, text, cwd="/", arguments=()):
         self.hallmark.config.write_bytes(text.encode())
@@ -238,8 +246,23 @@ class ConfigTest(unittest.TestCase):
         run = self.check(self.text)
         self.assertEqual(run.returncode, 1)
         self.assertRegex(run.stderr, r"policy\.toml:\d+: relay\[0\]\.partners: .*acme")
+        # What the start would refuse, too.
+        another = '[[relay]]\nname = "relay2"\nidentity = "dns:RELAY1.localdomain"\npartners = ["own"]\n'
+        many = ", ".join(f'"a{number}@example.com"' for number in range(1001))
+        for wrong, said in ((text + another, r"relay\[1\]\.identity: .* is used twice"),
+                            (text.replace("[[relay]]", "not_before = 1970-01-01\n[[relay]]", 1), r"partner\[0\]\.not_before: found 1970"),
+                            (text.replace("[[relay]]", f"addresses = [{many}]\n[[relay]]", 1), r"partner\[0\]\.addresses: found 1001")):
+            with self.subTest(said):
+                policy.write_text(wrong)
+                run = self.check(self.text)
+                self.assertEqual(run.returncode, 1)
+                self.assertRegex(run.stderr, r"policy\.toml:\d+: " + said)
         policy.unlink()
         self.assertEqual(self.check(self.text).returncode, 0)
+
+    def test_a_good_revocation_list(self):
+        text = sub(r"^\[signing\]$", '[signing]\nclient_crl = "stranger.crl"')(self.text)
+        self.assertEqual(self.check(text).returncode, 0)
 
     def test_wrong_usage(self):
         for arguments in (("--config",), ("--nonsense",), ("--check", "more")):

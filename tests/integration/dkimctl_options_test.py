@@ -76,6 +76,15 @@ class OptionsTest(unittest.TestCase):
         self.assertIn("signed for sub.example.com", self.explain("--recipients", "2"))
         self.assertIn("refused: RECIPIENTS_EXCEEDED", self.explain("--recipients", "3", status=REFUSED))
 
+    def test_explain_of_a_header_that_is_too_large(self):
+        path = self.hallmark.folder / "large.eml"
+        for octets in ((1 << 20) + 1, 3 << 20):  # of the second dkimctl sends the beginning alone
+            with self.subTest(octets):
+                path.write_bytes(b"From: a@example.com\r\nX: " + b"x" * octets + b"\r\n\r\nHello\r\n")
+                run = self.hallmark.dkimctl("explain", path, "--relay", "relay1", status=REFUSED)
+                self.assertRegex(run.stdout, r"(?m)^header +REFUSED +the header is larger than")
+                self.assertIn("refused: HEADER_TOO_LARGE", run.stdout)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,10 +1,14 @@
 """Factory reset: two officers end a box; its keys are destroyed, and its state is marked for the box to erase."""
 
+import concurrent.futures
+import itertools
 import json
 import os
 import re
 import subprocess
 import unittest
+
+import grpc
 
 import deployment
 import ledger_files
@@ -67,6 +71,40 @@ class FactoryResetTest(unittest.TestCase):
         self.assertEqual(run.returncode, 1)
         self.assertIn("factory reset", run.stderr)
 
+    def test_no_key_is_made_once_the_keys_are_destroyed(self):
+        """What operators ask for while the reset goes on waits behind it."""
+        self.hallmark.edit_config(lambda text: text.replace("drain_seconds = 0", "drain_seconds = 1"))  # calls go on coming in
+        self.start("--appliance")
+        waiting = self.hallmark.call_error(self.hallmark.officer().appliance().FactoryReset,
+                                           appliance_pb2.FactoryResetRequest(box=self.box))
+        officer2 = self.hallmark.as_officer2()
+        made, reasons = [], set()
+
+        def make(thread):
+            admin = self.hallmark.admin()
+            for number in itertools.count():
+                try:
+                    made.append(admin.GenerateKey(admin_pb2.GenerateKeyRequest(
+                        domain="example.com", selector=f"k{thread}-{number}", algorithm=admin_pb2.KEY_ALGORITHM_ED25519), timeout=60))
+                except grpc.RpcError as error:
+                    reasons.add(deployment.error_reason(error))
+                    if not deployment.error_reason(error):
+                        return  # there is nobody any more
+
+        with concurrent.futures.ThreadPoolExecutor() as executor:
+            makers = [executor.submit(make, thread) for thread in range(4)]
+            wait_for(lambda: len(made) > len(makers), "keys are made")
+            approval = officer2.approve(self.hallmark.approval_of(waiting))
+            self.assertEqual(self.hallmark.process.wait(60), 0)
+            for maker in makers:
+                maker.result()
+        self.assertEqual(approval.state, operators_pb2.APPROVAL_STATE_DONE, approval)
+        self.hallmark.stop()
+        self.assertTrue(self.mark.exists())
+        self.assertNotIn("Object", self.objects().replace("Profile object", ""))
+        self.assertLessEqual(reasons, {"", "SHUTTING_DOWN"})
+        self.assertIn("SHUTTING_DOWN", reasons)
+
     def test_only_on_a_box_that_can_start_as_new(self):
         self.start()
         refused = self.hallmark.dkimctl("factory-reset", "--box", self.box, "--yes", status=1)
@@ -86,6 +124,8 @@ class FactoryResetTest(unittest.TestCase):
         approval = officer2.approve(self.hallmark.approval_of(self.hallmark.call_error(reset, appliance_pb2.FactoryResetRequest(box=self.box))))
         self.assertNotEqual(approval.state, operators_pb2.APPROVAL_STATE_DONE, approval)
         self.assertFalse(self.mark.exists())
+        self.hallmark.admin().GenerateKey(admin_pb2.GenerateKeyRequest(  # nor is anything else at its end
+            domain="example.com", selector="after", algorithm=admin_pb2.KEY_ALGORITHM_ED25519))
         error = self.hallmark.call_error(reset, appliance_pb2.FactoryResetRequest(box=self.box, leave_keys_in=["none"]))
         self.assertEqual(deployment.error_reason(error), "INVALID_ARGUMENT")
 
@@ -99,7 +139,7 @@ class FactoryResetTest(unittest.TestCase):
         records = ledger_files.records(self.hallmark.folder / "state/ledger")
         left = [key for record in records if record.admin_act.method == "LeaveKeys" for key in json.loads(record.admin_act.request)["left_keys"]]
         named = [re.fullmatch(rf"{token}: (\S+)\._domainkey\.example\.com, CKA_ID [0-9a-f]+: .*CKR_ACTION_PROHIBITED", key) for key in left]
-        self.assertEqual(len([match for match in named if match]), 2, left)  # beside the ledger's, once that is made
+        self.assertEqual(len([match for match in named if match]), 3, left)  # beside the ledger's, once that is made
 
     def test_a_token_that_does_not_answer_keeps_the_state(self):
         self.start("--appliance")

@@ -111,6 +111,23 @@ class LedgerVerifyTest(unittest.TestCase):
         self.assertIn("is not of these records", self.verify(self.note(20), self.note(150, bytes(32)), status=NOT_WHOLE))
         self.assertIn("cut off or put back", self.verify(self.note(20), self.note(1000, bytes(32)), status=NOT_WHOLE))
 
+    def test_what_was_kept_of_two_keys_may_be_in_any_order(self):
+        successor = Ed25519PrivateKey.generate()
+        raw = successor.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        key_id = hashlib.sha256(ORIGIN.encode() + b"\n\1" + raw).digest()[:4]
+        with open(self.ledger / "verifier-key", "a", encoding="utf-8") as keys:
+            keys.write(f"{ORIGIN}+{key_id.hex()}+{base64.b64encode(bytes([1]) + raw).decode()}\n")
+        newest = self.note(153, key_id=key_id, key=successor)
+        with open(self.ledger / "checkpoints", "a", encoding="utf-8") as checkpoints:
+            checkpoints.write(newest + "\n")
+        self.verify(newest, self.note(150), self.note(20), status=WHOLE)
+        self.verify(self.note(20), self.note(150), newest, status=WHOLE)
+        self.assertIn("is not of these records", self.verify(newest, self.note(20, bytes(32)), status=NOT_WHOLE))
+        # In the ledger's own file the one that was replaced signs nothing more.
+        with open(self.ledger / "checkpoints", "a", encoding="utf-8") as checkpoints:
+            checkpoints.write(self.note(153) + "\n")
+        self.assertIn("with a key that was replaced", self.verify(status=NOT_WHOLE))
+
     def test_a_file_without_a_checkpoint_is_not_taken_for_one_that_was_compared(self):
         for octets in ("", "\n\n"):
             self.kept.write_text(octets)

@@ -378,6 +378,15 @@ class ApprovalsTest(Case):
         again = ask(set_state, self.officer, policy_pb2.PARTNER_STATE_ACTIVE)
         self.assertRegex(self.state(again).danger, r"which was revoked in change \d+ of the policy$")
 
+        # Nor is one that is suspended now let sign by a word for one that was revoked.
+        self.assertEqual(self.second.approve(ask(bring_back, self.officer)).state, operators_pb2.APPROVAL_STATE_DONE)
+        set_state(self.officer, policy_pb2.PARTNER_STATE_SUSPENDED)
+        failed = self.second.approve(again)
+        self.assertEqual(failed.state, operators_pb2.APPROVAL_STATE_FAILED)
+        self.assertIn("not revoked any more", failed.outcome)
+        states = {partner.name: partner.state for partner in policy.GetPolicy(policy_pb2.GetPolicyRequest()).policy.partners}
+        self.assertEqual(states["acme"], policy_pb2.PARTNER_STATE_SUSPENDED)
+
         # The same where it was taken out of the policy, and is to be put in again.
         def put(by, *domains):
             """The partner "late", once more; or, without domains, taken out."""
@@ -488,6 +497,41 @@ class ApprovalsTest(Case):
         self.who(eve, eve.token)
         self.hallmark.with_approval(self.officer.operators().RemoveOperator, operators_pb2.RemoveOperatorRequest(name="eve"))
         self.refused("CALLER_UNKNOWN", self.who, eve, eve.token)
+
+    def test_a_key_that_signed_again_is_not_revoked_by_the_word_from_before(self):
+        self.start()
+        key = self.hallmark.add_domain("example.com", algorithms=[admin_pb2.KEY_ALGORITHM_ED25519] * 2)[0]
+        named = {"domain": "example.com", "selector": key.selector}
+        admin = self.hallmark.admin()
+        retired = admin.RetireKey(admin_pb2.RetireKeyRequest(**named))
+        number = self.hallmark.approval_of(self.hallmark.call_error(admin.RevokeKey, admin_pb2.RevokeKeyRequest(**named)))
+        self.assertRegex(self.state(number).danger, r", RETIRING since 20\S+Z, after which")
+        def retire_once_more():
+            admin.ActivateKey(admin_pb2.ActivateKeyRequest(unpublished=True, **named))
+            return admin.RetireKey(admin_pb2.RetireKeyRequest(**named)).state_time != retired.state_time
+        wait_for(retire_once_more, "it is retired in a later second")
+        failed = self.second.approve(number)
+        self.assertEqual(failed.state, operators_pb2.APPROVAL_STATE_FAILED)
+        self.assertEqual(admin.GetKey(admin_pb2.GetKeyRequest(**named)).state, admin_pb2.KEY_STATE_RETIRING)
+
+    def test_what_people_write_is_short(self):
+        self.start()
+        self.hallmark.add_domain("example.com", algorithms=deployment.KEY_ALGORITHMS[1:])
+        number = self.create(self.officer, "eve")
+        rotation = self.officer.rotation()
+        for reason in ("x" * 201, "a\nb"):
+            with self.subTest(reason):
+                self.refused("INVALID_ARGUMENT", self.officer.operators().Reject, operators_pb2.RejectRequest(id=number, reason=reason))
+                self.refused("INVALID_ARGUMENT", rotation.PauseRotation,
+                             rotation_pb2.PauseRotationRequest(domain="example.com", reason=reason))
+        self.assertEqual(self.state(number).state, operators_pb2.APPROVAL_STATE_WAITING)
+        self.assertFalse(rotation.GetRotation(rotation_pb2.GetRotationRequest(domain="example.com")).paused)
+        rotation.PauseRotation(rotation_pb2.PauseRotationRequest(domain="example.com", reason="x" * 200))
+        self.officer.operators().Reject(operators_pb2.RejectRequest(id=number, reason="x" * 200))
+        # A name that is not known is repeated in the log, up to a length.
+        self.refused("NOT_FOUND", self.officer.policy().GetPartner, policy_pb2.GetPartnerRequest(name="n" * 100_000))
+        wait_for(lambda: "GetPartner by admin failed" in self.hallmark.log_text(), "the line in the log")
+        self.assertLess(max(map(len, self.hallmark.log_text().splitlines())), 2000)
 
     def test_a_key_is_revoked_by_two(self):
         self.start()

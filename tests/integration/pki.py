@@ -20,6 +20,15 @@ def _builder(subject, issuer, key, days):
             .not_valid_after(now + datetime.timedelta(days=days)))
 
 
+def self_signed(dns):
+    """(certificate, key), both PEM, of a client that no CA issued, with these names: it says nothing of CAs."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")])
+    builder = _builder(name, name, key, 7).add_extension(
+        x509.SubjectAlternativeName([x509.DNSName(one) for one in dns]), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), _pem(key)
+
+
 class Authority:
     """A CA of its own."""
 

@@ -12,14 +12,17 @@ import uuid
 import grpc
 
 import deployment
+import ledger_files
 import mail_way
 import messages
 import paths  # noqa: F401  (makes tests/verifiers importable)
+import tcp_proxy
 import verifiers
 
 from google.rpc import error_details_pb2
 from hallmark.admin.v1 import admin_pb2
-from hallmark.signing.v1 import signing_pb2
+from hallmark.signing.v1 import signing_pb2, signing_pb2_grpc
+from waiting import wait_for
 
 HEAD = messages.MESSAGE[:messages.MESSAGE.index(b"\r\n\r\n") + 4]
 BODIES = {
@@ -249,6 +252,55 @@ class WaysTest(unittest.TestCase):
         self.assertEqual(deployment.error_reason(error), "INVALID_ARGUMENT")
         self.assertIn("body_facts", error.details())
 
+
+class BrokenUploadTest(unittest.TestCase):
+    """An upload that breaks off is no message, however much of it has come."""
+
+    UPLOADS = 10
+
+    def setUp(self):
+        self.hallmark = self.enterContext(deployment.Deployment())
+        self.hallmark.add_domain("example.com")
+        self.proxy = self.enterContext(tcp_proxy.TcpProxy(self.hallmark.signing_address))
+
+    def status(self):
+        return self.hallmark.admin().GetStatus(admin_pb2.GetStatusRequest())
+
+    def begin(self, request_id):
+        """An upload that stops after 2 MiB, of which signerd has read most: gRPC keeps far less of a stream under way."""
+        sent, over = threading.Event(), threading.Event()
+        self.addCleanup(over.set)
+
+        def chunks():
+            yield signing_pb2.MessageChunk(options=signing_pb2.SignOptions(request_id=request_id), data=HEAD)
+            for _ in range(32):
+                yield signing_pb2.MessageChunk(data=BODIES["plain"] * 6000)
+            sent.set()
+            over.wait(60)
+
+        stub = signing_pb2_grpc.SigningServiceStub(self.hallmark.channel(self.proxy.address))
+        call = stub.SignLarge.future(chunks(), timeout=120)
+        self.assertTrue(sent.wait(60))
+        return call
+
+    def break_off(self, how):
+        for number in range(self.UPLOADS):
+            before = self.status()
+            how(self.begin(f"broken-{number}"))
+            wait_for(lambda: self.status().refused_message_count + self.status().signed_message_count >
+                     before.refused_message_count + before.signed_message_count, "the upload is over")  # noqa: B023
+        self.assertEqual(self.status().signed_message_count, 0)
+        self.assertEqual([record for record in ledger_files.records(self.hallmark.folder / "state" / "ledger")
+                          if record.HasField("signature")], [])
+        # Its name is free for the whole message.
+        for number in range(self.UPLOADS):
+            self.assertEqual(len(self.hallmark.sign(messages.MESSAGE, request_id=f"broken-{number}").signatures), 2)
+
+    def test_one_that_is_cancelled_is_not_signed(self):
+        self.break_off(lambda call: call.cancel())
+
+    def test_one_whose_client_is_gone_is_not_signed(self):
+        self.break_off(lambda call: self.proxy.cut())
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,7 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <mutex>
+#include <set>
 
 #include "fake_signerd.h"
 #include "hallmark/admin/v1/certificates.grpc.pb.h"
@@ -29,7 +31,11 @@ Key MakeKey(const std::string& domain, const std::string& selector, KeyState sta
 }
 
 // Knows the domain example.com with the active key "only", and pages lists by one. pair.example has "e1" beside it, and
-// lone.example "e1" alone.
+// lone.example "e1" alone. At the selectors of kOfEveryState there is a key in that state.
+const std::map<std::string, KeyState> kOfEveryState = {
+    {"only", KEY_STATE_ACTIVE},          {"rgenerated", KEY_STATE_GENERATED}, {"rpublished", KEY_STATE_PUBLISHED},
+    {"rready", KEY_STATE_READY},         {"rretiring", KEY_STATE_RETIRING},   {"rrevoked", KEY_STATE_REVOKED},
+    {"rwithdrawn", KEY_STATE_WITHDRAWN}, {"rdestroyed", KEY_STATE_DESTROYED}};
 class FakeAdmin final : public AdminService::Service {
  public:
   std::vector<std::string> changes() {
@@ -59,8 +65,9 @@ class FakeAdmin final : public AdminService::Service {
     return Status::OK;
   }
   Status GetKey(ServerContext*, const GetKeyRequest* request, Key* response) override {
-    if (request->selector() != "only") return Refusal(grpc::NOT_FOUND, "NOT_FOUND", "there is no such key");
-    *response = MakeKey(request->domain(), "only", KEY_STATE_ACTIVE);
+    const auto found = kOfEveryState.find(request->selector());
+    if (found == kOfEveryState.end()) return Refusal(grpc::NOT_FOUND, "NOT_FOUND", "there is no such key");
+    *response = MakeKey(request->domain(), found->first, found->second);
     return Status::OK;
   }
   Status ListKeys(ServerContext*, const ListKeysRequest* request, ListKeysResponse* response) override {
@@ -204,13 +211,47 @@ TEST_F(AdminTest, DryRunsChangeNothing) {
   EXPECT_THAT(Run({"key", "generate", "example.com", "--activate", "--dry-run"}).out,
               HasSubstr("sign example.com with it at once"));
   EXPECT_EQ(Run({"key", "generate", "example.com", "--selector", "only", "--dry-run"}).exit_code, 1);
-  EXPECT_EQ(Run({"key", "activate", "example.com", "only", "--dry-run"}).exit_code, 0);
+  EXPECT_EQ(Run({"key", "activate", "example.com", "rready", "--dry-run"}).exit_code, 0);
   EXPECT_EQ(Run({"key", "activate", "example.com", "none", "--dry-run"}).exit_code, 1);
   EXPECT_THAT(Run({"key", "retire", "example.com", "only", "--dry-run"}).out, HasSubstr("last active key"));
   EXPECT_EQ(Run({"profile", "set", "new", "--auid", "@example.com", "--dry-run"}).exit_code, 0);
   const auto built_in = Run({"profile", "set", "default", "--no-timestamp", "--dry-run"});
   EXPECT_EQ(built_in.exit_code, 1);
   EXPECT_THAT(built_in.err, HasSubstr("the profile default is built in and cannot be changed"));
+  EXPECT_TRUE(admin_.changes().empty());
+}
+
+// As signerd would, by what the transitions of a key are.
+TEST_F(AdminTest, DryRunsRefuseWhatTheStateOfTheKeyDoesNotAllow) {
+  const std::map<std::string, std::set<std::string>> allowed = {
+      {"activate", {"rgenerated", "rpublished", "rready", "rretiring"}},
+      {"retire", {"only"}},
+      {"revoke", {"rretiring", "rgenerated"}}};  // the latter is given up
+  for (const auto& [act, selectors] : allowed) {
+    for (const auto& [selector, state] : kOfEveryState) {
+      const auto run = Run({"key", act, "example.com", selector, "--dry-run"});
+      if (selectors.contains(selector)) {
+        EXPECT_EQ(run.exit_code, 0) << act << " " << selector << run.err;
+        EXPECT_THAT(run.out, HasSubstr("would "));
+      } else {
+        EXPECT_EQ(run.exit_code, 1) << act << " " << selector << run.out;
+        EXPECT_THAT(run.err, HasSubstr("STATE_CONFLICT: " + selector + "._domainkey.example.com is "));
+      }
+    }
+  }
+  EXPECT_TRUE(admin_.changes().empty());
+}
+
+TEST_F(AdminTest, DryRunsLookForTheTokenAndAtTheProfile) {
+  EXPECT_EQ(Run({"key", "generate", "example.com", "--token", "softhsm", "--dry-run"}).exit_code, 0);
+  const auto unknown = Run({"key", "generate", "example.com", "--token", "nosuch", "--dry-run"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("NOT_FOUND: there is no token nosuch"));
+  // Its i= is of example.com.
+  EXPECT_EQ(Run({"domain", "add", "Example.COM", "--profile", "known", "--dry-run"}).exit_code, 0);
+  const auto of_another = Run({"domain", "add", "new.example", "--profile", "known", "--dry-run"});
+  EXPECT_EQ(of_another.exit_code, 1);
+  EXPECT_THAT(of_another.err, HasSubstr("INVALID_ARGUMENT: "));
   EXPECT_TRUE(admin_.changes().empty());
 }
 

@@ -196,6 +196,17 @@ TEST_F(LedgerTest, AFileWithoutACheckpointIsWrongUsage) {
   }
 }
 
+TEST_F(LedgerTest, OfTooManyCheckpointsItIsSaidWhatToDo) {
+  const std::string file = folder_ / "kept";
+  WriteText(file, "");
+  std::filesystem::resize_file(file, (16 << 20) + 1);
+  const auto run = Ledger({"verify", "--checkpoint", file});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("more than 16 MiB"));
+  EXPECT_THAT(run.err, HasSubstr("tail -n 60000 " + file));
+  EXPECT_THAT(run.err, HasSubstr("ledger-verify"));
+}
+
 // Sends a backup in two pieces.
 class FakeAppliance final : public api::ApplianceService::Service {
  public:

@@ -1,3 +1,5 @@
+#include "signerd/dkim/author.h"
+#include "signerd/dkim/signature.h"
 #include "tools/dkimctl/client.h"
 #include "tools/dkimctl/names.h"
 #include "tools/dkimctl/table.h"
@@ -34,7 +36,14 @@ Outcome TryAdd(const Context& context, AdminClient& client, const Options& optio
   if (!options.profile.empty()) {
     admin::v1::GetSigningProfileRequest profile;
     profile.set_name(options.profile);
-    if (const auto found = client.Call(&Stub::GetSigningProfile, profile); !found) return found.error();
+    const auto found = client.Call(&Stub::GetSigningProfile, profile);
+    if (!found) return found.error();
+    const auto name = dkim::NormalizeDomain(options.name);
+    if (!name) return FromError(name.error());
+    dkim::SigningProfile auid_alone;
+    auid_alone.auid = found->auid();
+    const Status fits = dkim::CheckAuidFor(auid_alone, *name);
+    if (!fits) return Failed(std::string(ReasonName(fits.error().reason)) + ": " + fits.error().message);
   }
   const std::string profile = options.profile.empty() ? "default" : options.profile;
   Print(context, "would add the domain " + options.name + " with the profile " + profile + "\n",

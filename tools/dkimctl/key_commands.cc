@@ -82,6 +82,24 @@ Answer<Key> GetKey(AdminClient& client, const Options& options) {
   return client.Call(&Stub::GetKey, ForKey<admin::v1::GetKeyRequest>(options.domain, options.selector));
 }
 
+// What signerd would say of a key in this state. The states are those of signerd/keys/transitions.cc.
+Answer<void> CheckState(const Key& key, std::initializer_list<admin::v1::KeyState> may, const std::string& act) {
+  if (std::find(may.begin(), may.end(), key.state()) != may.end()) return {};
+  return Failed("STATE_CONFLICT: " + key.selector() + "._domainkey." + key.domain() + " is " + NameOf(key.state()) +
+                " and cannot be " + act);
+}
+
+Answer<void> CheckToken(AdminClient& client, const std::string& name) {
+  const auto status = client.Call(&Stub::GetStatus, admin::v1::GetStatusRequest());
+  if (!status) return status.error();
+  const bool known = std::any_of(status->tokens().begin(), status->tokens().end(), [&](const auto& token) {
+    return (token.group().empty() ? token.name() : token.group()) == name;
+  });
+  if (known) return {};
+  return Failed("NOT_FOUND: there is no token " + name +
+                " in the configuration; where it is one of a group, name that");
+}
+
 Outcome TryGenerate(const Context& context, AdminClient& client, const Options& options) {
   admin::v1::GetDomainRequest request;
   request.set_name(options.domain);
@@ -92,6 +110,10 @@ Outcome TryGenerate(const Context& context, AdminClient& client, const Options& 
     if (key)
       return Failed("ALREADY_EXISTS: the selector " + options.selector + " was used already; choose another one");
     if (key.error().reason != "NOT_FOUND") return key.error();
+  }
+  if (!options.token.empty()) {
+    const auto known = CheckToken(client, options.token);
+    if (!known) return known.error();
   }
   return PrintDryRun(context, "generate an " + options.algorithm + " key for " + domain->name() +
                                   (options.selector.empty() ? "" : " at the selector " + options.selector) +
@@ -194,9 +216,11 @@ Outcome Activate(const Context& context, const Options& options) {
   if (options.dry_run) {
     const auto key = GetKey(*client, options);
     if (!key) return key.error();
-    if (key->state() == admin::v1::KEY_STATE_ACTIVE) {
-      return PrintDryRun(context, "change nothing: " + key->selector() + " is active already");
-    }
+    const auto may = CheckState(*key,
+                                {admin::v1::KEY_STATE_GENERATED, admin::v1::KEY_STATE_PUBLISHED,
+                                 admin::v1::KEY_STATE_READY, admin::v1::KEY_STATE_RETIRING},
+                                "activated");
+    if (!may) return may.error();
     return PrintDryRun(context, "make a test signature with " + key->selector() +
                                     (options.unpublished ? "" : ", verify it with the key that DNS gives") +
                                     ", then sign " + key->domain() + " with it too (now " + NameOf(key->state()) + ")");
@@ -234,6 +258,8 @@ Outcome Retire(const Context& context, const Options& options) {
   const auto warning = WarningWithout(*client, *found);
   if (!warning) return warning.error();
   if (options.dry_run) {
+    const auto may = CheckState(*found, {admin::v1::KEY_STATE_ACTIVE}, "retired");
+    if (!may) return may.error();
     return PrintDryRun(context, "retire " + found->selector() + " of " + found->domain() + " (now " +
                                     NameOf(found->state()) + ")" + (warning->empty() ? "" : "; " + *warning));
   }
@@ -250,13 +276,20 @@ Outcome Retire(const Context& context, const Options& options) {
 Outcome Revoke(const Context& context, const Options& options) {
   auto client = AdminClient::Open(context);
   if (!client) return client.error();
-  const std::string warning =
-      "nothing that " + options.selector + " of " + options.domain + " signed verifies afterwards";
+  const auto found = GetKey(*client, options);
+  if (!found) return found.error();
+  // What a rotation made is given up with it (rollback); signerd tells the two apart.
+  const bool never_signed = found->state() == admin::v1::KEY_STATE_GENERATED;
+  const std::string name = found->selector() + " of " + found->domain();
+  const std::string warning = never_signed ? name + " never signed: its pair is destroyed in the end"
+                                           : "nothing that " + name + " signed verifies afterwards";
   if (options.dry_run) {
-    const auto found = GetKey(*client, options);
-    if (!found) return found.error();
-    return PrintDryRun(context, "ask for an approval to revoke " + found->selector() + " of " + found->domain() +
-                                    " (now " + NameOf(found->state()) + "); " + warning);
+    const auto may =
+        CheckState(*found, {admin::v1::KEY_STATE_RETIRING, admin::v1::KEY_STATE_GENERATED}, "revoked: retire it first");
+    if (!may) return may.error();
+    return PrintDryRun(context, std::string("ask for an approval to ") + (never_signed ? "give up " : "revoke ") +
+                                    name + " (now " + NameOf(found->state()) + "); " + warning +
+                                    (never_signed ? "; refused where a rotation made it" : ""));
   }
   if (!options.yes && !Confirm(warning + ". Ask for it?")) return Failed(warning + "; say --yes");
   const auto key =
@@ -321,7 +354,8 @@ void AddStateCommands(CLI::App& group, Context& context, const Shared& options) 
   retire->add_flag("--yes", options->yes, "Also the last active one, or the last RSA key");
   retire->add_flag("--dry-run", options->dry_run, "Say what would be done, and do nothing");
 
-  CLI::App* revoke = AddCommand(group, context, "revoke", "Give up a retired key; needs a second officer",
+  CLI::App* revoke = AddCommand(group, context, "revoke",
+                                "Give up a retired key, or one made by hand that never signed; needs a second officer",
                                 "dkimctl key revoke example.com r20260131\n"
                                 "dkimctl key revoke example.com r20260131 --yes",
                                 [&context, options] { return Revoke(context, *options); });

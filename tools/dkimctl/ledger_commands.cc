@@ -18,7 +18,7 @@ namespace {
 namespace api = admin::v1;
 using Stub = api::LedgerService::Stub;
 
-constexpr std::size_t kMostCheckpoints = 16u << 20;
+constexpr std::size_t kMostCheckpoints = 16u << 20;  // as signerd takes them
 
 struct Options {
   api::SearchRecordsRequest search;
@@ -116,6 +116,11 @@ Outcome Verify(const Context& context, const Options& options) {
   if (options.to) request.set_end_record(*options.to + 1);
   if (!options.checkpoint.empty()) {
     auto kept = ReadFile(options.checkpoint, kMostCheckpoints);
+    if (!kept && kept.error().reason == Reason::kInvalidArgument) {
+      return WrongUsage("--checkpoint: " + options.checkpoint +
+                        " has more than 16 MiB. Give the last 10000 checkpoints (tail -n 60000 " + options.checkpoint +
+                        "), or compare all of them with an export (ledger-verify --checkpoint)");
+    }
     if (!kept) return FromError(kept.error());
     // To signerd a request without checkpoints is one of somebody who kept none.
     if (kept->find_first_not_of(" \t\r\n") == std::string::npos) {
@@ -325,7 +330,8 @@ void AddLedgerCommands(CLI::App& app, Context& context) {
                                 "dkimctl ledger verify --from 120000 --to 130000\n"
                                 "dkimctl ledger verify --checkpoint kept-2026-01-31",
                                 [&context, options] { return Verify(context, *options); });
-  verify->add_option("--checkpoint", options->checkpoint, "Checkpoints that you kept elsewhere")->type_name("FILE");
+  verify->add_option("--checkpoint", options->checkpoint, "Checkpoints that you kept elsewhere, up to 16 MiB")
+      ->type_name("FILE");
   verify->add_option("--from", options->from, "Only from this record on")->type_name("SEQUENCE");
   verify->add_option("--to", options->to, "Only up to this record")->type_name("SEQUENCE");
   AddAs(*verify, context);

@@ -49,7 +49,7 @@ struct Settings {
   bool send_message = false;
   std::uint64_t message_octets = 64u << 20;
   // How long Finish may take, with all that it tries again: 100 ms to 600 s. One server gets half of it while another
-  // is ready.
+  // is ready, and signerd itself gives each attempt 30 s at most.
   std::chrono::milliseconds timeout{20000};
 };
 

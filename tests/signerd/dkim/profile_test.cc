@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "signerd/dkim/ascii.h"
+#include "signerd/dkim/key_record.h"
 #include "signing.h"
 
 namespace dkim_test {
@@ -10,6 +11,7 @@ namespace {
 using namespace hallmark;
 using namespace hallmark::dkim;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 bool Has(const std::vector<std::string>& list, std::string_view name) {
   return std::any_of(list.begin(), list.end(),
@@ -97,6 +99,12 @@ struct BadProfile {
 };
 
 const BadProfile kBad[] = {
+    {"OversignsSignatures",
+     [](auto& p) {
+       p.excluded_fields.clear();
+       p.oversigned_fields.emplace_back("dkim-Signature");
+     },
+     "oversigned_fields"},
     {"ExcludesFrom", [](auto& p) { p.excluded_fields.emplace_back("from"); }, "excluded_fields"},
     {"EmptyName", [](auto& p) { p.signed_fields.emplace_back(""); }, "signed_fields"},
     {"NameWithColon", [](auto& p) { p.signed_fields.emplace_back("To:"); }, "signed_fields"},
@@ -130,6 +138,28 @@ TEST_P(Bad, IsRefusedByMember) {
 
 INSTANTIATE_TEST_SUITE_P(Profile, Bad, testing::ValuesIn(kBad),
                          [](const auto& row) { return std::string(row.param.name); });
+
+// Excluded fields win, so that this says that nothing is oversigned.
+TEST(Profile, MayOversignSignaturesThatItExcludes) {
+  SigningProfile profile = DefaultProfile();
+  profile.oversigned_fields = {"DKIM-Signature"};
+  EXPECT_TRUE(ValidateProfile(profile));
+}
+
+// As a profile that is stored may say: it names no field that the domain's other signature is.
+TEST(Profile, ThatOversignsSignaturesLeavesRoomForASecondOne) {
+  Signing rsa{.key = &Rsa2048(), .selector = "r"}, ed25519{.key = &Ed25519(), .selector = "e"};
+  rsa.profile.excluded_fields.clear();
+  rsa.profile.oversigned_fields.emplace_back("DKIM-Signature");
+  ed25519.profile = rsa.profile;
+  const std::string message = "DKIM-Signature: v=1; b=\r\nFrom: joe@example.com\r\n\r\nHello\r\n";
+  const std::string both = MakeField(message, rsa) + MakeField(message, ed25519);
+  Zone zone;
+  for (const Signing* how : {&rsa, &ed25519}) {
+    zone.Add(how->selector + "._domainkey.example.com", KeyRecordValue(how->key->Public()));
+  }
+  EXPECT_THAT(Verdicts(both + message, zone), StartsWith("pass\npass\n"));
+}
 
 TEST(Profile, MayListNothing) {
   SigningProfile profile;

@@ -413,5 +413,21 @@ TEST_F(Keys, ATokenThatDoesNotAnswerIsGivenNothing) {
   EXPECT_THAT(Notes(), IsEmpty());
 }
 
+TEST_F(Keys, AfterAFactoryResetHasBegunNoKeyComesIntoTheToken) {
+  signer_.pairs[{1}] = test::FreshPublicKey()->Spki();
+  const auto adopt = [&] { return manager_.Adopt("example.com", "adopted", "", {1}); };
+  EXPECT_TRUE(manager_.StopMaking());
+  EXPECT_FALSE(manager_.StopMaking()) << "another one had begun";
+  for (const auto& refused : {Generate("s1"), Import("old"), adopt()}) {
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().reason, Reason::kShuttingDown);
+    EXPECT_THAT(refused.error().message, HasSubstr("factory reset"));
+  }
+  EXPECT_THAT(signer_.ids, IsEmpty());
+  EXPECT_THAT(Notes(), IsEmpty());
+  manager_.ResumeMaking();
+  EXPECT_TRUE(Generate("s1") && Import("old") && adopt());
+}
+
 }  // namespace
 }  // namespace hallmark::keys

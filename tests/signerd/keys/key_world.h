@@ -101,21 +101,26 @@ class PairTokens final : public keys::Signer {
 class FakeDns final : public keys::RecordPublisher, public keys::RecordObserver {
  public:
   std::map<std::string, std::string> records;
-  std::set<std::string> silent;         // servers: "ns1", "ns2"
-  std::vector<std::string> publishers;  // that were asked to put or remove something
+  std::set<std::string> silent;           // servers: "ns1", "ns2"
+  std::vector<std::string> publishers;    // that were asked to put or remove something
+  std::set<std::string> unknown{"gone"};  // publishers that are not in the configuration
   bool dies_when_put = false;
+  bool answer_is_lost = false;  // of the next change, which is made
 
-  bool HasPublisher(const std::string& publisher) const override { return publisher != "gone"; }
+  bool HasPublisher(const std::string& publisher) const override { return !unknown.contains(publisher); }
   Status Put(const std::string& publisher, const std::string& name, const std::string& value, std::chrono::seconds,
              std::span<const std::string> ours) override {
     publishers.push_back(publisher);
+    if (!HasPublisher(publisher)) return MakeError(Reason::kNotFound, publisher + " is not in the configuration");
     if (IsForeign(name, ours)) return MakeError(Reason::kRecordConflict, name + " has a record that is not ours");
     records[name] = value;
     if (std::exchange(dies_when_put, false)) throw Died();
+    if (std::exchange(answer_is_lost, false)) return MakeError(Reason::kDnsUnavailable, "no answer");
     return Ok();
   }
   Status Remove(const std::string& publisher, const std::string& name, std::span<const std::string> ours) override {
     publishers.push_back(publisher);
+    if (!HasPublisher(publisher)) return MakeError(Reason::kNotFound, publisher + " is not in the configuration");
     if (IsForeign(name, ours)) return MakeError(Reason::kRecordConflict, name + " has a record that is not ours");
     records.erase(name);
     return Ok();

@@ -6,9 +6,7 @@
 #include <condition_variable>
 #include <thread>
 
-#include "firmware/runtime/encoding.h"
-#include "key_world.h"
-#include "signerd/dkim/key_record.h"
+#include "rotations.h"
 
 // What must not harm a domain: a clock that is wrong, tokens that are away, records that are gone, and hasty people.
 namespace hallmark::keys {
@@ -19,71 +17,10 @@ using snapshot::KeyState;
 using snapshot::RecordState;
 using std::chrono::days;
 using test::KeyWorld;
+using test::Rotations;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-class Rotations : public testing::Test {
- protected:
-  static constexpr const char* kDomain = KeyWorld::kDomain;
-
-  // The first keys sign, and their records are settled.
-  void Begin() {
-    ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
-    world_.Live(2h);
-    first_ = world_.In(KeyState::kActive);
-    ASSERT_THAT(first_, SizeIs(2)) << Trouble();
-  }
-  // The next ones sign; the first retire.
-  void Replace(bool emergency) {
-    ASSERT_TRUE(world_.rotator->Request(kDomain, emergency, "alice"));
-    world_.Live(emergency ? 10min : 2h);
-    second_ = world_.In(KeyState::kActive);
-    ASSERT_THAT(second_, SizeIs(2)) << Trouble();
-    ASSERT_EQ(world_.In(KeyState::kRetiring), first_);
-  }
-  // The clock jumps ahead, or is put right.
-  void Jump(std::chrono::seconds ahead) {
-    world_.clock.Set(world_.clock.Now() + ahead);
-    world_.jumped = world_.clock.Now();
-  }
-  void PutRight(std::chrono::sys_seconds time) {
-    world_.clock.Set(time);
-    world_.jumped = {};
-  }
-  std::string Trouble() { return world_.rotator->View(kDomain)->trouble; }
-  std::string RecordOf(const std::string& selector) { return world_.dns.records[KeyWorld::Name(selector)]; }
-  std::string KeyRecordOf(const std::string& selector) {
-    return dkim::KeyRecordValue(*world_.Key(selector).key.public_key);
-  }
-  // A pair that each of the domains adopts, and lets go of until it is WITHDRAWN and due to be DESTROYED.
-  void ShareAndLetGo(const std::vector<std::string>& domains) {
-    ASSERT_TRUE(world_.tokens.Generate("softhsm", {}, kShared, ""));
-    for (const std::string& domain : domains) {
-      ASSERT_TRUE(world_.manager->Adopt(domain, "shared", "", kShared));
-      ASSERT_TRUE(world_.manager->Activate(domain, "shared", "alice"));
-      ASSERT_TRUE(world_.manager->Retire(domain, "shared", true, "alice"));
-      ASSERT_TRUE(world_.manager->Revoke(domain, "shared", "alice"));
-    }
-    for (const std::chrono::seconds passes : {std::chrono::seconds(days(31)), std::chrono::seconds(10min)}) {
-      world_.clock.Set(world_.clock.Now() + passes);
-      for (const std::string& domain : domains) world_.rotator->Tick(domain);
-    }
-    world_.clock.Set(world_.clock.Now() + days(31));
-    for (const std::string& domain : domains) {
-      const auto key = world_.store->GetKeyLife(domain, "shared");
-      ASSERT_EQ(key->key.state, KeyState::kWithdrawn);
-      ASSERT_EQ(key->key.record, RecordState::kAbsent);
-    }
-  }
-  KeyState StateOf(const std::string& domain, const std::string& selector) {
-    return world_.store->GetKeyLife(domain, selector)->key.state;
-  }
-
-  const Bytes kShared{7};
-  KeyWorld world_;
-  std::vector<std::string> first_, second_;
-};
 
 TEST_F(Rotations, AClockThatIsAheadRevokesNothing) {
   Begin();
@@ -211,67 +148,6 @@ TEST_F(Rotations, ThePairOfTheLedgerOutlivesADomain) {
   world_.Tick();
   EXPECT_EQ(StateOf(kDomain, "shared"), KeyState::kDestroyed);
   EXPECT_THAT(world_.tokens.pairs, SizeIs(1));
-}
-
-TEST_F(Rotations, ARollbackNamesHalfAPairThatACrashLeft) {
-  world_.tokens.dies_when_made = true;
-  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
-  world_.Tick();  // dies when the token has the pair
-  ASSERT_THAT(world_.tokens.pairs, SizeIs(1));
-  world_.tokens.halves = {world_.tokens.pairs.begin()->first.second};
-  ASSERT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
-  EXPECT_THAT(world_.Life().planned, IsEmpty());
-  const auto events = *world_.store->ListKeyEvents(kDomain, "", 0, 100);
-  EXPECT_TRUE(std::any_of(events.begin(), events.end(), [](const auto& event) { return event.to == "PLAN_GIVEN_UP"; }));
-}
-
-TEST_F(Rotations, ARollbackNamesThePairThatATokenMayHave) {
-  world_.policy.token = "group";
-  world_.SetPolicy();
-  world_.tokens.dies_when_made = true;
-  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
-  world_.Tick();  // dies when the first has a pair that is not recorded
-  ASSERT_THAT(world_.tokens.pairs, SizeIs(1));
-  const Bytes id = world_.tokens.pairs.begin()->first.second;
-  world_.tokens.silent = {"one"};
-  ASSERT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
-  EXPECT_THAT(world_.Life().planned, IsEmpty());
-  std::vector<std::string> notes;
-  for (const auto& event : *world_.store->ListKeyEvents(kDomain, "", 0, 100)) {
-    if (event.to == "PLAN_GIVEN_UP") notes.push_back(event.note);
-  }
-  ASSERT_THAT(notes, SizeIs(1)) << "of the other one it is known that it was not made";
-  EXPECT_THAT(notes[0], HasSubstr("token one"));
-  EXPECT_THAT(notes[0], HasSubstr(HexEncode(id)));
-}
-
-TEST_F(Rotations, ARollbackLeavesNoStepOfAKeyThatWasNeverMade) {
-  world_.tokens.silent = {"softhsm"};
-  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
-  world_.Tick();
-  ASSERT_THAT(world_.Life().planned, Not(IsEmpty()));
-  const std::string selector = world_.Life().planned[0].selector;
-  ASSERT_TRUE(*world_.store->IsPlanned(kDomain, selector, "GENERATED"));
-  world_.tokens.silent.clear();
-  ASSERT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
-  EXPECT_THAT(world_.Life().planned, IsEmpty());
-  EXPECT_FALSE(*world_.store->IsPlanned(kDomain, selector, "GENERATED"));
-}
-
-TEST_F(Rotations, ARollbackDoesNotBringBackAKeyThatDnsHasNoRecordOf) {
-  Begin();
-  Replace(false);
-  world_.dns.records[KeyWorld::Name(first_[0])] = "of someone else";
-  world_.Live(2h);
-  const Status refused = world_.rotator->RollBack(kDomain, "alice");
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().reason, Reason::kRecordNotVisible);
-  EXPECT_THAT(refused.error().message, HasSubstr("dkimctl key activate example.com " + first_[0] + " --unpublished"));
-  EXPECT_EQ(world_.In(KeyState::kActive), second_);
-  EXPECT_FALSE(world_.Life().rotation.paused);
-  world_.dns.records[KeyWorld::Name(first_[0])] = KeyRecordOf(first_[0]);
-  ASSERT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
-  EXPECT_EQ(world_.In(KeyState::kActive), first_);
 }
 
 TEST_F(Rotations, APausedDomainSaysThatARecordIsGoneAndLeavesItSo) {

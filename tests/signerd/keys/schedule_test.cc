@@ -179,6 +179,57 @@ TEST(Schedule, WhatIsAskedForIsDoneThoughAllThatIsUrgentIsSlow) {
   release.notify_all();
 }
 
+// As after a restart, with emergencies whose name servers are silent from the first.
+TEST(Schedule, WhatIsAskedForIsDoneThoughTheFirstLookAtAllThatIsUrgentIsSlow) {
+  const SystemClock clock;
+  std::atomic<bool> release{false};
+  std::atomic<unsigned> slow{0};
+  std::atomic<int> asked{0};
+  Schedule schedule(
+      [&](const std::string& domain) {
+        if (domain == "asked") {
+          ++asked;
+          return NextLook{clock.Now() + 1h};
+        }
+        ++slow;
+        release.wait(false);
+        return NextLook{clock.Now() + 1h, true};
+      },
+      clock);
+  for (unsigned i = 0; i < 2 * Schedule::kThreads; ++i) schedule.QueueUrgent("slow" + std::to_string(i));
+  EXPECT_TRUE(Eventually([&] { return slow >= Schedule::kThreads - 1; }));
+  for (int i = 1; i <= 20 && asked == i - 1; ++i) {  // more than a thread does before it takes what is slow
+    schedule.Poke("asked");
+    EXPECT_TRUE(Eventually([&] { return asked == i; }));
+  }
+  release = true;
+  release.notify_all();
+}
+
+// What was revoked by hand stays urgent until its name servers answer, which may be weeks.
+TEST(Schedule, WhatIsDueIsLookedAtThoughMuchIsUrgentAgainAndAgain) {
+  const SystemClock clock;
+  std::atomic<bool> release{false};
+  std::atomic<unsigned> urgent{0};
+  std::atomic<int> others{0};
+  Schedule schedule(
+      [&](const std::string& domain) {
+        if (domain.starts_with("urgent")) {
+          ++urgent;
+          return NextLook{clock.Now() + (release ? 1h : 0h), true};
+        }
+        ++others;
+        return NextLook{clock.Now() + 1h};
+      },
+      clock);
+  constexpr unsigned kUrgent = 4 * Schedule::kThreads;  // there is always one that is due
+  for (unsigned i = 0; i < kUrgent; ++i) schedule.QueueUrgent("urgent" + std::to_string(i));
+  EXPECT_TRUE(Eventually([&] { return urgent >= kUrgent; }));
+  for (int i = 0; i < 20; ++i) schedule.Queue("other" + std::to_string(i));
+  EXPECT_TRUE(Eventually([&] { return others == 20; }));
+  release = true;
+}
+
 // Where nothing could be read of it, what was asked for is no less urgent.
 TEST(Schedule, ALookThatFailedIsAsUrgentTheNextTime) {
   const SystemClock clock;

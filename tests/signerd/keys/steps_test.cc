@@ -38,6 +38,7 @@ class Steps : public testing::Test {
     EXPECT_THAT(world_.In(KeyState::kReady), SizeIs(2));
     return next;
   }
+  std::string Trouble() { return world_.rotator->View(kDomain)->trouble; }
   std::string Publish(const std::string& selector) {
     return world_.dns.records[test::KeyWorld::Name(selector)] =
                dkim::KeyRecordValue(*world_.Key(selector).key.public_key);
@@ -176,6 +177,97 @@ TEST_F(Steps, APublisherThatIsNotConfiguredIsInNoWayOfARollback) {
   world_.Live(1h);
   EXPECT_THAT(world_.In(KeyState::kWithdrawn), SizeIs(2));
   EXPECT_EQ(world_.rotator->View(kDomain)->trouble, "");
+}
+
+// Their publisher leaves the configuration; the policy names another.
+TEST_F(Steps, KeysWhosePublisherIsGoneAreRevokedAndWithdrawnByThePolicys) {
+  Begin();
+  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+  world_.Live(2h);
+  ASSERT_EQ(world_.In(KeyState::kRetiring), first_);
+  world_.dns.unknown = {"main"};
+  world_.policy.publisher = "other";
+  world_.SetPolicy();
+  world_.dns.publishers.clear();
+  world_.Live(days(8));
+  ASSERT_EQ(world_.In(KeyState::kRevoked), first_) << Trouble();
+  for (const auto& selector : first_) {
+    EXPECT_EQ(world_.dns.records[test::KeyWorld::Name(selector)],
+              dkim::RevokedKeyRecordValue(*world_.Key(selector).key.public_key));
+  }
+  // And the next one goes while they are REVOKED.
+  world_.dns.unknown = {"main", "other"};
+  world_.policy.publisher = "third";
+  world_.SetPolicy();
+  world_.Live(days(31));
+  ASSERT_EQ(world_.In(KeyState::kWithdrawn), first_) << Trouble();
+  for (const auto& selector : first_) EXPECT_FALSE(world_.dns.records.contains(test::KeyWorld::Name(selector)));
+  world_.Live(days(31));
+  EXPECT_EQ(world_.Key(first_[0]).key.state, KeyState::kDestroyed) << Trouble();
+  EXPECT_EQ(Trouble(), "");
+}
+
+TEST_F(Steps, ASuccessorWhosePublisherIsGoneIsWithdrawnByThePolicys) {
+  Begin();
+  ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+  world_.Tick();
+  const auto next = world_.In(KeyState::kPublished);
+  ASSERT_THAT(next, SizeIs(2));
+  world_.dns.unknown = {"main"};
+  world_.policy.publisher = "other";
+  world_.SetPolicy();
+  ASSERT_TRUE(world_.rotator->RollBack(kDomain, "alice"));
+  ASSERT_TRUE(world_.rotator->Resume(kDomain, "alice"));
+  world_.Live(1h);
+  EXPECT_EQ(world_.In(KeyState::kWithdrawn), next) << Trouble();
+  EXPECT_THAT(world_.dns.records, SizeIs(2)) << "those of the keys that sign";
+}
+
+TEST_F(Steps, ALostRecordWhosePublisherIsGoneIsPutRightByThePolicys) {
+  Begin();
+  world_.dns.unknown = {"main"};
+  world_.policy.publisher = "other";
+  world_.SetPolicy();
+  world_.dns.records.erase(test::KeyWorld::Name(first_[0]));
+  world_.Live(2h);
+  EXPECT_TRUE(world_.dns.records.contains(test::KeyWorld::Name(first_[0]))) << Trouble();
+  EXPECT_EQ(world_.Key(first_[0]).publisher, "other");
+  EXPECT_EQ(Trouble(), "");
+}
+
+// As with manual: by its policy, or where the policy still names what is gone.
+TEST_F(Steps, WhereNoPublisherIsLeftAPersonEmptiesTheRecord) {
+  for (const char* publisher : {"main", "manual"}) {
+    SCOPED_TRACE(publisher);
+    ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+    world_.Live(2h);
+    ASSERT_TRUE(world_.rotator->Request(kDomain, false, "alice"));
+    world_.Live(2h);
+    const auto retiring = world_.In(KeyState::kRetiring);
+    ASSERT_THAT(retiring, Not(IsEmpty())) << Trouble();
+    world_.dns.unknown = {"main"};
+    world_.policy.publisher = publisher;
+    world_.SetPolicy();
+    world_.Live(days(8));
+    for (const auto& selector : retiring) {
+      EXPECT_EQ(world_.Key(selector).key.state, KeyState::kRevoked) << Trouble();
+      EXPECT_EQ(world_.Key(selector).key.record, RecordState::kUnretentive);
+      EXPECT_EQ(world_.Key(selector).publisher, publisher);
+    }
+    EXPECT_THAT(Trouble(), HasSubstr(retiring[0]));
+    const bool names_it = Trouble().find("publisher main is not in the configuration") != std::string::npos;
+    EXPECT_EQ(names_it, publisher == std::string("main")) << Trouble();
+    for (const auto& selector : retiring) {
+      world_.dns.records[test::KeyWorld::Name(selector)] =
+          dkim::RevokedKeyRecordValue(*world_.Key(selector).key.public_key);
+    }
+    world_.Live(1h);
+    EXPECT_EQ(Trouble(), "");
+    // For the next.
+    world_.dns.unknown.clear();
+    world_.policy.publisher = "main";
+    world_.SetPolicy();
+  }
 }
 
 TEST_F(Steps, AServerThatIsSilentAtTheActivationBeginsNoNewWait) {

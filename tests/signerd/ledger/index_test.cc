@@ -1,8 +1,14 @@
 #include "signerd/ledger/index.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <climits>
+#include <cstring>
 #include <thread>
 
 #include "random_records.h"
@@ -208,11 +214,12 @@ TEST_F(IndexOfLargeRecordsTest, TheyEndAPartEarlierAndAreFoundInEach) {
   check(0);
 
   const std::uint64_t part = large_.most_in_memory;
-  ASSERT_TRUE(large_.index->DropBefore(part - 1));  // its last record is kept
+  const auto go_on = [] { return true; };
+  ASSERT_TRUE(large_.index->DropBefore(part - 1, go_on));  // its last record is kept
   check(0);
-  ASSERT_TRUE(large_.index->DropBefore(part));
+  ASSERT_TRUE(large_.index->DropBefore(part, go_on));
   check(part);
-  ASSERT_TRUE(large_.index->DropBefore(kLarge)) << "the last one stays: it says where to go on";
+  ASSERT_TRUE(large_.index->DropBefore(kLarge, go_on)) << "the last one stays: it says where to go on";
   large_.Reopen();
   EXPECT_EQ(large_.index->size(), kLarge);
   check(written - part);
@@ -282,6 +289,77 @@ TEST_F(IndexTest, TotalsAreThoseOfAScanAcrossAStart) {
   query.partner = "partner1";
   query.message_id = "5@example.com";
   Compare(query, 10);
+}
+
+// How often a folder was listed.
+class Listings {
+ public:
+  explicit Listings(const std::filesystem::path& folder) : file_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+    // With the ends of reading in between, or the kernel would tell of several beginnings as one.
+    EXPECT_GE(::inotify_add_watch(file_.get(), folder.c_str(), IN_OPEN | IN_CLOSE_NOWRITE | IN_ONLYDIR), 0);
+  }
+  int Count() const {
+    int count = 0;
+    alignas(inotify_event) char octets[4096];
+    for (ssize_t got = 0; (got = ::read(file_.get(), octets, sizeof octets)) > 0;) {
+      for (const char* at = octets; at < octets + got;) {
+        inotify_event event;
+        std::memcpy(&event, at, sizeof event);
+        if ((event.mask & IN_Q_OVERFLOW) != 0) return INT_MAX;
+        if ((event.mask & IN_OPEN) != 0 && (event.mask & IN_ISDIR) != 0) ++count;
+        at += sizeof event + event.len;
+      }
+    }
+    return count;
+  }
+
+ private:
+  const FileDescriptor file_;
+};
+
+// Retention deletes whole segments, and one part of the index may have thousands of their records.
+TEST_F(IndexTest, ASearchPassesDeletedRecordsByWithoutALookAtEach) {
+  Ledger some;
+  test::RandomRecords random(4);
+  constexpr std::uint64_t kDeleted = 300, kLeft = 20;
+  for (const std::uint64_t count : {kDeleted / 2, kDeleted / 2, kLeft}) {
+    if (some.writer.size() != 0) some.writer.Rotate();
+    for (std::uint64_t i = 0; i < count; ++i) some.writer.Append(random.Next());
+  }
+  some.Reopen();
+  some.writer.Prune(0);
+  some.writer.Prune(1);
+  const Listings listings(some.folder.path() / "segments");
+  for (const bool oldest_first : {true, false}) {
+    const auto result = some.index->Search({}, {oldest_first, 1000, std::nullopt});
+    ASSERT_TRUE(result) << result.error().message;
+    ASSERT_EQ(result->hits.size(), kLeft);
+    EXPECT_EQ((oldest_first ? result->hits.front() : result->hits.back()).sequence, kDeleted);
+    const int count = listings.Count();
+    EXPECT_GE(count, 1);
+    EXPECT_LE(count, 3);
+  }
+}
+
+TEST_F(IndexTest, PartsAreDroppedOneByOneAsLongAsItIsToGoOn) {
+  const test::TemporaryFolder folder;
+  const auto index = *Index::Open(folder.path());
+  for (int parts = 0; parts < 4; ++parts) {
+    while (!index->full()) index->Add({}, 100);
+    ASSERT_TRUE(index->WritePart());
+  }
+  const auto left = [&] {
+    int parts = 0;
+    for (int i = 0; i < 4; ++i) parts += index->PlaceNear(std::uint64_t{Index::kPartRecords} * i)->has_value() ? 1 : 0;
+    return parts;
+  };
+  EXPECT_EQ(left(), 4);
+  int asked = 0;
+  ASSERT_TRUE(index->DropBefore(index->size(), [&] { return ++asked < 2; }));
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(left(), 2);
+  ASSERT_TRUE(index->DropBefore(index->size(), [] { return true; }));
+  EXPECT_EQ(left(), 1) << "the last one stays";
 }
 
 TEST_F(IndexTest, PlacesLeadToRecords) {

@@ -1,6 +1,9 @@
 #include "signerd/ledger/retention.h"
 
 #include <gtest/gtest.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -10,6 +13,7 @@
 #include "firmware/runtime/file.h"
 #include "ledger/ledger_fixture.h"
 #include "signerd/ledger/verify.h"
+#include "signerd/store/sqlite.h"
 
 namespace hallmark::ledger {
 namespace {
@@ -41,7 +45,9 @@ class RetentionTest : public test::LedgerFixture {
   void StartRetention(std::int64_t default_days) {
     v1::Record last;
     ASSERT_TRUE(last.ParseFromString(*indexer_->Record(ledger_->durable().size - 1)));
-    const std::chrono::sys_seconds time{std::chrono::seconds(last.time_us() / 1'000'000)};
+    StartRetention(default_days, std::chrono::sys_seconds(std::chrono::seconds(last.time_us() / 1'000'000)));
+  }
+  void StartRetention(std::int64_t default_days, std::chrono::sys_seconds time) {
     retention_ = *Retention::Start({*ledger_, *indexer_, clock_, default_days, time, [this] {
                                       return unknown_-- > 0
                                                  ? Status(MakeError(Reason::kLedgerUnavailable, "not known yet"))
@@ -53,13 +59,23 @@ class RetentionTest : public test::LedgerFixture {
     indexer_.reset();
     ledger_.reset();
   }
-  void Append60() {
+  std::string Record() const {
     v1::Record record;
     record.mutable_signature()->set_partner("own");
-    for (int i = 0; i < 60; ++i) {
-      record.set_time_us(ledger_->now_us());
-      ASSERT_TRUE(Append(*ledger_, {record.SerializeAsString()}));
-    }
+    record.set_time_us(ledger_->now_us());
+    return record.SerializeAsString();
+  }
+  void Append60() {
+    for (int i = 0; i < 60; ++i) ASSERT_TRUE(Append(*ledger_, {Record()}));
+  }
+  // Until another segment is begun, which has the last record.
+  void AppendToNextSegment() {
+    const std::size_t before = ListSegments(config_.directory)->size();
+    while (ListSegments(config_.directory)->size() == before) ASSERT_TRUE(Append(*ledger_, {Record()}));
+  }
+  bool WaitForAll() {
+    const std::uint64_t size = ledger_->durable().size;
+    return WaitForCheckpoint(*ledger_, size) && indexer_->WaitFor(size, std::chrono::seconds(60));
   }
   bool WaitForProblem(const std::string& words) {
     return WaitFor([&] { return retention_->state().problem.find(words) != std::string::npos; });
@@ -199,6 +215,78 @@ TEST_F(RetentionTest, WhoOnlySetsTheDaysDoesNotSayThatTheClockIsRight) {
   ASSERT_TRUE(retention_->Set(400));
   ASSERT_TRUE(WaitForProblem("the clock says"));
   EXPECT_TRUE(std::filesystem::exists(OnlySegment()));
+}
+
+// A segment that is begun then makes the one before it look old.
+TEST_F(RetentionTest, AClockThatWasBehindDeletesNoYoungRecord) {
+  const auto now = kBegin + days(30);
+  clock_.Set(now - days(365));
+  AppendToNextSegment();
+  const std::uint64_t kept = ListSegments(config_.directory)->back().first;
+  clock_.Set(now);
+  ASSERT_TRUE(Append(*ledger_, {Record()}));
+  ASSERT_EQ(ListSegments(config_.directory)->back().first, kept);
+  clock_.Set(now - days(365));
+  AppendToNextSegment();
+  clock_.Set(now);
+  ASSERT_TRUE(WaitForAll());
+  StartRetention(5, now);
+  ASSERT_TRUE(WaitFor([&] { return retention_->state().first != 0; }));
+  EXPECT_EQ(retention_->state().first, kept);
+  EXPECT_TRUE(indexer_->Record(kept + 1)) << "it is of today";
+}
+
+// Another connection writes to the index for longer than SQLite waits.
+TEST_F(RetentionTest, WhatTheIndexCouldNotDropGoesAtTheNextLook) {
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(Append(*ledger_, std::vector(2 * Index::kPartRecords / 8, Record())));
+  clock_.Set(kBegin + days(20));
+  ASSERT_TRUE(Append(*ledger_, {Record()}));
+  ASSERT_TRUE(WaitForAll());
+  auto database = *store::Database::Open(config_.directory / "index.db", store::Durability::kDerived);
+  const auto parts = [&] {
+    auto count = *database.Prepare("SELECT count(*) FROM part");
+    EXPECT_TRUE(*count.Step());
+    return count.Integer(0);
+  };
+  ASSERT_EQ(parts(), 2);
+  {
+    const auto writing = *store::Transaction::Begin(database);
+    StartRetention(5, kBegin + days(20));
+    ASSERT_TRUE(WaitForProblem("the index still has them"));
+    EXPECT_GT(retention_->state().first, Index::kPartRecords) << "the first part is of deleted records";
+    EXPECT_EQ(parts(), 2);
+  }
+  ASSERT_TRUE(retention_->Set(5));
+  EXPECT_TRUE(WaitFor([&] { return parts() == 1; }));
+  EXPECT_TRUE(WaitFor([&] { return retention_->state().problem.empty(); }));
+}
+
+// The file has its new name, and the folder cannot be synced: as on a disk that fails in between.
+TEST_F(RetentionTest, WhatCouldNotBeStoredDoesNotHoldFromTheNextStartOn) {
+  StartRetention(0);
+  ASSERT_TRUE(WaitFor([&] { return std::filesystem::exists(config_.directory / "retention-time"); }));
+  // Who may not read a folder cannot sync it either, but may put a file into it.
+  constexpr uid_t kNobody = 65534;
+  const std::filesystem::path folder = config_.directory;
+  const bool root = ::geteuid() == 0;
+  ASSERT_EQ(::chmod(folder.c_str(), 0300), 0);
+  if (root) {
+    ASSERT_EQ(::chmod(folder.parent_path().c_str(), 0711), 0);
+    ASSERT_EQ(::chown(folder.c_str(), kNobody, static_cast<gid_t>(-1)), 0);
+    ::setfsuid(kNobody);  // of this thread
+  }
+  const bool ready = !root || ::setfsuid(kNobody) == static_cast<int>(kNobody);
+  const Status set = retention_->Set(5);
+  if (root) ::setfsuid(0);
+  ASSERT_EQ(::chmod(folder.c_str(), 0700), 0);
+  if (!ready) GTEST_SKIP() << "root cannot be another user here";
+  ASSERT_FALSE(set);
+  EXPECT_EQ(retention_->state().days, 0);
+  Stop();
+  Start();
+  StartRetention(0);
+  EXPECT_EQ(retention_->state().days, 0);
+  EXPECT_FALSE(retention_->state().stored);
 }
 
 TEST_F(RetentionTest, AClockThatIsNotSetDeletesNothing) {

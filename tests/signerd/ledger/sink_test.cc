@@ -156,6 +156,20 @@ TEST(Sink, TakesAtTheEndWhatIsQueued) {
   EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 200);
 }
 
+// The power failed while a record was written: whoever reads the lines loses that one, and not the next too.
+TEST(Sink, AFileThatEndsWithinALineGetsTheNextRecordAsALineOfItsOwn) {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "copy";
+  const std::string line = "{\"sequence\":\"7\",\"signature\":{\"message_id\":\"mmmmmmmmmm\"}}\n";
+  ASSERT_TRUE(WriteFileAtomically(path, "{\"half"));
+  for (int starts = 0; starts < 2; ++starts) {
+    const auto sink = Sink::Start({.path = path, .required = true});
+    ASSERT_TRUE(sink);
+    EXPECT_TRUE(Send(**sink, 7, {Sample()}));
+  }
+  EXPECT_EQ(*ReadFile(path), "{\"half\n" + line + line);
+}
+
 TEST(Sink, AFileThatCannotBeOpenedStopsTheStartWhereItIsRequired) {
   EXPECT_EQ(Sink::Start({.path = "/nowhere/at/all", .required = true}).error().reason, Reason::kLedgerUnavailable);
   const auto sink = Sink::Start({.path = "/nowhere/at/all"});

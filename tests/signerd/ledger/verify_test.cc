@@ -16,7 +16,8 @@
 namespace hallmark::ledger {
 namespace {
 
-constexpr std::int64_t kBegun = 1'700'000'000'000'000;  // what SegmentWriter says of each segment
+constexpr std::int64_t kBegun = 1'700'000'000'000'000;   // what SegmentWriter says of each segment
+constexpr std::int64_t kLater = kBegun + 1'000'000'000;  // than all records
 
 // A key that signs checkpoints.
 class NoteSigner {
@@ -133,7 +134,7 @@ TEST_F(VerifyTest, APartIsReadFromItsSegmentToACheckpointBehindIt) {
   std::ofstream(Segment(127), std::ios::binary) << last;
 
   // Of deleted records there is no checkpoint but at the end of a segment.
-  ASSERT_TRUE(PruneAll(kBegun + 1, 153));
+  ASSERT_TRUE(PruneAll(kLater, 153));
   EXPECT_EQ(part(5, 6).first, 0u);
   EXPECT_EQ(part(40, 50).first, 37u);
   EXPECT_EQ(Run("", 40, 50)->deleted, 90u);
@@ -206,19 +207,19 @@ TEST_F(VerifyTest, RetentionDeletesWholeSegmentsAndTheRestIsProved) {
   auto pruned = PruneAll(kBegun, 153);  // the next segment is not older
   ASSERT_TRUE(pruned) << pruned.error().message;
   EXPECT_EQ(pruned->segments, 0u);
-  pruned = PruneAll(kBegun + 1, 100);  // only what is indexed
+  pruned = PruneAll(kLater, 100);  // only what is indexed
   ASSERT_TRUE(pruned) << pruned.error().message;
   EXPECT_EQ(pruned->segments, 1u);
   EXPECT_EQ(pruned->first, 37u);
   EXPECT_EQ(Problem(), "");
   // A deletion that was cut short leaves both.
   const std::string octets = *ReadFile(Segment(37));
-  pruned = PruneAll(kBegun + 1, 153);
+  pruned = PruneAll(kLater, 153);
   ASSERT_TRUE(pruned);
   EXPECT_EQ(pruned->first, 127u);  // the last one stays, whatever its age
   std::ofstream(Segment(37), std::ios::binary) << octets;
   EXPECT_EQ(Problem(), "");
-  pruned = PruneAll(kBegun + 1, 153);
+  pruned = PruneAll(kLater, 153);
   EXPECT_EQ(pruned->segments, 1u);
   EXPECT_FALSE(std::filesystem::exists(Segment(37)));
   const auto verified = Run();
@@ -233,10 +234,30 @@ TEST_F(VerifyTest, RetentionDeletesWholeSegmentsAndTheRestIsProved) {
   EXPECT_NE(Problem(), "");
 }
 
+// The segments say that they were begun with the first record: by a clock that was behind, or was set back.
+TEST_F(VerifyTest, RetentionDeletesNoSegmentWithARecordThatIsYoung) {
+  const auto pruned = PruneAll(test::kFirstTimeUs + 1'000'000 * 50, 153);
+  ASSERT_TRUE(pruned) << pruned.error().message;
+  EXPECT_EQ(pruned->first, 37u) << "its newest record is of second 126";
+  EXPECT_EQ(PruneAll(test::kFirstTimeUs + 1'000'000 * 126, 153)->first, 37u);
+  EXPECT_EQ(PruneAll(test::kFirstTimeUs + 1'000'000 * 126 + 1, 153)->first, 127u);
+}
+
+TEST_F(VerifyTest, RetentionEndsBetweenTwoSegmentsWhereItIsToStop) {
+  auto tree = TreeFiles::Open(folder_.path(), 0);
+  for (const Hash& leaf : writer_.leaves()) EXPECT_TRUE((*tree)->Append(leaf));
+  EXPECT_TRUE((*tree)->Flush());
+  int asked = 0;
+  const auto pruned = Prune({folder_.path(), kLater, 153, Note(Head(148)), **tree, [&] { return ++asked < 2; }});
+  ASSERT_TRUE(pruned) << pruned.error().message;
+  EXPECT_EQ(pruned->segments, 1u);
+  EXPECT_EQ(pruned->first, 37u);
+}
+
 // Whoever writes to the folder, without the token, can make what retention keeps of a segment.
 TEST_F(VerifyTest, ADeletedSegmentBehindOneThatIsThereWasNotDeletedByRetention) {
   const std::string oldest = *ReadFile(Segment(0));
-  ASSERT_TRUE(PruneAll(kBegun + 1, 153));
+  ASSERT_TRUE(PruneAll(kLater, 153));
   EXPECT_EQ(Problem(), "");
   std::ofstream(Segment(0), std::ios::binary) << oldest;
   for (const bool both : {true, false}) {
@@ -252,7 +273,7 @@ TEST_F(VerifyTest, ADeletedSegmentBehindOneThatIsThereWasNotDeletedByRetention) 
 TEST_F(VerifyTest, AnExportIsTheLedger) {
   const auto copy = folder_.path() / "copy";
   std::filesystem::create_directories(copy / "segments");
-  ASSERT_TRUE(PruneAll(kBegun + 1, 100));
+  ASSERT_TRUE(PruneAll(kLater, 100));
   const std::uint64_t end = writer_.size();
   Append(3);  // after the moment of the export
   std::map<std::string, std::uint64_t> lengths;
@@ -291,7 +312,7 @@ TEST_F(VerifyTest, WhatCannotBeComparedIsSaid) {
   EXPECT_EQ(not_compared(kept), Sizes{});
   EXPECT_EQ(not_compared(kept, 130, 148), (Sizes{20, 37, 100, 150})) << "outside of the part";
   EXPECT_EQ(said.find("only hashes"), std::string::npos) << said;
-  ASSERT_TRUE(PruneAll(kBegun + 1, 153));
+  ASSERT_TRUE(PruneAll(kLater, 153));
   EXPECT_EQ(not_compared(kept, 40), (Sizes{20, 37, 100}));
   EXPECT_NE(said.find("of records 37 to 126 only hashes are left"), std::string::npos) << said;
   // At the end of a segment, and where a deleted one's own hashes meet, there is a tree; otherwise there is none.
@@ -313,7 +334,7 @@ TEST_F(VerifyTest, NothingIsDeletedWhoseHashesAreWrong) {
     ASSERT_TRUE((*tree)->Append(leaf));
   }
   ASSERT_TRUE((*tree)->Flush());
-  const auto pruned = Prune({folder_.path(), kBegun + 1, 153, Note(Head(148)), **tree});
+  const auto pruned = Prune({folder_.path(), kLater, 153, Note(Head(148)), **tree});
   ASSERT_FALSE(pruned);
   EXPECT_EQ(pruned.error().reason, Reason::kInvalidArgument);
   EXPECT_FALSE(std::filesystem::exists(Segment(0))) << "its hashes were right";

@@ -125,6 +125,9 @@ TEST_F(ApprovalsTest, AListHasTheBeginningOfALongOne) {
   const auto id = approvals_->Request(row);
   EXPECT_EQ(approvals_->List(false)->front().danger, std::string(2000, 'x') + "...");
   EXPECT_EQ(approvals_->Get(*id)->danger, row.danger);
+  ASSERT_TRUE(approvals_->Reject(*id, kBob, std::string(5000, 'z')));
+  EXPECT_EQ(approvals_->List(true)->front().outcome, std::string(2000, 'z') + "...");
+  EXPECT_EQ(approvals_->Get(*id)->outcome, std::string(5000, 'z'));
 }
 
 // The request is only kept to be carried out.

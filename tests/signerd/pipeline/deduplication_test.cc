@@ -15,7 +15,14 @@ constexpr std::chrono::sys_seconds kNow{seconds(1'700'000'000)};
 
 Fingerprint Print(std::uint8_t octet) {
   Fingerprint print;
-  print.fill(octet);
+  print.body.fill(octet);
+  return print;
+}
+
+// The same message, whose body is hashed in another form.
+Fingerprint InAnotherWay(std::uint8_t octet) {
+  Fingerprint print = Print(octet);
+  print.way = 1;
   return print;
 }
 
@@ -44,6 +51,58 @@ TEST(Deduplication, WhatFailedIsForgotten) {
   requests.Begin(name, Print(1), kNow, 11);
   EXPECT_EQ(requests.Forget(name), std::vector{11});
   EXPECT_EQ(requests.Begin(name, Print(2), kNow, 12).outcome, Outcome::kFirst);
+}
+
+// The body hash in another form says nothing of whether it is the same message; what was asked for does.
+TEST(Deduplication, WhatWasAnsweredInAnotherWayIsCarriedOutAgain) {
+  Requests requests({});
+  const auto name = Requests::NameOf("r", "1");
+  requests.Begin(name, Print(1), kNow, 10);
+  EXPECT_EQ(requests.Begin(name, InAnotherWay(2), kNow, 11).outcome, Outcome::kWaits);
+  EXPECT_EQ(requests.Finish(name, 40, 2, kNow), std::vector{11});
+  Fingerprint other = InAnotherWay(2);
+  other.asked.fill(1);
+  EXPECT_EQ(requests.Begin(name, other, kNow, 12).outcome, Outcome::kReused);
+  EXPECT_EQ(requests.Begin(name, InAnotherWay(2), kNow + seconds(300), 11).outcome, Outcome::kFirst);
+  // The first answer's time is over while the second is under way, which is no harm to it.
+  EXPECT_EQ(requests.Begin(name, InAnotherWay(2), kNow + seconds(600), 13).outcome, Outcome::kWaits);
+  EXPECT_EQ(requests.Finish(name, 50, 2, kNow + seconds(600)), std::vector{13});
+  const auto found = requests.Begin(name, InAnotherWay(2), kNow + seconds(1199), 14);
+  EXPECT_EQ(found.outcome, Outcome::kAnswered);
+  EXPECT_EQ(found.first, 50u);
+  EXPECT_EQ(requests.Begin(name, InAnotherWay(2), kNow + seconds(1200), 15).outcome, Outcome::kFirst);
+  EXPECT_EQ(requests.forgotten(), 0u);
+}
+
+TEST(Deduplication, AnAnswerThatIsDroppedIsNotGivenAgain) {
+  Requests requests({});
+  const auto name = Requests::NameOf("r", "1");
+  requests.Begin(name, Print(1), kNow, 10);
+  requests.Finish(name, 40, 2, kNow);
+  requests.Drop(name, 39);
+  EXPECT_EQ(requests.Begin(name, Print(1), kNow, 11).outcome, Outcome::kAnswered);
+  requests.Drop(name, 40);
+  EXPECT_EQ(requests.Begin(name, Print(1), kNow, 12).outcome, Outcome::kFirst);
+  requests.Drop(name, 40);  // by another request, which saw it before
+  EXPECT_EQ(requests.Begin(name, Print(1), kNow, 13).outcome, Outcome::kWaits);
+}
+
+// As it was before the restart: the first answer could not be given again, or it would not have been signed twice.
+TEST(Deduplication, OfTwoAnswersBeforeARestartTheLastCounts) {
+  Requests requests({});
+  const auto name = Requests::NameOf("r", "1");
+  requests.Recall(name, Print(1), 40, 2, kNow);
+  requests.Recall(name, InAnotherWay(2), 50, 2, kNow + seconds(300));
+  const auto found = requests.Begin(name, InAnotherWay(2), kNow + seconds(600), 10);
+  EXPECT_EQ(found.outcome, Outcome::kAnswered);
+  EXPECT_EQ(found.first, 50u);
+}
+
+TEST(Fingerprint, IsReadBackAsItWasWritten) {
+  Fingerprint print = InAnotherWay(7);
+  print.asked.fill(9);
+  EXPECT_EQ(Fingerprint::From(print.octets()), print);
+  EXPECT_EQ(Fingerprint::From(std::string(32, 'x')), std::nullopt) << "that of older versions";
 }
 
 TEST(Deduplication, TheOldestGoFirstWhenThereAreTooMany) {

@@ -148,6 +148,50 @@ TEST_F(PipelineTest, ARetryGetsTheSameAnswerAndNoSecondSignature) {
   tokens_.Stop();
 }
 
+// A power cut left the first record of an answer and not the second. The relay tried again, and that is its answer.
+TEST_F(PipelineTest, AnAnswerOfWhichOneRecordIsLeftIsNotRecalled) {
+  const auto job = [&](const std::string& request_id) {
+    Job made = MakeJob(nullptr);
+    made.origin.envelope.request_id = request_id;
+    return made;
+  };
+  Pipeline& pipeline = Make();
+  const auto other = Wait(pipeline, job("another"));
+  const auto made = Wait(pipeline, job("retry-1"));
+  ASSERT_TRUE(other && made);
+  std::vector<std::string> octets;
+  for (std::uint64_t i = 0; i < 4; ++i) octets.push_back(*Reader()(i));
+
+  ledger::LedgerConfig config;
+  config.directory = folder_.path() / "after the cut";
+  const auto after = *ledger::Ledger::Open(config, clock_);
+  const auto append = [&](std::vector<std::string> records) {
+    std::promise<Result<std::uint64_t>> promise;
+    auto answer = promise.get_future();
+    after->Append(std::move(records), [&](Result<std::uint64_t> done) { promise.set_value(std::move(done)); });
+    EXPECT_TRUE(answer.get());
+  };
+  append({octets[2]});
+  append({octets[0], octets[1]});
+  append({octets[2], octets[3]});
+  append({octets[2]});
+  Pipeline restarted({}, tokens_, clock_, current_, quotas_, *after, recipients_,
+                     [&](std::uint64_t sequence) -> Result<std::string> {
+                       ledger::RecordReader reader(after->directory());
+                       const auto record = reader.Read(sequence);
+                       if (!record) return record.error();
+                       return std::string(*record);
+                     });
+  ASSERT_TRUE(restarted.Recall());
+  for (const auto& [request_id, first] : {std::pair("another", &*other), std::pair("retry-1", &*made)}) {
+    const auto again = Wait(restarted, job(request_id));
+    ASSERT_TRUE(again) << again.error().message;
+    for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(again->signatures.at(i).field, first->signatures.at(i).field);
+  }
+  EXPECT_EQ(after->durable().size, 6u) << "neither was signed again";
+  tokens_.Stop();
+}
+
 TEST_F(PipelineTest, RequestsOfOneIdInFlightAreSignedOnce) {
   Pipeline& pipeline = Make();
   std::mutex mutex;

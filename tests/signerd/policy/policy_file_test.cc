@@ -137,6 +137,8 @@ const Bad kBad[] = {
     {"NoDate", "2026-01-31", "\"2026-01-31\"", "partner[1].not_before: found a string"},
     {"LocalTime", "2026-01-31", "2026-01-31T12:00:00", "partner[1].not_before: found a date or time"},
     {"DatesTurned", "2026-01-31", "2027-01-31", "partner[1].not_after: not after not_before"},
+    {"BeforeAllTime", "2026-01-31", "1970-01-01", "partner[1].not_before: found 1970-01-01T00:00:00Z"},
+    {"AfterAllTime", "2026-12-31T12:00:00+02:00", "1969-12-31", "partner[1].not_after: found 1969-12-31T00:00:00Z"},
     {"WeightTooLarge", "weight = 7", "weight = 1001", "partner[1].weight: found 1001"},
     {"WeightZero", "weight = 7", "weight = 0", "partner[1].weight: found 0"},
     {"FlagThatIsNone", "forbid_bcc = true", "forbid_bcc = 1", "partner[1].message.forbid_bcc: found a whole number"},
@@ -169,6 +171,32 @@ TEST_P(BadPolicy, IsNamedWithFileAndLine) {
 }
 INSTANTIATE_TEST_SUITE_P(Table, BadPolicy, testing::ValuesIn(kBad),
                          [](const auto& row) { return std::string(row.param.name); });
+
+// What a start would refuse later, without a line.
+TEST_F(PolicyFileTest, OneHostIsOneIdentity) {
+  const std::string another = "[[relay]]\nname = \"relay2\"\nidentity = \"dns:relay1.EXAMPLE\"\npartners = [\"own\"]\n";
+  const auto loaded = Load(kSmall + another);
+  ASSERT_FALSE(loaded);
+  EXPECT_THAT(loaded.error().message, HasSubstr(":12: relay[1].identity: \"dns:relay1.example\" is used twice"));
+}
+
+TEST_F(PolicyFileTest, AListHasAnEnd) {
+  const auto with = [](std::size_t addresses) {
+    std::string list;
+    for (std::size_t i = 0; i < addresses; ++i) list += "\"a" + std::to_string(i) + "@example.com\", ";
+    std::string text = kSmall;
+    return text.insert(text.find("author_domains"), "addresses = [" + list + "]\n");
+  };
+  const auto most = Load(with(1000));
+  ASSERT_TRUE(most) << most.error().message;
+  EXPECT_TRUE(FromApi(*most, {}));
+  const auto more = Load(with(1001));
+  ASSERT_FALSE(more);
+  EXPECT_THAT(more.error().message, HasSubstr("partner[0].addresses: found 1001; expected at most 1000"));
+  auto sent = *most;
+  sent.mutable_partners(0)->add_addresses("more@example.com");
+  EXPECT_THAT(FromApi(sent, {}).error().message, HasSubstr("addresses: expected at most 1000"));
+}
 
 TEST_F(PolicyFileTest, EveryMistakeAtOnce) {
   std::string text = kSmall;

@@ -179,7 +179,8 @@ sys_seconds RotationWorld::Tick() {
 
 std::set<std::string> RotationWorld::Signing() const {
   std::set<std::string> selectors;
-  for (const auto& key : current.Get()->FindDomain(kDomain)->active_keys) selectors.insert(key->selector);
+  const auto view = current.Get();
+  for (const auto& key : view->FindDomain(kDomain)->active_keys) selectors.insert(key->selector);
   return selectors;
 }
 

@@ -30,6 +30,10 @@ TEST(ExpiryWarnings, NameEachCertificate) {
             2u);
 }
 
+TEST(ExpiryWarnings, LeaveOutWhatIsRevoked) {
+  EXPECT_TRUE(ExpiryWarnings({{"signing client dns:relay1", "1", kNow + 20 * 24h, true}}, kNow).empty());
+}
+
 std::vector<std::string> FingerprintsOf(const std::vector<Expiry>& seen) {
   std::vector<std::string> fingerprints;
   for (const Expiry& expiry : ClientExpiries(seen, kNow)) fingerprints.push_back(expiry.fingerprint);

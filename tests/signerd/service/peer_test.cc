@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "firmware/runtime/issue_certificate.h"
 #include "peer_context.h"
 
@@ -67,6 +70,30 @@ TEST_F(PeerCertificatesTest, WhoSendsMoreCasThanAnybodyNeedsIsNotKnown) {
   EXPECT_EQ(peers_.Of(PeerContext(relay_, many)), nullptr);
   EXPECT_EQ(peers_.Of(PeerContext("no certificate", first_)), nullptr);
   EXPECT_TRUE(peers_.Seen().empty());
+}
+
+// What is read is replaced meanwhile; a sanitizer sees it where the old one does not live as long.
+TEST_F(PeerCertificatesTest, WhoLooksWhileNewOnesComeSeesAllThatWereThere) {
+  constexpr std::size_t kNew = 300;
+  const std::string fingerprint = peers_.Of(PeerContext(relay_, first_))->fingerprint;
+  std::atomic<std::size_t> come{1};
+  std::thread coming([&] {
+    for (std::string pem = relay_; come <= kNew; ++come) {
+      pem += '\n';  // the same certificate as other octets, so that it is a new one
+      EXPECT_TRUE(peers_.Of(PeerContext(pem, first_)));
+    }
+  });
+  for (std::size_t before = 1; before <= kNew;) {
+    before = come;
+    const auto shown = peers_.With(fingerprint);
+    const auto seen = peers_.Seen();
+    EXPECT_GE(shown.size(), before);
+    EXPECT_GE(seen.size(), shown.size());
+    for (const auto& facts : seen) EXPECT_EQ(facts->fingerprint, fingerprint);
+    if (HasFailure()) break;
+  }
+  coming.join();
+  EXPECT_EQ(peers_.Seen().size(), kNew + 1);
 }
 
 }  // namespace

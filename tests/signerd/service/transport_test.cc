@@ -4,6 +4,7 @@
 #include <openssl/bio.h>
 #include <openssl/pem.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "firmware/runtime/encoding.h"
@@ -48,7 +49,7 @@ class TransportTest : public testing::Test {
     const Identity server = *MakeSelfSigned({"signer", {"localhost"}, {}, {}, Usage::kServer});
     Write("server.crt", Pem(server));
     Write("server.key", *PrivateKeyPem(server));
-    Write("ca.pem", Pem(first_) + Pem(second_));
+    Write("ca.pem", Pem(first_) + Pem(second_) + Pem(own_));
     Write("crl.pem", CrlPem(first_, false, clock_.Now()));
     auto opened = Transport::Open(
         "admin", {"127.0.0.1:0", Path("server.crt"), Path("server.key"), Path("ca.pem"), Path("crl.pem")}, current_,
@@ -64,6 +65,8 @@ class TransportTest : public testing::Test {
   snapshot::Current current_{std::make_shared<const snapshot::Snapshot>()};
   // Each as what an officer sends for the CA above its own.
   const Identity first_ = *MakeAuthority("First"), second_ = *MakeAuthority("Second");
+  // An officer's that no CA issued.
+  const Identity own_ = *MakeSelfSigned({"officer", {"own.example"}, {}, {}});
   const std::string officer_ = Pem(*IssueCertificate(*MakeAuthority("Officers"), {"officer", {"o.example"}, {}, {}}));
   std::unique_ptr<Transport> transport_;
 };
@@ -86,6 +89,31 @@ TEST_F(TransportTest, ACertificateThatWasShownBelowARevokedCaIsRevoked) {
   EXPECT_EQ(transport_->problem(), "");
   EXPECT_FALSE(transport_->Admit(below_first));
   EXPECT_TRUE(transport_->IsRevoked(*fingerprint));
+}
+
+TEST_F(TransportTest, AClientsOwnInClientCaIsNoCa) {
+  ASSERT_TRUE(transport_);
+  const auto fingerprint = [](const Identity& identity) { return FactsOf(*identity.certificate).fingerprint; };
+  EXPECT_TRUE(transport_->IsClientCa(fingerprint(second_)));
+  EXPECT_FALSE(transport_->IsClientCa(fingerprint(own_)));
+}
+
+TEST_F(TransportTest, WhatIsRevokedIsNotToBeRenewed) {
+  ASSERT_TRUE(transport_);
+  const std::string first = Pem(first_);
+  ASSERT_TRUE(transport_->Admit(PeerContext(officer_, first)));
+  const auto revoked = [&] {
+    std::vector<std::string> names;
+    for (const Expiry& expiry : transport_->Expiries()) {
+      if (expiry.revoked) names.push_back(expiry.name);
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  };
+  EXPECT_TRUE(revoked().empty());
+  Write("crl.pem", CrlPem(first_, true, clock_.Now()));
+  transport_->Refresh();
+  EXPECT_EQ(revoked(), (std::vector<std::string>{"admin client CA CN=First", "admin client dns:relay1.example.com"}));
 }
 
 }  // namespace

@@ -52,12 +52,14 @@ class TokenSetTest : public testing::Test {
     std::ofstream(Control(name) + ".next") << rules << "\n";
     std::filesystem::rename(Control(name) + ".next", Control(name));
   }
-  bool Hangs(const std::string& name) const {
+  bool Hangs(const std::string& name) const { return CountLogged(name, "hang") > 0; }
+  int Logins(const std::string& name) const { return CountLogged(name, "C_Login"); }
+  // How often the module has logged this.
+  int CountLogged(const std::string& name, const std::string& what) const {
+    int count = 0;
     std::ifstream log(Control(name) + ".log");
-    for (std::string line; std::getline(log, line);) {
-      if (line == "hang") return true;
-    }
-    return false;
+    for (std::string line; std::getline(log, line);) count += line == what ? 1 : 0;
+    return count;
   }
 
   void Start(const std::vector<TokenConfig>& configs) {

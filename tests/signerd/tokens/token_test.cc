@@ -1,3 +1,5 @@
+#include <fstream>
+
 #include "token_set_fixture.h"
 
 namespace hallmark::tokens {
@@ -234,6 +236,40 @@ TEST_F(TokenSetTest, AKeyThatMayNotSignDigestsGetsTheData) {
     }
   }
   EXPECT_EQ(FactsOf("one").starts, 2);
+}
+
+// A card whose PIN was refused is pulled, and comes back to another tokend. A new one tries what is in the file.
+TEST_F(TokenSetTest, ARefusedPinIsNotTriedAgainByTheNextTokend) {
+  TokenConfig config = Faulty("card", "");
+  config.pin_file = folder_.path() / "pin";
+  config.uri = "pkcs11:token=test?pin-source=file:" + config.pin_file.string();
+  const auto write_pin = [&](const std::string& pin) {
+    std::ofstream(config.pin_file.string() + ".next") << pin << "\n";
+    using std::filesystem::perms;
+    std::filesystem::permissions(config.pin_file.string() + ".next", perms::owner_read | perms::owner_write);
+    std::filesystem::rename(config.pin_file.string() + ".next", config.pin_file);
+  };
+  const auto has_state = [&](link::TokenState state) {
+    return Becomes([&] { return FactsOf("card").status.state == state; });
+  };
+  write_pin("87654321");
+  tokens_.emplace(kTokend, std::vector{config});
+  tokens_->Start();
+  ASSERT_TRUE(has_state(link::TokenState::kPinRejected));
+  WriteFaults("card", "token * absent");
+  ASSERT_TRUE(has_state(link::TokenState::kAbsent));
+  WriteFaults("card", "C_Initialize * crash");  // tokend's look for it, and that of any other
+  ASSERT_TRUE(
+      Becomes([&] { return FactsOf("card").status.state != link::TokenState::kAbsent || FactsOf("card").starts > 1; }));
+  WriteFaults("card", "");
+  ASSERT_TRUE(has_state(link::TokenState::kPinRejected));
+  EXPECT_THAT(FactsOf("card").status.message, testing::HasSubstr("when its file changes"));
+  EXPECT_EQ(FactsOf("card").starts, 1);
+  EXPECT_EQ(Logins("card"), 1);
+
+  write_pin(test::SoftToken::kPin);
+  ASSERT_TRUE(has_state(link::TokenState::kReady));
+  EXPECT_EQ(Logins("card"), 2);
 }
 
 // A token that hashes itself gets all that is hashed: more than a frame holds, where there are many such.
