@@ -4,6 +4,7 @@
 me=$(basename "$0")
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 step=0
+servers_before=$root/build/servers-before # there while packages are installed: what started with this machine before
 
 # Progress: one line a step.
 say() {
@@ -20,7 +21,7 @@ fail() {
 # install_packages GROUP...: what tools/packages lists for the groups and is not installed. It takes nothing away, and the servers that come
 # with it do not start, today or with the machine: they are tools here, and listen everywhere where nobody says otherwise.
 install_packages() {
-  local group package command missing=() before failed=""
+  local group package command missing=() failed=""
   while read -r group package command; do
     [[ " $* " == *" $group "* ]] || continue
     [[ $package != */* || ${package#*/} == $(dpkg --print-architecture) ]] || continue
@@ -29,54 +30,56 @@ install_packages() {
     [[ -n $command ]] && command -v "$command" >/dev/null && continue
     missing+=("$package")
   done <"$root/tools/packages"
+  if [[ -e $servers_before ]] && ((EUID == 0)); then # an installation was interrupted
+    disable_servers
+    ! is_our_policy || rm -f /usr/sbin/policy-rc.d
+  fi
   [[ ${#missing[@]} -gt 0 ]] || return 0
-  ((EUID == 0)) || fail "packages are missing" "run this as root, or as root: apt-get install --no-remove ${missing[*]}"
+  ((EUID == 0)) || fail "packages are missing (${missing[*]})" "run this as root once: it installs them, and leaves their servers disabled"
   printf 'installing %d packages: %s\n' "${#missing[@]}" "${missing[*]}"
 
   # In a shell of its own, which takes its policy away at its end, whatever traps the caller sets.
   (
     start_no_servers
-    before=$(packages_there)
-    [[ -n $before ]] || fail "dpkg-query does not say what is installed" "see the lines above"
     apt-get -q update || fail "apt-get update failed" "see the lines above; a Debian mirror must be reachable"
+    { mkdir -p "$root/build" && enabled_servers >"$servers_before.new" && mv "$servers_before.new" "$servers_before"; } ||
+      fail "which servers start with this machine cannot be noted" "see the line above"
     DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends --no-remove install "${missing[@]}" || failed=yes
-    disable_servers "$before" # of those, too, that came before it failed
+    disable_servers # of those, too, that came before it failed
     [[ -z $failed ]] || not_installed "${missing[@]}"
   ) || exit 1
 }
 
-# Those that wait to be configured, too: they are somebody's.
-packages_there() {
-  # shellcheck disable=SC2016 # dpkg's fields
-  dpkg-query -W -f '${db:Status-Status} ${binary:Package}\n' | sed -nE '/^(not-installed|config-files) /!s/^[^ ]+ //p' | sort
+# The links by which they start, one a line: of systemd's services and sockets, and of SysV's scripts.
+enabled_servers() {
+  local units=/etc/systemd/system
+  {
+    [[ ! -d $units ]] || find "$units" -type l \( -name '*.service' -o -name '*.socket' \)
+    compgen -G "/etc/rc[2-5].d/S[0-9][0-9]*" || true
+  } | sort
 }
 
-# disable_servers BEFORE: services and sockets of packages that are not in BEFORE, for systemd and for SysV's init. systemd itself stays as it
-# is: a machine may start by it.
+# What starts with this machine since the file was written, which goes when that is done. systemd's own stays: a machine may start by it.
+# Links are removed here, for which systemd need not be there; when a package is upgraded a missing link counts as the administrator's wish.
 disable_servers() {
-  local package name disabled=()
-  while read -r package; do
-    [[ $package != systemd ]] || continue
-    while read -r name; do
-      disable_unit "$name" && disabled+=("$name")
-    done < <(dpkg-query -L "$package" | sed -nE 's#^.*/systemd/system/([^/]+\.(service|socket))$#\1#p')
-    while read -r name; do
-      disable_script "$name"
-    done < <(dpkg-query -L "$package" | sed -nE 's#^/etc/init\.d/([^/]+)$#\1#p')
-  done < <(comm -13 <(printf '%s\n' "$1") <(packages_there))
-  [[ ${#disabled[@]} == 0 ]] || printf 'disabled, and not started: %s\n' "${disabled[*]}"
-}
-
-# Whether it was enabled. Its links are removed here, for which systemd need not be there; when a package is upgraded a missing link counts as
-# the administrator's wish.
-disable_unit() {
-  local links=/etc/systemd/system
-  [[ -d $links && -n $(find "$links" -type l -lname "*/systemd/system/$1" -print -delete) ]]
-}
-
-disable_script() {
-  compgen -G "/etc/rc[2-5].d/S[0-9][0-9]$1" >/dev/null || return 0
-  update-rc.d "$1" disable </dev/null || fail "$1 would start with this machine" "run as root: update-rc.d $1 disable"
+  local link unit own disabled=() failed=()
+  own=" $(dpkg-query -L systemd 2>/dev/null | sed -nE 's#^.*/systemd/system/([^/]+)$#\1#p' | xargs) " || true
+  while read -r link; do
+    unit=$(basename "$(readlink "$link")") # "getty@.service" of getty@tty1.service
+    if [[ $link == */rc[2-5].d/S* ]]; then
+      unit=${link##*/S[0-9][0-9]}
+      [[ -L $link || -e $link ]] || continue # with one of its other links
+      update-rc.d "$unit" disable </dev/null || failed+=("$unit")
+    elif [[ $own == *" $unit "* || $unit == null ]]; then # null: it must not start
+      continue
+    else
+      rm -f "$link" || failed+=("$unit")
+    fi
+    disabled+=("$unit")
+  done < <(comm -13 "$servers_before" <(enabled_servers))
+  [[ ${#failed[@]} == 0 ]] || fail "would start with this machine: ${failed[*]}" "see the lines above, and run this again"
+  rm -f "$servers_before"
+  [[ ${#disabled[@]} == 0 ]] || printf 'disabled: %s\n' "$(printf '%s\n' "${disabled[@]}" | sort -u | xargs)"
 }
 
 # not_installed PACKAGE...: says why, as far as it can be told.
@@ -90,10 +93,20 @@ not_installed() {
 
 # Until this shell ends: a server that comes with a package (knot) is only a tool here.
 start_no_servers() {
-  local policy=/usr/sbin/policy-rc.d
-  [[ ! -e $policy ]] || return 0
+  local policy=/usr/sbin/policy-rc.d answer=0
+  if [[ -e $policy ]] && ! is_our_policy; then
+    "$policy" hallmark start >/dev/null 2>&1 || answer=$?
+    ((answer == 101)) || fail "$policy lets servers start that come with packages" "have it exit with 101, or move it away, and run this again"
+    return
+  fi
   trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-  { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"; } || fail "$policy cannot be written" "see the line above"
+  { printf '#!/bin/sh\n# Hallmark: while packages are installed.\nexit 101\n' >"$policy" && chmod 755 "$policy"; } ||
+    fail "$policy cannot be written" "see the line above"
+}
+
+# Of a run that was killed.
+is_our_policy() {
+  grep -qs '^# Hallmark: ' /usr/sbin/policy-rc.d
 }
 
 # build PRESET [TARGET...]

@@ -53,8 +53,9 @@ trial_keys() {
 
 # make_owner KEY CERTIFICATE: whose signature a trial box takes on its configuration. A real box's owner has a CA.
 make_owner() {
-  (umask 077 && openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 7300 -subj "/CN=Hallmark trial owner" -keyout "$1" -out "$2" 2>/dev/null) ||
-    fail "no trial owner was made" "look at $(dirname "$1")"
+  [[ ! -e $1 ]] || fail "$1 is there, and its certificate $2 is not" "put the certificate back, or move the key away"
+  (umask 077 && openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 7300 -subj "/CN=Hallmark trial owner" -keyout "$1.new" -out "$2.new" 2>/dev/null &&
+    mv "$1.new" "$1" && mv "$2.new" "$2") || fail "no trial owner was made" "look at $(dirname "$1")"
 }
 
 # Says which is not there, if one is not. An empty file is none: its disk was full, or its program failed.

@@ -125,6 +125,9 @@ class KeysTest(unittest.TestCase):
         key, certificate = self.folder / "owner.key", self.folder / "owner.pem"
         self.assertEqual(self.sh("make_owner", key, certificate), "")
         self.assertEqual(self.sh("check_owner_ca", certificate), "")
+        before = key.read_bytes()
+        self.assertIn("is there, and its certificate", self.sh("make_owner", key, self.folder / "another.pem"))
+        self.assertEqual(key.read_bytes(), before)
         self.assertIn("cannot be read", self.sh("check_owner_ca", self.folder / "none.pem"))
         self.assertIn("holds a private key", self.sh("check_owner_ca", key))
         both = self.folder / "both.pem"
@@ -181,23 +184,20 @@ class InstallTest(unittest.TestCase):
     """install_packages starts no servers, neither now nor with the machine, takes nothing away, and leaves no trace of that: what a caller
     traps is the caller's."""
 
-    # What apt-get installs: a server with a unit and one with a script alone. A file says what is installed.
-    PACKAGES = {"there": "/lib/systemd/system/there.service\n", "server": "/lib/systemd/system/server.service\n/lib/systemd/system/server.timer\n",
-                "old-server": "/etc/init.d/old-server\n/usr/share/doc/old-server\n", "systemd": "/lib/systemd/system/getty@.service\n"}
-    INSTALL = "printf 'server\\nold-server\\nsystemd\\n' >>installed; for unit in server.service server.timer getty@.service; do link $unit; done; " \
-              ">etc/rc2.d/S01old-server"
+    # What apt-get installs: systemd, a server with a unit and one with a script alone.
+    INSTALL = "for unit in server.service server.timer getty@.service; do link $unit; done; ln -s /dev/null etc/systemd/system/masked.service; " \
+              ">etc/rc2.d/S01old-server; >etc/rc3.d/S01old-server"
 
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="hallmark-install-")))
-        for name in ("bin", "etc/systemd/system/multi-user.target.wants", "etc/rc2.d", "lib", "tools"):
+        for name in ("bin", "etc/systemd/system/multi-user.target.wants", "etc/rc2.d", "etc/rc3.d", "lib", "tools"):
             (self.folder / name).mkdir(parents=True)
-        for name, files in self.PACKAGES.items():
-            (self.folder / "lib" / name).write_text(files)
-        (self.folder / "installed").write_text("there\n")
+        (self.folder / "lib/systemd").write_text("/lib/systemd/system/getty@.service\n")
+        (self.folder / "etc/rc2.d/S01there").touch()
         self.wants = self.folder / "etc/systemd/system/multi-user.target.wants"
         (self.wants / "there.service").symlink_to("/lib/systemd/system/there.service")
-        self.program("dpkg-query", f'case "$1 $#" in "-W 3") sed "s/^/installed /" {self.folder}/installed ;; -L*) cat {self.folder}/lib/$2 ;; *) exit 1 ;; esac')
-        self.program("update-rc.d", f'echo "update-rc.d $*" >>{self.folder}/calls; rm {self.folder}/etc/rc2.d/S01$1')
+        self.program("dpkg-query", f'case $1 in -L) cat {self.folder}/lib/$2 ;; *) exit 1 ;; esac')
+        self.program("update-rc.d", f'echo "update-rc.d $*" >>{self.folder}/calls; rm {self.folder}/etc/rc[23].d/S01$1')
 
     def program(self, name, text):
         (self.folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
@@ -237,18 +237,46 @@ class InstallTest(unittest.TestCase):
         self.assertIn(" --no-remove ", next(call for call in self.calls() if " install " in call))
         self.assertIn("exim4-base exim4 would be removed; run this in a container", self.said)
 
-    def check_servers(self, install, status):
-        """Those that came are disabled; the unit of a package that was there stays as it was, as do timers, and systemd's own."""
-        said, *done = self.install(f"case $* in *' -s '*) ;; *' install '*) {install} ;; esac", "install_packages run")
-        self.assertEqual((said, done), (["disabled, and not started: server.service"], [status, True, False]))
+    def check_servers(self):
+        """Those that came are disabled; what started with the machine before still does, as do timers, and systemd's own."""
         self.assertEqual({path.name for path in self.wants.iterdir()}, {"there.service", "server.timer", "getty@.service"})
-        self.assertIn("update-rc.d old-server disable", self.calls())
+        self.assertTrue((self.wants.parent / "masked.service").is_symlink())
+        self.assertEqual([call for call in self.calls() if "update-rc.d" in call], ["update-rc.d old-server disable"])
+        self.assertFalse((self.folder / "build/servers-before").exists())
+
+    def install_servers(self, then="true"):
+        return self.install(f"case $* in *' -s '*) ;; *' install '*) {self.INSTALL}; {then} ;; esac", "install_packages run")
 
     def test_servers_that_come_are_disabled(self):
-        self.check_servers(self.INSTALL, 0)
+        self.assertEqual(self.install_servers(), (["disabled: old-server server.service"], 0, True, False))
+        self.check_servers()
 
     def test_servers_that_come_before_it_fails_are_disabled(self):
-        self.check_servers(f"{self.INSTALL}; exit 100", 1)
+        self.assertEqual(self.install_servers("exit 100"), (["disabled: old-server server.service"], 1, True, False))
+        self.check_servers()
+
+    def test_servers_that_came_before_it_was_killed_are_disabled_by_the_next_run(self):
+        self.assertEqual(self.install_servers("kill -9 $PPID")[1], 1)
+        self.assertTrue((self.wants / "server.service").is_symlink())
+        self.install("exit 0", "install_packages nothing")  # all is there by now
+        self.check_servers()
+        self.assertFalse((self.folder / "policy-rc.d").exists(), "that of the run that was killed")
+
+    def test_servers_that_are_configured_by_the_next_run_are_disabled(self):
+        self.assertEqual(self.install("case $* in *' install '*) exit 100 ;; esac", "install_packages run")[1], 1)
+        self.install_servers()
+        self.check_servers()
+
+    def test_a_unit_of_the_same_name_that_was_enabled_stays(self):
+        (self.wants / "server.service").symlink_to(f"{self.wants.parent}/server.service")
+        self.install("exit 0", "install_packages run")
+        self.assertTrue((self.wants / "server.service").is_symlink())
+
+    def test_a_policy_that_lets_servers_start_is_refused(self):
+        (self.folder / "policy-rc.d").write_text("#!/bin/sh\nexit 0\n")
+        (self.folder / "policy-rc.d").chmod(0o755)
+        self.assertEqual(self.install("exit 0", "install_packages run"), ([], 1, False, True))
+        self.assertIn("policy-rc.d lets servers start", self.said)
 
 
 class CommandLineTest(unittest.TestCase):
