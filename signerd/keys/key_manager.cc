@@ -325,6 +325,12 @@ Status KeyManager::CanRevoke(const std::string& domain, const std::string& selec
   const auto life = store_.GetKeyLife(domain, selector);
   if (!life) return life.error();
   if (MayBeGivenUp(*life)) return Ok();
+  if (life->key.state == snapshot::KeyState::kGenerated) {
+    return MakeError(Reason::kStateConflict,
+                     KeyName(domain, selector) + (life->fate == store::Fate::kAbandoned
+                                                      ? " was given up already: its pair goes when its time has come"
+                                                      : " is a rotation's: dkimctl key rollback " + domain));
+  }
   const auto next = StateAfter(life->key, Act::kRevoke);
   return next ? Ok() : Status(next.error());
 }

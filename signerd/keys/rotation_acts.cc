@@ -153,11 +153,12 @@ Status Rotator::ProveReturning(const Held& held, const KeyLife& key) {
   if (!proven && proven.error().reason == Reason::kRecordNotVisible) static_cast<void>(maker.Watch(key, false));
   Remember(held.life.domain, std::move(memory));
   if (proven) return proven;
-  if (proven.error().reason == Reason::kDnsUnavailable && key.key.record == RecordState::kVisible) return sign();
-  return MakeError(proven.error().reason,
-                   proven.error().message +
-                       ": put its record back first; or, to sign with it all the same: dkimctl key " + "activate " +
-                       held.life.domain + " " + key.key.selector + " --unpublished");
+  const Reason reason = proven.error().reason;
+  if (reason == Reason::kDnsUnavailable && key.key.record == RecordState::kVisible) return sign();
+  if (reason != Reason::kDnsUnavailable && reason != Reason::kRecordNotVisible) return proven;
+  return MakeError(reason, proven.error().message +
+                               ": put its record back first; or, to sign with it all the same: dkimctl key " +
+                               "activate " + held.life.domain + " " + key.key.selector + " --unpublished");
 }
 
 Status Rotator::ChangePlaces(const Held& held, RotationCommit& commit, const std::string& by) {

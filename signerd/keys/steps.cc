@@ -265,7 +265,14 @@ Status StepMaker::Activate(const Step& step) {
 Status StepMaker::Revoke(const Step& step, const KeyLife& key) {
   KeyLife after = key;
   Status done = Announce(step, StateName(key.key.state));
-  if (done && after.publisher.empty()) done = ChoosePlace(after);  // made by hand: its record is where the policy says
+  if (done && after.publisher.empty()) {  // made by hand: its record is where the policy says, whoever puts it there
+    if (CheckPublisher()) {
+      done = ChoosePlace(after);
+    } else {
+      after.publisher = policy_.publisher;
+      after.published_name = PublishedName(key.key, policy_);
+    }
+  }
   if (done) done = ChangeRecord(after, Expected::kRevoked);
   if (!done) return done;
   after.key.record = RecordState::kUnretentive;

@@ -107,7 +107,6 @@ void Token::Replace(const std::string& why) {
   if (stopped_) return;
   distrusted_ = false;
   sick_ = true;
-  NoteRefusedPin();
   ++connection_;
   if (channel_ != nullptr) channel_->Close();
   channel_.reset();
@@ -148,10 +147,6 @@ void Token::ScheduleRespawn() {
     waits_for_pin_ = IsPinRefused();
     if (!waits_for_pin_) Spawn();  // else OnTick looks again
   });
-}
-
-void Token::NoteRefusedPin() {
-  if (process_ && status_.state == link::TokenState::kPinRejected) refused_pin_age_ = AgeOf(config_.pin_file);
 }
 
 bool Token::IsPinRefused() const { return refused_pin_age_ && AgeOf(config_.pin_file) == *refused_pin_age_; }
@@ -231,7 +226,11 @@ void Token::OnStatus(const link::TokenStatus& status) {
     }
   }
   status_ = status;
-  NoteRefusedPin();
+  // Without a code nothing was tried. Only now the file is the one that was: a new one may be there before tokend
+  // looks.
+  if (status_.state == link::TokenState::kPinRejected && status_.token_code != 0) {
+    refused_pin_age_ = AgeOf(config_.pin_file);
+  }
   if (status_.state == link::TokenState::kReady) refused_pin_age_.reset();
   NoteState();
   if (status_.state == link::TokenState::kStarting) GiveBack(status_.message);
@@ -255,7 +254,6 @@ void Token::OnTick() {
   const auto now = steady_clock::now();
   FailExpired(now);
   ReplaceIfItHangs(now);
-  NoteRefusedPin();  // a file of the same PIN may have been put in its place
   if (waits_for_pin_ && !IsPinRefused()) {
     waits_for_pin_ = false;
     Spawn();

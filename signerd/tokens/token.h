@@ -105,8 +105,6 @@ class Token {
   void Replace(const std::string& why);
   // Where the PIN is refused only when its file has changed.
   void ScheduleRespawn();
-  // While tokend says that the PIN is refused: what it has tried.
-  void NoteRefusedPin();
   bool IsPinRefused() const;
   void Pump();
   // What tokend gets next, as much as fits into a frame.
@@ -165,8 +163,8 @@ class Token {
   std::chrono::steady_clock::time_point ready_since_;
   bool stopped_ = false;
   std::uint64_t connection_ = 0;  // tells a late event of an old channel from one of the present
-  // The age of the PIN file when tokend last said that the PIN is refused; until a login. What became of the token
-  // since then does not matter: it was pulled, or is down.
+  // The age of the PIN file when tokend last said that the token refused what is in it; until a login. What became of
+  // the token since then does not matter: it was pulled, or is down.
   std::optional<std::filesystem::file_time_type> refused_pin_age_;
   bool waits_for_pin_ = false;  // a refused PIN keeps tokend from being started
   std::uint64_t next_id_ = 1;

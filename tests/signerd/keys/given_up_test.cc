@@ -130,6 +130,18 @@ TEST_F(GivenUp, ARollbackWaitsForNoServerThatIsSilent) {
   EXPECT_EQ(world_.In(KeyState::kActive), first_);
 }
 
+// Its record is there, and there is nothing to put back.
+TEST_F(GivenUp, ARollbackSaysThatTheTokenIsDown) {
+  Begin();
+  Replace(false);
+  world_.Live(2h);
+  world_.tokens.unable = {first_[0]};
+  const Status done = world_.rotator->RollBack(kDomain, "alice");
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().reason, Reason::kTokenDown);
+  EXPECT_THAT(done.error().message, testing::Not(HasSubstr("put its record back")));
+}
+
 // As after a restore of a state in which they still sign: whoever revoked them knew why.
 TEST_F(GivenUp, AKeyThatDnsSaysIsRevokedIsNotPublishedAgain) {
   Begin();
@@ -186,7 +198,7 @@ TEST_F(GivenUp, AKeyMadeByHandThatNeverSignedIsGivenUp) {
   ASSERT_TRUE(world_.manager->Generate(kDomain, "byhand", {dkim::Algorithm::kEd25519Sha256, 0}, ""));
   ASSERT_TRUE(world_.manager->CanRevoke(kDomain, "byhand"));
   ASSERT_TRUE(world_.manager->Revoke(kDomain, "byhand", "alice"));
-  EXPECT_EQ(world_.manager->CanRevoke(kDomain, "byhand").error().reason, Reason::kStateConflict) << "only once";
+  EXPECT_THAT(world_.manager->CanRevoke(kDomain, "byhand").error().message, HasSubstr("given up already"));
   EXPECT_EQ(world_.manager->Activate(kDomain, "byhand", "alice").error().reason, Reason::kStateConflict);
   world_.Live(1h);
   EXPECT_EQ(StateOf(kDomain, "byhand"), KeyState::kWithdrawn) << Trouble();
@@ -223,6 +235,7 @@ TEST_F(GivenUp, AKeyOfARotationIsNotGivenUpAlone) {
   const auto made = world_.In(KeyState::kGenerated);
   ASSERT_THAT(made, SizeIs(1));
   EXPECT_EQ(world_.manager->Revoke(kDomain, made[0], "alice").error().reason, Reason::kStateConflict);
+  EXPECT_THAT(world_.manager->CanRevoke(kDomain, made[0]).error().message, HasSubstr("dkimctl key rollback"));
 }
 
 }  // namespace

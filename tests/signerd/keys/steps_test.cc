@@ -270,6 +270,16 @@ TEST_F(Steps, WhereNoPublisherIsLeftAPersonEmptiesTheRecord) {
   }
 }
 
+TEST_F(Steps, AKeyMadeByHandIsRevokedThoughItsPolicysPublisherIsGone) {
+  ASSERT_TRUE(world_.manager->Generate(kDomain, "byhand", {dkim::Algorithm::kEd25519Sha256, 0}, ""));
+  ASSERT_TRUE(world_.manager->Activate(kDomain, "byhand", "alice"));
+  ASSERT_TRUE(world_.manager->Retire(kDomain, "byhand", true, "alice"));
+  world_.dns.unknown = {"main"};
+  world_.Live(days(8));
+  EXPECT_EQ(world_.Key("byhand").key.state, KeyState::kRevoked) << Trouble();
+  EXPECT_EQ(world_.Key("byhand").publisher, "main") << "for when it is there again";
+}
+
 TEST_F(Steps, AServerThatIsSilentAtTheActivationBeginsNoNewWait) {
   Begin();
   const auto next = BringToReady();

@@ -239,37 +239,54 @@ TEST_F(TokenSetTest, AKeyThatMayNotSignDigestsGetsTheData) {
 }
 
 // A card whose PIN was refused is pulled, and comes back to another tokend. A new one tries what is in the file.
-TEST_F(TokenSetTest, ARefusedPinIsNotTriedAgainByTheNextTokend) {
-  TokenConfig config = Faulty("card", "");
-  config.pin_file = folder_.path() / "pin";
-  config.uri = "pkcs11:token=test?pin-source=file:" + config.pin_file.string();
-  const auto write_pin = [&](const std::string& pin) {
-    std::ofstream(config.pin_file.string() + ".next") << pin << "\n";
+class RefusedPinTest : public TokenSetTest {
+ protected:
+  void Begin() {
+    TokenConfig config = Faulty("card", "");
+    config.pin_file = pin_file_;
+    config.uri = "pkcs11:token=test?pin-source=file:" + pin_file_.string();
+    WritePin("87654321");
+    tokens_.emplace(kTokend, std::vector{config});
+    tokens_->Start();
+    ASSERT_TRUE(HasState(link::TokenState::kPinRejected));
+  }
+  void WritePin(const std::string& pin) const {
+    std::ofstream(pin_file_.string() + ".next") << pin << "\n";
     using std::filesystem::perms;
-    std::filesystem::permissions(config.pin_file.string() + ".next", perms::owner_read | perms::owner_write);
-    std::filesystem::rename(config.pin_file.string() + ".next", config.pin_file);
-  };
-  const auto has_state = [&](link::TokenState state) {
+    std::filesystem::permissions(pin_file_.string() + ".next", perms::owner_read | perms::owner_write);
+    std::filesystem::rename(pin_file_.string() + ".next", pin_file_);
+  }
+  bool HasState(link::TokenState state) {
     return Becomes([&] { return FactsOf("card").status.state == state; });
-  };
-  write_pin("87654321");
-  tokens_.emplace(kTokend, std::vector{config});
-  tokens_->Start();
-  ASSERT_TRUE(has_state(link::TokenState::kPinRejected));
+  }
+  const std::filesystem::path pin_file_ = folder_.path() / "pin";
+};
+
+TEST_F(RefusedPinTest, ItIsNotTriedAgainByTheNextTokend) {
+  Begin();
   WriteFaults("card", "token * absent");
-  ASSERT_TRUE(has_state(link::TokenState::kAbsent));
+  ASSERT_TRUE(HasState(link::TokenState::kAbsent));
   WriteFaults("card", "C_Initialize * crash");  // tokend's look for it, and that of any other
   ASSERT_TRUE(
       Becomes([&] { return FactsOf("card").status.state != link::TokenState::kAbsent || FactsOf("card").starts > 1; }));
   WriteFaults("card", "");
-  ASSERT_TRUE(has_state(link::TokenState::kPinRejected));
+  ASSERT_TRUE(HasState(link::TokenState::kPinRejected));
   EXPECT_THAT(FactsOf("card").status.message, testing::HasSubstr("when its file changes"));
   EXPECT_EQ(FactsOf("card").starts, 1);
   EXPECT_EQ(Logins("card"), 1);
 
-  write_pin(test::SoftToken::kPin);
-  ASSERT_TRUE(has_state(link::TokenState::kReady));
+  WritePin(test::SoftToken::kPin);
+  ASSERT_TRUE(HasState(link::TokenState::kReady));
   EXPECT_EQ(Logins("card"), 2);
+}
+
+// It was never refused, and nobody changes the file once more.
+TEST_F(RefusedPinTest, TheRightOneIsTriedByTheNextTokendWhereTheLastOneDiedOfIt) {
+  Begin();
+  WriteFaults("card", "C_Login @1 crash");
+  WritePin(test::SoftToken::kPin);
+  ASSERT_TRUE(HasState(link::TokenState::kReady)) << FactsOf("card").status.message;
+  EXPECT_GT(FactsOf("card").starts, 1);
 }
 
 // A token that hashes itself gets all that is hashed: more than a frame holds, where there are many such.
