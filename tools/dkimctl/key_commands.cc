@@ -354,8 +354,7 @@ void AddStateCommands(CLI::App& group, Context& context, const Shared& options) 
   retire->add_flag("--yes", options->yes, "Also the last active one, or the last RSA key");
   retire->add_flag("--dry-run", options->dry_run, "Say what would be done, and do nothing");
 
-  CLI::App* revoke = AddCommand(group, context, "revoke",
-                                "Give up a retired key, or one made by hand that never signed; needs a second officer",
+  CLI::App* revoke = AddCommand(group, context, "revoke", "Give up a retired or unused key, with approval",
                                 "dkimctl key revoke example.com r20260131\n"
                                 "dkimctl key revoke example.com r20260131 --yes",
                                 [&context, options] { return Revoke(context, *options); });

@@ -330,7 +330,7 @@ void AddLedgerCommands(CLI::App& app, Context& context) {
                                 "dkimctl ledger verify --from 120000 --to 130000\n"
                                 "dkimctl ledger verify --checkpoint kept-2026-01-31",
                                 [&context, options] { return Verify(context, *options); });
-  verify->add_option("--checkpoint", options->checkpoint, "Checkpoints that you kept elsewhere, up to 16 MiB")
+  verify->add_option("--checkpoint", options->checkpoint, "Checkpoints you kept elsewhere, 16 MiB at most")
       ->type_name("FILE");
   verify->add_option("--from", options->from, "Only from this record on")->type_name("SEQUENCE");
   verify->add_option("--to", options->to, "Only up to this record")->type_name("SEQUENCE");

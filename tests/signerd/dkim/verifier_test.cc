@@ -164,11 +164,12 @@ TEST(Verifier, TellsTemporaryFromPermanent) {
 TEST(Verifier, ASignatureDoesNotSignItself) {
   Signing how;
   how.profile.excluded_fields.clear();
-  how.profile.oversigned_fields.emplace_back("DKIM-Signature");
-  const std::string message = SignMessage(kMessage, how);
-  EXPECT_EQ(Verdicts(message, ZoneOf(how), kNow), "pass");
-  EXPECT_NE(Verdicts("DKIM-Signature: v=1; of=another\r\n" + message, ZoneOf(how), kNow).find("different"),
-            std::string::npos);
+  how.profile.signed_fields.emplace_back("DKIM-Signature");
+  const std::string other = "DKIM-Signature: v=1; of=another\r\n";
+  std::string message = SignMessage(other + kMessage, how);
+  EXPECT_TRUE(Verdicts(message, ZoneOf(how), kNow).starts_with("pass"));
+  message.erase(message.find(other), other.size());
+  EXPECT_NE(Verdicts(message, ZoneOf(how), kNow).find("different"), std::string::npos);
 }
 
 TEST(Verifier, JudgesTime) {
