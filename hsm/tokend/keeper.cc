@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <shared_mutex>
+#include <utility>
 
 #include "firmware/runtime/log.h"
 
@@ -198,10 +199,15 @@ Status Keeper::LoadAndInitialize() {
 
 Status Keeper::LogIn(const pkcs11::TokenInfo& token) {
   if (!token.pin_refusal.empty()) return MakeError(Reason::kPinRejected, token.pin_refusal);
+  std::error_code ignored;
+  const auto age = std::filesystem::last_write_time(uri_.pin_file(), ignored);
   auto pin = ReadPinFile(uri_.pin_file());
   if (!pin) return pin.error();
   if (refused_pin_ && refused_pin_->view() == pin->view()) {
-    return MakeError(Reason::kPinRejected, "the PIN was refused and is not tried again until its file changes");
+    if (std::exchange(refused_file_, age) != age) status_.message.clear();  // signerd is told of each file that has it
+    Error error = MakeError(Reason::kPinRejected, "the PIN was refused and is not tried again until its file changes");
+    error.token_code = CKR_PIN_INCORRECT;  // not of the token's flags, which no file changes
+    return error;
   }
   slot_ = token.slot;
   const bool only = token.max_sessions != 0 && token.max_sessions <= kKeptSessions;

@@ -165,7 +165,8 @@ class Keeper {
   std::optional<std::chrono::steady_clock::time_point> last_restart_;
   std::optional<CK_SLOT_ID> slot_;  // where sessions of ours are open
   std::uint64_t generation_ = 0;
-  std::optional<SecretString> refused_pin_;  // it is not tried again
+  std::optional<SecretString> refused_pin_;       // it is not tried again
+  std::filesystem::file_time_type refused_file_;  // the age of the last file that had it
   link::TokenStatus status_;
 
   ModuleGate gate_;
