@@ -36,6 +36,13 @@ class AcceptorTest : public testing::Test {
     return false;
   }
 
+  // Whoever connects now. The kernel makes the connection by itself; the reset may be there before connect() returns.
+  bool IsReset() const {
+    const FileDescriptor client = Connect(kFour, acceptor_->port());
+    char octet = 0;
+    return (!client || ::recv(client.get(), &octet, 1, 0) == -1) && errno == ECONNRESET;
+  }
+
   KeptOut kept_out_;
   Taken taken_;
   std::unique_ptr<Acceptor> acceptor_;
@@ -66,11 +73,7 @@ TEST_F(AcceptorTest, HandsOverWhatDoesNotBlockNorOutlivesExec) {
 TEST_F(AcceptorTest, WhoeverIsKeptOutIsResetAndTakenLater) {
   Start();
   kept_out_.Add("127.0.0.1", std::chrono::steady_clock::now());
-  // The kernel has made the connection by itself.
-  const FileDescriptor client = Connect(kFour, acceptor_->port());
-  char octet = 0;
-  EXPECT_EQ(::recv(client.get(), &octet, 1, 0), -1);
-  EXPECT_EQ(errno, ECONNRESET);
+  EXPECT_TRUE(IsReset());
   EXPECT_FALSE(taken_.Next(1ms));
   EXPECT_TRUE(IsTakenInTime());
 }
@@ -83,10 +86,7 @@ TEST_F(AcceptorTest, WhoeverHasAsManyAsAreStillFreeIsRefusedUntilOneEnds) {
     taken.push_back(taken_.Next(10s));
     ASSERT_TRUE(taken.back());
   }
-  const FileDescriptor refused = Connect(kFour, acceptor_->port());
-  char octet = 0;
-  EXPECT_EQ(::recv(refused.get(), &octet, 1, 0), -1);
-  EXPECT_EQ(errno, ECONNRESET);
+  EXPECT_TRUE(IsReset());
   const FileDescriptor other = Connect("::1", acceptor_->port());
   EXPECT_TRUE(taken_.Next(10s));
   taken.pop_back();
